@@ -1,0 +1,92 @@
+"""sightline: observability for multi-process training. Record anywhere, merge everywhere, commit once.
+
+Every recorded value is a mergeable aggregate, and its reduction is declared where it is recorded::
+
+    import sightline as sl
+
+    with sl.start("runs", config=config) as run:
+        for step in run.steps(1000):
+            with sl.scope("train"):
+                with sl.record_timing("rollout"):            # time/train/rollout_s
+                    batch = rollout(policy)
+                sl.summary("reward/total", batch.rewards)    # train/reward/total/{mean,std,min,max}
+                sl.masked("advantage", batch.advantages, batch.mask)
+                sl.scalar(loss=loss, kl=kl)                  # the mean over all records of all processes
+            run.commit(step)                                 # returns at once, on every process
+
+The functions below act on the default tracker of the process; ``tracker("name")`` gives others.
+"""
+
+from importlib.metadata import version as _version
+
+from sightline.config import StatsLoggerConfig
+from sightline.errors import (
+    ConfigurationError,
+    JournalError,
+    RecordError,
+    RunDirectoryError,
+    SightlineError,
+    SnapshotError,
+    StepError,
+    TransportError,
+)
+from sightline.journal import read_journal
+from sightline.run import Run, start
+from sightline.sinks import ConsoleConfig, Sink
+from sightline.snapshot import Snapshot
+from sightline.stats_logger import StatsLogger
+from sightline.stats_tracker import StatsTracker, merge_stats, tracker
+from sightline.step import step
+from sightline.transports import Transport
+
+_default = tracker()
+export = _default.export
+last = _default.last
+masked = _default.masked
+rate = _default.rate
+ratio = _default.ratio
+record_timing = _default.record_timing
+scalar = _default.scalar
+scope = _default.scope
+snapshot = _default.snapshot
+summary = _default.summary
+text = _default.text
+total = _default.total
+
+__version__ = _version("sightline")
+
+__all__ = [
+    "ConfigurationError",
+    "ConsoleConfig",
+    "JournalError",
+    "RecordError",
+    "Run",
+    "RunDirectoryError",
+    "SightlineError",
+    "Sink",
+    "Snapshot",
+    "SnapshotError",
+    "StatsLogger",
+    "StatsLoggerConfig",
+    "StatsTracker",
+    "StepError",
+    "Transport",
+    "TransportError",
+    "export",
+    "last",
+    "masked",
+    "merge_stats",
+    "rate",
+    "ratio",
+    "read_journal",
+    "record_timing",
+    "scalar",
+    "scope",
+    "snapshot",
+    "start",
+    "step",
+    "summary",
+    "text",
+    "total",
+    "tracker",
+]

@@ -1,0 +1,16 @@
+"""The `sightline` command. Nothing here imports JAX: it must answer at once, also where there is none."""
+
+import click
+
+from sightline.cli.launch import launch
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sightline", prog_name="sightline")
+def main() -> None:
+    """Observability for multi-process training: record anywhere, merge everywhere, commit once."""
+
+
+main.add_command(launch)

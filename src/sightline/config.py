@@ -1,0 +1,135 @@
+"""Settings: typed, frozen, loadable from a dict or a YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from sightline.errors import ConfigurationError
+from sightline.naming import TIMING_KEY, check_aliases
+from sightline.run_directory import Resume
+from sightline.sinks.base import Sink
+from sightline.sinks.console import ConsoleConfig
+from sightline.transports import TransportName
+
+OnLowerStep = Literal["clamp", "error", "drop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsLoggerConfig:
+    """How commits are made, merged and written.
+
+    Attributes:
+        log_dir: where run directories lie; each process may have its own disk.
+        name: the run's name; None: from date and time (or, to resume, the latest).
+        resume: ``"never"`` refuses to append to an earlier run, ``"must"`` wants one, ``"allow"`` takes both.
+        sinks: what shows the journal: names, or sinks of your own.
+        console: how the console sink looks.
+        aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``.
+        timing_key: how timings are spelled, in the default and named trackers.
+        on_lower_step: a commit below the last step counts as the last step with a warning (``"clamp"``),
+            raises (``"error"``), or is left out with a warning (``"drop"``).
+        transport: ``"auto"``, ``"local"``, ``"jax_store"`` or ``"process_allgather"``.
+        deadline_s: how long a slot waits for a process, from the slot's first snapshot on.
+        first_deadline_s: the same for the first slot, which waits for compilation and slow starts.
+        finish_timeout_s: how long ``finish`` waits for the other processes and the sinks.
+        grace_s: on SIGTERM, how long to write what is under way before the signal goes on.
+        queue_size: commits that a process holds, while the root does not take them, before it folds them.
+
+    Example:
+        >>> StatsLoggerConfig.from_dict({"log_dir": "runs", "console": {"style": "line"}}).console.style
+        'line'
+    """
+
+    log_dir: str | Path = "runs"
+    name: str | None = None
+    resume: Resume = "never"
+    sinks: Sequence[str | Sink] = ("console",)
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    aliases: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    timing_key: str = TIMING_KEY
+    on_lower_step: OnLowerStep = "clamp"
+    transport: TransportName = "auto"
+    deadline_s: float = 60.0
+    first_deadline_s: float = 600.0
+    finish_timeout_s: float = 120.0
+    grace_s: float = 10.0
+    queue_size: int = 64
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sinks, str):
+            raise ConfigurationError(f"sinks={self.sinks!r}; expected a list, as in [{self.sinks!r}]")
+        if self.on_lower_step not in ("clamp", "error", "drop"):
+            raise ConfigurationError(f"on_lower_step={self.on_lower_step!r}; expected 'clamp', 'error' or 'drop'")
+        for name in ("deadline_s", "first_deadline_s", "finish_timeout_s", "grace_s", "queue_size"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or value <= 0:
+                raise ConfigurationError(f"{name}={value!r}; expected a positive number")
+        try:
+            check_aliases(self.aliases)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From plain data; nested settings are nested mappings.
+
+        Raises:
+            ConfigurationError: an unknown name, or a value that cannot be right.
+        """
+        return _load(cls, data, "")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """From a YAML file; needs ``pip install 'sightline[yaml]'``.
+
+        Raises:
+            ConfigurationError: as :meth:`from_dict`, and without the extra.
+        """
+        try:
+            import yaml
+        except ImportError:
+            raise ConfigurationError(f"reading {path} needs PyYAML: pip install 'sightline[yaml]'") from None
+        with open(path, encoding="utf-8") as file:
+            data = yaml.safe_load(file)
+        if not isinstance(data, Mapping):
+            raise ConfigurationError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
+        return cls.from_dict(data)
+
+
+def _load(cls: Any, data: Mapping[str, Any], where: str) -> Any:
+    types_ = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]
+    values = {}
+    for name, value in data.items():
+        if name not in names:
+            raise ConfigurationError(f"unknown setting {where}{name}; expected one of {', '.join(names)}")
+        kind = types_[name]
+        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+            value = _load(kind, value, f"{where}{name}.")
+        elif isinstance(value, list):
+            value = tuple(value)
+        _check_type(f"{where}{name}", value, kind)
+        values[name] = value
+    return cls(**values)
+
+
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    """Refuses what a YAML file most often gets wrong: a string for a number, a number for a name."""
+    origin = typing.get_origin(kind)
+    options = typing.get_args(kind) if origin in (typing.Union, types.UnionType) else (kind,)
+    simple = [option for option in options if option in (int, float, str, bool, type(None))]
+    if len(simple) != len(options):
+        return
+    if isinstance(value, bool) and bool not in simple:
+        ok = False
+    else:
+        ok = any(isinstance(value, (int, float) if option is float else option) for option in simple)
+    if not ok:
+        expected = " or ".join("null" if option is type(None) else option.__name__ for option in simple)
+        raise ConfigurationError(f"{name}={value!r} is a {type(value).__name__}; expected {expected}")

@@ -1,0 +1,5 @@
+"""What sightline knows of JAX. Nothing here is imported before it is used, and nothing starts a back end."""
+
+from sightline.jax.distributed import initialize
+
+__all__ = ["initialize"]

@@ -1,0 +1,121 @@
+"""JAX's distributed runtime: its ranks and its key-value store.
+
+The only file that imports a private part of JAX: the client of the coordination service is not public. Ranks
+come from the same place and never from ``jax.process_index()``, which would start a back end: called before
+``jax.distributed.initialize`` it makes every host believe that it is the root.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NamedTuple, Protocol, cast
+
+from sightline.errors import ConfigurationError
+
+
+class Client(Protocol):
+    """The part of JAX's coordination client that sightline uses."""
+
+    def key_value_set_bytes(self, key: str, value: bytes) -> None: ...
+    def blocking_key_value_get_bytes(self, key: str, timeout_in_ms: int) -> bytes: ...
+    def key_value_dir_get_bytes(self, prefix: str) -> list[tuple[str, bytes]]: ...
+    def key_value_delete(self, key: str) -> None: ...
+
+
+_NEEDED = ("key_value_set_bytes", "blocking_key_value_get_bytes", "key_value_dir_get_bytes", "key_value_delete")
+
+
+class Distributed(NamedTuple):
+    """A running distributed client and this process's place."""
+
+    client: Client
+    process: int
+    processes: int
+
+
+def distributed() -> Distributed | None:
+    """The distributed runtime of this process, or None if ``jax.distributed`` is not initialised.
+
+    Does not import JAX: what has not been imported has not been initialised.
+
+    Raises:
+        ConfigurationError: this JAX keeps its client elsewhere.
+    """
+    if "jax" not in sys.modules:
+        return None
+    import jax
+
+    if not jax.distributed.is_initialized():
+        return None
+    try:
+        from jax._src.distributed import global_state
+
+        client, process, processes = global_state.client, global_state.process_id, global_state.num_processes
+        missing = [name for name in _NEEDED if not hasattr(client, name)]
+    except (ImportError, AttributeError) as error:
+        missing = [str(error)]
+    if missing:
+        raise ConfigurationError(
+            f"JAX {jax.__version__} keeps its coordination client elsewhere than sightline knows "
+            f"({', '.join(missing)}). Use transport=\"process_allgather\", or a version of sightline that "
+            f"knows this JAX (the file to change is sightline/jax/distributed.py)"
+        )
+    return Distributed(cast(Client, client), int(process), int(processes))
+
+
+def backend_processes() -> int:
+    """How many processes an already running JAX back end spans; 1 if none runs. Starts nothing."""
+    if "jax" not in sys.modules:
+        return 1
+    try:
+        from jax._src import xla_bridge
+
+        running = xla_bridge.backends_are_initialized()
+    except (ImportError, AttributeError):
+        return 1
+    if not running:
+        return 1
+    import jax
+
+    return int(jax.process_count())
+
+
+def initialize(**options: Any) -> bool:
+    """Starts ``jax.distributed`` for a process of ``sightline launch``; does nothing for a job of one.
+
+    Reads ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``. Where they are not set
+    but a cluster is (Slurm, Open MPI, TPU pods, Kubernetes), call ``jax.distributed.initialize()`` yourself.
+
+    Args:
+        options: passed on to ``jax.distributed.initialize``.
+
+    Returns:
+        Whether the job has several processes.
+
+    Raises:
+        ConfigurationError: some of the three variables are set and others are not, or not to numbers.
+    """
+    names = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    given = {name: os.environ.get(name) for name in names}
+    if not any(given.values()):
+        return False
+    try:
+        processes, process = (int(given[name] or "") for name in names)
+    except ValueError:
+        shown = ", ".join(f"{name}={value}" for name, value in given.items())
+        raise ConfigurationError(
+            f"{shown}: expected two integers. `sightline launch -n 2 -- python …` sets them, with "
+            f"JAX_COORDINATOR_ADDRESS"
+        ) from None
+    if processes == 1:
+        return False
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if not address:
+        raise ConfigurationError(
+            f"JAX_NUM_PROCESSES={processes} without JAX_COORDINATOR_ADDRESS: set it to host:port of process 0"
+        )
+    import jax
+
+    jax.distributed.initialize(address, processes, process, **options)
+    return True

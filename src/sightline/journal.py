@@ -1,0 +1,225 @@
+"""The journal: one append-only file of JSON lines, from which everything else can be made again.
+
+Each line is written to the kernel by one call as it is committed, so it survives the death of the process by
+any signal. A line that was cut by a crash can only be the last; opening the journal to continue it removes
+that fragment. Lines are told apart by ``"type"``:
+
+``run``
+    ``format``, ``run_id``, ``attempt``, ``started`` (epoch s), ``processes``, ``aliases``. The first line of
+    every attempt.
+``commit``
+    ``seq`` (strictly increasing over the file), ``attempt``, ``step``, ``k``, ``time`` (epoch s),
+    ``expected``, ``reported`` (how many processes), ``missing`` (which, if any), ``values`` {key: number or
+    null}, ``nonfinite`` {key: "nan" | "inf" | "-inf"} for the nulls, ``counts`` {key: int}, ``texts``.
+``process_values``
+    ``seq`` (of its commit), ``attempt``, ``step``, ``k``, ``processes`` [..], ``values`` {key: [..]}.
+``late``
+    A snapshot that came after its slot was closed: ``attempt``, ``step``, ``k``, ``process``, ``time``, and
+    ``values``, ``nonfinite``, ``counts``, ``texts`` as above.
+``event``
+    ``event`` (its name), ``attempt``, ``time``, and fields of its own.
+
+Readers skip types and fields that they do not know.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sightline.errors import JournalError
+
+log = logging.getLogger("sightline")
+
+FORMAT = 1
+_BLOCK = 1 << 16
+_BUFFER_BYTES = 64 << 20  # what is kept in memory while the disk refuses
+
+Record = dict[str, Any]
+
+
+class Journal:
+    """The writing end. One process, the root, holds it; it has the run's lock.
+
+    A write that fails (a full disk) does not raise: lines wait in memory, up to 64 MiB, and go out with a
+    later one. Used by one thread.
+
+    Args:
+        path: the file; made if it does not exist, and continued after its last whole line if it does.
+
+    Attributes:
+        seq: of the last commit line.
+        attempt: of the last run line, 0 if there is none.
+        run_id: of the last run line, or None.
+        last_step: of the last commit line, or None.
+        size: bytes of whole lines that are in the kernel.
+
+    Raises:
+        JournalError: the file cannot be opened, is no journal, or has a newer format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seq = 0
+        self.attempt = 0
+        self.run_id: str | None = None
+        self.last_step: int | None = None
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._written = 0  # bytes of the first waiting line that are in the kernel
+        self._failed = False
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self.size = os.fstat(self._file).st_size
+            self._cut_fragment()
+            self._find_place()
+        except OSError as error:
+            raise JournalError(f"{path}: cannot open the journal: {error}") from error
+
+    def append(self, *records: Mapping[str, Any]) -> bool:
+        """Writes records as lines; returns whether all that was given so far is in the kernel."""
+        for record in records:
+            line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+            self._waiting.append(line)
+            self._waiting_bytes += len(line)
+        try:
+            while self._waiting:
+                line = self._waiting[0]
+                self._written += os.write(self._file, memoryview(line)[self._written :])
+                if self._written == len(line):
+                    self._waiting.popleft()
+                    self._waiting_bytes -= len(line)
+                    self.size += len(line)
+                    self._written = 0
+        except OSError as error:
+            if not self._failed:
+                log.error("sightline: writing %s fails, lines wait in memory: %s", self.path, error)
+            self._failed = True
+            while self._waiting_bytes > _BUFFER_BYTES and len(self._waiting) > 2:
+                # The first may be partly written: the rest of it must follow, or the file would be torn.
+                self._waiting_bytes -= len(self._waiting[1])
+                del self._waiting[1]
+            return False
+        if self._failed:
+            self._failed = False
+            log.warning("sightline: writing %s works again", self.path)
+        return True
+
+    def close(self) -> None:
+        """Writes what waits, if it can, and closes the file."""
+        if self._file >= 0:
+            self.append()
+            os.close(self._file)
+            self._file = -1
+
+    def _cut_fragment(self) -> None:
+        end = self.size
+        while end and os.pread(self._file, 1, end - 1) != b"\n":
+            start = max(0, end - _BLOCK)
+            newline = os.pread(self._file, end - start, start).rfind(b"\n")
+            end = start + newline + 1 if newline >= 0 else start
+        if end < self.size:
+            os.ftruncate(self._file, end)
+            self.size = end
+
+    def _find_place(self) -> None:
+        """Reads backwards to the last run line: attempts are many lines apart, but the last lines say enough."""
+        for line in _lines_backwards(self._file, self.size):
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue  # torn by a crash of the machine; readers skip it too
+            kind = record.get("type")
+            if kind == "commit" and self.last_step is None:
+                self.last_step = record["step"]
+            if kind in ("commit", "process_values"):
+                self.seq = max(self.seq, record["seq"])
+            self.attempt = max(self.attempt, record.get("attempt", 0))
+            if kind == "run":
+                if record.get("format", 0) > FORMAT:
+                    raise JournalError(
+                        f"{self.path} has format {record['format']}, and this sightline writes {FORMAT}: "
+                        f"continue it with the version that wrote it, or start another run"
+                    )
+                self.run_id = record["run_id"]
+                if self.last_step is not None:
+                    return
+        if self.size and self.run_id is None:
+            raise JournalError(f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline")
+
+
+def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[Record]:
+    """The records of a journal, in order; of a live one, those that are whole by now.
+
+    Lines that are no JSON (torn by a crash of the machine) are skipped and counted in a warning of the log.
+
+    Args:
+        path: ``metrics.jsonl``, or the run directory that holds it.
+        offset: bytes to skip; a place where a line begins.
+
+    Example:
+        >>> import sightline as sl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with sl.start(folder, name="run", sinks=[]) as run:
+        ...         sl.scalar(loss=0.5)
+        ...         run.commit(1)
+        ...     [r["values"] for r in read_journal(run.dir) if r["type"] == "commit"]
+        [{'loss': 0.5}]
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "metrics.jsonl"
+    torn = 0
+    with open(path, "rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                torn += 1
+                continue
+            if isinstance(record, dict):
+                yield record
+    if torn:
+        log.warning("sightline: %s: skipped %d torn lines", path, torn)
+
+
+def numbers(values: Mapping[str, float | int]) -> tuple[dict[str, float | int | None], dict[str, str]]:
+    """Values as JSON can hold them: null for what is not finite, and a dict that says what it was.
+
+    Example:
+        >>> numbers({"loss": 0.5, "kl": math.nan})
+        ({'loss': 0.5, 'kl': None}, {'kl': 'nan'})
+    """
+    finite: dict[str, float | int | None] = {}
+    nonfinite: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, int):
+            finite[key] = value if -(2**63) <= value < 2**64 else float(value)  # what JSON's readers can hold
+        elif math.isfinite(value):
+            finite[key] = value
+        else:
+            finite[key] = None
+            nonfinite[key] = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return finite, nonfinite
+
+
+def _lines_backwards(file: int, end: int) -> Iterator[bytes]:
+    rest = b""
+    while end:
+        start = max(0, end - _BLOCK)
+        rest = os.pread(file, end - start, start) + rest
+        *lines, rest = reversed(rest.split(b"\n"))
+        yield from filter(None, lines)
+        end = start
+    if rest:
+        yield rest

@@ -1,0 +1,102 @@
+"""What travels from a process to the root: a commit's snapshot, or the word that there will be no more."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from sightline.errors import SnapshotError
+from sightline.records import Drained
+from sightline.slots import Slot
+from sightline.snapshot import Snapshot
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(slots=True)
+class Message:
+    """One post of one process.
+
+    Bytes: u32 length of a JSON header, the header, and for commits a snapshot in its own format.
+
+    Attributes:
+        kind: ``"commit"``; ``"end"``; or ``"stalled"``, with the stacks of a process that waits too long.
+        process: who posts.
+        slot: the commit's slot, or the last one before it.
+        wall_s: seconds since the process's previous commit.
+        merged: how many earlier commits of the process are folded into this one, its queue having been full.
+        snapshot: for commits.
+        note: free text (stacks).
+    """
+
+    kind: Literal["commit", "end", "stalled"]
+    process: int
+    slot: Slot = (0, 0)
+    wall_s: float = 0.0
+    merged: int = 0
+    snapshot: Snapshot | None = None
+    note: str = ""
+
+    def to_bytes(self) -> bytes:
+        header: dict[str, Any] = {
+            "kind": self.kind,
+            "process": self.process,
+            "slot": self.slot,
+            "wall_s": self.wall_s,
+            "merged": self.merged,
+            "note": self.note,
+        }
+        encoded = orjson.dumps(header)
+        body = self.snapshot.to_bytes() if self.snapshot is not None else b""
+        return b"".join((_LENGTH.pack(len(encoded)), encoded, body))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Message:
+        """Decodes :meth:`to_bytes`.
+
+        Raises:
+            SnapshotError: the bytes are no message, or its snapshot cannot be read.
+        """
+        try:
+            (length,) = _LENGTH.unpack_from(data)
+            header = orjson.loads(data[_LENGTH.size : _LENGTH.size + length])
+            step, k = header["slot"]
+            message = cls(
+                header["kind"], header["process"], (step, k), header["wall_s"], header["merged"], note=header["note"]
+            )
+        except (struct.error, ValueError, KeyError, TypeError) as error:
+            raise SnapshotError(f"{len(data)} bytes starting {data[:16]!r} are no message of sightline") from error
+        if len(data) > _LENGTH.size + length:
+            message.snapshot = Snapshot.from_bytes(data[_LENGTH.size + length :])
+        return message
+
+
+@dataclass(slots=True)
+class Pending:
+    """A commit that has been made and not been reduced yet: cheap to make, since the training thread does it."""
+
+    slot: Slot
+    parts: Sequence[Drained | Snapshot]
+    wall_s: float
+    merged: int = 0
+
+    def message(self, process: int) -> Message:
+        """Reduces the parts to one snapshot; the background's work."""
+        return Message("commit", process, self.slot, self.wall_s, self.merged, self.snapshot(process))
+
+    def snapshot(self, process: int) -> Snapshot:
+        snapshots = [part if isinstance(part, Snapshot) else part.snapshot(process) for part in self.parts]
+        full = [snapshot for snapshot in snapshots if len(snapshot)]
+        return Snapshot.merge(full) if full else Snapshot.empty(process)
+
+    def absorb(self, later: Pending, process: int) -> Pending:
+        """This commit folded into the process's next one."""
+        parts = [*self.parts, *later.parts]
+        folded = Pending(later.slot, parts, self.wall_s + later.wall_s, self.merged + later.merged + 1)
+        if len(parts) > 16:  # keeps the memory of a long outage bounded
+            folded.parts = [folded.snapshot(process)]
+        return folded

@@ -1,0 +1,129 @@
+"""The side of every process but the root: a queue of commits and one thread that posts them in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from sightline.errors import SightlineError, TransportError
+from sightline.message import Message, Pending
+from sightline.slots import Slot
+from sightline.stall import StallWatch, stacks
+from sightline.transports.base import Transport
+
+log = logging.getLogger("sightline")
+
+_RETRY_S = (0.2, 5.0)  # first and longest pause after a failed post
+
+
+class Poster:
+    """Posts commits in the background; the caller never waits, whatever becomes of the root.
+
+    When the queue is full (the root has stopped, or its network), neighbouring commits are folded together,
+    so that memory stays bounded and nothing is lost but the resolution in time.
+
+    Args:
+        transport: how to reach the root.
+        channel: gives the channel's name, or None while it is not known; called on the poster's thread.
+        queue_size: commits held before folding begins.
+    """
+
+    def __init__(self, transport: Transport, channel: Callable[[], str | None], *, queue_size: int = 64) -> None:
+        self._transport = transport
+        self._channel = channel
+        self._queue: deque[Pending | Message] = deque()
+        self._queue_size = queue_size
+        self._changed = threading.Condition()
+        self._commits = StallWatch()
+        self._last_slot: Slot = (0, 0)
+        self._busy = False
+        self._closed = False
+        self._warned = False
+        self._thread = threading.Thread(target=self._run, name="sightline-poster", daemon=True)
+        self._thread.start()
+
+    def put(self, item: Pending | Message) -> None:
+        """Queues a commit; returns at once."""
+        with self._changed:
+            if isinstance(item, Pending):
+                self._commits.beat(now=time.monotonic())
+                self._last_slot = item.slot
+            if self._closed:
+                return
+            newest = self._queue[-1] if self._queue else None
+            if len(self._queue) >= self._queue_size and isinstance(item, Pending) and isinstance(newest, Pending):
+                self._queue[-1] = newest.absorb(item, self._transport.process)
+            else:
+                self._queue.append(item)
+            self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Waits until all that was queued has been posted; returns whether it was, in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue and not self._busy, timeout)
+
+    def close(self, timeout: float) -> bool:
+        """Posts what is queued, then END, and stops; returns whether that was done in time."""
+        self.put(Message("end", self._transport.process))
+        done = self.flush(timeout)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        return done
+
+    def _run(self) -> None:
+        channel = None
+        while channel is None:
+            try:
+                channel = self._channel()
+            except TransportError as error:
+                self._warn(error)
+                time.sleep(_RETRY_S[0])
+            except SightlineError as error:
+                log.error("sightline: process %d commits nothing: %s", self._transport.process, error)
+                with self._changed:
+                    self._closed = True
+                    self._queue.clear()
+                    self._changed.notify_all()
+            if self._closed:
+                return
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closed, self._commits.wait_s())
+                if self._closed:
+                    return
+                item = self._queue.popleft() if self._queue else self._stalled()
+                if item is None:
+                    continue
+                self._busy = True
+            message = item if isinstance(item, Message) else item.message(self._transport.process)
+            self._post(channel, message.to_bytes())
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _stalled(self) -> Message | None:
+        """No commit for long: tells the root where this process is, once a stall."""
+        if not self._commits.overdue(now=time.monotonic()):
+            return None
+        note = stacks()
+        log.warning("sightline: no commit since step %d; the threads are at\n%s", self._last_slot[0], note)
+        return Message("stalled", self._transport.process, self._last_slot, note=note)
+
+    def _post(self, channel: str, payload: bytes) -> None:
+        pause = _RETRY_S[0]
+        while not self._closed:
+            try:
+                return self._transport.post(channel, payload)
+            except TransportError as error:
+                self._warn(error)
+            time.sleep(pause)
+            pause = min(2 * pause, _RETRY_S[1])
+
+    def _warn(self, error: TransportError) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("sightline: process %d cannot reach the root: %s", self._transport.process, error)

@@ -1,0 +1,377 @@
+"""The root's side: one thread that takes what all processes post, closes slots, and writes the journal."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.errors import SnapshotError, TransportError
+from sightline.journal import Journal, numbers
+from sightline.message import Message, Pending
+from sightline.naming import RESERVED, alias_targets
+from sightline.sinks.base import SinkReader
+from sightline.slots import Closed, Slot, SlotBoard
+from sightline.snapshot import Rendered, Snapshot, Value
+from sightline.stall import StallWatch, stacks
+from sightline.transports.base import Transport
+
+log = logging.getLogger("sightline")
+
+_POLL_S = (0.005, 0.2)  # pause after a post has come, and the longest
+_DOWN_POLL_S = 5.0
+
+
+@dataclass(slots=True)
+class Final:
+    """Values that need no gathering: the user's own, or an export's."""
+
+    slot: Slot
+    values: Mapping[str, Value]
+    counts: Mapping[str, int]
+    texts: Mapping[str, str]
+
+
+class Root:
+    """Merges the commits of all processes and writes them down, in the background.
+
+    Args:
+        transport: how the others' posts arrive.
+        channel: where they post.
+        journal: where lines go; this object's thread is the only one to write it from now on.
+        readers: of the journal, woken after each line.
+        aliases: in normal form (:func:`sightline.naming.check_aliases`).
+        deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        channel: str,
+        journal: Journal,
+        readers: Sequence[SinkReader],
+        aliases: Mapping[str, Sequence[str]],
+        *,
+        attempt: int,
+        deadline_s: float,
+        first_deadline_s: float,
+    ) -> None:
+        self._transport = transport
+        self._channel = channel
+        self._journal = journal
+        self._readers = readers
+        self._aliases = aliases
+        self._attempt = attempt
+        self._board = SlotBoard[Message | Final](
+            transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
+        )
+        self._queue: deque[Pending | Final | Message | Mapping[str, Any]] = deque()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._own_slot: Slot | None = None  # the latest that this process has queued
+        self._force_upto: Slot | None = None
+        self._ending = False
+        self._out_of_time = False
+        self._stopped = False
+        self._notes: Counter[str] = Counter()  # obs/* since the last commit
+        self._said: set[str] = set()
+        self._down = False
+        self._next_poll = 0.0
+        self._pause = _POLL_S[0]
+        self._closings = StallWatch()
+        self._own_commits = StallWatch()
+        self._thread = threading.Thread(target=self._run, name="sightline-root", daemon=True)
+        self._thread.start()
+
+    # --- called by the training thread ---------------------------------------------------------------------
+
+    def put(self, item: Pending | Final | Message | Mapping[str, Any]) -> None:
+        """Queues a commit of this process, posts taken by a collective, or an event; returns at once."""
+        with self._changed:
+            self._queue.append(item)
+            if isinstance(item, Pending | Final):
+                self._own_slot = item.slot
+                self._own_commits.beat(now=time.monotonic())
+            self._changed.notify_all()
+
+    def note(self, name: str) -> None:
+        """Counts something under ``obs/<name>`` in the next commit."""
+        self._notes[name] += 1
+
+    def flush(self, timeout: float, *, force: bool = False) -> bool:
+        """Waits until all that was queued is in the journal and with the sinks; returns whether it is.
+
+        Args:
+            force: what other processes have not posted in time is not waited for any longer.
+        """
+        end = time.monotonic() + timeout
+        with self._changed:
+            done = self._changed.wait_for(self._is_idle, timeout if not force else 0.8 * timeout)
+            if not done and force:
+                self._force_upto = self._own_slot
+                self._changed.notify_all()
+                done = self._changed.wait_for(self._is_idle, max(0.1, end - time.monotonic()))
+                self._force_upto = None
+        readers = [reader.flush(max(0.0, end - time.monotonic())) for reader in self._readers]
+        return done and all(readers)
+
+    def close(self, timeout: float) -> bool:
+        """Ends this process's part, waits for the others' END until the timeout, and stops."""
+        end = time.monotonic() + timeout
+        ending = range(self._transport.processes) if self._transport.collective else (0,)
+        for process in ending:
+            self.put(Message("end", process))
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._stopped, timeout)
+            if not done:
+                self._out_of_time = True
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._stopped, 2.0)
+        closed = [reader.close(max(0.5, end - time.monotonic())) for reader in self._readers]
+        return done and all(closed)
+
+    def waiting_for(self) -> tuple[int, ...]:
+        """The processes that have not ended."""
+        return tuple(sorted(self._board.present))
+
+    # --- the thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._turn()
+            except Exception:  # the journal must go on whatever one commit holds  # noqa: BLE001
+                self._say("turn", "sightline: a commit failed inside sightline; the run goes on", exc_info=True)
+                time.sleep(0.05)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                if not self._stopped and not self._queue:
+                    self._changed.wait(self._wait_s())
+
+    def _turn(self) -> None:
+        with self._changed:
+            items = list(self._queue)
+            self._queue.clear()
+            self._busy = True
+        for item in items:
+            self._take(item)
+        ending, hurried, upto = self._ending, self._out_of_time, self._force_upto  # before the poll: what is
+        if self._transport.processes > 1 and not self._transport.collective:  # not waited for was looked for
+            if items or hurried or upto:
+                self._pause, self._next_poll = _POLL_S[0], 0.0
+            self._poll()
+        now = time.monotonic()
+        done = hurried or (ending and self._board.all_ended())
+        for closed in (
+            *self._board.close(now=now, force=done),
+            *(self._board.close(now=now, force=True, upto=upto) if upto else ()),
+        ):
+            self._write(closed)
+            self._closings.beat(now=now)
+        self._look_for_stall(now)
+        if done and not self._queue:
+            self._append(self._event({"event": "finish", "missing": sorted(self._board.present)}))
+            self._journal.close()
+            self._stopped = True
+
+    def _take(self, item: Pending | Final | Message | Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if isinstance(item, Pending):
+            item = item.message(0)
+        if isinstance(item, Final):
+            self._board.post(0, item.slot, item, now=now, alone=True)
+        elif isinstance(item, Message):
+            self._receive(item, now)
+        else:
+            self._append(self._event(item))
+
+    def _poll(self) -> None:
+        if time.monotonic() < self._next_poll:
+            return
+        try:
+            posts = self._transport.poll(self._channel)
+        except TransportError as error:
+            self._say("down", f"sightline: the other processes cannot be heard, going on without them: {error}")
+            self._down = True
+            self._next_poll = time.monotonic() + _DOWN_POLL_S
+            return
+        self._down = False
+        for data in posts:
+            try:
+                self._receive(Message.from_bytes(data), time.monotonic())
+            except SnapshotError as error:
+                self._notes["unreadable_snapshots"] += 1
+                self._say("unreadable", f"sightline: a post of another process cannot be read: {error}")
+        self._pause = _POLL_S[0] if posts else min(1.5 * self._pause, _POLL_S[1])
+        self._next_poll = time.monotonic() + self._pause
+
+    def _receive(self, message: Message, now: float) -> None:
+        if message.kind == "end":
+            self._board.end(message.process)
+        elif message.kind == "stalled":
+            self._note_stacks(message)
+        else:
+            if message.merged:
+                self._notes["merged_commits"] += message.merged
+            if not self._board.post(message.process, message.slot, message, now=now):
+                self._write_late(message)
+
+    def _is_idle(self) -> bool:
+        slot = self._board.lowest_open()
+        mine_open = slot is not None and self._own_slot is not None and slot <= self._own_slot
+        return not self._queue and not self._busy and not mine_open
+
+    def _wait_s(self) -> float:
+        """How long nothing needs doing, unless something arrives."""
+        if self._transport.processes == 1 or self._transport.collective:
+            return 1.0 if self._board.lowest_open() is not None or self._ending else 10.0
+        return max(0.001, self._next_poll - time.monotonic())
+
+    # --- lines ---------------------------------------------------------------------------------------------
+
+    def _write(self, closed: Closed[Message | Final]) -> None:
+        (step, k), payloads, missing = closed
+        messages = [m for m in payloads.values() if isinstance(m, Message)]
+        finals = [f for f in payloads.values() if isinstance(f, Final)]
+        snapshot = Snapshot.merge([m.snapshot or Snapshot.empty(m.process) for m in messages]) if messages else None
+        wall_s = next((m.wall_s for m in messages if m.process == 0), None)
+        rendered = (snapshot or Snapshot.empty()).render(wall_s=wall_s)
+        for final in finals:
+            rendered.values.update(final.values)
+            rendered.counts.update(final.counts)
+            rendered.texts.update(final.texts)
+        self._note_trouble(step, rendered, snapshot, messages)
+        values = self._with_aliases(rendered.values)
+        values.update(self._take_notes())
+        self._journal.seq += 1
+        place = {"seq": self._journal.seq, "attempt": self._attempt, "step": step, "k": k}
+        lines: list[dict[str, Any]] = [
+            {
+                "type": "commit", **place, "time": time.time(),
+                "expected": self._transport.processes, "reported": len(payloads),
+                **({"missing": list(missing)} if missing else {}),
+                **self._numbers(values, rendered),
+            }
+        ]  # fmt: skip
+        if rendered.per_process:
+            by_process = {key: list(numbers(dict(enumerate(row)))[0].values()) for key, row in rendered.per_process.items()}
+            lines.append(
+                {"type": "process_values", **place, "processes": list(rendered.processes), "values": by_process}
+            )
+        self._append(*lines)
+
+    def _write_late(self, message: Message) -> None:
+        self._notes["late_snapshots"] += 1
+        step, k = message.slot
+        rendered = (message.snapshot or Snapshot.empty()).render(wall_s=message.wall_s)
+        self._append(
+            {
+                "type": "late", "attempt": self._attempt, "step": step, "k": k, "process": message.process,
+                "time": time.time(), **self._numbers(dict(rendered.values), rendered),
+            }
+        )  # fmt: skip
+
+    def _numbers(self, values: Mapping[str, Value], rendered: Rendered) -> dict[str, Any]:
+        finite, nonfinite = numbers(values)
+        line: dict[str, Any] = {"values": finite}
+        if nonfinite:
+            line["nonfinite"] = nonfinite
+        line["counts"] = rendered.counts
+        if rendered.texts:
+            line["texts"] = self._with_aliases(rendered.texts)
+        return line
+
+    def _event(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {"type": "event", "attempt": self._attempt, "time": time.time(), **fields}
+
+    def _append(self, *lines: Mapping[str, Any]) -> None:
+        if not self._journal.append(*lines):
+            self._notes["journal_errors"] += 1
+        for reader in self._readers:
+            reader.wake(self._journal.size)
+
+    def _with_aliases(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        result = dict(values)
+        for key, value in values.items():
+            for name in alias_targets(key, self._aliases):
+                if name in values:
+                    self._say(f"alias {name}", f"sightline: alias {key} -> {name} hides nothing: {name} is recorded too")
+                else:
+                    result[name] = value
+        return result
+
+    # --- trouble -------------------------------------------------------------------------------------------
+
+    def _take_notes(self) -> dict[str, Value]:
+        notes: dict[str, Value] = {}
+        for name in list(self._notes):
+            count = self._notes.pop(name)
+            if count:
+                notes[RESERVED + name] = count
+        for reader in self._readers:
+            if errors := reader.take_errors():
+                notes[f"{RESERVED}sink/{reader.sink.name}/errors"] = errors
+        if self._down:
+            notes[RESERVED + "transport_down"] = 1
+        return notes
+
+    def _note_trouble(
+        self, step: int, rendered: Rendered, snapshot: Snapshot | None, messages: Sequence[Message]
+    ) -> None:
+        if rendered.nonfinite:
+            self._notes["nonfinite"] += rendered.nonfinite
+            self._say_nonfinite(step, messages)
+        for conflict in snapshot.conflicts if snapshot is not None else ():
+            self._notes["conflicts"] += 1
+            self._say(f"conflict {conflict.kept.key}", f"sightline: {conflict} (said once)")
+        for key, other in rendered.hidden.items():
+            self._notes["conflicts"] += 1
+            self._say(
+                f"folder {key}",
+                f"sightline: {key!r} is left out, since {other!r} (from another process) makes it a folder (said once)",
+            )
+
+    def _say_nonfinite(self, step: int, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.snapshot is None:
+                continue
+            specs = message.snapshot.specs("moments")
+            for spec, count in zip(specs, message.snapshot.moments.nonfinite().tolist(), strict=True):
+                if count:
+                    self._say(
+                        f"nonfinite {spec.key}",
+                        f"sightline: {spec.key!r} has {count} non-finite values at step {step} on process "
+                        f"{message.process}, recorded at {spec.site} (said once for this key)",
+                    )
+
+    def _look_for_stall(self, now: float) -> None:
+        """Names who is behind, and shows where this process is, when slots or its own commits stop coming."""
+        slot = self._board.lowest_open()
+        if slot is not None and self._closings.overdue(now=now):
+            behind = self._board.waiting_for(slot)
+            at = ", ".join(f"process {p} (last step {self._board.step_of(p)})" for p in behind[:8])
+            log.warning("sightline: step %d waits for %d of %d processes: %s",
+                        slot[0], len(behind), self._transport.processes, at)  # fmt: skip
+            self._append(self._event({"event": "stall", "step": slot[0], "k": slot[1], "waiting_for": list(behind)}))
+        if not self._ending and self._own_commits.overdue(now=now):
+            self._note_stacks(Message("stalled", 0, self._own_slot or (0, 0), note=stacks()))
+
+    def _note_stacks(self, message: Message) -> None:
+        self._append(
+            self._event({"event": "stacks", "process": message.process, "step": message.slot[0], "stacks": message.note})
+        )
+        lines = [line.strip() for line in message.note.splitlines() if line.strip()]
+        log.warning("sightline: process %d has been in one step for long: %s",
+                    message.process, lines[-1] if lines else "no stack")  # fmt: skip
+
+    def _say(self, about: str, message: str, *, exc_info: bool = False) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            log.warning("%s", message, exc_info=exc_info)

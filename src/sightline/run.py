@@ -1,0 +1,265 @@
+"""``sl.start``: wires the parts for one process and gives the training loop a :class:`Run`."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from sightline.config import StatsLoggerConfig
+from sightline.run_directory import Resume
+from sightline.sinks.base import Sink
+from sightline.stats_logger import StatsLogger, Stats
+from sightline.step import step as active
+from sightline.transports import Transport
+
+log = logging.getLogger("sightline")
+
+_FAILED_TIMEOUT_S = 10.0
+
+
+class Run:
+    """A run, on one process: the loop's steps, commits, and the end. Made by :func:`start`.
+
+    A context manager: leaving it finishes the run, on an exception too, which then goes on its way without
+    waiting long for other processes.
+
+    Attributes:
+        logger: the :class:`StatsLogger` underneath.
+    """
+
+    def __init__(self, logger: StatsLogger) -> None:
+        self.logger = logger
+        self._handler = _TerminationHandler(self)
+
+    @property
+    def dir(self) -> Path | None:
+        """The run directory on this process's disk; None off the root until the root has named it."""
+        return self.logger.dir
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's identity over all attempts; None off the root until the root has said it."""
+        return self.logger.run_id
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this process writes."""
+        return self.logger.is_root
+
+    @property
+    def process(self) -> int:
+        """This process's index."""
+        return self.logger.process
+
+    @property
+    def processes(self) -> int:
+        """How many processes there are."""
+        return self.logger.processes
+
+    @property
+    def next_step(self) -> int:
+        """Where a resumed run goes on: the step after the checkpoint's, or the journal's, last; else 0."""
+        return self.logger.next_step
+
+    def steps(self, total: int, *, start: int | None = None) -> Iterator[int]:
+        """The steps of a loop, ``start`` to ``total − 1``: makes each the active step, and shows progress.
+
+        Does not commit; call :meth:`commit` in the loop.
+
+        Args:
+            total: the step that the loop ends before, as in ``range(start, total)``.
+            start: the first step; None: :attr:`next_step`, which is 0 in a fresh run.
+
+        Example:
+            >>> import sightline as sl, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder, sl.start(folder, sinks=[]) as run:
+            ...     for step in run.steps(3):
+            ...         sl.scalar(loss=1.0 / (step + 1))
+            ...         run.commit(step)
+        """
+        first = self.next_step if start is None else start
+        self.logger.event("steps", start=first, total=total)
+        for number in range(first, total):
+            with active(number):
+                yield number
+
+    def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
+        """Commits all that was recorded since the last commit; returns at once. See :meth:`StatsLogger.commit`."""
+        self.logger.commit(step, stats)
+
+    def flush(self, timeout: float = 60.0) -> bool:
+        """Waits until this process's commits are safe. See :meth:`StatsLogger.flush`."""
+        return self.logger.flush(timeout)
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Ends the run on this process. See :meth:`StatsLogger.finish`."""
+        self._handler.restore()
+        return self.logger.finish(timeout)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint should keep, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""
+        return self.logger.state_dict()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and not (isinstance(error, SystemExit) and not error.code):
+            self.logger.event("failed", error=f"{type(error).__name__}: {error}"[:2000])
+            self.finish(_FAILED_TIMEOUT_S)
+        else:
+            self.finish()
+
+
+class _DisabledLogger:
+    """Stands in for the logger when ``SIGHTLINE_DISABLED=1``: one process, nothing written."""
+
+    dir = None
+    run_id = None
+    attempt = None
+    is_root = True
+    process = 0
+    processes = 1
+
+    def __init__(self, state: Mapping[str, Any] | None) -> None:
+        self._state = dict(state or {})
+        slot = self._state.get("last_slot")
+        self.next_step = int(slot[0]) + 1 if slot else 0
+
+    def commit(self, step: int, stats: object = None) -> None: ...
+    def event(self, name: str, **fields: Any) -> None: ...
+    def flush(self, timeout: float = 0.0, *, force: bool = False) -> bool:
+        return True
+
+    def finish(self, timeout: float | None = None) -> bool:
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._state
+
+
+def start(
+    log_dir: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    config: Any = None,
+    sinks: Sequence[str | Sink] | None = None,
+    aliases: Mapping[str, str | Sequence[str]] | None = None,
+    console_format: str | None = None,
+    resume: Resume | None = None,
+    state_dict: Mapping[str, Any] | None = None,
+    logger: StatsLoggerConfig | None = None,
+    transport: Transport | None = None,
+) -> Run:
+    """Starts a run on this process; call it on every process of the job, after ``jax.distributed.initialize``.
+
+    Makes ``log_dir/<name>/`` with the journal ``metrics.jsonl``. The root (process 0) chooses the name, and
+    the others adopt it in the background; they need not see the root's disk. With ``resume`` other than
+    ``"never"`` they wait here for the root to say where the run goes on.
+
+    On SIGTERM (preemption) what is under way is written, within ``grace_s``; then the signal goes to whoever
+    handled it before.
+
+    Args:
+        log_dir: where run directories lie (default ``"runs"``).
+        name: the run's name; None: from date and time, or with ``resume`` the latest run.
+        config: the run's own configuration, for ``run.json``: a dataclass, mapping, pydantic model, namespace.
+            Credentials are taken out.
+        sinks: names, or sinks of your own (default: the console).
+        aliases: other names for keys, ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``.
+        console_format: one line a commit, as in ``"step={step} loss={train/loss:.4f}"``.
+        resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
+        state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
+        logger: all settings in one object; the arguments above override it.
+        transport: how the processes are connected; None: as ``logger`` says.
+
+    Raises:
+        ConfigurationError: several processes without a transport, an unknown sink, a wrong setting.
+        RunDirectoryError: the directory is taken, missing, or held by a live run.
+    """
+    if os.environ.get("SIGHTLINE_DISABLED") == "1":
+        return Run(_DisabledLogger(state_dict))  # type: ignore[arg-type]
+    settings = logger or StatsLoggerConfig()
+    given: dict[str, Any] = {
+        "log_dir": None if log_dir is None else Path(log_dir),
+        "name": name,
+        "sinks": None if sinks is None else (sinks if isinstance(sinks, str) else tuple(sinks)),
+        "aliases": aliases,
+        "resume": resume,
+    }
+    if console_format is not None:
+        given["console"] = dataclasses.replace(settings.console, format=console_format)
+    settings = dataclasses.replace(settings, **{key: value for key, value in given.items() if value is not None})
+    return Run(StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict))
+
+
+class _TerminationHandler:
+    """On SIGTERM: writes what is under way within the grace period, then lets the signal do what it did before.
+
+    The handler itself only starts a thread, so nothing that the interrupted code holds can block it. JAX
+    installs a handler in C (its preemption service), which Python does not know of; it is put back the same.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._installed = False
+        if isinstance(run.logger, _DisabledLogger) or threading.current_thread() is not threading.main_thread():
+            return
+        self._in_c = _c_handler(signal.SIGTERM)
+        self._before = signal.signal(signal.SIGTERM, self._handle)
+        self._installed = True
+
+    def restore(self) -> None:
+        """Puts back what was there before; only the main thread can."""
+        if not self._installed or threading.current_thread() is not threading.main_thread():
+            return
+        self._installed = False
+        if signal.getsignal(signal.SIGTERM) != self._handle:
+            return  # somebody has installed another since
+        signal.signal(signal.SIGTERM, self._before if self._before is not None else signal.SIG_DFL)
+        if self._in_c is not None and not callable(self._before):
+            _set_c_handler(signal.SIGTERM, self._in_c)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.restore()
+        threading.Thread(target=self._flush_and_pass_on, name="sightline-sigterm", daemon=True).start()
+
+    def _flush_and_pass_on(self) -> None:
+        logger = self._run.logger
+        begin = time.monotonic()
+        logger.event("sigterm")
+        done = logger.flush(logger.config.grace_s, force=True)
+        log.warning(
+            "sightline: SIGTERM: %s in %.1f s", "all is written" if done else "not all is written", time.monotonic() - begin
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _c_handler(number: int) -> int | None:
+    """The address of a signal's handler in C; None where it cannot be told."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.signal.restype = ctypes.c_void_p
+        libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+        address = libc.signal(number, None)  # SIG_DFL, for the moment until the next line
+        libc.signal(number, address)
+    except (OSError, AttributeError):
+        return None
+    return int(address or 0)
+
+
+def _set_c_handler(number: int, address: int) -> None:
+    ctypes.CDLL(None).signal(number, ctypes.c_void_p(address))
+
+

@@ -1,0 +1,118 @@
+"""The run directory: its name, its lock, and whether a run starts in it or goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Literal
+
+from sightline.errors import ConfigurationError, RunDirectoryError
+
+Resume = Literal["never", "allow", "must"]
+JOURNAL = "metrics.jsonl"
+
+
+class RunDirectory:
+    """A run directory, held by this process until :meth:`close`, or until it dies.
+
+    Args:
+        log_dir: where run directories lie.
+        name: the run's own name, one path component. None: a new one from date and time; with ``resume``
+            the run that ``log_dir/latest`` points to.
+        resume: ``"never"`` wants a fresh directory, ``"must"`` one with a journal, ``"allow"`` takes either.
+
+    Raises:
+        RunDirectoryError: taken, missing, or held by a live run.
+        ConfigurationError: a name that is no path component, an unknown ``resume``.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], name: str | None = None, resume: Resume = "never") -> None:
+        if resume not in ("never", "allow", "must"):
+            raise ConfigurationError(f"resume={resume!r}; expected 'never', 'allow' or 'must'")
+        if name is not None and (not name or name in (".", "..", "latest") or "/" in name or "\0" in name):
+            raise ConfigurationError(f"name={name!r}; expected one path component, and not 'latest'")
+        folder = Path(log_dir)
+        if name is None and resume != "never":
+            name = _latest(folder)
+            if name is None and resume == "must":
+                raise RunDirectoryError(f"resume='must', but {folder} has no run (no link {folder / 'latest'})")
+        self.name = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        self.path = folder / self.name
+        journal = self.path / JOURNAL
+        if resume == "must" and not journal.exists():
+            raise RunDirectoryError(f"resume='must', but there is no journal {journal}")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"cannot make the run directory {self.path}: {error}") from error
+        self._lock = _lock(self.path / ".lock", self.path)
+        if resume == "never" and journal.exists() and journal.stat().st_size:
+            self.close()
+            raise RunDirectoryError(
+                f"{self.path} holds an earlier run, and resume='never' would not append to it: "
+                f"choose another name, or resume='allow' to go on with it"
+            )
+        _point_latest(folder, self.name)
+
+    @property
+    def journal(self) -> Path:
+        return self.path / JOURNAL
+
+    def close(self) -> None:
+        """Lets the directory go."""
+        if self._lock >= 0:
+            _held.discard(self._lock)
+            os.close(self._lock)
+            self._lock = -1
+
+
+_held: set[int] = set()
+
+
+def _lock(path: Path, directory: Path) -> int:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(file, 200, 0).decode(errors="replace") or "another process"
+        os.close(file)
+        raise RunDirectoryError(
+            f"{directory} is held by a live run ({holder}). Two runs cannot write one journal: "
+            f"choose another name, or end the other run first"
+        ) from None
+    os.ftruncate(file, 0)
+    os.pwrite(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+    _held.add(file)
+    return file
+
+
+def _close_in_child() -> None:
+    # A forked child (a data loader) must not hold the lock after its parent has died.
+    for file in _held:
+        os.close(file)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _latest(folder: Path) -> str | None:
+    try:
+        return os.readlink(folder / "latest").rstrip("/").rpartition("/")[2] or None
+    except OSError:
+        return None
+
+
+def _point_latest(folder: Path, name: str) -> None:
+    link = folder / f".latest.{os.getpid()}"
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        link.replace(folder / "latest")
+    except OSError:
+        pass  # a file system without links; the name itself still leads there

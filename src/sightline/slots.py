@@ -1,0 +1,149 @@
+"""The commit protocol's bookkeeping on the root: which slot is open, who is waited for, what is late.
+
+A *slot* is ``(step, k)``: the k-th commit of a step in one process. Slots are ordered and close in order.
+This is a state machine without threads, clocks or I/O: the caller says what arrived and what time it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+Slot = tuple[int, int]
+Payload = TypeVar("Payload")
+
+_BEFORE_ALL: Slot = (-(2**63), 0)
+
+
+class Closed(NamedTuple, Generic[Payload]):
+    """One closed slot: what each process gave, and which processes were waited for in vain."""
+
+    slot: Slot
+    payloads: dict[int, Payload]
+    missing: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Open(Generic[Payload]):
+    since: float
+    payloads: dict[int, Payload] = field(default_factory=dict)
+    alone: bool = False
+
+
+class SlotBoard(Generic[Payload]):
+    """Collects what the processes post and closes slots.
+
+    A slot closes when every present process has posted it or a later one, or at a deadline after its first
+    post. Whoever is still waited for then is missing, and absent until it posts again: a dead process costs
+    one deadline, not one a slot. A process that went past a slot is neither missing nor reported.
+
+    Args:
+        processes: how many there are, all present at first.
+        deadline_s: seconds from a slot's first post to its closing without the missing.
+        first_deadline_s: the same for the first slot, which waits for slow starts (compilation).
+
+    Example:
+        >>> board = SlotBoard[str](2)
+        >>> board.post(0, (1, 0), "a", now=0.0), board.close(now=0.0)
+        (True, [])
+        >>> board.post(1, (1, 0), "b", now=0.1), board.close(now=0.1)
+        (True, [Closed(slot=(1, 0), payloads={0: 'a', 1: 'b'}, missing=())])
+        >>> board.post(1, (1, 0), "again", now=0.2)  # closed already: late
+        False
+    """
+
+    def __init__(self, processes: int, *, deadline_s: float = 60.0, first_deadline_s: float = 600.0) -> None:
+        self.processes = processes
+        self.deadline_s = deadline_s
+        self.first_deadline_s = first_deadline_s
+        self.present = set(range(processes))
+        self.ended: set[int] = set()
+        self.last_closed: Slot = _BEFORE_ALL
+        self._watermarks = dict.fromkeys(range(processes), _BEFORE_ALL)
+        self._open: dict[Slot, _Open[Payload]] = {}
+
+    def post(self, process: int, slot: Slot, payload: Payload, *, now: float, alone: bool = False) -> bool:
+        """A process posts a slot; returns False if the slot has been closed (the payload is late).
+
+        Args:
+            alone: nobody else takes part in this slot, so it waits for nobody.
+        """
+        self.present.add(process)
+        self.ended.discard(process)
+        self._watermarks[process] = max(slot, self._watermarks.get(process, _BEFORE_ALL))
+        if slot <= self.last_closed:
+            return False
+        entry = self._open.setdefault(slot, _Open(now))
+        entry.payloads[process] = payload
+        entry.alone |= alone
+        return True
+
+    def end(self, process: int) -> None:
+        """A process will post nothing more."""
+        self.present.discard(process)
+        self.ended.add(process)
+
+    def close(self, *, now: float, force: bool = False, upto: Slot | None = None) -> list[Closed[Payload]]:
+        """Closes what can be closed, in order, no further than ``upto``.
+
+        Args:
+            force: nobody is waited for any longer.
+        """
+        closed = []
+        while self._open:
+            slot = min(self._open)
+            if upto is not None and slot > upto:
+                break
+            entry = self._open[slot]
+            waiting = () if entry.alone else self.waiting_for(slot)
+            if waiting and not force and now < entry.since + self._deadline():
+                break
+            self.present.difference_update(waiting)
+            del self._open[slot]
+            self.last_closed = slot
+            closed.append(Closed(slot, dict(sorted(entry.payloads.items())), waiting))
+        return closed
+
+    def waiting_for(self, slot: Slot) -> tuple[int, ...]:
+        """The present processes that have not reached ``slot``."""
+        return tuple(sorted(p for p in self.present if self._watermarks[p] < slot))
+
+    def lowest_open(self) -> Slot | None:
+        """The slot that closes next, if any is open."""
+        return min(self._open, default=None)
+
+    def step_of(self, process: int) -> int | None:
+        """The step that a process posted last, or None."""
+        slot = self._watermarks.get(process, _BEFORE_ALL)
+        return None if slot == _BEFORE_ALL else slot[0]
+
+    def all_ended(self) -> bool:
+        """Nobody present will post again."""
+        return not self.present
+
+    def _deadline(self) -> float:
+        return self.first_deadline_s if self.last_closed == _BEFORE_ALL else self.deadline_s
+
+
+class SlotCounter:
+    """Numbers the commits of one process: steps never go back, and a step again opens a new slot.
+
+    Example:
+        >>> count = SlotCounter()
+        >>> count.next(5), count.next(5), count.next(6), count.next(2)
+        ((5, 0), (5, 1), (6, 0), (6, 1))
+    """
+
+    def __init__(self, last_step: int | None = None) -> None:
+        self.last: Slot | None = None if last_step is None else (last_step, 0)
+
+    def is_lower(self, step: int) -> bool:
+        return self.last is not None and step < self.last[0]
+
+    def next(self, step: int) -> Slot:
+        """The next slot of ``step``; a lower step counts as the last one."""
+        if self.last is None or step > self.last[0]:
+            self.last = (step, 0)
+        else:
+            self.last = (self.last[0], self.last[1] + 1)
+        return self.last

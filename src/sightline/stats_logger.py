@@ -1,0 +1,431 @@
+"""The commit side: :class:`StatsLogger` makes one commit of all that a step recorded, on every process."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from sightline.config import StatsLoggerConfig
+from sightline.errors import ConfigurationError, RecordError, RunDirectoryError, SightlineError, StepError
+from sightline.journal import FORMAT, Journal
+from sightline.message import Message, Pending
+from sightline.naming import COUNT_SUFFIX, check_aliases, check_key
+from sightline.poster import Poster
+from sightline.root import Final, Root
+from sightline.run_directory import RunDirectory
+from sightline.sinks import SinkReader, make_sinks
+from sightline.slots import SlotCounter
+from sightline.snapshot import Value
+from sightline.stats_tracker import StatsTracker, all_trackers
+from sightline.transports import connect
+from sightline.transports.base import Transport
+
+log = logging.getLogger("sightline")
+
+Stats = Mapping[str, Value | str]
+
+_run_numbers = itertools.count()
+_ADOPT_TIMEOUT_S = 300.0
+
+
+class StatsLogger:
+    """Commits what was recorded, once a step, to the journal and the sinks.
+
+    Make one on every process; only the root (process 0) writes. ``commit(step)`` returns at once on all of
+    them: draining, merging and writing happen in the background. ``sl.start`` makes one for you.
+
+    Args:
+        config: see :class:`StatsLoggerConfig`.
+        tracker: whose records are committed; None: those of all trackers made by :func:`sightline.tracker`.
+        transport: how the processes are connected; None: as the configuration says.
+        run_config: the run's own configuration, kept in ``run.json`` with credentials taken out: a dataclass,
+            mapping, pydantic model, namespace, …
+        state_dict: of an earlier attempt's logger, from the checkpoint that this run goes on from.
+
+    Attributes:
+        process, processes: this process's place in the job.
+        is_root: whether this process writes.
+        run_id: the run's identity over all attempts; None off the root until the root has said it.
+        dir: the run directory on this process's disk; None off the root until the root has named it.
+        attempt: how often the run was started, from 1; None as above.
+
+    Raises:
+        ConfigurationError, RunDirectoryError, JournalError: at start-up, if it cannot work.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     logger = StatsLogger(StatsLoggerConfig(log_dir=folder, sinks=[]), tracker=StatsTracker())
+        ...     logger.commit(1, {"train/loss": 0.5, "train/loss__count": 4})
+        ...     logger.finish()
+        True
+    """
+
+    def __init__(
+        self,
+        config: StatsLoggerConfig | None = None,
+        *,
+        tracker: StatsTracker | None = None,
+        transport: Transport | None = None,
+        run_config: Any = None,
+        state_dict: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config = config or StatsLoggerConfig()
+        self._tracker = tracker
+        self._transport = connect(transport if transport is not None else self.config.transport)
+        self.process = self._transport.process
+        self.processes = self._transport.processes
+        self.is_root = self._transport.is_root
+        self.run_id: str | None = None
+        self.dir: Path | None = None
+        self.attempt: int | None = None
+        #: The step after the last one that the run committed before this attempt; 0 in a fresh run.
+        self.next_step = 0
+        self._announcement = f"run/{next(_run_numbers)}"
+        self._lock = threading.Lock()
+        self._finished = False
+        self._last_commit = time.perf_counter()
+        self._slots = SlotCounter()
+        self._directory: RunDirectory | None = None
+        if "{key}" not in self.config.timing_key:
+            raise ConfigurationError(f"timing_key={self.config.timing_key!r} has no '{{key}}'")
+        for each in self._trackers():
+            each.timing_key = self.config.timing_key
+        self._worker: Root | Poster | None
+        if self.is_root:
+            self._worker = self._become_root(run_config, state_dict)
+        else:
+            self._worker = self._become_peer()
+        if state_dict is not None:
+            self._go_on_from(state_dict)
+        # JAX registers its own exit hook at `initialize`, before this: hooks run last in, first out.
+        atexit.register(self._finish_at_exit)
+
+    # --- committing ----------------------------------------------------------------------------------------
+
+    def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
+        """Commits a step; returns at once.
+
+        Without ``stats``: everything recorded on this process since its previous commit. Call it on every
+        process that has something; nobody waits for anybody.
+
+        With ``stats``: values that are final already, such as those of :meth:`StatsTracker.export`; the root
+        writes them, other processes ignore them. A sequence takes consecutive steps from ``step`` on. Keys
+        ending in ``__count`` go to the journal and to no sink; strings are texts.
+
+        A step that was committed before opens a new slot of that step. A lower one is treated as
+        ``on_lower_step`` says.
+
+        Args:
+            step: any int; does not go back.
+            stats: ``{key: number or string}``, or several of them.
+
+        Raises:
+            StepError: a lower step, under ``on_lower_step="error"``.
+            RecordError: a step that is no int, a key or value that is none.
+        """
+        step = _checked_step(step)
+        if self._finished:
+            return log.warning("sightline: commit of step %d after finish() is left out", step)
+        if stats is not None:
+            finals = [_final(each) for each in ([stats] if isinstance(stats, Mapping) else stats)]
+        with self._lock:
+            lowered = self._lower(step)
+            if lowered is None:
+                if stats is None:
+                    for each in self._trackers():
+                        each.drain()
+                return None
+            if stats is None:
+                self._commit_records(lowered)
+            else:
+                for i, (values, counts, texts) in enumerate(finals):
+                    slot = self._slots.next(lowered + i)
+                    if isinstance(self._worker, Root):
+                        self._worker.put(Final(slot, values, counts, texts))
+        return None
+
+    def _commit_records(self, step: int) -> None:
+        now = time.perf_counter()
+        wall_s, self._last_commit = now - self._last_commit, now
+        parts = [each.drain() for each in self._trackers()]
+        pending = Pending(self._slots.next(step), parts, wall_s)
+        if self._worker is not None and not self._transport.collective:
+            return self._worker.put(pending)
+        posts = self._transport.exchange(pending.message(self.process).to_bytes())
+        if isinstance(self._worker, Root):
+            for data in posts:
+                self._worker.put(Message.from_bytes(data))
+        return None
+
+    def _lower(self, step: int) -> int | None:
+        """The step to commit under, or None to leave the commit out."""
+        if not self._slots.is_lower(step):
+            return step
+        assert self._slots.last is not None
+        last = self._slots.last[0]
+        policy = self.config.on_lower_step
+        if policy == "error":
+            raise StepError(
+                f"commit of step {step} after step {last}; steps do not go back. Commit a step >= {last}, or set "
+                f"on_lower_step='clamp'"
+            )
+        log.warning(
+            "sightline: commit of step %d after step %d: %s",
+            step, last, f"counted as step {last}" if policy == "clamp" else "left out",
+        )  # fmt: skip
+        if isinstance(self._worker, Root):
+            self._worker.note("clamped_commits" if policy == "clamp" else "dropped_commits")
+        return last if policy == "clamp" else None
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Writes an ``event`` line to the journal, on the root; plain data only."""
+        if isinstance(self._worker, Root):
+            self._worker.put({"event": name, **fields})
+
+    # --- waiting -------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float = 60.0, *, force: bool = False) -> bool:
+        """Waits until this process's commits are safe; returns whether they are, within ``timeout`` seconds.
+
+        On the root that is in the journal and with the sinks, for which the other processes must have
+        posted; elsewhere it is with the root's store.
+
+        Args:
+            timeout: seconds.
+            force: on the root, write in time what is there, naming who is missing.
+        """
+        if self._finished:
+            return True
+        if isinstance(self._worker, Root):
+            return self._worker.flush(timeout, force=force)
+        return self._worker is None or self._worker.flush(timeout)
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Ends the run on this process; again and again if you like.
+
+        Writes or posts what is under way and says END. The root then waits for the END of the others. What
+        was recorded after the last commit is not committed, and said so in a warning.
+
+        Args:
+            timeout: seconds; None: ``finish_timeout_s`` of the configuration. Threads that are stuck are
+                left behind, and end with the process.
+
+        Returns:
+            Whether everything was written and everyone had ended in time.
+        """
+        if self._finished:
+            return True
+        self._finished = True
+        atexit.unregister(self._finish_at_exit)
+        self._warn_of_uncommitted()
+        timeout = self.config.finish_timeout_s if timeout is None else timeout
+        done = self._worker is None or self._worker.close(timeout)
+        if not done:
+            late = self._worker.waiting_for() if isinstance(self._worker, Root) else ()
+            log.warning(
+                "sightline: finish: %s",
+                f"process {', '.join(map(str, late))} did not end in time" if late else "not all was written in time",
+            )
+        if self._directory is not None:
+            self._directory.close()
+        return done
+
+    def _finish_at_exit(self) -> None:
+        self.finish()
+
+    def _warn_of_uncommitted(self) -> None:
+        keys = sorted({key for each in self._trackers() for key in each.drain().keys()})
+        if keys:
+            shown = ", ".join(keys[:5]) + (", …" if len(keys) > 5 else "")
+            log.warning("sightline: recorded after the last commit, and never committed: %s", shown)
+
+    # --- state ---------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint should keep, so that the run can go on anywhere: plain data.
+
+        ``run_id``, ``name``, ``attempt``, and ``last_slot`` (step, k) of this process.
+        """
+        return {
+            "run_id": self.run_id,
+            "name": self.dir.name if self.dir is not None else None,
+            "attempt": self.attempt,
+            "last_slot": list(self._slots.last) if self._slots.last is not None else None,
+        }
+
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
+        slot = state.get("last_slot")
+        if slot is not None:
+            self.next_step = int(slot[0]) + 1
+            self._slots.last = (int(slot[0]), int(slot[1]))
+
+    # --- starting ------------------------------------------------------------------------------------------
+
+    def _become_root(self, run_config: Any, state: Mapping[str, Any] | None) -> Root:
+        try:
+            sinks = make_sinks(self.config)
+            name = self.config.name or (state or {}).get("name")
+            self._directory = RunDirectory(self.config.log_dir, name, self.config.resume)
+        except SightlineError as error:
+            self._announce({"error": str(error)})
+            raise
+        try:
+            journal = Journal(self._directory.journal)
+            self._check_same_run(journal, state)
+        except SightlineError as error:
+            self._directory.close()
+            self._announce({"error": str(error)})
+            raise
+        self.dir = self._directory.path
+        self.run_id = journal.run_id or (state or {}).get("run_id") or secrets.token_hex(8)
+        self.attempt = max(journal.attempt, int((state or {}).get("attempt") or 0)) + 1
+        if journal.last_step is not None:
+            self.next_step = journal.last_step + 1
+        aliases = check_aliases(self.config.aliases)
+        start = journal.size
+        journal.append(
+            {
+                "type": "run", "format": FORMAT, "run_id": self.run_id, "name": self.dir.name,
+                "attempt": self.attempt, "started": time.time(), "processes": self.processes,
+                "aliases": aliases,
+            }
+        )  # fmt: skip
+        self._write_facts(run_config)
+        readers = [SinkReader(sink, journal.path, start) for sink in sinks]
+        self._announce(
+            {"run_id": self.run_id, "name": self.dir.name, "attempt": self.attempt, "next_step": self.next_step}
+        )
+        return Root(
+            self._transport,
+            self._channel(),
+            journal,
+            readers,
+            aliases,
+            attempt=self.attempt,
+            deadline_s=self.config.deadline_s,
+            first_deadline_s=self.config.first_deadline_s,
+        )
+
+    def _check_same_run(self, journal: Journal, state: Mapping[str, Any] | None) -> None:
+        before = (state or {}).get("run_id")
+        if before and journal.run_id and before != journal.run_id:
+            journal.close()
+            raise RunDirectoryError(
+                f"{journal.path} is run {journal.run_id}, and the checkpoint's state is of run {before}: "
+                f"give the log_dir and name of that run, or leave state_dict out"
+            )
+
+    def _become_peer(self) -> Poster | None:
+        if self._transport.collective:
+            self._adopt_from(self._transport.exchange(b"")[0])
+            return None  # commits are exchanged where they are made
+        if self.config.resume != "never" and not self._adopt(_ADOPT_TIMEOUT_S):
+            raise ConfigurationError(f"the root did not say within {_ADOPT_TIMEOUT_S:g} s which run to resume")
+        return Poster(
+            self._transport,
+            lambda: self._channel() if self._adopt(5.0) else None,
+            queue_size=self.config.queue_size,
+        )
+
+    def _announce(self, announcement: Mapping[str, Any]) -> None:
+        data = orjson.dumps(announcement)
+        if self._transport.collective:
+            self._transport.exchange(data)
+        else:
+            self._transport.publish(self._announcement, data)
+
+    def _adopt(self, timeout: float) -> bool:
+        """Takes over what the root has announced; False if it has not yet."""
+        if self.run_id is None:
+            data = self._transport.lookup(self._announcement, timeout)
+            if data is None:
+                return False
+            self._adopt_from(data)
+        return True
+
+    def _adopt_from(self, data: bytes) -> None:
+        said = orjson.loads(data)
+        if "error" in said:
+            # Raised where the caller waits for it (resume, collectives); else it stops the poster's thread.
+            raise RunDirectoryError(f"the root cannot start the run: {said['error']}")
+        path = Path(self.config.log_dir) / said["name"]
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            log.warning("sightline: process %d cannot make %s: %s", self.process, path, error)
+        self.attempt, self.dir = said["attempt"], path
+        self.next_step = self.next_step or said["next_step"]
+        self.run_id = said["run_id"]
+
+    def _channel(self) -> str:
+        return f"{self.run_id}.{self.attempt}"
+
+    def _write_facts(self, run_config: Any) -> None:
+        from sightline.facts import plain, redacted, run_facts
+
+        assert self._directory is not None
+        settings = {name: value for name, value in vars(self.config).items() if name != "sinks"}
+        facts = {
+            "run_id": self.run_id,
+            "name": self._directory.name,
+            "attempt": self.attempt,
+            "processes": self.processes,
+            "config": redacted(plain(run_config)),
+            "sightline": redacted(plain(settings)),
+            **run_facts(),
+        }
+        path = self._directory.path / "run.json"
+        part = path.with_suffix(".part")
+        try:
+            part.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+            os.replace(part, path)
+        except OSError as error:
+            log.warning("sightline: cannot write %s: %s", path, error)
+
+    def _trackers(self) -> Iterable[StatsTracker]:
+        return [self._tracker] if self._tracker is not None else all_trackers()
+
+
+def _checked_step(step: Any) -> int:
+    if isinstance(step, (int, np.integer)) and not isinstance(step, bool):
+        return int(step)
+    raise RecordError(f"commit({step!r}): expected a step that is an int, got {type(step).__name__}")
+
+
+def _final(stats: Any) -> tuple[dict[str, Value], dict[str, int], dict[str, str]]:
+    """Splits a user's dict into values, counts and texts."""
+    if not isinstance(stats, Mapping):
+        raise RecordError(f"commit(stats=…): expected a dict or a sequence of dicts, got {type(stats).__name__}")
+    values: dict[str, Value] = {}
+    counts: dict[str, int] = {}
+    texts: dict[str, str] = {}
+    for key, value in stats.items():
+        try:
+            check_key(key.removesuffix(COUNT_SUFFIX) if isinstance(key, str) else key)
+        except ValueError as error:
+            raise RecordError(f"commit: {error}") from None
+        if isinstance(value, str):
+            texts[key] = value
+        elif isinstance(value, (bool, int, float, np.bool_, np.number)) and not isinstance(value, np.complexfloating):
+            if key.endswith(COUNT_SUFFIX):
+                counts[key] = int(value)
+            else:
+                values[key] = int(value) if isinstance(value, (bool, int, np.bool_, np.integer)) else float(value)
+        else:
+            raise RecordError(
+                f"commit: {key!r} is {value!r} ({type(value).__name__}); expected a number or a string. "
+                f"Arrays are recorded with summary(), and committed with commit(step)"
+            )
+    return values, counts, texts

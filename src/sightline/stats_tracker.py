@@ -1,0 +1,819 @@
+"""The record side: :class:`StatsTracker` takes values wherever they arise and hands them over as a snapshot.
+
+A recording call checks its arguments, reduces arrays on the spot, and appends a few floats under a lock that
+is held for no longer than that. Draining swaps the store for an empty one, whatever the number of keys; the
+rest of the work happens on whoever makes the snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from time import perf_counter_ns
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline import naming
+from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, moments_row
+from sightline.decorating import around
+from sightline.errors import RecordError
+from sightline.exchange import Exchange
+from sightline.records import Drained, Records
+from sightline.snapshot import EMITS, Snapshot, Spec, Value
+
+if TYPE_CHECKING:
+    from sightline.transports.base import Transport
+
+F = TypeVar("F", bound=Callable[..., Any])
+NonFinite = Literal["show", "drop"]
+
+DEFAULT_EMIT = ("mean", "std", "min", "max")
+_FOLD_AT = 1 << 16  # single records of a key before they are folded into one entry; bounds memory
+_PACKAGE = os.path.dirname(__file__)
+_MISSING: Any = object()
+
+
+class StatsTracker:
+    """Records statistics under scopes, from any thread and any asyncio task.
+
+    Module-level functions of ``sightline`` (``sl.scalar``, ``sl.scope``, …) act on the process's default
+    tracker. Values are host values: Python numbers and NumPy arrays of any float, int or bool dtype, bf16 and
+    float8 included; a ``jax.Array`` is converted, which waits for it.
+
+    Args:
+        name: names the tracker in :func:`sightline.tracker` and in its exports over processes.
+        timing_key: how timings are spelled; ``{key}`` stands for scope and key. ``"timeperf/{key}"`` is the
+            spelling of AReaL.
+        enabled: False makes every call do nothing. Default: unless ``SIGHTLINE_DISABLED=1`` is set.
+
+    Raises:
+        RecordError: from recording calls, for values, masks, keys or reductions that cannot be right.
+
+    Example:
+        >>> tracker = StatsTracker()
+        >>> with tracker.scope("train"):
+        ...     tracker.scalar(loss=0.5)
+        ...     tracker.masked("advantage", np.array([[1.0, 3.0], [9.0, 9.0]]), np.array([[1, 1], [0, 0]]))
+        >>> stats = tracker.export(reduce="local")
+        >>> stats["train/loss"], stats["train/advantage/mean"], stats["train/advantage__count"]
+        (0.5, 2.0, 2)
+    """
+
+    def __init__(
+        self, name: str = "default", *, timing_key: str = naming.TIMING_KEY, enabled: bool | None = None
+    ) -> None:
+        if "{key}" not in timing_key:
+            raise RecordError(f"timing_key={timing_key!r} has no '{{key}}'; write it as in {naming.TIMING_KEY!r}")
+        self.name = name
+        self.timing_key = timing_key
+        self._enabled: bool = os.environ.get("SIGHTLINE_DISABLED") != "1" if enabled is None else enabled
+        self._scope: ContextVar[str] = ContextVar(f"sightline_scope_{name}", default="")
+        # Reentrant: a signal handler or a finaliser may record in the middle of a record.
+        self._set_lock(threading.RLock())
+        self._records = Records()
+        self._specs: dict[str, Spec] = {}
+        self._names: dict[str, Spec] = {}  # exported name -> who exports it
+        self._folders: dict[str, Spec] = {}  # folder of an exported name -> one who exports below it
+        self._exchange: Exchange | None = None
+        self._drained_at = perf_counter_ns()
+        _TRACKERS_FOR_FORK.add(self)
+        if not self._enabled:
+            for call in ("scalar", "total", "last", "ratio", "rate", "summary", "masked", "text"):
+                setattr(self, call, _nothing)
+            for call in ("scope", "record_timing"):
+                setattr(self, call, _off)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether recording calls record."""
+        return self._enabled
+
+    # --- recording -----------------------------------------------------------------------------------------
+
+    def scope(self, name: str) -> Scope:
+        """Puts ``name/`` before all keys recorded inside; nests.
+
+        A context manager, and a decorator for functions, coroutines, generators and async generators. The
+        scope belongs to the thread or asyncio task that entered it, and does not disturb others.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> with tracker.scope("train"), tracker.scope("actor"):
+            ...     tracker.scalar(loss=1.0)
+            >>> tracker.export(reduce="local")["train/actor/loss"]
+            1.0
+        """
+        return Scope(self._scope, _checked(name))
+
+    def scalar(
+        self,
+        key: str | None = None,
+        value: Any = _MISSING,
+        /,
+        *,
+        per_process: bool = False,
+        nonfinite: NonFinite = "show",
+        **kvs: Any,
+    ) -> None:
+        """Records numbers; ``key`` is exported as the mean over all records of all processes.
+
+        Beside it, ``key__count`` is the number of records. Write ``scalar(loss=0.5, kl=0.1)``, or
+        ``scalar("reward/total", 0.5)`` for keys that are no identifiers. A call with several values records
+        all of them or, if one is wrong, none.
+
+        Args:
+            key, value: one key and its number.
+            per_process: keep each process's own mean too, in the journal's ``process_values``.
+            nonfinite: ``"drop"`` leaves out NaN and infinities; ``"show"`` lets the mean show them.
+            kvs: keys and their numbers: Python or NumPy numbers, or arrays of one element.
+
+        Raises:
+            RecordError: not a number, or a key that has another reduction already.
+        """
+        if key is not None:
+            kvs[key] = value
+        # Floats of known keys are the usual case, and this the hottest code of the package: a `with`, or a
+        # second loop over the values, would cost a quarter more. All the rest is done with care, below.
+        self._acquire()
+        try:
+            if not per_process and nonfinite == "show":
+                table = self._records.scalars[self._scope.get()]
+                if len(kvs) == 1 or _all_plain(kvs, table):
+                    for name, number in kvs.items():
+                        if number.__class__ is not float:
+                            break
+                        values = table[name]
+                        values.append(number)
+                        if len(values) >= _FOLD_AT:
+                            self._fold_scalars(name, values)
+                    else:
+                        return
+        except KeyError:  # a scope or a key that is new since the last drain
+            pass
+        finally:
+            self._release()
+        self._scalar_with_care(kvs, per_process, nonfinite)
+
+    def total(
+        self, key: str | None = None, value: Any = _MISSING, /, *, replicated: bool = False, **kvs: Any
+    ) -> None:
+        """Records amounts; ``key`` is exported as their sum over all records of all processes.
+
+        Sums of ints are exact at any size, sums of floats to a rounding.
+
+        Args:
+            key, value: one key and its amount.
+            replicated: the amount is global already and every process records it: count it once.
+            kvs: keys and their amounts.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> for tokens in (2**53, 1):
+            ...     tracker.total(tokens=tokens)
+            >>> tracker.export(reduce="local")["tokens"] == 2**53 + 1
+            True
+        """
+        self._record_singles("total", _pairs("total", key, value, kvs), replicated=replicated)
+
+    def last(self, key: str | None = None, value: Any = _MISSING, /, **kvs: Any) -> None:
+        """Records numbers of which only the latest counts (a learning rate, a version).
+
+        Over processes it is the one of the lowest process that recorded the key.
+        """
+        self._record_singles("last", _pairs("last", key, value, kvs), latest=True)
+
+    def ratio(self, key: str, numerator: Any, denominator: Any, *, replicated: bool = False) -> None:
+        """Records both parts of a ratio; ``key`` is exported as Σ numerator / Σ denominator over all processes.
+
+        Left out while the denominators sum to 0.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.ratio("accuracy", 3, 4), tracker.ratio("accuracy", 0, 4)
+            (None, None)
+            >>> tracker.export(reduce="local")["accuracy"]
+            0.375
+        """
+        parts = (_number("ratio", key, numerator), _number("ratio", key, denominator))
+        self._record_singles("ratio", {key: parts}, replicated=replicated)
+
+    def rate(self, key: str, amount: Any, *, over: str | None = None, replicated: bool = False) -> None:
+        """Records an amount; exported as ``throughput/<scope>/<key>_per_s``.
+
+        That is the sum over all processes, divided by the wall time between two commits of the root.
+
+        Args:
+            key: what is counted, as in ``"tokens"``.
+            amount: how much of it.
+            over: divide by this timing of the same scope instead (by ``time/<scope>/<over>_s``), so that time
+                spent elsewhere, as in evaluation, does not count.
+            replicated: the amount is global already and every process records it: count it once.
+        """
+        scope = self._scope.get()
+        full = f"throughput/{naming.join(scope, _checked(key))}_per_s"
+        timing = self._timing_key(scope, over) if over else ""
+        number = _number("rate", key, amount)
+        with self._lock:
+            self._declare("", full, "rate", over=timing, replicated=replicated)
+            self._records.singles.setdefault(full, []).append(number)
+
+    def summary(
+        self,
+        key: str,
+        values: Any,
+        *,
+        emit: Sequence[str] = DEFAULT_EMIT,
+        quantiles: Sequence[float] = (),
+        replicated: bool = False,
+        nonfinite: NonFinite = "show",
+    ) -> None:
+        """Records all elements of an array; exported as ``key/mean``, ``/std``, ``/min``, ``/max``.
+
+        The statistics are over all elements of all records of all processes, as NumPy would give them in
+        float64 on the concatenated data; ``key__count`` is the number of elements. min and max are over the
+        finite ones.
+
+        Args:
+            key: the name.
+            values: any shape, flattened; a float, int or bool dtype (bf16 and float8 included), or numbers.
+            emit: which of mean, std (population), min, max, sum, count.
+            quantiles: numbers in [0, 1], exported as ``key/p50`` and so on, within 1 % of the value (see
+                :class:`sightline.aggregates.Sketch`).
+            replicated: every process records the same global values: count them once.
+            nonfinite: ``"drop"`` leaves out NaN and infinities.
+
+        Raises:
+            RecordError: a dtype that is no number, an unknown name in ``emit``, a quantile outside [0, 1].
+        """
+        array_ = _numeric("summary", key, values)
+        self._record_rows("summary", key, array_, emit, quantiles, replicated, nonfinite)
+
+    def masked(
+        self,
+        key: str,
+        values: Any,
+        mask: Any,
+        *,
+        emit: Sequence[str] = DEFAULT_EMIT,
+        quantiles: Sequence[float] = (),
+        replicated: bool = False,
+        nonfinite: NonFinite = "show",
+    ) -> None:
+        """Records the elements of an array where a mask is true, as :meth:`summary` does.
+
+        An empty mask exports ``key__count`` 0 and no statistics.
+
+        Args:
+            key: the name.
+            values: any shape, as for :meth:`summary`.
+            mask: the same shape; bool, or numbers that are all 0 or 1.
+            emit, quantiles, replicated, nonfinite: as for :meth:`summary`.
+
+        Raises:
+            RecordError: as :meth:`summary`, and for a mask of another shape or with values other than 0 and 1.
+        """
+        array_ = _numeric("masked", key, values)
+        chosen = np.asarray(mask)
+        if chosen.shape != array_.shape:
+            raise RecordError(
+                f"masked({key!r}): the mask has shape {chosen.shape} and the values {array_.shape}; they must be "
+                f"equal. A mask of one axis fewer goes through np.broadcast_to(mask, values.shape)"
+            )
+        if chosen.dtype != np.bool_:
+            as_bool = chosen == 1
+            if not np.array_equal(as_bool, chosen != 0):
+                other = chosen[(chosen != 0) & (chosen != 1)].flat[0]
+                raise RecordError(
+                    f"masked({key!r}): the mask holds {other!r}; expected bools or 0 and 1. Weights are no mask: "
+                    f"use ratio(key, (values * weights).sum(), weights.sum())"
+                )
+            chosen = as_bool
+        self._record_rows("masked", key, array_[chosen], emit, quantiles, replicated, nonfinite)
+
+    def record_timing(self, key: str) -> Timing:
+        """Times a block or a function in host time; exported as ``time/<scope>/<key>_s``.
+
+        In each process the times since its last commit add up; exported are their mean over the processes
+        and, beside it, ``…_s_max`` and ``…_s_slowest`` (the process that took longest). Recorded on an
+        exception too. JAX is asynchronous: a block that only dispatches work measures the dispatch; end it
+        with a read of a result, or with ``jax.block_until_ready``, where the work itself is meant.
+
+        A context manager, and a decorator for functions, coroutines, generators and async generators
+        (generators are timed from each resumption to the next yield).
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> with tracker.scope("train"), tracker.record_timing("rollout"):
+            ...     _ = sum(range(1000))
+            >>> tracker.export(reduce="local")["time/train/rollout_s"] > 0
+            True
+        """
+        return Timing(self, _checked(key))
+
+    def text(self, key: str | None = None, value: Any = _MISSING, /, **kvs: str) -> None:
+        """Records short strings (a split's name); the latest counts, over processes the lowest one's."""
+        if key is not None:
+            kvs[key] = value
+        for name, string in kvs.items():
+            if not isinstance(string, str):
+                raise RecordError(f"text({name}={string!r}): expected a str, got {type(string).__name__}")
+        scope = self._scope.get()
+        with self._lock:
+            for name in kvs:
+                self._declare(scope, name, "text")
+            for name, string in kvs.items():
+                self._records.texts[naming.join(scope, name)] = string
+
+    # --- handing over --------------------------------------------------------------------------------------
+
+    def drain(self) -> Drained:
+        """Takes everything recorded since the last drain, in constant time; for whoever makes commits."""
+        empty = Records()
+        with self._lock:
+            records, self._records = self._records, empty
+        return Drained(records, self._specs)
+
+    def snapshot(self, *, process: int = 0, reset: bool = True) -> Snapshot:
+        """Everything recorded since the last drain, as a mergeable :class:`Snapshot`.
+
+        Args:
+            process: the process that the snapshot is said to come from.
+            reset: False leaves the records in place.
+        """
+        if reset:
+            return self.drain().snapshot(process)
+        with self._lock:
+            records = self._records.copy()
+        return Drained(records, self._specs).snapshot(process)
+
+    def export(
+        self,
+        *,
+        reduce: Literal["process", "local", "all"] = "process",
+        reset: bool = True,
+        timeout: float = 60.0,
+        transport: Transport | None = None,
+    ) -> dict[str, Value | str]:
+        """Everything recorded since the last export, merged over processes, as names and numbers.
+
+        The explicit form, for code that commits by hand: ``logger.commit(step, tracker.export())`` on every
+        process. The exports of the processes pair by the active step (``run.steps``, ``sl.step``), or else by
+        their number in each process. ``run.commit(step)`` does the same without waiting; prefer it.
+
+        Args:
+            reduce: ``"process"`` merges on the root, which waits for the others, and gives ``{}`` elsewhere;
+                ``"all"`` gives everyone the result, and everyone waits; ``"local"`` is this process alone and
+                never waits.
+            reset: False leaves the records in place.
+            timeout: seconds to wait. A process that has not exported by then is named in a warning and in
+                ``obs/missing_processes``, and not waited for again until it exports.
+            transport: how to reach the other processes; default: the process's own.
+
+        Returns:
+            Keys with their values, ``<key>__count`` with counts, and texts.
+        """
+        wall_s = (perf_counter_ns() - self._drained_at) / 1e9
+        if reset:
+            self._drained_at = perf_counter_ns()
+        if reduce == "local":
+            rendered = self.snapshot(reset=reset).render(wall_s=wall_s)
+            return {**rendered.values, **rendered.counts, **rendered.texts}
+        if reduce not in ("process", "all"):
+            raise RecordError(f"export(reduce={reduce!r}): expected 'process', 'local' or 'all'")
+        if self._exchange is None or (transport is not None and self._exchange.transport is not transport):
+            self._exchange = Exchange(self.name, transport)
+        process = self._exchange.transport.process
+        return self._exchange.export(
+            self.snapshot(process=process, reset=reset), wall_s=wall_s, everywhere=reduce == "all", timeout=timeout
+        )
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    def _scalar_with_care(self, kvs: Mapping[str, Any], per_process: bool, nonfinite: NonFinite) -> None:
+        numbers = {key: float(_number("scalar", key, value)) for key, value in kvs.items()}  # may wait: no lock yet
+        if nonfinite != "show":
+            numbers = {k: v for k, v in numbers.items() if _only_finite(k, np.asarray(v), nonfinite).size}
+        scope = self._scope.get()
+        with self._lock:
+            table = self._records.scalars.get(scope, {})
+            for key in numbers:  # all of them before the first append, since this may raise
+                if key not in table:
+                    self._declare(scope, key, "scalar")
+            table = self._records.scalars.setdefault(scope, table)
+            for key, number in numbers.items():
+                table.setdefault(key, []).append(number)
+                if per_process:
+                    self._keep_per_process(naming.join(scope, key))
+
+    def _set_lock(self, lock: threading._RLock) -> None:
+        self._lock, self._acquire, self._release = lock, lock.acquire, lock.release
+
+    def _timing_key(self, scope: str, key: str) -> str:
+        return self.timing_key.format(key=naming.join(scope, key))
+
+    def _add_timing(self, key: str, seconds: float) -> None:
+        full = self._timing_key(self._scope.get(), key)
+        with self._lock:
+            self._declare("", full, "timing")
+            self._append_single(full, seconds)
+
+    def _record_singles(
+        self, kind: str, kvs: Mapping[str, Any], *, replicated: bool = False, latest: bool = False
+    ) -> None:
+        scope = self._scope.get()
+        with self._lock:
+            for key in kvs:
+                self._declare(scope, key, kind, replicated=replicated)
+            for key, value in kvs.items():
+                full = naming.join(scope, key)
+                if latest:
+                    self._records.singles[full] = [value]
+                elif kind == "ratio":
+                    self._append_single(full, *value)
+                else:
+                    self._append_single(full, value)
+
+    def _append_single(self, full: str, *numbers: Value) -> None:
+        values = self._records.singles.setdefault(full, [])
+        values.extend(numbers)
+        if len(values) >= _FOLD_AT:
+            if self._specs[full].kind == "ratio":
+                values[:] = [sum(values[::2]), sum(values[1::2])]
+            else:
+                values[:] = [sum(values)]
+
+    def _record_rows(
+        self,
+        call: str,
+        key: str,
+        values: npt.NDArray[Any],
+        emit: Sequence[str],
+        quantiles: Sequence[float],
+        replicated: bool,
+        nonfinite: NonFinite,
+    ) -> None:
+        if nonfinite != "show":
+            values = _only_finite(key, values, nonfinite)
+        row = moments_row(values)
+        sketch = Sketch.of(values) if quantiles else None
+        scope = self._scope.get()
+        full = naming.join(scope, key)
+        with self._lock:
+            self._declare(
+                scope, key, "summary", emit=tuple(emit), quantiles=tuple(quantiles), replicated=replicated, call=call
+            )
+            self._append_row(full, row)
+            if sketch is not None:
+                sketches = self._records.sketches.setdefault(full, [])
+                sketches.append(sketch)
+                if len(sketches) > 64:
+                    sketches[:] = [Sketch.merge(sketches)]
+
+    def _append_row(self, full: str, row: Row) -> None:
+        rows = self._records.rows.get(full)
+        if rows is None:
+            rows = self._records.rows[full] = array("d")
+        rows.extend(row)
+        if len(rows) >= _FOLD_AT:
+            merged = Moments.from_rows(np.array(rows).reshape(-1, ROW_LENGTH)).merge_segments(np.zeros(1, np.int64))
+            rows[:] = array("d", [*merged.counts[:, 0].tolist(), *merged.stats[:, 0].tolist()])
+
+    def _fold_scalars(self, key: str, values: list[float]) -> None:
+        self._append_row(naming.join(self._scope.get(), key), moments_row(np.array(values)))
+        del values[:]
+
+    def _keep_per_process(self, full: str) -> None:
+        name = full + "\0"
+        if name not in self._specs:
+            self._specs[name] = self._specs[full]._replace(kind="per_process")
+
+    def _declare(
+        self,
+        scope: str,
+        key: str,
+        kind: str,
+        *,
+        emit: tuple[str, ...] = (),
+        quantiles: tuple[float, ...] = (),
+        over: str = "",
+        replicated: bool = False,
+        call: str = "",
+    ) -> None:
+        """Makes sure that a key is recorded with one reduction, the one it has had from the start."""
+        full = f"{scope}/{key}" if scope else key
+        known = self._specs.get(full)
+        if known is not None and known.kind == kind:
+            if kind == "scalar":
+                return
+            if (known.emit, known.quantiles, known.over, known.replicated) == (emit, quantiles, over, replicated):
+                return
+        if known is not None:
+            _raise_conflict(full, known, Spec(full, kind, *_call_site(), emit, quantiles, over, replicated))
+        _checked(key)
+        if full.startswith(naming.RESERVED):
+            raise RecordError(f"{full!r}: keys under {naming.RESERVED!r} are sightline's own; choose another name")
+        unknown = [name for name in emit if name not in EMITS]
+        if unknown or (kind == "summary" and not emit and not quantiles):
+            raise RecordError(
+                f"{call}({full!r}): emit={emit!r}; expected some of {', '.join(EMITS)}"
+                + (f", and {unknown[0]!r} is none" if unknown else "")
+            )
+        if any(not isinstance(q, (int, float)) or not 0 <= q <= 1 for q in quantiles):
+            raise RecordError(f"{call}({full!r}): quantiles={quantiles!r}; expected numbers in [0, 1], as in (0.5, 0.95)")
+        self._register(Spec(full, kind, *_call_site(), emit, quantiles, over, replicated))
+
+    def _register(self, spec: Spec) -> None:
+        names = spec.exported()
+        for name in names:
+            folders = [f for f in naming.ancestors(name) if f in self._names]
+            other = self._names.get(name) or self._folders.get(name) or (self._names[folders[0]] if folders else None)
+            if other is not None:
+                raise RecordError(
+                    f"{spec.kind} {spec.key!r} at {spec.site} exports {name!r}, which cannot stand beside what "
+                    f"{other.kind} {other.key!r} at {other.site} exports: no key may be another, or a folder "
+                    f"of another. Rename one of them"
+                )
+        for name in names:
+            self._names[name] = spec
+            self._folders.update(dict.fromkeys(naming.ancestors(name), spec))
+        self._specs[spec.key] = spec
+
+
+class Scope:
+    """What :meth:`StatsTracker.scope` gives: a context manager and a decorator; may be used again and again."""
+
+    __slots__ = ("_name", "_var")
+
+    def __init__(self, var: ContextVar[str], name: str) -> None:
+        self._var = var
+        self._name = name
+
+    def __enter__(self) -> None:
+        path = self._var.get()
+        self._var.set(f"{path}/{self._name}" if path else self._name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        path = self._var.get()
+        if path == self._name:
+            self._var.set("")
+        elif path.endswith("/" + self._name):  # else: left in another task than entered, which has no such scope
+            self._var.set(path[: -len(self._name) - 1])
+
+    def __call__(self, function: F) -> F:
+        return around(function, lambda: self)
+
+
+class Timing:
+    """What :meth:`StatsTracker.record_timing` gives: a context manager (for one block) and a decorator."""
+
+    __slots__ = ("_key", "_start", "_tracker", "seconds")
+
+    def __init__(self, tracker: StatsTracker, key: str) -> None:
+        self._tracker = tracker
+        self._key = key
+        #: The measured time, once the block has ended.
+        self.seconds = 0.0
+
+    def __enter__(self) -> Timing:
+        self._start = perf_counter_ns()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds = (perf_counter_ns() - self._start) / 1e9
+        self._tracker._add_timing(self._key, self.seconds)
+
+    def __call__(self, function: F) -> F:
+        return around(function, lambda: Timing(self._tracker, self._key))
+
+
+class _Off:
+    """What scopes and timings are when sightline is disabled."""
+
+    __slots__ = ()
+    seconds = 0.0
+
+    def __enter__(self) -> _Off:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, function: F) -> F:
+        return function
+
+
+_OFF = _Off()
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """What recording calls are when sightline is disabled."""
+
+
+def _off(_: str) -> _Off:
+    return _OFF
+
+
+def _all_plain(kvs: Mapping[str, Any], table: Mapping[str, object]) -> bool:
+    for key, value in kvs.items():
+        if value.__class__ is not float or key not in table:
+            return False
+    return True
+
+
+# --- checks ------------------------------------------------------------------------------------------------
+
+
+def _checked(key: object) -> str:
+    try:
+        return naming.check_key(key)
+    except ValueError as error:
+        raise RecordError(str(error)) from None
+
+
+def _pairs(call: str, key: str | None, value: Any, kvs: dict[str, Any]) -> dict[str, Value]:
+    if key is not None:
+        kvs[key] = value
+    return {k: v if type(v) is float or type(v) is int else _number(call, k, v) for k, v in kvs.items()}
+
+
+def _number(call: str, key: str, value: Any) -> Value:
+    """A host number: an int stays an int, anything else that is one real number becomes a float."""
+    kind = type(value)
+    if kind is float or kind is int:
+        return value  # type: ignore[no-any-return]
+    if value is _MISSING:
+        raise RecordError(f"{call}({key!r}): the value is missing; write {call}({key!r}, value)")
+    if isinstance(value, (bool, np.bool_, int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value)
+    array_ = _numeric(call, key, value)
+    if array_.size != 1:
+        raise RecordError(
+            f"{call}({key!r}): got an array of shape {array_.shape}, expected one number; "
+            f"for all its elements use summary({key!r}, values)"
+        )
+    return int(array_.item()) if array_.dtype.kind in "biu" else float(array_.astype(np.float64).item())
+
+
+def _numeric(call: str, key: str, values: Any) -> npt.NDArray[Any]:
+    """An array of real numbers, or an error that says what it is instead."""
+    try:
+        array_ = np.asarray(values)
+    except ValueError as error:
+        raise RecordError(f"{call}({key!r}): not one array of numbers: {error}") from None
+    # ml_dtypes' bf16, float8 and int4 have kind "V" or "f"; what they share is a cast to float64.
+    if array_.dtype.kind in "fiub" or (array_.dtype.kind == "V" and _casts(array_.dtype)):
+        return array_
+    shown = repr(values)
+    raise RecordError(
+        f"{call}({key!r}): got {shown if len(shown) < 60 else shown[:57] + '...'} ({array_.dtype}); expected real "
+        f"numbers (float, int or bool)"
+    )
+
+
+def _casts(dtype: np.dtype[Any]) -> bool:
+    return dtype.names is None and dtype.subdtype is None and np.can_cast(dtype, np.float64)
+
+
+def _only_finite(key: str, values: npt.NDArray[Any], nonfinite: str) -> npt.NDArray[Any]:
+    if nonfinite != "drop":
+        raise RecordError(f"{key!r}: nonfinite={nonfinite!r}; expected 'show' or 'drop'")
+    values = np.asarray(values, np.float64)
+    return values[np.isfinite(values)]
+
+
+def _call_site() -> tuple[str, int]:
+    """File and line of the innermost caller outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    name = frame.f_code.co_filename
+    here = os.getcwd() + os.sep
+    return name.removeprefix(here), frame.f_lineno
+
+
+def _raise_conflict(key: str, known: Spec, new: Spec) -> NoReturn:
+    def describe(spec: Spec) -> str:
+        options = {
+            "emit": spec.emit,
+            "quantiles": spec.quantiles,
+            "over": spec.over,
+            "replicated": spec.replicated,
+        }
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items() if value)
+        return f"{spec.kind}({given})" if given else spec.kind
+
+    raise RecordError(
+        f"{key!r} has two reductions: {describe(known)} at {known.site}, and now {describe(new)} at {new.site}. "
+        f"One key has one reduction; rename one of them"
+    )
+
+
+# --- forks, and the trackers of a process ------------------------------------------------------------------
+
+_TRACKERS_FOR_FORK: weakref.WeakSet[StatsTracker] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread may have held a lock at the fork; nobody in the child would ever release it. What the
+    # parent had recorded is the parent's to commit.
+    for each in list(_TRACKERS_FOR_FORK):
+        each._set_lock(threading.RLock())
+        each._records = Records()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+_trackers: dict[str, StatsTracker] = {}
+
+
+def tracker(name: str = "default") -> StatsTracker:
+    """The process's tracker of this name, made at the first call; a commit drains them all.
+
+    Example:
+        >>> tracker("critic") is tracker("critic")
+        True
+    """
+    found = _trackers.get(name)
+    return found if found is not None else _trackers.setdefault(name, StatsTracker(name))
+
+
+def all_trackers() -> Iterator[StatsTracker]:
+    """The trackers made by :func:`tracker`, the default one first."""
+    tracker()
+    yield from list(_trackers.values())
+
+
+def merge_stats(dicts: Sequence[Mapping[str, Value | str]]) -> dict[str, Value | str]:
+    """Merges exported dicts: values weighted by their ``__count``, counts added up.
+
+    For code that receives dicts rather than snapshots. ``<key>/mean`` is weighted by ``<key>__count``;
+    ``/min``, ``/max``, ``/sum`` and ``/count`` merge as their names say; ``/std`` merges exactly where
+    ``/mean`` is there too. What has no count is taken if all agree, else averaged without weights; such keys
+    are listed under ``"merge_stats/unweighted"``, so that nothing is dropped or bent in silence.
+
+    Example:
+        >>> merge_stats([{"loss": 1.0, "loss__count": 3}, {"loss": 5.0, "loss__count": 1}])
+        {'loss': 2.0, 'loss__count': 4}
+    """
+    merged: dict[str, Value | str] = {}
+    unweighted: list[str] = []
+    for key in dict.fromkeys(key for each in dicts for key in each):
+        having = [each for each in dicts if key in each]
+        if key.endswith(naming.COUNT_SUFFIX):
+            merged[key] = sum(int(each[key]) for each in having)
+            continue
+        value, weighted = _merge_dict_values(key, having)
+        merged[key] = value
+        if not weighted:
+            unweighted.append(key)
+    if unweighted:
+        merged["merge_stats/unweighted"] = ",".join(unweighted)
+    return merged
+
+
+def _merge_dict_values(key: str, dicts: Sequence[Mapping[str, Value | str]]) -> tuple[Value | str, bool]:
+    base, _, statistic = key.rpartition("/")
+    numbers = [each[key] for each in dicts]
+    if all(number == numbers[0] for number in numbers[1:]) and statistic not in ("std", "sum", "count"):
+        return numbers[0], True
+    if any(isinstance(number, str) for number in numbers):
+        return numbers[0], False
+    values = np.array(numbers, np.float64)
+    own, of_base = key + naming.COUNT_SUFFIX, base + naming.COUNT_SUFFIX
+    count_key = own if all(own in each for each in dicts) else of_base
+    if not all(count_key in each for each in dicts):
+        return float(values.mean()), False
+    n = np.array([each[count_key] for each in dicts], np.float64)
+    if count_key == of_base:
+        if statistic == "min":
+            return float(values.min()), True
+        if statistic == "max":
+            return float(values.max()), True
+        if statistic in ("sum", "count"):
+            return float(values.sum()), True
+        if statistic == "std" and all(f"{base}/mean" in each for each in dicts):
+            means = np.array([each[f"{base}/mean"] for each in dicts], np.float64)
+            center = (n * means).sum() / n.sum()
+            return float(np.sqrt((n * (values**2 + (means - center) ** 2)).sum() / n.sum())), True
+    if not n.sum():
+        return float(values.mean()), False
+    return float((n * values).sum() / n.sum()), statistic not in ("std",) and not _is_quantile(statistic)
+
+
+def _is_quantile(statistic: str) -> bool:
+    return statistic[:1] == "p" and statistic[1:].replace(".", "", 1).isdigit()
+

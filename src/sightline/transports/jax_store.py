@@ -1,0 +1,82 @@
+"""The default transport under JAX: the key-value store of the coordination service that JAX already runs."""
+
+from __future__ import annotations
+
+import secrets
+
+from sightline.errors import TransportError
+from sightline.jax.distributed import Client
+from sightline.transports.base import Transport
+
+
+class JaxStoreTransport(Transport):
+    """Posts each payload under a key of its own; the root reads the directory and deletes what it has read.
+
+    Keys are ``sl/<channel>/<process>.<incarnation>.<seq>``. The incarnation is random, so that a process that
+    was restarted under the same index never meets its own old keys; no key is written twice.
+
+    Args:
+        client: JAX's coordination client (see :mod:`sightline.jax.distributed`).
+        process, processes: this process's place.
+    """
+
+    def __init__(self, client: Client, process: int, processes: int) -> None:
+        self.process = process
+        self.processes = processes
+        self._client = client
+        self._incarnation = secrets.token_hex(4)
+        self._seq = 0
+        # On the root: the order in which incarnations were first seen, and the last seq taken of each.
+        self._incarnations: dict[str, int] = {}
+        self._taken: dict[tuple[int, int], int] = {}
+
+    def post(self, channel: str, payload: bytes) -> None:
+        key = f"sl/{channel}/{self.process}.{self._incarnation}.{self._seq}"
+        try:
+            self._client.key_value_set_bytes(key, payload)
+        except RuntimeError as error:
+            if "ALREADY_EXISTS" not in str(error):  # else an earlier try arrived, and only its answer was lost
+                raise TransportError(f"posting {len(payload)} bytes as {key} failed: {error}") from error
+        self._seq += 1
+
+    def poll(self, channel: str) -> list[bytes]:
+        try:
+            entries = self._client.key_value_dir_get_bytes(f"sl/{channel}/")
+        except RuntimeError as error:
+            raise TransportError(f"reading the posts of {channel} failed: {error}") from error
+        taken = []
+        for (process, incarnation, seq), key, payload in sorted((self._place(k), k, v) for k, v in entries):
+            if seq > self._taken.get((process, incarnation), -1):  # else read before, and not deleted then
+                self._taken[process, incarnation] = seq
+                taken.append(payload)
+            try:
+                # One by one: deleting the directory would lose what has arrived since the read.
+                self._client.key_value_delete(key)
+            except RuntimeError:
+                pass  # it stays, and is known as taken at the next poll
+        return taken
+
+    def publish(self, name: str, value: bytes) -> None:
+        try:
+            self._client.key_value_set_bytes(f"sl/@/{name}", value)
+        except RuntimeError as error:
+            raise TransportError(f"publishing {name} failed: {error}") from error
+
+    def lookup(self, name: str, timeout: float) -> bytes | None:
+        try:
+            return self._client.blocking_key_value_get_bytes(f"sl/@/{name}", max(1, int(timeout * 1000)))
+        except RuntimeError as error:
+            if "DEADLINE_EXCEEDED" in str(error):
+                return None
+            raise TransportError(f"waiting for {name} failed: {error}") from error
+
+    def retract(self, name: str) -> None:
+        try:
+            self._client.key_value_delete(f"sl/@/{name}")
+        except RuntimeError as error:
+            raise TransportError(f"deleting {name} failed: {error}") from error
+
+    def _place(self, key: str) -> tuple[int, int, int]:
+        process, incarnation, seq = key.rpartition("/")[2].split(".")
+        order = self._incarnations.setdefault(f"{process}.{incarnation}", len(self._incarnations))
+        return int(process), order, int(seq)
