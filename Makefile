@@ -25,3 +25,29 @@ setup: .venv/.wheel  ## prepare .venv (quick when nothing changed)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/sightline-*.whl
 	@touch $@
+
+demo: setup      ## GRPO on two processes, for a few minutes: watch it learn
+	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.grpo_gsm8k --config runners/grpo_gsm8k/configs/demo.yaml
+
+test: setup      ## the tests, against the built wheel
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: setup ## all tests, the slow ones too
+	$(BIN)/python -m pytest
+
+test-oldest: setup ## the multi-process tests under the oldest JAX that is supported
+	@test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check "jax==0.9.*" pytest hypothesis pyyaml \
+	  --force-reinstall dist/sightline-*.whl
+	.venv-oldest/bin/python -m pytest -m "not long" tests/multiprocess
+
+bench: setup     ## ratios against the usual ways, measured in pairs
+	$(BIN)/python -m benchmarks
+
+check: setup     ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:           ## remove .venv and what was built
+	rm -rf .venv .venv-oldest build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

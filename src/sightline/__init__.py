@@ -17,8 +17,6 @@ Every recorded value is a mergeable aggregate, and its reduction is declared whe
 The functions below act on the default tracker of the process; ``tracker("name")`` gives others.
 """
 
-from importlib.metadata import version as _version
-
 from sightline.config import StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
@@ -52,8 +50,6 @@ snapshot = _default.snapshot
 summary = _default.summary
 text = _default.text
 total = _default.total
-
-__version__ = _version("sightline")
 
 __all__ = [
     "ConfigurationError",
@@ -90,3 +86,11 @@ __all__ = [
     "total",
     "tracker",
 ]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":  # reading it takes as long as importing NumPy, so only when asked for
+        from importlib.metadata import version
+
+        return version("sightline")
+    raise AttributeError(f"module 'sightline' has no attribute {name!r}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
-import socket
 import time
 from pathlib import Path
 from typing import Literal
@@ -41,7 +39,7 @@ class RunDirectory:
             name = _latest(folder)
             if name is None and resume == "must":
                 raise RunDirectoryError(f"resume='must', but {folder} has no run (no link {folder / 'latest'})")
-        self.name = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        self.name = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
         self.path = folder / self.name
         journal = self.path / JOURNAL
         if resume == "must" and not journal.exists():
@@ -86,7 +84,7 @@ def _lock(path: Path, directory: Path) -> int:
             f"choose another name, or end the other run first"
         ) from None
     os.ftruncate(file, 0)
-    os.pwrite(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+    os.pwrite(file, json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode(), 0)
     _held.add(file)
     return file
 

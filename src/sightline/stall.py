@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 import threading
 import time
@@ -53,7 +52,7 @@ class StallWatch:
     def _limit(self) -> float | None:
         if len(self._intervals) < _ENOUGH:
             return None
-        return max(_FACTOR * statistics.median(self._intervals), _AT_LEAST_S)
+        return max(_FACTOR * sorted(self._intervals)[len(self._intervals) // 2], _AT_LEAST_S)
 
 
 def stacks() -> str:

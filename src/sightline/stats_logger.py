@@ -6,7 +6,6 @@ import atexit
 import itertools
 import logging
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -289,7 +288,7 @@ class StatsLogger:
             self._announce({"error": str(error)})
             raise
         self.dir = self._directory.path
-        self.run_id = journal.run_id or (state or {}).get("run_id") or secrets.token_hex(8)
+        self.run_id = journal.run_id or (state or {}).get("run_id") or os.urandom(8).hex()
         self.attempt = max(journal.attempt, int((state or {}).get("attempt") or 0)) + 1
         if journal.last_step is not None:
             self.next_step = journal.last_step + 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+
 
 from sightline.errors import TransportError
 from sightline.jax.distributed import Client
@@ -24,7 +25,7 @@ class JaxStoreTransport(Transport):
         self.process = process
         self.processes = processes
         self._client = client
-        self._incarnation = secrets.token_hex(4)
+        self._incarnation = os.urandom(4).hex()
         self._seq = 0
         # On the root: the order in which incarnations were first seen, and the last seq taken of each.
         self._incarnations: dict[str, int] = {}

@@ -1,0 +1,38 @@
+"""``python -m benchmarks [NAME …]``: the table."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.pairs import Figure
+
+GROUPS = ("importing", "recording", "merging", "committing", "stalling", "grpo")
+
+
+def main(names: list[str]) -> None:
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown:
+        raise SystemExit(f"unknown benchmark {unknown[0]!r}; expected some of {', '.join(GROUPS)}")
+    table = Table("what", "median", "middle half", "bar", "", "note", title="sightline, measured in pairs")
+    for name in names or GROUPS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        for each in importlib.import_module(f"benchmarks.{name}").figures():
+            table.add_row(*_row(each))
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _row(f: Figure) -> tuple[str, ...]:
+    def show(value: float) -> str:
+        return f"{value:.3g}{f.unit}"
+
+    verdict = "" if f.bar is None else "[green]✓[/]" if f.middle <= f.bar else "[red]above[/]"
+    bar = "" if f.bar is None else f"≤ {show(f.bar)}"
+    return f.what, show(f.middle), f"{show(f.low)} – {show(f.high)}", bar, verdict, f.note
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

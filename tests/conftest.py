@@ -1,0 +1,5 @@
+"""Fixtures for all tests."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -1,0 +1,88 @@
+"""What reaches the journal equals what the old way computes, under the old names too."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.runners.grpo_gsm8k.conftest import Finished
+
+OLD_TIMINGS = (
+    "rollout rollout_sync rollout_generate rollout_flush rollout_release reward advantages shard update step "
+    "step_avg_last10"
+).split()
+OLD_THROUGHPUT = (
+    "throughput/train/valid_tokens_per_s",
+    "throughput/train/valid_tokens_per_s_update",
+    "throughput/train/valid_tokens_update_per_s",
+)
+
+
+@pytest.fixture(params=["one_process", "two_processes"])
+def run(request: pytest.FixtureRequest) -> Finished:
+    finished: Finished = request.getfixturevalue(request.param)
+    return finished
+
+
+def test_every_metric_equals_its_old_computation_key_by_key(run: Finished) -> None:
+    seen = set()
+    for line in run.journal():
+        for name in ("train", "eval", "eval_full"):
+            if not any(key.startswith(f"{name}/") for key in line["values"]):
+                continue
+            seen.add(where := f"{line['step']} {name}")
+            for key, expected in run.old_style[where].items():
+                # The gather of the old way goes through float32.
+                assert line["values"][key] == pytest.approx(expected, rel=2e-6, abs=1e-7), (where, key)
+    assert seen == set(run.old_style)
+
+
+def test_the_timings_and_rates_of_the_old_runner_are_there_at_every_step(run: Finished) -> None:
+    steps = [line for line in run.journal() if "train/loss" in line["values"]]
+    assert len(steps) == 4
+    for line in steps:
+        for key in (*(f"time/train/{name}_s" for name in OLD_TIMINGS), *OLD_THROUGHPUT):
+            assert line["values"][key] > 0, key
+
+
+def test_the_phases_of_a_step_add_up_to_no_more_than_the_step(run: Finished) -> None:
+    for line in run.journal():
+        if "train/loss" in line["values"]:
+            times = {name: line["values"][f"time/train/{name}_s"] for name in OLD_TIMINGS}
+            phases = ("rollout", "reward", "advantages", "shard", "update")
+            assert sum(times[name] for name in phases) <= times["step"] * 1.001
+
+
+def test_evaluations_carry_their_split_and_their_timings(run: Finished) -> None:
+    lines = run.journal()
+    small = [line for line in lines if "eval/accuracy/mean" in line["values"]]
+    full = [line for line in lines if "eval_full/accuracy/mean" in line["values"]]
+    assert [line["step"] for line in small] == [2, 4]
+    assert [line["step"] for line in full] == [0, 4]
+    assert all(line["texts"]["eval/accuracy/split"] == "test" for line in small)
+    assert all(line["texts"]["eval_full/split"] == "test" for line in full)
+    assert all(line["values"]["time/eval/generate_s"] > 0 for line in small)
+    assert all(line["counts"]["eval_full/accuracy__count"] == 20 for line in full)
+
+
+def test_every_process_takes_part_in_every_training_commit(two_processes: Finished) -> None:
+    steps = [line for line in two_processes.journal() if "train/loss" in line["values"]]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert all(line["expected"] == line["reported"] == 2 for line in steps)
+
+
+def test_two_processes_sample_and_learn_what_one_does(one_process: Finished, two_processes: Finished) -> None:
+    for a, b in zip(one_process.journal(), two_processes.journal(), strict=True):
+        for key in ("train/reward/total/mean", "train/loss", "train/valid_tokens", "eval_full/accuracy/mean"):
+            if key in a["values"]:
+                assert a["values"][key] == pytest.approx(b["values"][key], rel=1e-3, abs=1e-4), (a["step"], key)
+
+
+def test_the_root_alone_prints_the_summary_and_names_files_that_exist(two_processes: Finished) -> None:
+    root, other = two_processes.outputs
+    assert "Held-out accuracy, 20 problems" in root
+    assert "Held-out accuracy" not in other
+    files = re.search(r"Written:\n((?:  .+\n)+)", root)
+    assert files is not None
+    assert {line.strip().rsplit("/", 1)[1] for line in files[1].splitlines()} >= {"metrics.jsonl", "eval.json"}
