@@ -103,6 +103,14 @@ def test_what_is_wrong_with_a_commit_is_on_its_line():
     )
 
 
+def test_a_value_is_not_shown_again_under_its_aliases():
+    """Old dashboards read aliases from the journal; a person wants each number once, or asks for it."""
+    run = {"type": "run", "attempt": 1, "aliases": {"train/": ["old/"]}}
+    both = commit(values={"train/loss": 0.5, "old/loss": 0.5, "old/other": 1})
+    assert lines(run, both) == "step=12 train/loss=0.5 old/other=1\n"
+    assert lines(run, both, format="{old/loss}") == "0.5\n"
+
+
 def test_texts_are_words_or_quoted():
     """A text with spaces, quotes or an equals sign is one quoted word; long ones are cut."""
     texts = {"eval/split": "test", "a": "two words", "b": 'say "x"', "c": "k=v", "d": "", "e": "x" * 1000}
@@ -296,7 +304,7 @@ eval
 time/eval
   all_s  12.25
 
-step 12  13/200  ━━───────────────────────────────────  6%  1.5 s/step  ETA 4:40
+step 12 of 199  ━━────────────────────────────────────  6%  1.5 s/step  ETA 4:40
 train
   loss  -0.012346   entropy  2.5   lr  1e-06   valid_tokens  123456789
                        mean     std  min  max
@@ -315,7 +323,7 @@ def test_a_page_at_32_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "32")
     values = TRAINING | {"train/reward/zero_variance_groups_of_all": 3.0}
     expected = """
-step 12  13/200  ─────  ETA 4:40
+step 12 of 199  ──────  ETA 4:40
 train
   loss                 -0.012346
   entropy                    2.5
@@ -399,13 +407,13 @@ def test_progress_starts_anew_with_an_attempt():
     resumed = [STEPS | {"start": 12, "attempt": 2}, commit(12, time=9000.0), commit(13, time=9002.0)]
     shown = page(STEPS, commit(10), commit(11), run, *resumed)
     assert "2 s/step  ETA 6:12" in shown
-    assert "step 13  14/200" in shown
+    assert "step 13 of 199" in shown
 
 
 def test_the_last_step_is_all_of_them():
     """At the end the bar is full and no time is left."""
     shown = page(STEPS, commit(198), commit(199))
-    assert "200/200" in shown
+    assert "step 199 of 199" in shown
     assert "100%" in shown
     assert "ETA" not in shown
     assert "─" not in shown
@@ -513,4 +521,4 @@ def test_a_real_terminal_gets_a_table_of_its_own_width(monkeypatch):
         ConsoleSink(stream=stream).write([STEPS, commit(10), commit(12, values={"train/loss": 0.5})])
         shown = os.read(ours, 10_000).decode().replace("\r\n", "\n")
     os.close(ours)
-    assert shown == "\nstep 12  13/200  ───────  6%  1.5 s/step  ETA 4:40\ntrain\n  loss  0.5\n"
+    assert shown == "\nstep 12 of 199  ────────  6%  1.5 s/step  ETA 4:40\ntrain\n  loss  0.5\n"

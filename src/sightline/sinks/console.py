@@ -22,6 +22,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from sightline.errors import ConfigurationError
+from sightline.naming import alias_targets
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -100,6 +101,7 @@ class ConsoleSink:
             self._config.style == "auto" and self._format is None and self._is_terminal()
         )
         self._progress = _Progress()
+        self._aliases: dict[str, Sequence[str]] = {}
         self._late = 0
         self._waiting: dict[int, Record] = {}  # the newest commit of each k that no table has shown
         self._trouble: dict[str, list[object]] = {}  # what was wrong since the last table: in which steps
@@ -112,6 +114,8 @@ class ConsoleSink:
         for record in records:
             self._progress.see(record)
             kind = record.get("type")
+            if kind == "run":
+                self._aliases = {name: tuple(names) for name, names in _mapping(record, "aliases").items()}
             if kind == "late":
                 self._late += 1
             elif kind == "commit" and self._tables:
@@ -145,14 +149,17 @@ class ConsoleSink:
         return " ".join(parts)
 
     def _items(self, commit: Record) -> Iterator[_Item]:
-        """The values and texts to show, in the journal's order."""
-        nonfinite = _mapping(commit, "nonfinite")
-        for key, value in _mapping(commit, "values").items():
+        """The values and texts to show, in the journal's order; nothing twice under an alias of its own."""
+        nonfinite, values, texts = (_mapping(commit, name) for name in ("nonfinite", "values", "texts"))
+        mirrored = {name for key in (*values, *texts) for name in alias_targets(key, self._aliases)}
+        for key, value in values.items():
+            if key in mirrored:
+                continue
             if self._include(key) and not self._exclude(key) and (value or not key.startswith("obs/")):
                 odd = nonfinite.get(key) if value is None else None
                 yield _Item(key, _number(value) if odd is None else str(odd), odd is not None, False)
-        for key, text in _mapping(commit, "texts").items():
-            if self._include(key) and not self._exclude(key):
+        for key, text in texts.items():
+            if key not in mirrored and self._include(key) and not self._exclude(key):
                 yield _Item(key, _shortened(str(text)), False, True)
 
     # Tables
@@ -288,7 +295,7 @@ class _Progress:
 
     @property
     def done(self) -> int:
-        """Steps done; they are numbered from 0."""
+        """Steps done of ``total``; what a loop that counts from 1 skips is done."""
         step = self._recent[-1][0] + 1 if self._recent else 0
         return step if self.total is None else max(0, min(step, self.total))
 
@@ -312,23 +319,24 @@ class _Page:
 
     def header(self, commit: Record, progress: _Progress | None) -> None:
         title = f"step {_escape(_number(commit.get('step')))}"
+        if progress is not None and progress.total is not None:
+            title += f" of {progress.total - 1}"  # the last step, whether they count from 0 or from 1
         if commit.get("k"):
             title += f" k={_escape(_number(commit['k']))}"
         words = [[(title, "bold")]]
         if progress is not None:
             each, done, total = progress.seconds_per_step, progress.done, progress.total
             pace = "" if each is None else f"{_short(each)} s/step"
-            counted = percent = left = ""
+            percent = left = ""
             if total is not None:
-                counted, percent = f"{done}/{total}", f"{100 * done // total}%"
+                percent = f"{100 * done // total}%"
                 if each is not None and done < total:
                     left = f"ETA {_clock(each * (total - done))}"
             # On a narrow terminal the bar goes first, then the percentage, then the pace.
             for word in (percent, pace):
-                if self._room(title, counted, percent, pace, left) < 0:
+                if self._room(title, percent, pace, left) < 0:
                     percent, pace = ("", pace) if word == percent else ("", "")
-            room = min(self._room(title, counted, percent, pace, left) - 2, 40)
-            words.append([(counted, "")])
+            room = min(self._room(title, percent, pace, left) - 2, 40)
             if total is not None and room >= 5:
                 filled = room * done // total
                 words.append([(self._bar[0] * filled, "green"), (self._bar[1] * (room - filled), "dim")])
