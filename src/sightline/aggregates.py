@@ -36,13 +36,14 @@ ROW_LENGTH = len(EMPTY_ROW)
 
 
 def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """``a + b`` as a rounded sum and its exact error (Knuth, TAOCP 2, 4.2.2); the error is 0 where not finite."""
+    """``a + b``, rounded, and the exact error, 0 where it is not finite (Knuth, TAOCP 2, 4.2.2)."""
     high = a + b
     bb = high - a
     low = (a - (high - bb)) + (b - bb)
     return high, np.where(np.isfinite(low), low, 0.0)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def moments_row(values: npt.NDArray[np.generic]) -> Row:
     """The moments of one array of any shape, as plain floats (see :data:`ROW_LENGTH`).
 
@@ -55,29 +56,28 @@ def moments_row(values: npt.NDArray[np.generic]) -> Row:
     x = np.asarray(values, dtype=np.float64).ravel()
     if x.size == 0:
         return EMPTY_ROW
-    pivot = x[0]
+    pivot = float(x[0])
     d = x - pivot
-    shift = d.sum() / d.size
-    nan = posinf = neginf = 0
+    shift = float(d.sum()) / d.size
     if not math.isfinite(shift):
-        finite = np.isfinite(x)
-        nan = int(np.isnan(x).sum())
-        posinf = int(np.isposinf(x).sum())
-        neginf = int(np.isneginf(x).sum())
-        n_all, x = x.size, x[finite]
-        if x.size == 0:
-            return (float(n_all), float(nan), float(posinf), float(neginf), *EMPTY_ROW[4:])
-        pivot = x[0]
-        d = x - pivot
-        shift = float(np.mean(d))
+        return _moments_row_with_care(x)
     d -= shift
-    mean = float(pivot) + float(shift)
-    low = (float(pivot) - mean) + float(shift) if math.isfinite(mean) else 0.0
-    count = x.size + nan + posinf + neginf
-    return (
-        float(count), float(nan), float(posinf), float(neginf),
-        mean, low, float(d @ d), float(x.min()), float(x.max()),
-    )  # fmt: skip
+    np.multiply(d, d, out=d)  # not d @ d: a thread pool of BLAS would wake up for it
+    mean = pivot + shift
+    low = (pivot - mean) + shift
+    return (float(x.size), 0.0, 0.0, 0.0, mean, low, float(d.sum()), float(x.min()), float(x.max()))
+
+
+def _moments_row_with_care(x: Floats) -> Row:
+    """The same where some values are not finite, or so large that their differences are not."""
+    nonfinite = (float(np.isnan(x).sum()), float(np.isposinf(x).sum()), float(np.isneginf(x).sum()))
+    x = x[np.isfinite(x)]
+    least, most = float(x.min(initial=math.inf)), float(x.max(initial=-math.inf))
+    exponent = math.frexp(float(np.abs(x).max(initial=0.0)))[1]
+    scale = 2.0 ** max(exponent - 1, 0)  # a power of two, so that scaling is exact
+    mean, low, m2 = moments_row(x / scale)[N_COUNTS : N_COUNTS + 3]
+    count = x.size + sum(nonfinite)
+    return (count, *nonfinite, mean * scale, low * scale, m2 * scale * scale, least, most)
 
 
 @dataclass(slots=True)
@@ -117,7 +117,8 @@ class Moments:
             nonfinite = np.zeros((3, values.size), np.int64)
             x = values
         else:
-            nonfinite = np.stack([np.isnan(values), np.isposinf(values), np.isneginf(values)]).astype(np.int64)
+            kinds = (np.isnan(values), np.isposinf(values), np.isneginf(values))
+            nonfinite = np.stack(kinds).astype(np.int64)
             x = np.where(finite, values, 0.0)
         ok = finite.astype(np.int64)
         counts = np.concatenate([ok[None] + nonfinite.sum(0, keepdims=True), nonfinite])
@@ -127,7 +128,14 @@ class Moments:
         return cls(counts, stats).merge_segments(starts)
 
     def merge_segments(self, starts: Ints) -> Moments:
-        """Merges each group of entries into one; K entries become ``len(starts)``."""
+        """Merges each group of entries into one; K entries become ``len(starts)``.
+
+        Example:
+            >>> rows = [moments_row(np.array(values)) for values in ([1.0, 2.0], [6.0])]
+            >>> merged = Moments.from_rows(np.array(rows)).merge_segments(np.array([0]))
+            >>> int(merged.counts[COUNT, 0]), float(merged.mean()[0]), float(merged.std()[0])
+            (3, 3.0, 2.160246899469287)
+        """
         if len(starts) == self.counts.shape[1]:
             return self
         lengths = np.diff(starts, append=self.counts.shape[1])
@@ -140,9 +148,11 @@ class Moments:
         with np.errstate(over="ignore", invalid="ignore"):
             # The pivot is near the mean, so the differences below are small and (by Sterbenz) mostly exact.
             pivot = np.add.reduceat(weight * mean, starts)
-            d = (mean - np.repeat(pivot, lengths)) + low
+            d = np.where(n > 0, (mean - np.repeat(pivot, lengths)) + low, 0.0)
             shift = np.add.reduceat(weight * d, starts)
+            shift = np.where(np.isfinite(shift), shift, 0.0)  # means 1e308 apart: the pivot must do
             spread = n * (d - np.repeat(shift, lengths)) ** 2
+            spread = np.where(n > 0, spread, 0.0)
             m2 = np.add.reduceat(self.stats[M2] + spread, starts)
             high, lower = two_sum(pivot, shift)
         return Moments(
@@ -168,21 +178,6 @@ class Moments:
             np.concatenate([part.counts for part in parts], axis=1),
             np.concatenate([part.stats for part in parts], axis=1),
         )
-
-    @staticmethod
-    def merge(parts: Sequence[Moments]) -> Moments:
-        """Merges aligned moments (the same K keys in each), all at once.
-
-        Example:
-            >>> a, b = (Moments.from_rows(np.array([moments_row(np.array(x))])) for x in ([1.0, 2.0], [6.0]))
-            >>> merged = Moments.merge([a, b])
-            >>> int(merged.counts[COUNT, 0]), float(merged.mean()[0]), float(merged.std()[0])
-            (3, 3.0, 2.160246899469287)
-        """
-        keys = parts[0].counts.shape[1]
-        order = np.arange(keys * len(parts)).reshape(len(parts), keys).T.ravel()
-        flat = Moments.concatenate(parts).select(order)
-        return flat.merge_segments(np.arange(keys) * len(parts))
 
     def finite(self) -> Ints:
         """How many finite records each key has, int64 ``(K,)``."""
@@ -210,33 +205,38 @@ class Moments:
         return np.where((self.nonfinite() > 0) | (n == 0), np.nan, std)
 
     def total(self) -> Floats:
-        """Mean × count, exact to a rounding where all is finite."""
-        with np.errstate(invalid="ignore"):
+        """Mean × count, to a rounding; what is a whole number but for the rounding is that number."""
+        with np.errstate(over="ignore", invalid="ignore"):
             n = self.counts[COUNT].astype(np.float64)
-            finite = self.stats[MEAN] * n + self.stats[MEAN_LO] * n
-        return np.where(self.nonfinite() > 0, self.mean(), finite)
+            product = self.stats[MEAN] * n + self.stats[MEAN_LO] * n
+            whole = np.rint(product)
+            rounding = 4 * np.finfo(np.float64).eps * n * (np.abs(self.stats[MEAN]) + self.std())
+            product = np.where(np.abs(product - whole) <= rounding, whole, product)
+        return np.where(self.nonfinite() > 0, self.mean(), product)
 
 
 # --- sums --------------------------------------------------------------------------------------------------
 
 
 def exact_sum(values: Sequence[float | int]) -> tuple[float, float]:
-    """The sum of host numbers as a high and a low float64: exact for ints, correctly rounded for floats.
+    """The sum of host numbers as a high and a low float64, to 1e-32; infinite or NaN as NumPy would have it.
 
     Example:
         >>> exact_sum([2**53, 1])
         (9007199254740992.0, 1.0)
-        >>> exact_sum([0.1] * 10)
-        (1.0, 0.0)
+        >>> exact_sum([1e16, 0.25, 0.5])
+        (1e+16, 0.75)
     """
     try:
-        total = sum(values) if all(type(v) is int for v in values) else math.fsum(values)
-        high = float(total)
-    except (OverflowError, ValueError):  # beyond float64, or inf and -inf: what NumPy would say
+        ints = sum(value for value in values if type(value) is int)
+        high = float(ints)
+        parts = [value for value in values if type(value) is not int]
+        parts += [high, float(ints - int(high))]
+        high = math.fsum(parts)
+        return high, math.fsum((*parts, -high)) if math.isfinite(high) else 0.0
+    except (OverflowError, ValueError):  # beyond float64, or inf and -inf
         with np.errstate(over="ignore", invalid="ignore"):
-            high = float(np.sum(np.asarray([float(v) for v in values])))
-        return high, 0.0
-    return high, float(total - int(high)) if isinstance(total, int) else 0.0
+            return float(np.sum(np.array(values, np.float64))), 0.0
 
 
 def merge_sums(high: Floats, low: Floats, starts: Ints) -> tuple[Floats, Floats]:
@@ -262,8 +262,8 @@ def merge_sums(high: Floats, low: Floats, starts: Ints) -> tuple[Floats, Floats]
 
 
 def as_number(high: float, low: float) -> float | int:
-    """A (high, low) sum as an int where both parts are whole, else as a float."""
-    if high.is_integer() and low.is_integer():
+    """A (high, low) sum as an int where both parts are whole and 64 bits hold them, else as a float."""
+    if abs(high) < 2**63 and high.is_integer() and low.is_integer():
         return int(high) + int(low)
     return high + low
 
@@ -323,7 +323,7 @@ class Sketch:
         return cls(unique, merged)
 
     def quantile(self, q: float) -> float:
-        """The value at rank ``q·(n−1)``, within 1 %; NaN for an empty sketch.
+        """The value at rank ``q·(n−1)``, rounded down, within 1 %; NaN for an empty sketch.
 
         Example:
             >>> sketch = Sketch.of(np.arange(1.0, 1001.0))
@@ -336,4 +336,7 @@ class Sketch:
         bucket = int(self.buckets[np.searchsorted(np.cumsum(self.counts), rank, side="right")])
         if bucket == 0:
             return 0.0
-        return math.copysign(2 * _GAMMA ** (abs(bucket) - _BIAS) / (_GAMMA + 1), bucket)
+        middle = _GAMMA ** (abs(bucket) - _BIAS - 1) * (
+            2 * _GAMMA / (_GAMMA + 1)
+        )  # in this order: no overflow
+        return math.copysign(middle, bucket)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -65,15 +65,19 @@ class StatsLoggerConfig:
         if isinstance(self.sinks, str):
             raise ConfigurationError(f"sinks={self.sinks!r}; expected a list, as in [{self.sinks!r}]")
         if self.on_lower_step not in ("clamp", "error", "drop"):
-            raise ConfigurationError(f"on_lower_step={self.on_lower_step!r}; expected 'clamp', 'error' or 'drop'")
+            raise ConfigurationError(
+                f"on_lower_step={self.on_lower_step!r}; expected 'clamp', 'error' or 'drop'"
+            )
         for name in ("deadline_s", "first_deadline_s", "finish_timeout_s", "grace_s", "queue_size"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or value <= 0:
+            if not isinstance(value, (int, float)) or not value > 0:
                 raise ConfigurationError(f"{name}={value!r}; expected a positive number")
+        if not isinstance(self.aliases, Mapping):
+            raise ConfigurationError(f"aliases={self.aliases!r}; expected a mapping of names to names")
         try:
             check_aliases(self.aliases)
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from None
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"aliases: {error}") from None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -82,7 +86,8 @@ class StatsLoggerConfig:
         Raises:
             ConfigurationError: an unknown name, or a value that cannot be right.
         """
-        return _load(cls, data, "")
+        settings: Self = _load(cls, data, "")
+        return settings
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
@@ -96,7 +101,10 @@ class StatsLoggerConfig:
         except ImportError:
             raise ConfigurationError(f"reading {path} needs PyYAML: pip install 'sightline[yaml]'") from None
         with open(path, encoding="utf-8") as file:
-            data = yaml.safe_load(file)
+            try:
+                data = yaml.safe_load(file)
+            except yaml.YAMLError as error:
+                raise ConfigurationError(f"{path} is no YAML: {error}") from error
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
         return cls.from_dict(data)
@@ -110,8 +118,11 @@ def _load(cls: Any, data: Mapping[str, Any], where: str) -> Any:
         if name not in names:
             raise ConfigurationError(f"unknown setting {where}{name}; expected one of {', '.join(names)}")
         kind = types_[name]
-        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            value = _load(kind, value, f"{where}{name}.")
+        if dataclasses.is_dataclass(kind):
+            if isinstance(value, Mapping):
+                value = _load(kind, value, f"{where}{name}.")
+            elif not isinstance(value, typing.cast(type, kind)):
+                raise ConfigurationError(f"{where}{name}={value!r}; expected a mapping of its settings")
         elif isinstance(value, list):
             value = tuple(value)
         _check_type(f"{where}{name}", value, kind)
@@ -122,6 +133,10 @@ def _load(cls: Any, data: Mapping[str, Any], where: str) -> Any:
 def _check_type(name: str, value: Any, kind: Any) -> None:
     """Refuses what a YAML file most often gets wrong: a string for a number, a number for a name."""
     origin = typing.get_origin(kind)
+    if origin is Literal:
+        if value not in typing.get_args(kind):
+            raise ConfigurationError(f"{name}={value!r}; expected {_or(map(repr, typing.get_args(kind)))}")
+        return
     options = typing.get_args(kind) if origin in (typing.Union, types.UnionType) else (kind,)
     simple = [option for option in options if option in (int, float, str, bool, type(None))]
     if len(simple) != len(options):
@@ -131,5 +146,10 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
     else:
         ok = any(isinstance(value, (int, float) if option is float else option) for option in simple)
     if not ok:
-        expected = " or ".join("null" if option is type(None) else option.__name__ for option in simple)
+        expected = _or("null" if option is type(None) else option.__name__ for option in simple)
         raise ConfigurationError(f"{name}={value!r} is a {type(value).__name__}; expected {expected}")
+
+
+def _or(options: Iterable[str]) -> str:
+    *most, last = options
+    return f"{', '.join(most)} or {last}" if most else last

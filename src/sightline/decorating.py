@@ -15,7 +15,7 @@ def around(function: F, enter: Callable[[], AbstractContextManager[Any]]) -> F:
     """``function`` with ``with enter():`` around its body.
 
     Coroutines are inside while they run. Generators and async generators are inside from each resumption to
-    the next ``yield``, and outside while their consumer runs.
+    the next ``yield`` (and while they are closed), and outside while their consumer runs.
     """
     wrapper: Callable[..., Any]
     if inspect.iscoroutinefunction(function):
@@ -29,42 +29,40 @@ def around(function: F, enter: Callable[[], AbstractContextManager[Any]]) -> F:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             body = function(*args, **kwargs)
             resume, value = body.asend, None
-            try:
-                while True:
+            while True:
+                try:
                     with enter():
                         item = await resume(value)
-                    try:
-                        resume, value = body.asend, (yield item)
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        resume, value = body.athrow, error
-            except StopAsyncIteration:
-                return
-            finally:
-                with enter():
-                    await body.aclose()
+                except StopAsyncIteration:
+                    return
+                try:
+                    resume, value = body.asend, (yield item)
+                except GeneratorExit:
+                    with enter():
+                        await body.aclose()
+                    raise
+                except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, whatever it is
+                    resume, value = body.athrow, error
 
     elif inspect.isgeneratorfunction(function):
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             body = function(*args, **kwargs)
             resume, value = body.send, None
-            try:
-                while True:
-                    try:
-                        with enter():
-                            item = resume(value)
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        resume, value = body.send, (yield item)
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        resume, value = body.throw, error
-            finally:
-                body.close()
+            while True:
+                try:
+                    with enter():
+                        item = resume(value)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    resume, value = body.send, (yield item)
+                except GeneratorExit:
+                    with enter():
+                        body.close()
+                    raise
+                except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, whatever it is
+                    resume, value = body.throw, error
 
     else:
 

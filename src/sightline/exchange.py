@@ -104,6 +104,12 @@ class Exchange:
             except SnapshotError as error:
                 log.warning("sightline: a post of another process cannot be read: %s", error)
                 continue
+            if message.note or not 0 < message.process < self.transport.processes:
+                log.warning(
+                    "sightline: the export of process %d cannot be read: %s", message.process, message.note
+                )
+            if not 0 < message.process < self.transport.processes:
+                continue
             snapshot = message.snapshot or Snapshot.empty(message.process)
             if not self._board.post(message.process, message.slot, snapshot, now=time.monotonic()):
                 self._late += 1
@@ -133,4 +139,3 @@ class Exchange:
             return {}
         result: dict[str, Value | str] = orjson.loads(data)
         return result
-

@@ -78,15 +78,21 @@ class Journal:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             self.size = os.fstat(self._file).st_size
-            self._cut_fragment()
-            self._find_place()
         except OSError as error:
             raise JournalError(f"{path}: cannot open the journal: {error}") from error
+        try:
+            self._cut_fragment()
+            self._find_place()
+        except BaseException as error:
+            os.close(self._file)
+            if isinstance(error, OSError):
+                raise JournalError(f"{path}: cannot read the journal: {error}") from error
+            raise
 
     def append(self, *records: Mapping[str, Any]) -> bool:
         """Writes records as lines; returns whether all that was given so far is in the kernel."""
         for record in records:
-            line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+            line = _line(record)
             self._waiting.append(line)
             self._waiting_bytes += len(line)
         try:
@@ -116,8 +122,19 @@ class Journal:
         """Writes what waits, if it can, and closes the file."""
         if self._file >= 0:
             self.append()
+            if self._waiting:
+                log.error(
+                    "sightline: %d lines could not be written to %s, and are lost",
+                    len(self._waiting),
+                    self.path,
+                )
             os.close(self._file)
             self._file = -1
+
+    @property
+    def waiting(self) -> bool:
+        """Whether lines wait in memory because the disk refuses them."""
+        return bool(self._waiting)
 
     def _cut_fragment(self) -> None:
         end = self.size
@@ -136,6 +153,8 @@ class Journal:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError:
                 continue  # torn by a crash of the machine; readers skip it too
+            if not isinstance(record, dict):
+                continue
             kind = record.get("type")
             if kind == "commit" and self.last_step is None:
                 self.last_step = record["step"]
@@ -152,7 +171,9 @@ class Journal:
                 if self.last_step is not None:
                     return
         if self.size and self.run_id is None:
-            raise JournalError(f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline")
+            raise JournalError(
+                f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline"
+            )
 
 
 def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[Record]:
@@ -203,14 +224,41 @@ def numbers(values: Mapping[str, float | int]) -> tuple[dict[str, float | int | 
     finite: dict[str, float | int | None] = {}
     nonfinite: dict[str, str] = {}
     for key, value in values.items():
-        if isinstance(value, int):
-            finite[key] = value if -(2**63) <= value < 2**64 else float(value)  # what JSON's readers can hold
-        elif math.isfinite(value):
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:  # more than JSON's readers can hold
+            value = _as_float(value)
+        if math.isfinite(value):
             finite[key] = value
         else:
             finite[key] = None
             nonfinite[key] = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return finite, nonfinite
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, default=repr, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return orjson.dumps(_jsonable(record), default=repr, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _jsonable(value: Any) -> Any:
+    """Without what JSON cannot hold: lone surrogates (models write them), large integers, odd keys."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return _as_float(value)
+    if isinstance(value, Mapping):
+        return {_jsonable(str(key)): _jsonable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(each) for each in value]
+    return value
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _lines_backwards(file: int, end: int) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from sightline.slots import Slot
 from sightline.snapshot import Snapshot
 
 _LENGTH = struct.Struct("<I")
+_KINDS = ("commit", "end", "stalled")
 
 
 @dataclass(slots=True)
@@ -29,8 +30,8 @@ class Message:
         slot: the commit's slot, or the last one before it.
         wall_s: seconds since the process's previous commit.
         merged: how many earlier commits of the process are folded into this one, its queue having been full.
-        snapshot: for commits.
-        note: free text (stacks).
+        snapshot: for commits; None if it could not be made, or not be read.
+        note: free text: stacks, or why a commit has no snapshot.
     """
 
     kind: Literal["commit", "end", "stalled"]
@@ -58,20 +59,37 @@ class Message:
     def from_bytes(cls, data: bytes) -> Message:
         """Decodes :meth:`to_bytes`.
 
+        A snapshot that cannot be read is left out, and ``note`` says why: what the header says of the
+        process's place still counts, or the others' commits would wait for it.
+
         Raises:
-            SnapshotError: the bytes are no message, or its snapshot cannot be read.
+            SnapshotError: the bytes are no message.
         """
         try:
             (length,) = _LENGTH.unpack_from(data)
             header = orjson.loads(data[_LENGTH.size : _LENGTH.size + length])
             step, k = header["slot"]
             message = cls(
-                header["kind"], header["process"], (step, k), header["wall_s"], header["merged"], note=header["note"]
+                header["kind"],
+                header["process"],
+                (step, k),
+                header["wall_s"],
+                header["merged"],
+                note=header["note"],
             )
+            if message.kind not in _KINDS or not all(
+                type(n) is int for n in (message.process, step, k, message.merged)
+            ):
+                raise ValueError(header)
         except (struct.error, ValueError, KeyError, TypeError) as error:
-            raise SnapshotError(f"{len(data)} bytes starting {data[:16]!r} are no message of sightline") from error
+            raise SnapshotError(
+                f"{len(data)} bytes starting {data[:16]!r} are no message of sightline"
+            ) from error
         if len(data) > _LENGTH.size + length:
-            message.snapshot = Snapshot.from_bytes(data[_LENGTH.size + length :])
+            try:
+                message.snapshot = Snapshot.from_bytes(data[_LENGTH.size + length :])
+            except SnapshotError as error:
+                message.note = str(error)
         return message
 
 

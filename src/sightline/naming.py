@@ -21,10 +21,10 @@ def check_key(key: object) -> str:
     Example:
         >>> check_key("reward/total")
         'reward/total'
-        >>> check_key("reward//total")
+        >>> check_key("loss//kl")
         Traceback (most recent call last):
         ...
-        ValueError: 'reward//total' has an empty part; write parts divided by single slashes, as in 'reward/total'
+        ValueError: 'loss//kl' has an empty part; write parts divided by single slashes, as in 'reward/total'
     """
     if not isinstance(key, str):
         raise ValueError(f"{key!r} is a {type(key).__name__}; a key is a string, as in 'reward/total'")
@@ -35,7 +35,9 @@ def check_key(key: object) -> str:
     if not key.isprintable():
         raise ValueError(f"{key!r} has control characters; they would break log lines and tables")
     if key.endswith(COUNT_SUFFIX):
-        raise ValueError(f"{key!r} ends in {COUNT_SUFFIX!r}, which is reserved for the counts beside each key")
+        raise ValueError(
+            f"{key!r} ends in {COUNT_SUFFIX!r}, which is reserved for the counts beside each key"
+        )
     return key
 
 

@@ -31,7 +31,9 @@ class Poster:
         queue_size: commits held before folding begins.
     """
 
-    def __init__(self, transport: Transport, channel: Callable[[], str | None], *, queue_size: int = 64) -> None:
+    def __init__(
+        self, transport: Transport, channel: Callable[[], str | None], *, queue_size: int = 64
+    ) -> None:
         self._transport = transport
         self._channel = channel
         self._queue: deque[Pending | Message] = deque()
@@ -54,7 +56,11 @@ class Poster:
             if self._closed:
                 return
             newest = self._queue[-1] if self._queue else None
-            if len(self._queue) >= self._queue_size and isinstance(item, Pending) and isinstance(newest, Pending):
+            if (
+                len(self._queue) >= self._queue_size
+                and isinstance(item, Pending)
+                and isinstance(newest, Pending)
+            ):
                 self._queue[-1] = newest.absorb(item, self._transport.process)
             else:
                 self._queue.append(item)
@@ -99,11 +105,20 @@ class Poster:
                 if item is None:
                     continue
                 self._busy = True
-            message = item if isinstance(item, Message) else item.message(self._transport.process)
-            self._post(channel, message.to_bytes())
+            self._post(channel, self._encode(item))
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
+
+    def _encode(self, item: Pending | Message) -> bytes:
+        if isinstance(item, Message):
+            return item.to_bytes()
+        try:
+            return item.message(self._transport.process).to_bytes()
+        except Exception as error:  # a defect in one commit must not be the end of the others
+            log.exception("sightline: the commit of step %d failed inside sightline", item.slot[0])
+            note = f"{type(error).__name__}: {error}"
+            return Message("commit", self._transport.process, item.slot, item.wall_s, note=note).to_bytes()
 
     def _stalled(self) -> Message | None:
         """No commit for long: tells the root where this process is, once a stall."""

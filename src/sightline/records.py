@@ -1,4 +1,4 @@
-"""What a tracker holds between two drains, and its reduction to a snapshot."""
+"""The store behind a tracker, and its reduction to a snapshot."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Drained:
         """Reduces the records to a snapshot of one process, vectorised over keys."""
         schema: dict[str, list[Spec]] = {family: [] for family in FAMILIES}
         moments, sketches = self._moments(schema["moments"], schema["timings"])
-        scalars_means = {}
+        timings: list[float] = []
         if schema["timings"]:  # scalars recorded with per_process=True
-            scalars_means = dict(zip((s.key for s in schema["moments"]), moments.mean().tolist(), strict=True))
-        timings = [scalars_means[spec.key] for spec in schema["timings"]]
+            means = dict(zip((spec.key for spec in schema["moments"]), moments.mean().tolist(), strict=True))
+            timings = [means[spec.key] for spec in schema["timings"]]
         sums, lasts = [], []
         for key, numbers in sorted(self._records.singles.items()):
             if not numbers:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +26,16 @@ log = logging.getLogger("sightline")
 
 _POLL_S = (0.005, 0.2)  # pause after a post has come, and the longest
 _DOWN_POLL_S = 5.0
+_RETRY_S = 1.0  # to write what the disk has refused
+_LONGEST_LOOK_S = 1.0  # between two looks at the clock; what is longer is this process having been stopped
+_REMEMBERED = 1024  # closed slots and steps whose line numbers are kept
 
 
 @dataclass(slots=True)
 class Final:
     """Values that need no gathering: the user's own, or an export's."""
 
-    slot: Slot
+    step: int
     values: Mapping[str, Value]
     counts: Mapping[str, int]
     texts: Mapping[str, str]
@@ -66,10 +71,15 @@ class Root:
         self._readers = readers
         self._aliases = aliases
         self._attempt = attempt
-        self._board = SlotBoard[Message | Final](
+        self._board = SlotBoard[Message](
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
         )
-        self._queue: deque[Pending | Final | Message | Mapping[str, Any]] = deque()
+        self._queue: deque[Pending | Final | Message | bytes | Mapping[str, Any]] = deque()
+        self._finals: deque[tuple[Slot, Final]] = (
+            deque()
+        )  # each after the slots that this process had reached
+        self._lines: dict[int, int] = {}  # step -> k of its latest line
+        self._line_of: dict[Slot, int] = {}  # closed slot -> k of its line
         self._changed = threading.Condition()
         self._busy = False
         self._own_slot: Slot | None = None  # the latest that this process has queued
@@ -80,6 +90,8 @@ class Root:
         self._notes: Counter[str] = Counter()  # obs/* since the last commit
         self._said: set[str] = set()
         self._down = False
+        self._looked = time.monotonic()
+        self._time = 0.0
         self._next_poll = 0.0
         self._pause = _POLL_S[0]
         self._closings = StallWatch()
@@ -89,12 +101,13 @@ class Root:
 
     # --- called by the training thread ---------------------------------------------------------------------
 
-    def put(self, item: Pending | Final | Message | Mapping[str, Any]) -> None:
-        """Queues a commit of this process, posts taken by a collective, or an event; returns at once."""
+    def put(self, item: Pending | Final | Message | bytes | Mapping[str, Any]) -> None:
+        """Queues a commit of this process, a post taken by a collective, or an event; returns at once."""
         with self._changed:
             self._queue.append(item)
-            if isinstance(item, Pending | Final):
+            if isinstance(item, Pending):
                 self._own_slot = item.slot
+            if isinstance(item, Pending | Final):
                 self._own_commits.beat(now=time.monotonic())
             self._changed.notify_all()
 
@@ -133,8 +146,10 @@ class Root:
                 self._out_of_time = True
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._stopped, 2.0)
+        for reader in self._readers:
+            reader.close(0)  # all of them at once, so that a stuck one does not take the others' time
         closed = [reader.close(max(0.5, end - time.monotonic())) for reader in self._readers]
-        return done and all(closed)
+        return done and all(closed) and not self._journal.waiting
 
     def waiting_for(self) -> tuple[int, ...]:
         """The processes that have not ended."""
@@ -144,11 +159,8 @@ class Root:
 
     def _run(self) -> None:
         while not self._stopped:
-            try:
+            with self._going_on():
                 self._turn()
-            except Exception:  # the journal must go on whatever one commit holds  # noqa: BLE001
-                self._say("turn", "sightline: a commit failed inside sightline; the run goes on", exc_info=True)
-                time.sleep(0.05)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
@@ -161,36 +173,55 @@ class Root:
             self._queue.clear()
             self._busy = True
         for item in items:
-            self._take(item)
+            with self._going_on():
+                self._take(item)
         ending, hurried, upto = self._ending, self._out_of_time, self._force_upto  # before the poll: what is
         if self._transport.processes > 1 and not self._transport.collective:  # not waited for was looked for
             if items or hurried or upto:
                 self._pause, self._next_poll = _POLL_S[0], 0.0
             self._poll()
-        now = time.monotonic()
+        now = self._now()
         done = hurried or (ending and self._board.all_ended())
         for closed in (
             *self._board.close(now=now, force=done),
             *(self._board.close(now=now, force=True, upto=upto) if upto else ()),
         ):
-            self._write(closed)
-            self._closings.beat(now=now)
-        self._look_for_stall(now)
+            self._write_finals(closed.slot)
+            with self._going_on():
+                self._write(closed)
+            self._closings.beat(now=time.monotonic())
+        self._write_finals(self._board.lowest_open())
+        if self._journal.waiting:
+            self._append()
+        self._look_for_stall(time.monotonic())
         if done and not self._queue:
             self._append(self._event({"event": "finish", "missing": sorted(self._board.present)}))
             self._journal.close()
             self._stopped = True
 
-    def _take(self, item: Pending | Final | Message | Mapping[str, Any]) -> None:
-        now = time.monotonic()
+    def _take(self, item: Pending | Final | Message | bytes | Mapping[str, Any]) -> None:
         if isinstance(item, Pending):
             item = item.message(0)
         if isinstance(item, Final):
-            self._board.post(0, item.slot, item, now=now, alone=True)
+            # No slot of the board, whose numbers must agree over the processes: who else makes this commit is
+            # unknown. It waits for nobody, and stands after all that this process has committed before.
+            self._finals.append((self._board.reach(0, (item.step, -1)), item))
         elif isinstance(item, Message):
-            self._receive(item, now)
+            self._receive(item)
+        elif isinstance(item, bytes):
+            self._receive_bytes(item)
         else:
             self._append(self._event(item))
+
+    def _now(self) -> float:
+        """The board's clock, which stands still while this process does (SIGSTOP, a frozen container).
+
+        Nobody could post then, and nobody may be called missing for it.
+        """
+        now = time.monotonic()
+        self._time += min(now - self._looked, _LONGEST_LOOK_S)
+        self._looked = now
+        return self._time
 
     def _poll(self) -> None:
         if time.monotonic() < self._next_poll:
@@ -198,21 +229,30 @@ class Root:
         try:
             posts = self._transport.poll(self._channel)
         except TransportError as error:
-            self._say("down", f"sightline: the other processes cannot be heard, going on without them: {error}")
+            self._say(
+                "down", f"sightline: the other processes cannot be heard, going on without them: {error}"
+            )
             self._down = True
             self._next_poll = time.monotonic() + _DOWN_POLL_S
             return
         self._down = False
         for data in posts:
-            try:
-                self._receive(Message.from_bytes(data), time.monotonic())
-            except SnapshotError as error:
-                self._notes["unreadable_snapshots"] += 1
-                self._say("unreadable", f"sightline: a post of another process cannot be read: {error}")
+            with self._going_on():
+                self._receive_bytes(data)
         self._pause = _POLL_S[0] if posts else min(1.5 * self._pause, _POLL_S[1])
         self._next_poll = time.monotonic() + self._pause
 
-    def _receive(self, message: Message, now: float) -> None:
+    def _receive_bytes(self, data: bytes) -> None:
+        try:
+            message = Message.from_bytes(data)
+            if not 0 <= message.process < self._transport.processes:
+                raise SnapshotError(f"it says process {message.process} of {self._transport.processes}")
+        except SnapshotError as error:
+            self._notes["unreadable_snapshots"] += 1
+            return self._say("unreadable", f"sightline: a post of another process cannot be read: {error}")
+        return self._receive(message)
+
+    def _receive(self, message: Message) -> None:
         if message.kind == "end":
             self._board.end(message.process)
         elif message.kind == "stalled":
@@ -220,34 +260,56 @@ class Root:
         else:
             if message.merged:
                 self._notes["merged_commits"] += message.merged
-            if not self._board.post(message.process, message.slot, message, now=now):
+            if message.note:
+                self._notes["unreadable_snapshots"] += 1
+                self._say(
+                    "note",
+                    f"sightline: a commit of process {message.process} is without values: {message.note}",
+                )
+            if not self._board.post(message.process, message.slot, message, now=self._now()):
                 self._write_late(message)
 
     def _is_idle(self) -> bool:
         slot = self._board.lowest_open()
         mine_open = slot is not None and self._own_slot is not None and slot <= self._own_slot
-        return not self._queue and not self._busy and not mine_open
+        behind = self._queue or self._busy or self._finals or self._journal.waiting
+        return not behind and not mine_open
 
     def _wait_s(self) -> float:
         """How long nothing needs doing, unless something arrives."""
         if self._transport.processes == 1 or self._transport.collective:
-            return 1.0 if self._board.lowest_open() is not None or self._ending else 10.0
+            busy = self._board.lowest_open() is not None or self._ending or self._journal.waiting
+            return _RETRY_S if busy else 10.0
         return max(0.001, self._next_poll - time.monotonic())
 
     # --- lines ---------------------------------------------------------------------------------------------
 
-    def _write(self, closed: Closed[Message | Final]) -> None:
-        (step, k), payloads, missing = closed
-        messages = [m for m in payloads.values() if isinstance(m, Message)]
-        finals = [f for f in payloads.values() if isinstance(f, Final)]
-        snapshot = Snapshot.merge([m.snapshot or Snapshot.empty(m.process) for m in messages]) if messages else None
-        wall_s = next((m.wall_s for m in messages if m.process == 0), None)
-        rendered = (snapshot or Snapshot.empty()).render(wall_s=wall_s)
-        for final in finals:
-            rendered.values.update(final.values)
-            rendered.counts.update(final.counts)
-            rendered.texts.update(final.texts)
+    def _write(self, closed: Closed[Message]) -> None:
+        (step, _), payloads, missing = closed
+        messages = list(payloads.values())
+        snapshot = Snapshot.merge([m.snapshot or Snapshot.empty(m.process) for m in messages])
+        rendered = snapshot.render(wall_s=payloads[0].wall_s if 0 in payloads else None)
         self._note_trouble(step, rendered, snapshot, messages)
+        self._line_of[closed.slot] = self._write_commit(step, rendered, len(payloads), missing)
+        if len(self._line_of) > _REMEMBERED:
+            del self._line_of[next(iter(self._line_of))]
+
+    def _write_finals(self, before: Slot | None) -> None:
+        """Writes those that stand before a slot; None: all."""
+        while self._finals and (before is None or self._finals[0][0] < before):
+            _, final = self._finals.popleft()
+            with self._going_on():
+                rendered = Snapshot.empty().render()
+                rendered.values.update(final.values)
+                rendered.counts.update(final.counts)
+                rendered.texts.update(final.texts)
+                self._write_commit(final.step, rendered, 1, ())
+
+    def _write_commit(self, step: int, rendered: Rendered, reported: int, missing: Sequence[int]) -> int:
+        """Writes the lines of one commit; returns its number among those of the step."""
+        k = self._lines[step] = self._lines.get(step, -1) + 1
+        if len(self._lines) > _REMEMBERED:
+            del self._lines[min(self._lines)]
         values = self._with_aliases(rendered.values)
         values.update(self._take_notes())
         self._journal.seq += 1
@@ -255,21 +317,31 @@ class Root:
         lines: list[dict[str, Any]] = [
             {
                 "type": "commit", **place, "time": time.time(),
-                "expected": self._transport.processes, "reported": len(payloads),
+                "expected": self._transport.processes, "reported": reported,
                 **({"missing": list(missing)} if missing else {}),
                 **self._numbers(values, rendered),
             }
         ]  # fmt: skip
         if rendered.per_process:
-            by_process = {key: list(numbers(dict(enumerate(row)))[0].values()) for key, row in rendered.per_process.items()}
+            by_process = {
+                key: [value if math.isfinite(value) else None for value in row]
+                for key, row in rendered.per_process.items()
+            }
             lines.append(
-                {"type": "process_values", **place, "processes": list(rendered.processes), "values": by_process}
+                {
+                    "type": "process_values",
+                    **place,
+                    "processes": list(rendered.processes),
+                    "values": by_process,
+                }
             )
         self._append(*lines)
+        return k
 
     def _write_late(self, message: Message) -> None:
         self._notes["late_snapshots"] += 1
         step, k = message.slot
+        k = self._line_of.get(message.slot, k)
         rendered = (message.snapshot or Snapshot.empty()).render(wall_s=message.wall_s)
         self._append(
             {
@@ -292,7 +364,7 @@ class Root:
         return {"type": "event", "attempt": self._attempt, "time": time.time(), **fields}
 
     def _append(self, *lines: Mapping[str, Any]) -> None:
-        if not self._journal.append(*lines):
+        if not self._journal.append(*lines) and lines:
             self._notes["journal_errors"] += 1
         for reader in self._readers:
             reader.wake(self._journal.size)
@@ -302,7 +374,10 @@ class Root:
         for key, value in values.items():
             for name in alias_targets(key, self._aliases):
                 if name in values:
-                    self._say(f"alias {name}", f"sightline: alias {key} -> {name} hides nothing: {name} is recorded too")
+                    self._say(
+                        f"alias {name}",
+                        f"sightline: alias {key} -> {name} hides nothing: {name} is recorded too",
+                    )
                 else:
                     result[name] = value
         return result
@@ -359,17 +434,35 @@ class Root:
             at = ", ".join(f"process {p} (last step {self._board.step_of(p)})" for p in behind[:8])
             log.warning("sightline: step %d waits for %d of %d processes: %s",
                         slot[0], len(behind), self._transport.processes, at)  # fmt: skip
-            self._append(self._event({"event": "stall", "step": slot[0], "k": slot[1], "waiting_for": list(behind)}))
+            self._append(
+                self._event({"event": "stall", "step": slot[0], "k": slot[1], "waiting_for": list(behind)})
+            )
         if not self._ending and self._own_commits.overdue(now=now):
             self._note_stacks(Message("stalled", 0, self._own_slot or (0, 0), note=stacks()))
 
     def _note_stacks(self, message: Message) -> None:
         self._append(
-            self._event({"event": "stacks", "process": message.process, "step": message.slot[0], "stacks": message.note})
+            self._event(
+                {
+                    "event": "stacks",
+                    "process": message.process,
+                    "step": message.slot[0],
+                    "stacks": message.note,
+                }
+            )
         )
         lines = [line.strip() for line in message.note.splitlines() if line.strip()]
         log.warning("sightline: process %d has been in one step for long: %s",
                     message.process, lines[-1] if lines else "no stack")  # fmt: skip
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """The journal goes on, whatever one commit holds."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - a defect of sightline, or of what a caller's values do
+            self._notes["internal_errors"] += 1
+            self._say("defect", "sightline: a commit failed inside sightline; the run goes on", exc_info=True)
 
     def _say(self, about: str, message: str, *, exc_info: bool = False) -> None:
         if about not in self._said:

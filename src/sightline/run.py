@@ -200,7 +200,9 @@ def start(
     }
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)
-    settings = dataclasses.replace(settings, **{key: value for key, value in given.items() if value is not None})
+    settings = dataclasses.replace(
+        settings, **{key: value for key, value in given.items() if value is not None}
+    )
     return Run(StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict))
 
 
@@ -213,8 +215,12 @@ class _TerminationHandler:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._process = os.getpid()
         self._installed = False
-        if isinstance(run.logger, _DisabledLogger) or threading.current_thread() is not threading.main_thread():
+        if (
+            isinstance(run.logger, _DisabledLogger)
+            or threading.current_thread() is not threading.main_thread()
+        ):
             return
         self._in_c = _c_handler(signal.SIGTERM)
         self._before = signal.signal(signal.SIGTERM, self._handle)
@@ -233,7 +239,10 @@ class _TerminationHandler:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.restore()
-        threading.Thread(target=self._flush_and_pass_on, name="sightline-sigterm", daemon=True).start()
+        if os.getpid() != self._process:  # a forked child, which has nothing to write
+            os.kill(os.getpid(), number)
+        else:
+            threading.Thread(target=self._flush_and_pass_on, name="sightline-sigterm", daemon=True).start()
 
     def _flush_and_pass_on(self) -> None:
         logger = self._run.logger
@@ -241,7 +250,9 @@ class _TerminationHandler:
         logger.event("sigterm")
         done = logger.flush(logger.config.grace_s, force=True)
         log.warning(
-            "sightline: SIGTERM: %s in %.1f s", "all is written" if done else "not all is written", time.monotonic() - begin
+            "sightline: SIGTERM: %s in %.1f s",
+            "all is written" if done else "not all is written",
+            time.monotonic() - begin,
         )
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -261,5 +272,3 @@ def _c_handler(number: int) -> int | None:
 
 def _set_c_handler(number: int, address: int) -> None:
     ctypes.CDLL(None).signal(number, ctypes.c_void_p(address))
-
-

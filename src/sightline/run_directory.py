@@ -29,7 +29,9 @@ class RunDirectory:
         ConfigurationError: a name that is no path component, an unknown ``resume``.
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str], name: str | None = None, resume: Resume = "never") -> None:
+    def __init__(
+        self, log_dir: str | os.PathLike[str], name: str | None = None, resume: Resume = "never"
+    ) -> None:
         if resume not in ("never", "allow", "must"):
             raise ConfigurationError(f"resume={resume!r}; expected 'never', 'allow' or 'must'")
         if name is not None and (not name or name in (".", "..", "latest") or "/" in name or "\0" in name):
@@ -38,7 +40,9 @@ class RunDirectory:
         if name is None and resume != "never":
             name = _latest(folder)
             if name is None and resume == "must":
-                raise RunDirectoryError(f"resume='must', but {folder} has no run (no link {folder / 'latest'})")
+                raise RunDirectoryError(
+                    f"resume='must', but {folder} has no run (no link {folder / 'latest'})"
+                )
         self.name = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
         self.path = folder / self.name
         journal = self.path / JOURNAL
@@ -75,7 +79,7 @@ _held: set[int] = set()
 def _lock(path: Path, directory: Path) -> int:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(file)
     except BlockingIOError:
         holder = os.pread(file, 200, 0).decode(errors="replace") or "another process"
         os.close(file)
@@ -87,6 +91,17 @@ def _lock(path: Path, directory: Path) -> int:
     os.pwrite(file, json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode(), 0)
     _held.add(file)
     return file
+
+
+def _flock(file: int) -> None:
+    # Tries again for a moment: a run that was killed in the middle of a fork leaves the lock with its child,
+    # until the child has closed it below.
+    for _ in range(20):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _close_in_child() -> None:

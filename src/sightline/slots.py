@@ -27,15 +27,15 @@ class Closed(NamedTuple, Generic[Payload]):
 class _Open(Generic[Payload]):
     since: float
     payloads: dict[int, Payload] = field(default_factory=dict)
-    alone: bool = False
 
 
 class SlotBoard(Generic[Payload]):
     """Collects what the processes post and closes slots.
 
     A slot closes when every present process has posted it or a later one, or at a deadline after its first
-    post. Whoever is still waited for then is missing, and absent until it posts again: a dead process costs
-    one deadline, not one a slot. A process that went past a slot is neither missing nor reported.
+    post. Whoever is still waited for then is missing, and is not waited for again until it has caught up with
+    the slots that are open: a dead process costs one deadline, not one a slot, and neither does a process that
+    stays behind. A process that went past a slot is neither missing nor reported.
 
     Args:
         processes: how many there are, all present at first.
@@ -58,25 +58,33 @@ class SlotBoard(Generic[Payload]):
         self.first_deadline_s = first_deadline_s
         self.present = set(range(processes))
         self.ended: set[int] = set()
+        self._behind: set[int] = set()
         self.last_closed: Slot = _BEFORE_ALL
         self._watermarks = dict.fromkeys(range(processes), _BEFORE_ALL)
         self._open: dict[Slot, _Open[Payload]] = {}
 
-    def post(self, process: int, slot: Slot, payload: Payload, *, now: float, alone: bool = False) -> bool:
-        """A process posts a slot; returns False if the slot has been closed (the payload is late).
+    def post(self, process: int, slot: Slot, payload: Payload, *, now: float) -> bool:
+        """A process posts a slot; returns False if the payload is late.
 
-        Args:
-            alone: nobody else takes part in this slot, so it waits for nobody.
+        That is: the slot has been closed, or an earlier life of the process has posted it.
         """
-        self.present.add(process)
-        self.ended.discard(process)
-        self._watermarks[process] = max(slot, self._watermarks.get(process, _BEFORE_ALL))
+        self.reach(process, slot)
         if slot <= self.last_closed:
             return False
         entry = self._open.setdefault(slot, _Open(now))
+        if process in entry.payloads:
+            return False
         entry.payloads[process] = payload
-        entry.alone |= alone
         return True
+
+    def reach(self, process: int, slot: Slot) -> Slot:
+        """A process has come as far as ``slot`` and posts nothing before it; returns how far it is."""
+        self.present.add(process)
+        self.ended.discard(process)
+        self._watermarks[process] = max(slot, self._watermarks[process])
+        if self._watermarks[process] > self.last_closed:
+            self._behind.discard(process)
+        return self._watermarks[process]
 
     def end(self, process: int) -> None:
         """A process will post nothing more."""
@@ -95,18 +103,19 @@ class SlotBoard(Generic[Payload]):
             if upto is not None and slot > upto:
                 break
             entry = self._open[slot]
-            waiting = () if entry.alone else self.waiting_for(slot)
+            waiting = self.waiting_for(slot)
             if waiting and not force and now < entry.since + self._deadline():
                 break
             self.present.difference_update(waiting)
+            self._behind.update(waiting)
             del self._open[slot]
             self.last_closed = slot
             closed.append(Closed(slot, dict(sorted(entry.payloads.items())), waiting))
         return closed
 
     def waiting_for(self, slot: Slot) -> tuple[int, ...]:
-        """The present processes that have not reached ``slot``."""
-        return tuple(sorted(p for p in self.present if self._watermarks[p] < slot))
+        """The processes that have not reached ``slot``, and have not been missing since they last kept up."""
+        return tuple(sorted(p for p in self.present - self._behind if self._watermarks[p] < slot))
 
     def lowest_open(self) -> Slot | None:
         """The slot that closes next, if any is open."""
@@ -114,11 +123,11 @@ class SlotBoard(Generic[Payload]):
 
     def step_of(self, process: int) -> int | None:
         """The step that a process posted last, or None."""
-        slot = self._watermarks.get(process, _BEFORE_ALL)
+        slot = self._watermarks[process]
         return None if slot == _BEFORE_ALL else slot[0]
 
     def all_ended(self) -> bool:
-        """Nobody present will post again."""
+        """Nobody will post again, but for those whose last word was that they were missing."""
         return not self.present
 
     def _deadline(self) -> float:
@@ -140,10 +149,15 @@ class SlotCounter:
     def is_lower(self, step: int) -> bool:
         return self.last is not None and step < self.last[0]
 
+    def enter(self, step: int) -> int:
+        """Comes to ``step`` without taking a slot of it; returns the step, a lower one being the last one."""
+        if self.last is None or step > self.last[0]:
+            self.last = (step, -1)
+        return self.last[0]
+
     def next(self, step: int) -> Slot:
         """The next slot of ``step``; a lower step counts as the last one."""
-        if self.last is None or step > self.last[0]:
-            self.last = (step, 0)
-        else:
-            self.last = (self.last[0], self.last[1] + 1)
+        step = self.enter(step)
+        assert self.last is not None
+        self.last = (step, self.last[1] + 1)
         return self.last

@@ -5,23 +5,26 @@ Bytes, format 1, little-endian::
     "SLSN"  u16 format  u16 flags  u32 schema length  u32 meta length  u32 body length  u32 crc32
     schema  JSON: {"files": [path, …], "<family>": [[key, kind, file, line, options], …], …}
     meta    JSON: {"processes": [p, …], "texts": [s, …], "sketches": [length, …]}
-    body    moments: int64 count (K), then NaN, +inf and −inf counts (3, K) if flag 1; float64 statistics (5, K)
+    body    moments: int64 count (K), then NaN, +inf and −inf counts (3, K) if flag 1; float64
+            statistics (5, K)
             sums: float64 (4, K)   lasts: float64 (K)   timings: float64 (P, K)
             owners, if flag 2: int32 for each key of moments, sums, lasts and texts
             sketches: int32 buckets of all, int64 counts of all
 
-The crc32 covers schema, meta and body. A schema is the same from step to step and from process to process,
-so the decoder keeps parsed schemas by their bytes; each snapshot is complete in itself all the same.
+The crc32 covers all the rest, the header included. A schema is the same from step to step and from process
+to process, so the decoder keeps parsed schemas by their bytes; each snapshot is complete in itself all the
+same.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +36,9 @@ from sightline.naming import COUNT_SUFFIX, folders_among
 
 FORMAT = 1
 _MAGIC = b"SLSN"
-_HEADER = struct.Struct("<4sHHIIII")
+_HEADER = struct.Struct("<4sHHIII")
+_CRC = struct.Struct("<I")
+_START = _HEADER.size + _CRC.size  # where the schema begins
 _HAS_NONFINITE, _HAS_OWNERS = 1, 2
 
 Value = float | int
@@ -53,10 +58,11 @@ FAMILY_OF = {
 FAMILIES = ("moments", "sums", "lasts", "timings", "texts")
 
 EMITS = ("mean", "std", "min", "max", "sum", "count")
+_OPTIONS = ("emit", "quantiles", "over", "replicated")  # of a Spec
 
 
 class Spec(NamedTuple):
-    """What is recorded under a key: the reduction, its options, and where in the code it was first recorded."""
+    """What is recorded under a key: the reduction, its options, and where it was first recorded."""
 
     key: str
     kind: str
@@ -70,6 +76,18 @@ class Spec(NamedTuple):
     @property
     def site(self) -> str:
         return f"{self.file}:{self.line}"
+
+    @property
+    def reduction(self) -> tuple[str, bool, str, bool]:
+        """What two processes must agree on, if what they recorded under one key is to be merged."""
+        return (self.kind, bool(self.quantiles), self.over, self.replicated)
+
+    @property
+    def described(self) -> str:
+        """The reduction as a person would write it: ``summary(quantiles=(0.5,))``."""
+        options = zip(_OPTIONS, self[4:], strict=True)
+        given = ", ".join(f"{name}={value!r}" for name, value in options if value)
+        return f"{self.kind}({given})" if given else self.kind
 
     def exported(self) -> list[str]:
         """The names under which :meth:`Snapshot.render` gives this key (counts aside)."""
@@ -102,8 +120,8 @@ class Conflict(NamedTuple):
     def __str__(self) -> str:
         kept, dropped = self.kept, self.dropped
         return (
-            f"{kept.key!r} is a {kept.kind} on process {self.kept_process} ({kept.site}) and a {dropped.kind} on "
-            f"process {self.dropped_process} ({dropped.site}); the latter is left out"
+            f"{kept.key!r} is a {kept.described} on process {self.kept_process} ({kept.site}) and a "
+            f"{dropped.described} on process {self.dropped_process} ({dropped.site}); the latter is left out"
         )
 
 
@@ -114,7 +132,7 @@ class Rendered(NamedTuple):
         values: what sinks show.
         counts: how many records stand behind a key, over all processes.
         texts: short strings.
-        per_process: for timings and ``per_process`` scalars, one number for each of ``processes`` (NaN: none).
+        per_process: for timings and ``per_process`` scalars, a number for each of ``processes`` (NaN: none).
         processes: ascending.
         nonfinite: how many NaN and infinite records there were.
         hidden: keys left out because they are folders of others, each with one such other.
@@ -127,10 +145,6 @@ class Rendered(NamedTuple):
     processes: tuple[int, ...]
     nonfinite: int
     hidden: dict[str, str]
-
-
-def _no_moments() -> Moments:
-    return Moments.empty()
 
 
 @dataclass(slots=True)
@@ -150,7 +164,7 @@ class Snapshot:
         texts: ``K`` strings.
         sketches: for each moments key with quantiles, in order.
         owners: for each family, int32 ``(K,)``: the lowest process that recorded the key.
-        conflicts: what :meth:`merge` had to drop. Not part of the bytes.
+        conflicts: what :meth:`merge` had to drop, here and before. Not part of the bytes.
 
     Example:
         >>> import sightline as sl
@@ -164,7 +178,7 @@ class Snapshot:
 
     processes: tuple[int, ...]
     schema: Schema
-    moments: Moments = field(default_factory=_no_moments)
+    moments: Moments = field(default_factory=Moments.empty)
     sums: Floats = field(default_factory=lambda: np.zeros((4, 0)))
     lasts: Floats = field(default_factory=lambda: np.zeros(0))
     timings: Floats = field(default_factory=lambda: np.zeros((1, 0)))
@@ -175,15 +189,18 @@ class Snapshot:
 
     @classmethod
     def empty(cls, process: int = 0) -> Snapshot:
+        """A process that recorded nothing."""
         return cls((process,), {})
 
     def __len__(self) -> int:
         return sum(map(len, self.schema.values()))
 
     def specs(self, family: str) -> tuple[Spec, ...]:
+        """What the columns of a family are, in their order."""
         return self.schema.get(family, ())
 
     def owners_of(self, family: str) -> npt.NDArray[np.int32]:
+        """For each column the lowest process that recorded it."""
         if self.owners is None:
             return np.full(len(self.specs(family)), self.processes[0], np.int32)
         return self.owners[family]
@@ -194,8 +211,10 @@ class Snapshot:
     def merge(snapshots: Sequence[Snapshot]) -> Snapshot:
         """Merges any number of snapshots, all keys and all snapshots at once.
 
-        Snapshots of different processes merge in any order to the same result. Successive snapshots of one
-        process are given in their order: timings add up, and the later last value and text win.
+        Snapshots of different processes merge in any order and any grouping to the same result. Successive
+        snapshots of one process are given in their order: timings add up, and the later last value, text and
+        ``per_process`` mean win. Of a key with two reductions the one of the lowest process is kept, and the
+        others are listed in ``conflicts``.
 
         Raises:
             ValueError: nothing to merge.
@@ -204,9 +223,8 @@ class Snapshot:
             raise ValueError("Snapshot.merge needs one snapshot or more, and got none")
         if len(snapshots) == 1:
             return snapshots[0]
-        parts = sorted(snapshots, key=lambda s: s.processes[0])  # stable: one process's stay in order
-        union = _Union(parts)
-        processes = tuple(sorted({p for part in parts for p in part.processes}))
+        union = _Union(snapshots)
+        processes = tuple(sorted({p for part in snapshots for p in part.processes}))
         merged = Snapshot(processes, union.schema, conflicts=union.conflicts, owners={})
         assert merged.owners is not None
         for family in ("moments", "sums", "lasts", "texts"):
@@ -222,7 +240,7 @@ class Snapshot:
     def _merge_moments(self, union: _Union, entries: _Entries) -> None:
         flat = Moments.concatenate([part.moments for part in union.parts]).select(entries.order)
         drop = entries.replicated_elsewhere()
-        if drop.any():
+        if drop.size:
             flat.counts[:, drop] = 0
             flat.stats[:, drop] = Moments.empty(1).stats
         self.moments = flat.merge_segments(entries.starts)
@@ -230,17 +248,16 @@ class Snapshot:
             self.sketches = self._merge_sketches(union, entries)
 
     def _merge_sketches(self, union: _Union, entries: _Entries) -> list[Sketch]:
-        found: dict[str, list[Sketch]] = {s.key: [] for s in self.specs("moments") if s.quantiles}
-        lowest = dict(zip((s.key for s in self.specs("moments")), entries.owners.tolist(), strict=True))
+        specs = self.specs("moments")
+        found: dict[int, list[Sketch]] = {i: [] for i, spec in enumerate(specs) if spec.quantiles}
         for part in union.parts:
-            owners = part.owners_of("moments").tolist()
-            with_sketch = [i for i, s in enumerate(part.specs("moments")) if s.quantiles]
-            for i, sketch in zip(with_sketch, part.sketches, strict=True):
-                spec = part.specs("moments")[i]
-                if spec.key in found and not (spec.replicated and owners[i] != lowest[spec.key]):
-                    found[spec.key].append(sketch)
-        none = Sketch.of(np.zeros(0))
-        return [Sketch.merge(sketches or [none]) for sketches in found.values()]
+            with_sketch = [i for i, spec in enumerate(part.specs("moments")) if spec.quantiles]
+            places = union.positions(part, "moments")[with_sketch].tolist()
+            owners = part.owners_of("moments")[with_sketch].tolist()
+            for place, owner, sketch in zip(places, owners, part.sketches, strict=True):
+                if place >= 0 and not (specs[place].replicated and owner != entries.owners[place]):
+                    found[place].append(sketch)
+        return [Sketch.merge(sketches) for sketches in found.values()]
 
     def _merge_sums(self, union: _Union, entries: _Entries) -> None:
         flat = np.concatenate([part.sums for part in union.parts], axis=1)[:, entries.order]
@@ -259,21 +276,24 @@ class Snapshot:
 
     def _merge_timings(self, union: _Union) -> None:
         specs = union.schema["timings"]
-        row = {p: i for i, p in enumerate(self.processes)}
-        adds = np.array([spec.kind == "timing" for spec in specs], bool)
-        table = np.full((len(row), len(specs)), np.nan)
-        for part in union.parts:
-            columns = union.positions(part, "timings")
-            keep = columns >= 0
-            columns = columns[keep]
-            for process, values in zip(part.processes, part.timings, strict=True):
-                new = values[keep]
-                old = table[row[process], columns]
-                both = ~np.isnan(old) & ~np.isnan(new)
-                table[row[process], columns] = np.where(
-                    both, np.where(adds[columns], old + new, new), np.where(np.isnan(new), old, new)
-                )
-        self.timings = table
+        width = len(specs)
+        row = {p: i * width for i, p in enumerate(self.processes)}
+        self.timings = np.full((len(row), width), np.nan)
+        if not width:
+            return
+        values = np.concatenate([part.timings.ravel() for part in union.parts])
+        columns = np.concatenate(
+            [union.positions(part, "timings") for part in union.parts for _ in part.processes]
+        )
+        widths = [len(part.specs("timings")) for part in union.parts for _ in part.processes]
+        rows = np.repeat([row[p] for part in union.parts for p in part.processes], widths)
+        kept = (columns >= 0) & ~np.isnan(values)
+        values, columns, cells = values[kept], columns[kept], (rows + columns)[kept]
+        adds = np.array([spec.kind == "timing" for spec in specs], bool)[columns]
+        table = self.timings.reshape(-1)
+        table[cells[adds]] = 0.0
+        np.add.at(table, cells[adds], values[adds])
+        table[cells[~adds]] = values[~adds]  # where one process has several, the last one stays
 
     # --- rendering -----------------------------------------------------------------------------------------
 
@@ -297,7 +317,7 @@ class Snapshot:
             values.pop(key, None)
             texts.pop(key, None)
         nonfinite = int(self.moments.nonfinite().sum())
-        nonfinite += int((~np.isfinite(self.sums[0])).sum() + (~np.isfinite(self.lasts)).sum())
+        nonfinite += int((~np.isfinite(self.sums[[0, 2]])).sum() + (~np.isfinite(self.lasts)).sum())
         return Rendered(
             dict(sorted(values.items())), dict(sorted(counts.items())), dict(sorted(texts.items())),
             dict(sorted(per_process.items())), self.processes, nonfinite, hidden,
@@ -373,7 +393,7 @@ class Snapshot:
             }
         )
         flags = _HAS_NONFINITE if self.moments.counts[1:].any() else 0
-        columns = [
+        columns: list[npt.NDArray[Any]] = [
             self.moments.counts if flags else self.moments.counts[:1],
             self.moments.stats,
             self.sums,
@@ -385,9 +405,9 @@ class Snapshot:
             columns += [self.owners[family] for family in ("moments", "sums", "lasts", "texts")]
         columns += [sketch.buckets for sketch in self.sketches] + [sketch.counts for sketch in self.sketches]
         body = b"".join(np.ascontiguousarray(c, c.dtype.newbyteorder("<")).tobytes() for c in columns)
-        crc = zlib.crc32(body, zlib.crc32(meta, zlib.crc32(schema)))
-        header = _HEADER.pack(_MAGIC, FORMAT, flags, len(schema), len(meta), len(body), crc)
-        return b"".join((header, schema, meta, body))
+        header = _HEADER.pack(_MAGIC, FORMAT, flags, len(schema), len(meta), len(body))
+        crc = zlib.crc32(body, zlib.crc32(meta, zlib.crc32(schema, zlib.crc32(header))))
+        return b"".join((header, _CRC.pack(crc), schema, meta, body))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
@@ -396,23 +416,34 @@ class Snapshot:
         Raises:
             SnapshotError: foreign, cut, damaged or newer bytes.
         """
-        if len(data) < _HEADER.size or data[:4] != _MAGIC:
-            raise SnapshotError(f"{len(data)} bytes starting {bytes(data[:8])!r} are not a sightline snapshot")
-        _, version, flags, n_schema, n_meta, n_body, crc = _HEADER.unpack_from(data)
+        if len(data) < _START or data[:4] != _MAGIC:
+            start = bytes(data[:8])
+            raise SnapshotError(f"{len(data)} bytes starting {start!r} are not a sightline snapshot")
+        _, version, flags, n_schema, n_meta, n_body = _HEADER.unpack_from(data)
         if version > FORMAT:
             raise SnapshotError(
                 f"snapshot of format {version}, and this sightline reads up to {FORMAT}: "
                 f"install the same version of sightline on all processes"
             )
-        expected = _HEADER.size + n_schema + n_meta + n_body
-        if len(data) != expected:
-            raise SnapshotError(f"snapshot of {len(data)} bytes where its header says {expected}: cut or joined")
-        if zlib.crc32(memoryview(data)[_HEADER.size :]) != crc:
+        if len(data) != _START + n_schema + n_meta + n_body:
+            expected = _START + n_schema + n_meta + n_body
+            raise SnapshotError(
+                f"snapshot of {len(data)} bytes where its header says {expected}: cut or joined"
+            )
+        crc = zlib.crc32(memoryview(data)[_START:], zlib.crc32(data[: _HEADER.size]))
+        if _CRC.unpack_from(data, _HEADER.size) != (crc,):
             raise SnapshotError(f"snapshot of {len(data)} bytes is damaged: its checksum does not fit")
-        at = _HEADER.size
-        schema = _decode_schema(bytes(data[at : at + n_schema]))
-        meta = orjson.loads(data[at + n_schema : at + n_schema + n_meta])
-        take = _Reader(data, at + n_schema + n_meta)
+        try:
+            return cls._decode(data, flags, n_schema, n_meta)
+        except (ValueError, TypeError, LookupError) as error:
+            raise SnapshotError(f"snapshot of {len(data)} bytes is whole but malformed: {error!r}") from error
+
+    @classmethod
+    def _decode(cls, data: bytes, flags: int, n_schema: int, n_meta: int) -> Snapshot:
+        at = _START + n_schema
+        schema = _decode_schema(bytes(data[_START:at]))
+        meta = orjson.loads(data[at : at + n_meta])
+        take = _Reader(data, at + n_meta)
         sizes = {family: len(schema[family]) for family in FAMILIES}
         processes = tuple(meta["processes"])
         k = sizes["moments"]
@@ -432,6 +463,8 @@ class Snapshot:
             snapshot.owners = {f: take("<i4", sizes[f]) for f in ("moments", "sums", "lasts", "texts")}
         buckets = [take("<i4", n) for n in meta["sketches"]]
         snapshot.sketches = [Sketch(b, take("<i8", b.size)) for b in buckets]
+        if take.at != len(data):
+            raise ValueError(f"{len(data) - take.at} bytes too many")
         return snapshot
 
 
@@ -441,11 +474,8 @@ class _Reader:
     def __init__(self, data: bytes, at: int) -> None:
         self.data, self.at = data, at
 
-    def __call__(self, dtype: str, *shape: int) -> npt.NDArray[np.generic]:
-        size = 1
-        for n in shape:
-            size *= n
-        array = np.frombuffer(self.data, dtype, size, self.at).reshape(shape)
+    def __call__(self, dtype: str, *shape: int) -> npt.NDArray[Any]:
+        array = np.frombuffer(self.data, dtype, math.prod(shape), self.at).reshape(shape)
         self.at += array.nbytes
         return array
 
@@ -455,43 +485,78 @@ class _Union:
 
     def __init__(self, parts: Sequence[Snapshot]) -> None:
         self.parts = parts
-        self.conflicts: list[Conflict] = []
-        self._positions: dict[int, dict[str, npt.NDArray[np.intp]]] = {}
-        chosen: dict[str, tuple[str, int, Spec, int]] = {}  # key -> family, position, spec, process
+        self.conflicts = [conflict for part in parts for conflict in part.conflicts]
+        chosen: dict[str, Spec] = {}
+        disputed: set[str] = set()
+        # In the order of processes, so that the result has the same order however the parts were given. The
+        # decoder gives equal schemas as one object, so there are few to look at.
+        by_process = sorted(parts, key=lambda part: part.processes[0])
+        schemas = {id(part.schema): part.schema for part in by_process}.values()
+        for schema in schemas:
+            for specs in schema.values():
+                for spec in specs:
+                    name = _column_name(spec)
+                    if chosen.setdefault(name, spec).reduction != spec.reduction:
+                        disputed.add(name)
+        if disputed:
+            self._settle(chosen, disputed, by_process)
         columns: dict[str, list[Spec]] = {family: [] for family in FAMILIES}
-        for part in parts:
-            if id(part.schema) in self._positions:
-                continue  # the decoder gives equal schemas as one object
-            places = self._positions[id(part.schema)] = {}
-            for family in FAMILIES:
-                at: list[int] = []
-                for spec in part.specs(family):
-                    # A per_process column stands beside the scalar of the same key.
-                    name = f"{spec.key}\0" if spec.kind == "per_process" else spec.key
-                    known = chosen.get(name)
-                    if known is None:
-                        known = chosen[name] = (family, len(columns[family]), spec, part.processes[0])
-                        columns[family].append(spec)
-                    kept = known[2]
-                    if kept is spec or kept.kind == spec.kind:
-                        at.append(known[1])
-                    else:
-                        at.append(-1)
-                        self.conflicts.append(Conflict(kept, spec, known[3], part.processes[0]))
-                places[family] = np.array(at, np.intp)
+        place: dict[str, int] = {}
+        for name, spec in chosen.items():
+            family = columns[FAMILY_OF[spec.kind]]
+            place[name] = len(family)
+            family.append(spec)
         self.schema: Schema = {family: tuple(specs) for family, specs in columns.items()}
+
+        def position(spec: Spec) -> int:
+            name = _column_name(spec)
+            return place[name] if chosen[name].reduction == spec.reduction else -1
+
+        self._positions = {
+            id(schema): {
+                family: np.array(list(map(position, specs)), np.intp) for family, specs in schema.items()
+            }
+            for schema in schemas
+        }
+
+    def _settle(self, chosen: dict[str, Spec], disputed: set[str], by_process: Sequence[Snapshot]) -> None:
+        """For each disputed name the spec of the lowest process, and the conflicts with it."""
+        claims: dict[str, list[tuple[int, Spec]]] = {name: [] for name in sorted(disputed)}
+        for part in by_process:
+            for family, specs in part.schema.items():
+                owners = part.owners_of(family) if family != "timings" else None
+                for i, spec in enumerate(specs):
+                    if _column_name(spec) in disputed:
+                        owner = part.processes[0] if owners is None else int(owners[i])
+                        claims[_column_name(spec)].append((owner, spec))
+        for name, claimed in claims.items():
+            claimed.sort(key=lambda claim: claim[0])
+            lowest, kept = claimed[0]
+            chosen[name] = kept
+            losers = {
+                spec.reduction: (p, spec) for p, spec in reversed(claimed) if spec.reduction != kept.reduction
+            }
+            self.conflicts += [Conflict(kept, spec, lowest, process) for process, spec in losers.values()]
 
     def positions(self, part: Snapshot, family: str) -> npt.NDArray[np.intp]:
         """For each column of the part its column in the union, or −1 where it lost a conflict."""
-        return self._positions[id(part.schema)][family]
+        return self._positions[id(part.schema)].get(family, _NO_COLUMNS)
+
+
+_NO_COLUMNS = np.zeros(0, np.intp)
+
+
+def _column_name(spec: Spec) -> str:
+    # A per_process column stands beside the scalar of the same key.
+    return f"{spec.key}\0" if spec.kind == "per_process" else spec.key
 
 
 class _Entries:
-    """All columns of one family of all parts, in a row, ordered by key (and within a key as the parts are)."""
+    """All columns of one family of all parts in a row, ordered by key, and within a key as the parts are."""
 
     def __init__(self, union: _Union, family: str) -> None:
         ids = np.concatenate([union.positions(part, family) for part in union.parts])
-        by_key = ids if ids.size and ids.max() > 32000 else ids.astype(np.int16)  # 16 bits: radix sort
+        by_key = ids.astype(np.int16) if ids.max() < 2**15 else ids  # 16 bits: radix sort
         order = np.argsort(by_key, kind="stable")
         self.order = order[np.searchsorted(by_key[order], 0) :]  # without the losers of conflicts
         self.ids = ids[self.order]
@@ -502,10 +567,11 @@ class _Entries:
         self.of_owner = owner == self.owners[self.ids]
         self._replicated = np.array([spec.replicated for spec in specs], bool)
 
-    def replicated_elsewhere(self) -> npt.NDArray[np.bool_]:
+    def replicated_elsewhere(self) -> npt.NDArray[np.intp]:
         """Entries that repeat, on another process, a value already counted on the lowest one."""
-        result: npt.NDArray[np.bool_] = self._replicated[self.ids] & ~self.of_owner
-        return result
+        if not self._replicated.any():
+            return _NO_COLUMNS
+        return np.flatnonzero(self._replicated[self.ids] & ~self.of_owner)
 
     def latest_of_owner(self) -> npt.NDArray[np.intp]:
         """For each key the last entry of the lowest process that recorded it."""
@@ -516,23 +582,15 @@ class _Entries:
 @lru_cache(maxsize=256)
 def _encode_schema(families: tuple[tuple[Spec, ...], ...]) -> bytes:
     files: dict[str, int] = {}
-    schema: dict[str, object] = {"files": files}
+    schema: dict[str, object] = {}
     for family, specs in zip(FAMILIES, families, strict=True):
         rows = []
-        for spec in specs:
-            row: list[object] = [spec.key, spec.kind, files.setdefault(spec.file, len(files)), spec.line]
-            options = {
-                name: value
-                for name, value in zip(_OPTIONS, (spec.emit, spec.quantiles, spec.over, spec.replicated), strict=True)
-                if value
-            }
+        for key, kind, file, line, *values in specs:
+            options = {name: value for name, value in zip(_OPTIONS, values, strict=True) if value}
+            row = [key, kind, files.setdefault(file, len(files)), line]
             rows.append([*row, options] if options else row)
         schema[family] = rows
-    schema["files"] = list(files)
-    return orjson.dumps(schema)
-
-
-_OPTIONS = ("emit", "quantiles", "over", "replicated")
+    return orjson.dumps({"files": list(files), **schema})
 
 
 @lru_cache(maxsize=2048)
@@ -542,12 +600,11 @@ def _decode_schema(data: bytes) -> Schema:
     return {family: tuple(_decode_spec(row, files) for row in raw[family]) for family in FAMILIES}
 
 
-def _decode_spec(row: Sequence[object], files: Sequence[str]) -> Spec:
+def _decode_spec(row: Sequence[Any], files: Sequence[str]) -> Spec:
     key, kind, file, line, *rest = row
-    options: dict[str, object] = dict(rest[0]) if rest else {}  # type: ignore[call-overload]
-    for name in ("emit", "quantiles"):
-        if name in options:
-            options[name] = tuple(options[name])  # type: ignore[arg-type]
-    return Spec(key, kind, files[file], line, **options)  # type: ignore[arg-type, index]
-
-
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for given in rest
+        for name, value in given.items()
+    }
+    return Spec(key, kind, files[file], line, **options)

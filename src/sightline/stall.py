@@ -59,8 +59,11 @@ def stacks() -> str:
     """The stacks of all threads but this one, the main thread's last."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
-    frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != threading.get_ident()}
+    frames = {
+        ident: frame for ident, frame in sys._current_frames().items() if ident != threading.get_ident()
+    }
     ordered = sorted(frames.items(), key=lambda item: item[0] == main)
     return "\n".join(
-        f"thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in ordered
+        f"thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in ordered
     )

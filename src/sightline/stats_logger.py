@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import orjson
 from sightline.config import StatsLoggerConfig
 from sightline.errors import ConfigurationError, RecordError, RunDirectoryError, SightlineError, StepError
 from sightline.journal import FORMAT, Journal
-from sightline.message import Message, Pending
+from sightline.message import Pending
 from sightline.naming import COUNT_SUFFIX, check_aliases, check_key
 from sightline.poster import Poster
 from sightline.root import Final, Root
@@ -35,6 +36,7 @@ log = logging.getLogger("sightline")
 Stats = Mapping[str, Value | str]
 
 _run_numbers = itertools.count()
+_open_loggers: weakref.WeakSet[StatsLogger] = weakref.WeakSet()
 _ADOPT_TIMEOUT_S = 300.0
 
 
@@ -91,7 +93,8 @@ class StatsLogger:
         self.attempt: int | None = None
         #: The step after the last one that the run committed before this attempt; 0 in a fresh run.
         self.next_step = 0
-        self._announcement = f"run/{next(_run_numbers)}"
+        # By their number among those that several processes share, the runs of the processes pair.
+        self._announcement = f"run/{next(_run_numbers)}" if self.processes > 1 else ""
         self._lock = threading.Lock()
         self._finished = False
         self._last_commit = time.perf_counter()
@@ -110,6 +113,7 @@ class StatsLogger:
             self._go_on_from(state_dict)
         # JAX registers its own exit hook at `initialize`, before this: hooks run last in, first out.
         atexit.register(self._finish_at_exit)
+        _open_loggers.add(self)
 
     # --- committing ----------------------------------------------------------------------------------------
 
@@ -136,7 +140,9 @@ class StatsLogger:
         """
         step = _checked_step(step)
         if self._finished:
-            return log.warning("sightline: commit of step %d after finish() is left out", step)
+            return log.warning(
+                "sightline: commit of step %d after finish(), or in a forked child, is left out", step
+            )
         if stats is not None:
             finals = [_final(each) for each in ([stats] if isinstance(stats, Mapping) else stats)]
         with self._lock:
@@ -150,9 +156,9 @@ class StatsLogger:
                 self._commit_records(lowered)
             else:
                 for i, (values, counts, texts) in enumerate(finals):
-                    slot = self._slots.next(lowered + i)
+                    at = self._slots.enter(lowered + i)
                     if isinstance(self._worker, Root):
-                        self._worker.put(Final(slot, values, counts, texts))
+                        self._worker.put(Final(at, values, counts, texts))
         return None
 
     def _commit_records(self, step: int) -> None:
@@ -165,7 +171,7 @@ class StatsLogger:
         posts = self._transport.exchange(pending.message(self.process).to_bytes())
         if isinstance(self._worker, Root):
             for data in posts:
-                self._worker.put(Message.from_bytes(data))
+                self._worker.put(data)
         return None
 
     def _lower(self, step: int) -> int | None:
@@ -235,7 +241,9 @@ class StatsLogger:
             late = self._worker.waiting_for() if isinstance(self._worker, Root) else ()
             log.warning(
                 "sightline: finish: %s",
-                f"process {', '.join(map(str, late))} did not end in time" if late else "not all was written in time",
+                f"process {', '.join(map(str, late))} did not end in time"
+                if late
+                else "not all was written in time",
             )
         if self._directory is not None:
             self._directory.close()
@@ -243,6 +251,13 @@ class StatsLogger:
 
     def _finish_at_exit(self) -> None:
         self.finish()
+
+    def _leave_to_parent(self) -> None:
+        # In a forked child: the threads are the parent's, a lock may be held for ever, and so may the run.
+        self._finished = True
+        self._worker = None
+        self._lock = threading.Lock()
+        atexit.unregister(self._finish_at_exit)
 
     def _warn_of_uncommitted(self) -> None:
         keys = sorted({key for each in self._trackers() for key in each.drain().keys()})
@@ -274,7 +289,7 @@ class StatsLogger:
 
     def _become_root(self, run_config: Any, state: Mapping[str, Any] | None) -> Root:
         try:
-            sinks = make_sinks(self.config)
+            sinks = make_sinks(self.config.sinks, self.config.console)
             name = self.config.name or (state or {}).get("name")
             self._directory = RunDirectory(self.config.log_dir, name, self.config.resume)
         except SightlineError as error:
@@ -304,7 +319,12 @@ class StatsLogger:
         self._write_facts(run_config)
         readers = [SinkReader(sink, journal.path, start) for sink in sinks]
         self._announce(
-            {"run_id": self.run_id, "name": self.dir.name, "attempt": self.attempt, "next_step": self.next_step}
+            {
+                "run_id": self.run_id,
+                "name": self.dir.name,
+                "attempt": self.attempt,
+                "next_step": self.next_step,
+            }
         )
         return Root(
             self._transport,
@@ -331,7 +351,9 @@ class StatsLogger:
             self._adopt_from(self._transport.exchange(b"")[0])
             return None  # commits are exchanged where they are made
         if self.config.resume != "never" and not self._adopt(_ADOPT_TIMEOUT_S):
-            raise ConfigurationError(f"the root did not say within {_ADOPT_TIMEOUT_S:g} s which run to resume")
+            raise ConfigurationError(
+                f"the root did not say within {_ADOPT_TIMEOUT_S:g} s which run to resume"
+            )
         return Poster(
             self._transport,
             lambda: self._channel() if self._adopt(5.0) else None,
@@ -397,6 +419,14 @@ class StatsLogger:
         return [self._tracker] if self._tracker is not None else all_trackers()
 
 
+def _after_fork_in_child() -> None:
+    for logger in list(_open_loggers):
+        logger._leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def _checked_step(step: Any) -> int:
     if isinstance(step, (int, np.integer)) and not isinstance(step, bool):
         return int(step)
@@ -406,7 +436,9 @@ def _checked_step(step: Any) -> int:
 def _final(stats: Any) -> tuple[dict[str, Value], dict[str, int], dict[str, str]]:
     """Splits a user's dict into values, counts and texts."""
     if not isinstance(stats, Mapping):
-        raise RecordError(f"commit(stats=…): expected a dict or a sequence of dicts, got {type(stats).__name__}")
+        raise RecordError(
+            f"commit(stats=…): expected a dict or a sequence of dicts, got {type(stats).__name__}"
+        )
     values: dict[str, Value] = {}
     counts: dict[str, int] = {}
     texts: dict[str, str] = {}
@@ -417,11 +449,15 @@ def _final(stats: Any) -> tuple[dict[str, Value], dict[str, int], dict[str, str]
             raise RecordError(f"commit: {error}") from None
         if isinstance(value, str):
             texts[key] = value
-        elif isinstance(value, (bool, int, float, np.bool_, np.number)) and not isinstance(value, np.complexfloating):
+        elif isinstance(value, (bool, int, float, np.bool_, np.number)) and not isinstance(
+            value, np.complexfloating
+        ):
             if key.endswith(COUNT_SUFFIX):
                 counts[key] = int(value)
             else:
-                values[key] = int(value) if isinstance(value, (bool, int, np.bool_, np.integer)) else float(value)
+                values[key] = (
+                    int(value) if isinstance(value, (bool, int, np.bool_, np.integer)) else float(value)
+                )
         else:
             raise RecordError(
                 f"commit: {key!r} is {value!r} ({type(value).__name__}); expected a number or a string. "

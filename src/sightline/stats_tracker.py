@@ -7,6 +7,7 @@ rest of the work happens on whoever makes the snapshot.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -16,13 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from time import perf_counter_ns
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sightline import naming
-from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, moments_row
+from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, exact_sum, moments_row
 from sightline.decorating import around
 from sightline.errors import RecordError
 from sightline.exchange import Exchange
@@ -37,7 +38,8 @@ NonFinite = Literal["show", "drop"]
 
 DEFAULT_EMIT = ("mean", "std", "min", "max")
 _FOLD_AT = 1 << 16  # single records of a key before they are folded into one entry; bounds memory
-_PACKAGE = os.path.dirname(__file__)
+_LARGEST = int(sys.float_info.max)
+_PACKAGE = os.path.dirname(__file__) + os.sep
 _MISSING: Any = object()
 
 
@@ -70,8 +72,7 @@ class StatsTracker:
     def __init__(
         self, name: str = "default", *, timing_key: str = naming.TIMING_KEY, enabled: bool | None = None
     ) -> None:
-        if "{key}" not in timing_key:
-            raise RecordError(f"timing_key={timing_key!r} has no '{{key}}'; write it as in {naming.TIMING_KEY!r}")
+        _check_timing_key(timing_key)
         self.name = name
         self.timing_key = timing_key
         self._enabled: bool = os.environ.get("SIGHTLINE_DISABLED") != "1" if enabled is None else enabled
@@ -82,6 +83,7 @@ class StatsTracker:
         self._specs: dict[str, Spec] = {}
         self._names: dict[str, Spec] = {}  # exported name -> who exports it
         self._folders: dict[str, Spec] = {}  # folder of an exported name -> one who exports below it
+        self._folding = False
         self._exchange: Exchange | None = None
         self._drained_at = perf_counter_ns()
         _TRACKERS_FOR_FORK.add(self)
@@ -142,6 +144,8 @@ class StatsTracker:
             kvs[key] = value
         # Floats of known keys are the usual case, and this the hottest code of the package: a `with`, or a
         # second loop over the values, would cost a quarter more. All the rest is done with care, below.
+        # Nothing is called between the look-up of a list and the append to it: a call is where Python runs
+        # signal handlers, and one may record, too.
         self._acquire()
         try:
             if not per_process and nonfinite == "show":
@@ -191,9 +195,9 @@ class StatsTracker:
         self._record_singles("last", _pairs("last", key, value, kvs), latest=True)
 
     def ratio(self, key: str, numerator: Any, denominator: Any, *, replicated: bool = False) -> None:
-        """Records both parts of a ratio; ``key`` is exported as Σ numerator / Σ denominator over all processes.
+        """Records both parts of a ratio; ``key`` is exported as Σ numerator / Σ denominator.
 
-        Left out while the denominators sum to 0.
+        The sums are over all records of all processes. Left out while the denominators sum to 0.
 
         Example:
             >>> tracker = StatsTracker()
@@ -219,7 +223,7 @@ class StatsTracker:
         """
         scope = self._scope.get()
         full = f"throughput/{naming.join(scope, _checked(key))}_per_s"
-        timing = self._timing_key(scope, over) if over else ""
+        timing = self._timing_key(scope, _checked(over)) if over else ""
         number = _number("rate", key, amount)
         with self._lock:
             self._declare("", full, "rate", over=timing, replicated=replicated)
@@ -278,22 +282,22 @@ class StatsTracker:
             emit, quantiles, replicated, nonfinite: as for :meth:`summary`.
 
         Raises:
-            RecordError: as :meth:`summary`, and for a mask of another shape or with values other than 0 and 1.
+            RecordError: as :meth:`summary`; a mask of another shape, or with values other than 0 and 1.
         """
         array_ = _numeric("masked", key, values)
-        chosen = np.asarray(mask)
+        chosen = _as_array("masked", key, mask)
         if chosen.shape != array_.shape:
             raise RecordError(
-                f"masked({key!r}): the mask has shape {chosen.shape} and the values {array_.shape}; they must be "
-                f"equal. A mask of one axis fewer goes through np.broadcast_to(mask, values.shape)"
+                f"masked({key!r}): the mask has shape {chosen.shape} and the values {array_.shape}; they "
+                f"must be equal. A mask of one axis fewer goes through np.broadcast_to(mask, values.shape)"
             )
         if chosen.dtype != np.bool_:
             as_bool = chosen == 1
             if not np.array_equal(as_bool, chosen != 0):
-                other = chosen[(chosen != 0) & (chosen != 1)].flat[0]
+                other = chosen[(chosen != 0) & (chosen != 1)].tolist()[0]
                 raise RecordError(
-                    f"masked({key!r}): the mask holds {other!r}; expected bools or 0 and 1. Weights are no mask: "
-                    f"use ratio(key, (values * weights).sum(), weights.sum())"
+                    f"masked({key!r}): the mask holds {other!r}; expected bools or 0 and 1. Weights are no "
+                    f"mask: use ratio(key, (values * weights).sum(), weights.sum())"
                 )
             chosen = as_bool
         self._record_rows("masked", key, array_[chosen], emit, quantiles, replicated, nonfinite)
@@ -322,14 +326,12 @@ class StatsTracker:
         """Records short strings (a split's name); the latest counts, over processes the lowest one's."""
         if key is not None:
             kvs[key] = value
-        for name, string in kvs.items():
-            if not isinstance(string, str):
-                raise RecordError(f"text({name}={string!r}): expected a str, got {type(string).__name__}")
+        texts = {name: _string("text", name, string) for name, string in kvs.items()}
         scope = self._scope.get()
         with self._lock:
-            for name in kvs:
+            for name in texts:
                 self._declare(scope, name, "text")
-            for name, string in kvs.items():
+            for name, string in texts.items():
                 self._records.texts[naming.join(scope, name)] = string
 
     # --- handing over --------------------------------------------------------------------------------------
@@ -380,25 +382,27 @@ class StatsTracker:
         Returns:
             Keys with their values, ``<key>__count`` with counts, and texts.
         """
+        if reduce not in ("process", "local", "all"):
+            raise RecordError(f"export(reduce={reduce!r}): expected 'process', 'local' or 'all'")
+        if not self._enabled:
+            return {}
         wall_s = (perf_counter_ns() - self._drained_at) / 1e9
         if reset:
             self._drained_at = perf_counter_ns()
         if reduce == "local":
             rendered = self.snapshot(reset=reset).render(wall_s=wall_s)
             return {**rendered.values, **rendered.counts, **rendered.texts}
-        if reduce not in ("process", "all"):
-            raise RecordError(f"export(reduce={reduce!r}): expected 'process', 'local' or 'all'")
         if self._exchange is None or (transport is not None and self._exchange.transport is not transport):
             self._exchange = Exchange(self.name, transport)
         process = self._exchange.transport.process
-        return self._exchange.export(
-            self.snapshot(process=process, reset=reset), wall_s=wall_s, everywhere=reduce == "all", timeout=timeout
-        )
+        snapshot = self.snapshot(process=process, reset=reset)
+        return self._exchange.export(snapshot, wall_s=wall_s, everywhere=reduce == "all", timeout=timeout)
 
     # --- inside --------------------------------------------------------------------------------------------
 
     def _scalar_with_care(self, kvs: Mapping[str, Any], per_process: bool, nonfinite: NonFinite) -> None:
-        numbers = {key: float(_number("scalar", key, value)) for key, value in kvs.items()}  # may wait: no lock yet
+        # Without the lock: reading a device array may wait.
+        numbers = {key: float(_number("scalar", key, value)) for key, value in kvs.items()}
         if nonfinite != "show":
             numbers = {k: v for k, v in numbers.items() if _only_finite(k, np.asarray(v), nonfinite).size}
         scope = self._scope.get()
@@ -413,7 +417,7 @@ class StatsTracker:
                 if per_process:
                     self._keep_per_process(naming.join(scope, key))
 
-    def _set_lock(self, lock: threading._RLock) -> None:
+    def _set_lock(self, lock: threading.RLock) -> None:
         self._lock, self._acquire, self._release = lock, lock.acquire, lock.release
 
     def _timing_key(self, scope: str, key: str) -> str:
@@ -445,10 +449,7 @@ class StatsTracker:
         values = self._records.singles.setdefault(full, [])
         values.extend(numbers)
         if len(values) >= _FOLD_AT:
-            if self._specs[full].kind == "ratio":
-                values[:] = [sum(values[::2]), sum(values[1::2])]
-            else:
-                values[:] = [sum(values)]
+            self._fold(values, _sum_of_ratios if self._specs[full].kind == "ratio" else exact_sum)
 
     def _record_rows(
         self,
@@ -462,33 +463,53 @@ class StatsTracker:
     ) -> None:
         if nonfinite != "show":
             values = _only_finite(key, values, nonfinite)
+        emit = tuple(emit) if not isinstance(emit, str) else (emit,)
+        quantiles = _quantiles(call, key, quantiles)
         row = moments_row(values)
         sketch = Sketch.of(values) if quantiles else None
         scope = self._scope.get()
         full = naming.join(scope, key)
         with self._lock:
             self._declare(
-                scope, key, "summary", emit=tuple(emit), quantiles=tuple(quantiles), replicated=replicated, call=call
+                scope, key, "summary", emit=emit, quantiles=quantiles, replicated=replicated, call=call
             )
             self._append_row(full, row)
             if sketch is not None:
                 sketches = self._records.sketches.setdefault(full, [])
                 sketches.append(sketch)
                 if len(sketches) > 64:
-                    sketches[:] = [Sketch.merge(sketches)]
+                    self._fold(sketches, lambda taken: [Sketch.merge(taken)])
 
     def _append_row(self, full: str, row: Row) -> None:
         rows = self._records.rows.get(full)
         if rows is None:
-            rows = self._records.rows[full] = array("d")
+            rows = self._records.rows.setdefault(full, array("d"))
         rows.extend(row)
         if len(rows) >= _FOLD_AT:
-            merged = Moments.from_rows(np.array(rows).reshape(-1, ROW_LENGTH)).merge_segments(np.zeros(1, np.int64))
-            rows[:] = array("d", [*merged.counts[:, 0].tolist(), *merged.stats[:, 0].tolist()])
+            self._fold(rows, _merged_rows)
 
     def _fold_scalars(self, key: str, values: list[float]) -> None:
-        self._append_row(naming.join(self._scope.get(), key), moments_row(np.array(values)))
-        del values[:]
+        row: Row = ()
+
+        def reduced(taken: list[float]) -> list[float]:
+            nonlocal row
+            row = moments_row(np.array(taken))
+            return []
+
+        self._fold(values, reduced)
+        if row:
+            self._append_row(naming.join(self._scope.get(), key), row)
+
+    def _fold(self, values: Any, reduced: Callable[[Any], Any]) -> None:
+        """Replaces what a list holds by its reduction; what a signal handler adds meanwhile stays."""
+        if self._folding:  # by the call that this signal handler interrupts
+            return
+        self._folding = True
+        try:
+            taken = values[:]
+            values[: len(taken)] = reduced(taken)
+        finally:
+            self._folding = False
 
     def _keep_per_process(self, full: str) -> None:
         name = full + "\0"
@@ -513,33 +534,46 @@ class StatsTracker:
         if known is not None and known.kind == kind:
             if kind == "scalar":
                 return
-            if (known.emit, known.quantiles, known.over, known.replicated) == (emit, quantiles, over, replicated):
+            if (known.emit, known.quantiles, known.over, known.replicated) == (
+                emit,
+                quantiles,
+                over,
+                replicated,
+            ):
                 return
         if known is not None:
-            _raise_conflict(full, known, Spec(full, kind, *_call_site(), emit, quantiles, over, replicated))
+            new = Spec(full, kind, *_call_site(), emit, quantiles, over, replicated)
+            raise RecordError(
+                f"{full!r} has two reductions: {known.described} at {known.site}, and now {new.described} at "
+                f"{new.site}. One key has one reduction; rename one of them"
+            )
         _checked(key)
-        if full.startswith(naming.RESERVED):
-            raise RecordError(f"{full!r}: keys under {naming.RESERVED!r} are sightline's own; choose another name")
+        if f"{full}/".startswith(naming.RESERVED):
+            raise RecordError(
+                f"{full!r}: keys under {naming.RESERVED!r} are sightline's own; choose another name"
+            )
         unknown = [name for name in emit if name not in EMITS]
         if unknown or (kind == "summary" and not emit and not quantiles):
             raise RecordError(
                 f"{call}({full!r}): emit={emit!r}; expected some of {', '.join(EMITS)}"
                 + (f", and {unknown[0]!r} is none" if unknown else "")
             )
-        if any(not isinstance(q, (int, float)) or not 0 <= q <= 1 for q in quantiles):
-            raise RecordError(f"{call}({full!r}): quantiles={quantiles!r}; expected numbers in [0, 1], as in (0.5, 0.95)")
         self._register(Spec(full, kind, *_call_site(), emit, quantiles, over, replicated))
 
     def _register(self, spec: Spec) -> None:
         names = spec.exported()
         for name in names:
             folders = [f for f in naming.ancestors(name) if f in self._names]
-            other = self._names.get(name) or self._folders.get(name) or (self._names[folders[0]] if folders else None)
-            if other is not None:
+            other = (
+                self._names.get(name)
+                or self._folders.get(name)
+                or (self._names[folders[0]] if folders else None)
+            )
+            if other is not None and other[:2] != spec[:2]:  # itself, if a signal handler was faster
                 raise RecordError(
-                    f"{spec.kind} {spec.key!r} at {spec.site} exports {name!r}, which cannot stand beside what "
-                    f"{other.kind} {other.key!r} at {other.site} exports: no key may be another, or a folder "
-                    f"of another. Rename one of them"
+                    f"{spec.kind} {spec.key!r} at {spec.site} exports {name!r}, which cannot stand beside "
+                    f"what {other.kind} {other.key!r} at {other.site} exports: no key may be another, or a "
+                    f"folder of another. Rename one of them"
                 )
         for name in names:
             self._names[name] = spec
@@ -548,7 +582,7 @@ class StatsTracker:
 
 
 class Scope:
-    """What :meth:`StatsTracker.scope` gives: a context manager and a decorator; may be used again and again."""
+    """What :meth:`StatsTracker.scope` gives: a context manager and a decorator, to be used freely."""
 
     __slots__ = ("_name", "_var")
 
@@ -563,11 +597,12 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        path = self._var.get()
-        if path == self._name:
-            self._var.set("")
-        elif path.endswith("/" + self._name):  # else: left in another task than entered, which has no such scope
-            self._var.set(path[: -len(self._name) - 1])
+        # The innermost of this name. A block that is left out of order (in a generator, say) takes only its
+        # own part of the path away; one left in another task than it was entered in finds nothing to take.
+        path = f"/{self._var.get()}/"
+        at = path.rfind(f"/{self._name}/")
+        if at >= 0:
+            self._var.set((path[:at] + path[at + len(self._name) + 1 :]).strip("/"))
 
     def __call__(self, function: F) -> F:
         return around(function, lambda: self)
@@ -621,12 +656,12 @@ def _nothing(*_: object, **__: object) -> None:
     """What recording calls are when sightline is disabled."""
 
 
-def _off(_: str) -> _Off:
+def _off(*_: object, **__: object) -> _Off:
     return _OFF
 
 
 def _all_plain(kvs: Mapping[str, Any], table: Mapping[str, object]) -> bool:
-    for key, value in kvs.items():
+    for key, value in kvs.items():  # noqa: SIM110 - all() of a generator takes twice the time
         if value.__class__ is not float or key not in table:
             return False
     return True
@@ -645,18 +680,21 @@ def _checked(key: object) -> str:
 def _pairs(call: str, key: str | None, value: Any, kvs: dict[str, Any]) -> dict[str, Value]:
     if key is not None:
         kvs[key] = value
-    return {k: v if type(v) is float or type(v) is int else _number(call, k, v) for k, v in kvs.items()}
+    return {k: _number(call, k, v) for k, v in kvs.items()}
 
 
 def _number(call: str, key: str, value: Any) -> Value:
     """A host number: an int stays an int, anything else that is one real number becomes a float."""
     kind = type(value)
-    if kind is float or kind is int:
+    if kind is float:
         return value  # type: ignore[no-any-return]
     if value is _MISSING:
         raise RecordError(f"{call}({key!r}): the value is missing; write {call}({key!r}, value)")
     if isinstance(value, (bool, np.bool_, int, np.integer)):
-        return int(value)
+        whole = int(value)
+        if not -_LARGEST <= whole <= _LARGEST:
+            raise RecordError(f"{call}({key!r}): an int beyond ±1.8e308, which no float holds")
+        return whole
     if isinstance(value, (float, np.floating)):
         return float(value)
     array_ = _numeric(call, key, value)
@@ -668,19 +706,46 @@ def _number(call: str, key: str, value: Any) -> Value:
     return int(array_.item()) if array_.dtype.kind in "biu" else float(array_.astype(np.float64).item())
 
 
+def _string(call: str, key: str, value: Any) -> str:
+    if value is _MISSING:
+        raise RecordError(f"{call}({key!r}): the value is missing; write {call}({key!r}, value)")
+    if not isinstance(value, str):
+        raise RecordError(f"{call}({key}={value!r}): expected a str, got {type(value).__name__}")
+    return value.encode(errors="backslashreplace").decode()  # a lone surrogate (of a file name) has no UTF-8
+
+
+def _quantiles(call: str, key: str, quantiles: Any) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(q) for q in quantiles)
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    if not all(0 <= q <= 1 for q in numbers):
+        raise RecordError(
+            f"{call}({key!r}): quantiles={quantiles!r}; expected numbers in [0, 1], as in (0.5, 0.95)"
+        )
+    return numbers
+
+
+def _as_array(call: str, key: str, values: Any) -> npt.NDArray[Any]:
+    try:
+        array_: npt.NDArray[Any] = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged; a tracer of jit; a donated device array
+        raise RecordError(
+            f"{call}({key!r}): not one array of numbers: {str(error).partition(chr(10))[0]}"
+        ) from error
+    return array_
+
+
 def _numeric(call: str, key: str, values: Any) -> npt.NDArray[Any]:
     """An array of real numbers, or an error that says what it is instead."""
-    try:
-        array_ = np.asarray(values)
-    except ValueError as error:
-        raise RecordError(f"{call}({key!r}): not one array of numbers: {error}") from None
+    array_ = _as_array(call, key, values)
     # ml_dtypes' bf16, float8 and int4 have kind "V" or "f"; what they share is a cast to float64.
     if array_.dtype.kind in "fiub" or (array_.dtype.kind == "V" and _casts(array_.dtype)):
         return array_
     shown = repr(values)
     raise RecordError(
-        f"{call}({key!r}): got {shown if len(shown) < 60 else shown[:57] + '...'} ({array_.dtype}); expected real "
-        f"numbers (float, int or bool)"
+        f"{call}({key!r}): got {shown if len(shown) < 60 else shown[:57] + '...'} ({array_.dtype}); expected "
+        f"real numbers (float, int or bool)"
     )
 
 
@@ -691,8 +756,8 @@ def _casts(dtype: np.dtype[Any]) -> bool:
 def _only_finite(key: str, values: npt.NDArray[Any], nonfinite: str) -> npt.NDArray[Any]:
     if nonfinite != "drop":
         raise RecordError(f"{key!r}: nonfinite={nonfinite!r}; expected 'show' or 'drop'")
-    values = np.asarray(values, np.float64)
-    return values[np.isfinite(values)]
+    numbers = np.asarray(values, np.float64)
+    return numbers[np.isfinite(numbers)]
 
 
 def _call_site() -> tuple[str, int]:
@@ -701,25 +766,33 @@ def _call_site() -> tuple[str, int]:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     name = frame.f_code.co_filename
-    here = os.getcwd() + os.sep
-    return name.removeprefix(here), frame.f_lineno
+    try:
+        return name.removeprefix(os.getcwd() + os.sep), frame.f_lineno
+    except FileNotFoundError:  # the working directory has been deleted
+        return name, frame.f_lineno
 
 
-def _raise_conflict(key: str, known: Spec, new: Spec) -> NoReturn:
-    def describe(spec: Spec) -> str:
-        options = {
-            "emit": spec.emit,
-            "quantiles": spec.quantiles,
-            "over": spec.over,
-            "replicated": spec.replicated,
-        }
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items() if value)
-        return f"{spec.kind}({given})" if given else spec.kind
+def _check_timing_key(timing_key: str) -> None:
+    try:
+        if timing_key.format(key="a") == timing_key.format(key="b"):
+            raise ValueError("has no '{key}'")
+        naming.check_key(timing_key.format(key="key"))
+    except (ValueError, LookupError, AttributeError) as error:
+        raise RecordError(
+            f"timing_key={timing_key!r}: {error}; write it as in {naming.TIMING_KEY!r}"
+        ) from None
 
-    raise RecordError(
-        f"{key!r} has two reductions: {describe(known)} at {known.site}, and now {describe(new)} at {new.site}. "
-        f"One key has one reduction; rename one of them"
-    )
+
+def _merged_rows(rows: array[float]) -> array[float]:
+    table = np.frombuffer(rows).reshape(-1, ROW_LENGTH)
+    merged = Moments.from_rows(table).merge_segments(np.zeros(1, np.int64))
+    return array("d", [*merged.counts[:, 0].tolist(), *merged.stats[:, 0].tolist()])
+
+
+def _sum_of_ratios(values: list[Value]) -> list[Value]:
+    """Of numerators and denominators in turn; each sum as a high and a low part."""
+    (high, low), (divisor_high, divisor_low) = exact_sum(values[::2]), exact_sum(values[1::2])
+    return [high, divisor_high, low, divisor_low]
 
 
 # --- forks, and the trackers of a process ------------------------------------------------------------------
@@ -733,6 +806,7 @@ def _after_fork_in_child() -> None:
     for each in list(_TRACKERS_FOR_FORK):
         each._set_lock(threading.RLock())
         each._records = Records()
+        each._folding = False
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -762,8 +836,9 @@ def merge_stats(dicts: Sequence[Mapping[str, Value | str]]) -> dict[str, Value |
 
     For code that receives dicts rather than snapshots. ``<key>/mean`` is weighted by ``<key>__count``;
     ``/min``, ``/max``, ``/sum`` and ``/count`` merge as their names say; ``/std`` merges exactly where
-    ``/mean`` is there too. What has no count is taken if all agree, else averaged without weights; such keys
-    are listed under ``"merge_stats/unweighted"``, so that nothing is dropped or bent in silence.
+    ``/mean`` is there too. What has no count is taken if all agree, else averaged without weights (quantiles:
+    with them); such keys are listed under ``"merge_stats/unweighted"``, so that nothing is dropped or bent in
+    silence.
 
     Example:
         >>> merge_stats([{"loss": 1.0, "loss__count": 3}, {"loss": 5.0, "loss__count": 1}])
@@ -786,34 +861,37 @@ def merge_stats(dicts: Sequence[Mapping[str, Value | str]]) -> dict[str, Value |
 
 
 def _merge_dict_values(key: str, dicts: Sequence[Mapping[str, Value | str]]) -> tuple[Value | str, bool]:
-    base, _, statistic = key.rpartition("/")
+    """One key of dicts that all have it; and whether the result is right, or only the best there is."""
     numbers = [each[key] for each in dicts]
-    if all(number == numbers[0] for number in numbers[1:]) and statistic not in ("std", "sum", "count"):
-        return numbers[0], True
-    if any(isinstance(number, str) for number in numbers):
-        return numbers[0], False
+    equal = all(number == numbers[0] for number in numbers)
+    if len(numbers) == 1 or any(isinstance(number, str) for number in numbers):
+        return numbers[0], equal or len(numbers) == 1
     values = np.array(numbers, np.float64)
+    base, _, statistic = key.rpartition("/")
     own, of_base = key + naming.COUNT_SUFFIX, base + naming.COUNT_SUFFIX
     count_key = own if all(own in each for each in dicts) else of_base
     if not all(count_key in each for each in dicts):
-        return float(values.mean()), False
+        return numbers[0] if equal else float(values.mean()), False
     n = np.array([each[count_key] for each in dicts], np.float64)
+    if not n.sum():
+        return numbers[0], equal
     if count_key == of_base:
         if statistic == "min":
             return float(values.min()), True
         if statistic == "max":
             return float(values.max()), True
-        if statistic in ("sum", "count"):
+        if statistic == "sum":
             return float(values.sum()), True
+        if statistic == "count":
+            return int(values.sum()), True
         if statistic == "std" and all(f"{base}/mean" in each for each in dicts):
             means = np.array([each[f"{base}/mean"] for each in dicts], np.float64)
             center = (n * means).sum() / n.sum()
             return float(np.sqrt((n * (values**2 + (means - center) ** 2)).sum() / n.sum())), True
-    if not n.sum():
-        return float(values.mean()), False
-    return float((n * values).sum() / n.sum()), statistic not in ("std",) and not _is_quantile(statistic)
+        if statistic == "std" or _is_quantile(statistic):
+            return float((n * values).sum() / n.sum()), False
+    return numbers[0] if equal else float((n * values).sum() / n.sum()), True
 
 
 def _is_quantile(statistic: str) -> bool:
     return statistic[:1] == "p" and statistic[1:].replace(".", "", 1).isdigit()
-

@@ -23,7 +23,12 @@ class Client(Protocol):
     def key_value_delete(self, key: str) -> None: ...
 
 
-_NEEDED = ("key_value_set_bytes", "blocking_key_value_get_bytes", "key_value_dir_get_bytes", "key_value_delete")
+_NEEDED = (
+    "key_value_set_bytes",
+    "blocking_key_value_get_bytes",
+    "key_value_dir_get_bytes",
+    "key_value_delete",
+)
 
 
 class Distributed(NamedTuple):
@@ -58,7 +63,7 @@ def distributed() -> Distributed | None:
     if missing:
         raise ConfigurationError(
             f"JAX {jax.__version__} keeps its coordination client elsewhere than sightline knows "
-            f"({', '.join(missing)}). Use transport=\"process_allgather\", or a version of sightline that "
+            f'({", ".join(missing)}). Use transport="process_allgather", or a version of sightline that '
             f"knows this JAX (the file to change is sightline/jax/distributed.py)"
         )
     return Distributed(cast(Client, client), int(process), int(processes))

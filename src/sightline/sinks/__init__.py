@@ -10,6 +10,7 @@ from sightline.sinks.console import ConsoleConfig, ConsoleSink
 
 __all__ = ["ConsoleConfig", "ConsoleSink", "Sink", "SinkReader", "make_sinks"]
 
+
 def make_sinks(wanted: Sequence[str | Sink], console: ConsoleConfig) -> list[Sink]:
     """The sinks of these names, and the sinks among them as they are.
 
@@ -28,7 +29,9 @@ def make_sinks(wanted: Sequence[str | Sink], console: ConsoleConfig) -> list[Sin
         elif isinstance(sink, Sink):
             sinks.append(sink)
         else:
-            raise ConfigurationError(f"sink {sink!r} is no sink: expected an object with name, write and close")
+            raise ConfigurationError(
+                f"sink {sink!r} is no sink: expected an object with name, write and close"
+            )
     names = [sink.name for sink in sinks]
     if len(set(names)) < len(names):
         raise ConfigurationError(f"two sinks of one name in {names}: each is counted under its own name")

@@ -25,6 +25,7 @@ class Transport(ABC):
 
     @property
     def is_root(self) -> bool:
+        """Whether this is the process that merges, and writes the journal."""
         return self.process == 0
 
     @abstractmethod

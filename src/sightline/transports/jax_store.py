@@ -36,7 +36,9 @@ class JaxStoreTransport(Transport):
         try:
             self._client.key_value_set_bytes(key, payload)
         except RuntimeError as error:
-            if "ALREADY_EXISTS" not in str(error):  # else an earlier try arrived, and only its answer was lost
+            if "ALREADY_EXISTS" not in str(
+                error
+            ):  # else an earlier try arrived, and only its answer was lost
                 raise TransportError(f"posting {len(payload)} bytes as {key} failed: {error}") from error
         self._seq += 1
 
@@ -78,6 +80,13 @@ class JaxStoreTransport(Transport):
             raise TransportError(f"deleting {name} failed: {error}") from error
 
     def _place(self, key: str) -> tuple[int, int, int]:
-        process, incarnation, seq = key.rpartition("/")[2].split(".")
+        name = key.rpartition("/")[2]
+        try:
+            process, incarnation, seq = name.split(".")
+            place = int(process), int(seq)
+        except (
+            ValueError
+        ):  # a key of somebody else's: a place of its own, and whoever reads the payload says so
+            process, incarnation, place = "", name, (-1, 0)
         order = self._incarnations.setdefault(f"{process}.{incarnation}", len(self._incarnations))
-        return int(process), order, int(seq)
+        return place[0], order, place[1]

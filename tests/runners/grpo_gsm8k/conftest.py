@@ -27,7 +27,8 @@ class Finished(NamedTuple):
 
     dir: Path
     old_style: dict[str, dict[str, float]]
-    outputs: list[str]  # of each process, when it ran in processes of its own
+    printed: list[str]  # by each process, when it ran in processes of its own
+    outputs: list[Path]  # the output directory of each process
 
     def journal(self, kind: str = "commit") -> list[dict[str, Any]]:
         """The journal's lines of one type."""
@@ -55,13 +56,17 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def one_process(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     output = tmp_path_factory.mktemp("one")
     _, computed = train_and_compute(smoke_config(output))
-    return Finished(output / "run", computed, [])
+    return Finished(output / "run", computed, [], [output])
 
 
 @pytest.fixture(scope="session")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Two real processes, each with an output directory of its own: no shared disk."""
-    outputs = [tmp_path_factory.mktemp(f"two_p{i}") for i in range(2)]
+    return launch([tmp_path_factory.mktemp(f"two_p{i}") for i in range(2)])
+
+
+def launch(outputs: list[Path], *overrides: str, config: Path = SMOKE, timeout: float = 300) -> Finished:
+    """Runs a config as one job of real processes, one for each output directory, to its end."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{s.getsockname()[1]}"
@@ -69,21 +74,24 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     for i, output in enumerate(outputs):
         env = os.environ | {
             "JAX_COORDINATOR_ADDRESS": address,
-            "JAX_NUM_PROCESSES": "2",
+            "JAX_NUM_PROCESSES": str(len(outputs)),
             "JAX_PROCESS_ID": str(i),
             "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
-        command = [sys.executable, "-m", "tests.runners.grpo_gsm8k.old_style", str(SMOKE), str(output)]
+        module = "tests.runners.grpo_gsm8k.old_style"
+        command = [sys.executable, "-m", module, str(config), str(output), *overrides]
         started.append(
-            subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            subprocess.Popen(
+                command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
         )
     try:
-        printed = [process.communicate(timeout=300)[0] for process in started]
+        printed = [process.communicate(timeout=timeout)[0] for process in started]
     finally:
         for process in started:
             process.kill()
     for i, process in enumerate(started):
         assert process.returncode == 0, f"process {i} failed:\n{printed[i][-4000:]}"
     computed = json.loads((outputs[0] / "old_style.json").read_text())
-    return Finished(outputs[0] / "run", computed, printed)
+    return Finished(outputs[0] / "run", computed, printed, outputs)

@@ -87,6 +87,7 @@ def train_and_compute(config: Config) -> tuple[Outcome, dict[str, dict[str, floa
 
 def main(config_file: str, output: str, *overrides: str) -> None:
     import jax
+
     import sightline.jax
 
     sightline.jax.initialize()

@@ -1,0 +1,132 @@
+"""Checkpoints with Orbax: what the run needs to go on, written by every process for itself.
+
+The state is replicated, and no shared disk is assumed; so each process keeps its own complete copy under
+`<run>/checkpoints/p00000/<step>/` and needs nobody to read it back. On resuming, all go on from the newest
+step that every process has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+
+class CheckpointError(RuntimeError):
+    """No checkpoint to go on from; the message says which process lacks what."""
+
+
+class _ArraysHandler(ocp.CheckpointHandler):  # type: ignore[misc]  # Orbax is untyped
+    """A tree of host arrays as one `arrays.npz`, whichever process this is.
+
+    Orbax's own handlers write NumPy arrays on process 0 only and refuse process-local device arrays in a
+    job of several processes; the rest of Orbax (steps, atomic writes, what to keep) is used as it is.
+    """
+
+    def save(self, directory: Path, args: _SaveArrays) -> None:
+        leaves = jax.tree_util.tree_leaves_with_path(args.item)
+        arrays: dict[str, Any] = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+        with open(str(directory / "arrays.npz"), "wb") as file:
+            np.savez(file, **arrays)
+
+    def restore(self, directory: Path, args: _RestoreArrays) -> Any:
+        with np.load(str(directory / "arrays.npz")) as arrays:
+            return jax.tree_util.tree_map_with_path(
+                lambda path, leaf: self._checked(arrays, jax.tree_util.keystr(path), np.asarray(leaf)),
+                args.like,
+            )
+
+    def _checked(self, arrays: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+        found = arrays.get(name)
+        if found is None or found.shape != like.shape:
+            shape = "nothing" if found is None else f"shape {found.shape}"
+            raise CheckpointError(
+                f"the checkpoint has {shape} for {name}, this config needs shape {like.shape}: "
+                f"it was written with another model, data or grpo.kl_beta"
+            )
+        return found
+
+
+@ocp.args.register_with_handler(_ArraysHandler, for_save=True)
+@dataclass
+class _SaveArrays(ocp.args.CheckpointArgs):  # type: ignore[misc]
+    item: Any
+
+
+@ocp.args.register_with_handler(_ArraysHandler, for_restore=True)
+@dataclass
+class _RestoreArrays(ocp.args.CheckpointArgs):  # type: ignore[misc]
+    like: Any
+
+
+class Checkpoints:
+    """This process's checkpoints under one run directory. Arrays go in and come out as NumPy."""
+
+    def __init__(self, run_dir: Path, keep: int) -> None:
+        self.dir = (run_dir / "checkpoints" / f"p{jax.process_index():05d}").absolute()
+        self.dir.mkdir(parents=True, exist_ok=True)
+        me = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"p{me}"
+        )
+        self._manager = ocp.CheckpointManager(
+            self.dir,
+            item_handlers={
+                "state": _ArraysHandler(),
+                "meta": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+            },
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep,
+                create=False,
+                enable_async_checkpointing=False,
+                multiprocessing_options=alone,
+            ),
+        )
+
+    def save(self, step: int, arrays: Any, meta: Mapping[str, Any]) -> None:
+        """Write one checkpoint; it appears whole or not at all. `meta` is JSON."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(state=_SaveArrays(arrays), meta=ocp.args.JsonSave(dict(meta))),
+            force=True,
+        )
+
+    def newest_common_step(self) -> int | None:
+        """The newest step that every process has on its disk; None when nobody has any.
+
+        Waits for all processes: called once, before training.
+        """
+        mine = sorted(self._manager.all_steps())[-64:]
+        if jax.process_count() == 1:
+            return mine[-1] if mine else None
+        padded = np.array(mine + [-1] * (64 - len(mine)), np.int32)
+        everyone = np.asarray(multihost_utils.process_allgather(padded))
+        lacking = [p for p, steps in enumerate(everyone) if steps.max() < 0]
+        if len(lacking) == len(everyone):
+            return None
+        common = set.intersection(*({int(s) for s in steps if s >= 0} for steps in everyone))
+        if not common:
+            raise CheckpointError(
+                "the processes have no checkpoint step in common: "
+                + "; ".join(
+                    f"process {p} has {[int(s) for s in row if s >= 0]}" for p, row in enumerate(everyone)
+                )
+                + f" (process {jax.process_index()} looked in {self.dir})"
+            )
+        return max(common)
+
+    def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+        """Arrays in the structure of `like`, and the metadata, of one step."""
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=_RestoreArrays(like), meta=ocp.args.JsonRestore())
+        )
+        return restored["state"], dict(restored["meta"])
+
+    def close(self) -> None:
+        self._manager.close()

@@ -1,0 +1,86 @@
+"""What the runner records, and under which names: the only file that knows them.
+
+A process records its own rows as NumPy arrays and sightline merges them over the processes, so nothing here
+gathers. Values that are the same on every process (loss, learning rate) are recorded by each of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+
+import sightline as sl
+from runners.grpo_gsm8k.rewards import FUNCTIONS
+from runners.grpo_gsm8k.rollout import Rollout
+
+# Canonical name -> the spelling that earlier runners logged and dashboards ask for. A prefix ends in "/".
+ALIASES: dict[str, str | list[str]] = {
+    "train/loss": "train-other/loss",
+    "train/entropy": "train-other/entropy",
+    "train/batch/global": "train-other/batch_global",
+    "train/batch/local": "train-other/batch_local",
+    "train/valid_tokens": "train-other/total_valid_token_count",
+    "train/reward/total/": "train-reward/total/",
+    "train/advantage/": "train-reward/advantage/",
+    **{f"train/reward/{name}/": f"train-reward/func/{name}/" for name in FUNCTIONS},
+    "train/seq_len/": "train-seq_len/",
+    "train/completion_length/": "train-seq_len/completion/",
+    "throughput/train/valid_tokens_update_per_s": "throughput/train/valid_tokens_per_s_update",
+}
+
+
+def record_rollout(rollout: Rollout) -> None:
+    """This process's completions: rewards, advantages, lengths, token counts. Call inside scope `train`."""
+    rows = len(rollout.rewards)
+    sl.summary("reward/total", rollout.rewards)
+    for name, values in rollout.reward_parts.items():
+        sl.summary(f"reward/{name}", values, emit=("mean",))
+    sl.ratio("reward/zero_variance_groups", int(rollout.zero_variance.sum()), len(rollout.zero_variance))
+
+    # Token-level: a completion's advantage counts once for each of its trained tokens.
+    advantages = np.broadcast_to(rollout.advantages[:, None], rollout.mask.shape)
+    sl.masked("advantage", advantages, rollout.mask)
+
+    prompt = rollout.prompt_valid.sum(axis=1)
+    completion = rollout.mask.sum(axis=1)
+    sl.summary("seq_len/prompt", prompt, emit=("mean", "max"))
+    sl.summary("seq_len/total", prompt + completion, emit=("mean", "max"))
+    sl.summary("completion_length", completion, emit=("mean", "min", "max"))
+
+    tokens = int(completion.sum())
+    sl.total("valid_tokens", tokens)
+    sl.rate("valid_tokens", tokens)
+    sl.rate("valid_tokens_update", tokens, over="update")
+    sl.total("batch/global", rows)
+    sl.scalar("batch/local", rows)
+
+
+def record_update(metrics: Mapping[str, float]) -> None:
+    """One optimiser step's metrics, equal on every process. Call inside scope `train`."""
+    for name, value in metrics.items():
+        if name == "lr":
+            sl.last(lr=value)
+        else:
+            sl.scalar(name, value)
+
+
+def record_eval(correct: np.ndarray, parts: Mapping[str, np.ndarray], total: np.ndarray) -> None:
+    """This process's share of an evaluation. Call inside scope `eval` or `eval_full`."""
+    sl.summary("accuracy", correct, emit=("mean",))
+    sl.summary("reward/total", total)
+    for name, values in parts.items():
+        sl.summary(f"reward/{name}", values, emit=("mean",))
+
+
+class StepWindow:
+    """The mean duration of the last ten steps: a window over steps, which a per-step merge cannot make."""
+
+    def __init__(self, length: int = 10) -> None:
+        self._seconds: deque[float] = deque(maxlen=length)
+
+    def record(self, seconds: float) -> None:
+        """Call outside any scope, once a step."""
+        self._seconds.append(seconds)
+        sl.scalar("time/train/step_avg_last10_s", sum(self._seconds) / len(self._seconds))

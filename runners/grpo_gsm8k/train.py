@@ -1,0 +1,411 @@
+"""The loop: warm-up, evaluation, GRPO steps with checkpoints, evaluation.
+
+Step numbers count GRPO updates: step n is measured with, and commits, the n-th update. What comes before the
+first one (warm-up, first evaluation) is committed at step 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+import sightline as sl
+from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
+from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
+from runners.common.sampler import make_sampler
+from runners.grpo_gsm8k.checkpoint import CheckpointError, Checkpoints
+from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
+from runners.grpo_gsm8k.data import Encoded, batch_indices, encode, load_problems, target_text
+from runners.grpo_gsm8k.evaluate import EvalResult, evaluate, gather_correct
+from runners.grpo_gsm8k.grpo import (
+    Batch,
+    State,
+    add,
+    count_tokens,
+    group_advantages,
+    make_update,
+    zero_variance_groups,
+)
+from runners.grpo_gsm8k.metrics import ALIASES, StepWindow, record_rollout, record_update
+from runners.grpo_gsm8k.rewards import score
+from runners.grpo_gsm8k.rollout import Rollout
+from runners.grpo_gsm8k.summary import Comparison, compare, describe, write_eval
+from runners.grpo_gsm8k.tokenizer import EOS, PAD, Tokenizer
+from runners.grpo_gsm8k.warmup import Examples, make_warmup_step
+
+OnStep = Callable[[int, Rollout, list[dict[str, float]]], None]
+OnEval = Callable[[int, str, EvalResult], None]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Called on every process with what it has just recorded, before the commit; for tests and tools.
+
+    `on_step(step, rollout, updates)`: this process's rows, and each update's metrics (equal everywhere).
+    `on_eval(step, scope, result)`: this process's share of an evaluation.
+    """
+
+    on_step: OnStep | None = None
+    on_eval: OnEval | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `train` returns on every process."""
+
+    params: Any  # nested dict of NumPy arrays
+    step: int
+    comparison: Comparison | None  # none without full evaluations
+
+
+@dataclass
+class Progress:
+    """What a run carries from step to step, and a checkpoint keeps. Arrays are replicated over the mesh."""
+
+    state: State
+    reference: Any  # the frozen parameters of the KL term; an empty dict without one
+    rng: Any  # (2,) uint32: the data of the key from which each step's key follows
+    step: int = 0  # the last step that is done
+    position: int = 0  # prompts consumed
+    before: np.ndarray | None = None  # (test problems,) int8: right or wrong after the warm-up
+
+    def arrays(self) -> dict[str, Any]:
+        return {"state": self.state, "reference": self.reference, "rng": self.rng}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint, read back."""
+
+    progress: Progress
+    sightline: dict[str, Any]  # the run's state_dict
+
+
+def train(config: Config, hooks: Hooks | None = None) -> Outcome:
+    """Run the whole of `config` on every process of the job; `jax.distributed` is up already."""
+    return _Training(config, hooks or Hooks()).run()
+
+
+class _Training:
+    """The parts that stay the same over the steps, and the phases as methods."""
+
+    def __init__(self, config: Config, hooks: Hooks) -> None:
+        check_divisible(config, jax.device_count(), jax.process_count())
+        self.config, self.hooks, grpo = config, hooks, config.grpo
+        data = config.data
+        train_problems = load_problems("train", data.train_file, data.train_problems, config.seed)
+        test_problems = load_problems("test", data.test_file, data.test_problems, config.seed)
+        self.tokenizer = Tokenizer.train(
+            (text for p in train_problems for text in (p.question, target_text(p))), data.max_words
+        )
+        lengths = data.prompt_tokens, data.completion_tokens
+        self.train_set: Encoded = encode(train_problems, self.tokenizer, *lengths)
+        self.test_set: Encoded = encode(test_problems, self.tokenizer, *lengths)
+
+        self.mesh: Mesh = make_mesh()
+        self.model = Decoder(
+            self.tokenizer.vocab_size, config.model.width, config.model.layers, config.model.heads
+        )
+        samplers = {"max_new_tokens": data.completion_tokens, "eos_id": EOS, "pad_id": PAD}
+        self.sample = make_sampler(
+            self.mesh, self.model, group=grpo.group_size, temperature=grpo.temperature, **samplers
+        )
+        self.greedy = make_sampler(self.mesh, self.model, group=1, temperature=0.0, **samplers)
+        self.schedule = make_schedule(grpo)
+        self.optimizer = optax.chain(
+            optax.clip_by_global_norm(grpo.max_grad_norm), optax.adam(self.schedule, b2=0.98)
+        )
+        self.gradients, self.apply = make_update(
+            self.model,
+            self.optimizer,
+            self.schedule,
+            prompt_length=data.prompt_tokens,
+            temperature=grpo.temperature,
+            clip_low=grpo.clip_low,
+            clip_high=grpo.clip_high,
+            kl_beta=grpo.kl_beta,
+        )
+        self.reference_logprobs = jax.jit(self._reference_logprobs)
+        self.copy = jax.jit(lambda params: jax.tree.map(jnp.copy, params))
+        self.window = StepWindow()
+        self.checkpoints: Checkpoints | None = None
+        self.saved_step: int | None = None
+
+    def run(self) -> Outcome:
+        """The run from its start, or from its newest checkpoint, to the end."""
+        config, output = self.config, self.config.output
+        saved = self._restore() if output.resume != "never" else None
+        with sl.start(
+            output.dir,
+            name=output.name,
+            config=config,
+            sinks=list(output.sinks),
+            aliases=ALIASES,
+            resume=output.resume,
+            state_dict=saved.sightline if saved else None,
+            console_format=output.console_format,
+        ) as run:
+            at = saved.progress if saved else self._begin(run)
+            for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
+                started = time.perf_counter()
+                with sl.scope("train"), sl.record_timing("step"):
+                    rollout = self._rollout(step, at)
+                    at.state, updates = self._update(at.state, rollout)
+                    at.step, at.position = step, at.position + config.grpo.prompts_per_step
+                    record_rollout(rollout)
+                    for metrics in updates:
+                        record_update(metrics)
+                self.window.record(time.perf_counter() - started)
+                if self.hooks.on_step:
+                    self.hooks.on_step(step, rollout, updates)
+                run.commit(step)
+                if due(config.eval.every, step):
+                    self._evaluate(run, step, at.state.params, "eval")
+                if due(config.checkpoint.every, step):
+                    self._save(run, at)
+
+            comparison = None
+            if config.eval.full:
+                after = self._evaluate(run, at.step, at.state.params, "eval_full")
+                if at.before is not None:
+                    comparison = compare(at.before, after)
+                    if run.is_root:
+                        write_eval(_run_dir(run) / "eval.json", at.before, after, comparison, at.step)
+            self._save(run, at)
+            is_root, run_dir = run.is_root, run.dir
+        if self.checkpoints:
+            self.checkpoints.close()
+        if is_root and run_dir and comparison:
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            print(describe(comparison, run_dir, files, self._resume_command(run_dir)), flush=True)
+        return Outcome(to_host(at.state.params), at.step, comparison)
+
+    # Where a run begins, and where it can go on.
+
+    def _begin(self, run: sl.Run) -> Progress:
+        params = self._warm_up(run)
+        rng = np.asarray(jax.random.key_data(jax.random.key(self.config.seed)))
+        return Progress(
+            state=State(params, self.optimizer.init(params), put_replicated(self.mesh, np.int32(0))),
+            reference=self.copy(params) if self.config.grpo.kl_beta else {},
+            rng=put_replicated(self.mesh, rng),
+            before=self._evaluate(run, 0, params, "eval_full") if self.config.eval.full else None,
+        )
+
+    def _save(self, run: sl.Run, at: Progress) -> None:
+        """Write a checkpoint of this step, unless there is one."""
+        if not self.config.checkpoint.enabled or at.step == self.saved_step:
+            return
+        if self.checkpoints is None:
+            self.checkpoints = Checkpoints(_run_dir(run), self.config.checkpoint.keep)
+        meta = {
+            "position": at.position,
+            "before": None if at.before is None else at.before.tolist(),
+            "sightline": run.state_dict(),
+        }
+        self.checkpoints.save(at.step, to_host(at.arrays()), meta)
+        self.saved_step = at.step
+
+    def _restore(self) -> Saved | None:
+        """The newest checkpoint that all processes have; None when there is none and there need be none."""
+        output = self.config.output
+        self.checkpoints = Checkpoints(Path(output.dir) / str(output.name), self.config.checkpoint.keep)
+        step = self.checkpoints.newest_common_step()
+        if step is None:
+            if output.resume == "must":
+                raise CheckpointError(
+                    f"resume='must', but there is no checkpoint under {self.checkpoints.dir}"
+                )
+            return None
+        params = init_params(self.model, self.config.seed)
+        like = Progress(
+            state=State(params, self.optimizer.init(params), np.int32(0)),
+            reference=params if self.config.grpo.kl_beta else {},
+            rng=np.asarray(jax.random.key_data(jax.random.key(0))),
+        )
+        arrays, meta = self.checkpoints.restore(step, to_host(like.arrays()))
+        self.saved_step = step
+        before = None if meta["before"] is None else np.array(meta["before"], np.int8)
+        progress = Progress(
+            **put_replicated(self.mesh, arrays), step=step, position=meta["position"], before=before
+        )
+        return Saved(progress, meta["sightline"])
+
+    # The phases of a run.
+
+    def _warm_up(self, run: sl.Run) -> Any:
+        """Parameters after supervised training on worked answers, replicated."""
+        warmup, data = self.config.warmup, self.train_set
+        params = put_replicated(self.mesh, to_host(init_params(self.model, self.config.seed)))
+        if not warmup.steps:
+            return params
+        rise = min(20, warmup.steps // 4)
+        peaks = warmup.learning_rate, warmup.adam_learning_rate
+        muon, adam = (
+            optax.warmup_cosine_decay_schedule(0.0, peak, rise, warmup.steps, 0.1 * peak) for peak in peaks
+        )
+        optimizer = optax.contrib.muon(muon, adam_learning_rate=adam)
+        step = make_warmup_step(self.model, optimizer, self.config.data.prompt_tokens)
+        state = State(params, optimizer.init(params), np.int32(0))
+        tokens = np.concatenate([data.prompts, data.targets], axis=1)
+        valid = np.concatenate([data.prompt_valid, data.target_valid], axis=1)
+        for n in range(1, warmup.steps + 1):
+            batch = batch_indices((n - 1) * warmup.batch_size, warmup.batch_size, len(data), self.config.seed)
+            mine = batch[my_slice(warmup.batch_size)]
+            with sl.scope("warmup"):
+                with sl.record_timing("step"):
+                    state, metrics = step(state, Examples(*put_rows(self.mesh, (tokens[mine], valid[mine]))))
+                if n % warmup.log_every == 0 or n == warmup.steps:
+                    sl.scalar(**jax.tree.map(float, metrics))
+                    sl.last(step=n, lr=float(muon(n - 1)))
+                    run.commit(0)
+        return state.params
+
+    def _rollout(self, step: int, at: Progress) -> Rollout:
+        """Sample a group of completions for this process's prompts, score them, compare within the groups."""
+        grpo, data = self.config.grpo, self.train_set
+        batch = batch_indices(at.position, grpo.prompts_per_step, len(data), self.config.seed + 1)
+        mine = batch[my_slice(grpo.prompts_per_step)]
+        repeated = np.repeat(mine, grpo.group_size)
+        with sl.record_timing("rollout"):
+            with sl.record_timing("rollout_sync"):  # the sampler's own copy of the weights
+                weights = jax.block_until_ready(self.copy(at.state.params))
+            with sl.record_timing("rollout_generate"):
+                prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
+                samples = jax.block_until_ready(self.sample(weights, prompts, valid, _fold_in(at.rng, step)))
+            with sl.record_timing("rollout_flush"):  # this process's rows to the host, as text
+                tokens, mask, logprobs = map(local_rows, samples)
+                completions = [self.tokenizer.decode(row.tolist()) for row in tokens]
+            with sl.record_timing("rollout_release"):
+                jax.tree.map(lambda x: x.delete(), weights)
+        with sl.record_timing("reward"):
+            truths = [data.finals[i] for i in repeated]
+            rewards, parts = score(completions, truths, asdict(grpo.reward))
+        with sl.record_timing("advantages"):
+            advantages = group_advantages(rewards, grpo.group_size)
+            zero_variance = zero_variance_groups(rewards, grpo.group_size)
+        rollout = Rollout(
+            prompts=data.prompts[repeated],
+            prompt_valid=data.prompt_valid[repeated],
+            tokens=tokens,
+            mask=mask,
+            logprobs=logprobs,
+            ref_logprobs=np.zeros_like(logprobs),
+            rewards=rewards,
+            reward_parts=parts,
+            zero_variance=zero_variance,
+            advantages=advantages,
+        )
+        if grpo.kl_beta:
+            with sl.record_timing("reference"):
+                rollout = self._with_reference(rollout, at.reference)
+        return rollout
+
+    def _with_reference(self, rollout: Rollout, reference: Any) -> Rollout:
+        parts = [
+            local_rows(self.reference_logprobs(reference, put_rows(self.mesh, batch)))
+            for batch in rollout.micro_batches(self.config.grpo.grad_accumulation)
+        ]
+        return rollout.with_reference(np.concatenate(parts))
+
+    def _reference_logprobs(self, reference: Any, batch: Batch) -> jax.Array:
+        length = self.config.data.prompt_tokens
+        logits = completion_logits(self.model, reference, batch.tokens, batch.valid, length)
+        return token_logprobs(logits / self.config.grpo.temperature, batch.tokens[:, length:])[0]
+
+    def _update(self, state: State, rollout: Rollout) -> tuple[State, list[dict[str, float]]]:
+        """`ppo_epochs` optimiser steps on the rollout; each one's metrics, on the host."""
+        with sl.record_timing("shard"):
+            batches = [
+                put_rows(self.mesh, batch)
+                for batch in rollout.micro_batches(self.config.grpo.grad_accumulation)
+            ]
+        with sl.record_timing("update"):
+            # The one number that the loss needs from everyone: how many tokens are trained, all in all.
+            tokens = count_tokens([batch.mask for batch in batches])
+            updates = []
+            for _ in range(self.config.grpo.ppo_epochs):
+                sums = self.gradients(state.params, batches[0])
+                for batch in batches[1:]:
+                    sums = add(sums, self.gradients(state.params, batch))
+                state, metrics = self.apply(state, sums, tokens)
+                updates.append(metrics)
+            return state, [{k: float(v) for k, v in m.items()} for m in to_host(updates)]
+
+    def _evaluate(self, run: sl.Run, step: int, params: Any, scope: str) -> np.ndarray:
+        """Evaluate, commit, and (for the full evaluation) return each problem's 0 or 1 on every process."""
+        count = len(self.test_set)
+        result = evaluate(
+            self.mesh,
+            self.greedy,
+            params,
+            self.test_set,
+            self.tokenizer,
+            asdict(self.config.grpo.reward),
+            count=count if scope == "eval_full" else min(count, self.config.eval.problems),
+            batch_size=self.config.eval.batch_size,
+            split="test",
+            scope=scope,
+        )
+        if self.hooks.on_eval:
+            self.hooks.on_eval(step, scope, result)
+        run.commit(step)
+        return gather_correct(result, count) if scope == "eval_full" else result.correct
+
+    # The small things.
+
+    def _resume_command(self, run_dir: Path) -> str:
+        steps = self.config.grpo.steps
+        return (
+            f"the same command with --set output.name={run_dir.name} --set output.resume=must "
+            f"--set grpo.steps={2 * steps}    # {steps} steps more"
+        )
+
+
+def due(every: int, step: int) -> bool:
+    """Whether something that happens `every` steps (0: never) happens at this one."""
+    return every > 0 and step % every == 0
+
+
+def make_schedule(grpo: GrpoConfig) -> optax.Schedule:
+    """The learning rate by optimiser step."""
+    total = max(grpo.steps * grpo.ppo_epochs, 1)
+    decay = max(total - grpo.lr_warmup_steps, 1)
+    after: optax.Schedule
+    if grpo.schedule == "cosine":
+        after = optax.cosine_decay_schedule(grpo.learning_rate, decay)
+    elif grpo.schedule == "linear":
+        after = optax.linear_schedule(grpo.learning_rate, 0.0, decay)
+    else:
+        after = optax.constant_schedule(grpo.learning_rate)
+    if not grpo.lr_warmup_steps:
+        return after
+    rise = optax.linear_schedule(0.0, grpo.learning_rate, grpo.lr_warmup_steps)
+    return optax.join_schedules([rise, after], [grpo.lr_warmup_steps])
+
+
+@jax.jit
+def _fold_in(key_data: jax.Array, n: int) -> jax.Array:
+    """The data of the n-th key that follows from a key's data; both (2,) uint32."""
+    return jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key_data), n))
+
+
+def _run_dir(run: sl.Run, timeout: float = 120.0) -> Path:
+    """The run directory; a process that is not the root learns it from the root, soon after the start."""
+    if run.is_root and run.dir is None:
+        raise RuntimeError("sightline is disabled: set checkpoint.enabled=false and eval.full=false")
+    deadline = time.monotonic() + timeout
+    while run.dir is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the root's run directory is still unknown after {timeout:.0f} s")
+        time.sleep(0.05)
+    return Path(run.dir)

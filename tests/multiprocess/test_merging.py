@@ -1,0 +1,168 @@
+"""What the root's journal says is what NumPy says of all processes' data put together."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.harness import Job, Workers, process_values, until
+from tests.multiprocess.workers import BIG, rewards
+
+STEPS = 6
+close = pytest.approx
+
+
+def together(processes: list[int], step: int) -> np.ndarray[Any, Any]:
+    return np.concatenate([rewards(p, step) for p in processes])
+
+
+def train_commits(job: Job) -> dict[int, dict[str, Any]]:
+    return {c["step"]: c for c in job.root.commits() if "train/tokens" in c["values"]}
+
+
+@pytest.mark.parametrize("processes", [2, 4, 8])
+def test_values_counts_and_timings_are_those_of_all_processes(workers: Workers, processes: int) -> None:
+    skips = {"1": [2, 3], str(processes - 1): [2, 5]}
+    job = workers.start_job(processes, "merge", steps=STEPS, skips=skips)
+    job.wait()  # nobody calls finish(): the exit hook does, before JAX's own
+    assert [worker.notes("backends") for worker in job] == [[False]] * processes
+
+    train = train_commits(job)
+    assert sorted(train) == list(range(STEPS))
+    for step, commit in train.items():
+        present = [p for p in range(processes) if step not in skips.get(str(p), [])]
+        values, counts = commit["values"], commit["counts"]
+        assert (commit["reported"], commit["expected"], commit.get("missing")) == (
+            len(present),
+            processes,
+            None,
+        )
+        assert not [key for key in values if key.startswith("obs/")]
+
+        data = together(present, step)
+        expected = {
+            "mean": data.mean(), "std": data.std(), "min": data.min(), "max": data.max(),
+            "sum": math.fsum(data), "count": data.size,
+        }  # fmt: skip
+        for name, value in expected.items():
+            assert values[f"train/reward/{name}"] == close(value, rel=1e-9), name
+        assert values["train/loss"] == close(data.mean(), rel=1e-9)
+        assert values["train/kept/mean"] == close(data[data > 1e6].mean(), rel=1e-9)
+        assert values["train/solved"] == (data > 1e6).sum() / data.size
+        assert counts["train/reward__count"] == counts["train/loss__count"] == data.size
+        assert counts["train/kept__count"] == (data > 1e6).sum()
+
+        only = {f"train/only/{p}": rewards(p, step) for p in present if rewards(p, step).size}
+        assert {k: v for k, v in values.items() if k.startswith("train/only/")} == {
+            key: close(own.mean(), rel=1e-9) for key, own in only.items()
+        }
+        assert {key: counts[f"{key}__count"] for key in only} == {key: own.size for key, own in only.items()}
+
+        assert values["train/tokens"] == sum(BIG + p for p in present)
+        assert values["train/documents"] == 7
+        assert values["train/version"] == 10 * step + present[0]
+        assert commit["texts"]["train/split"] == f"from {present[0]}"
+
+        own_values = process_values(job.root.journal(), commit)
+        assert own_values["train/shard"] == {p: p + 0.5 for p in present}
+        took = own_values["time/train/rollout_s"]
+        assert list(took) == present
+        assert values["time/train/rollout_s"] == close(np.mean(list(took.values())), rel=1e-9)
+        assert values["time/train/rollout_s_max"] == max(took.values())
+        assert values["time/train/rollout_s_slowest"] == max(took, key=took.__getitem__)
+        for p in present:
+            done_before = [s for s in range(step) if s not in skips.get(str(p), [])]
+            assert took[p] == close(job[p].notes("rollout_s")[len(done_before)], abs=1e-12)
+
+
+def test_train_eval_and_root_only_commits_of_a_step_stay_apart(workers: Workers) -> None:
+    job = workers.start_job(2, "merge", steps=STEPS, skips={"1": [2, 3]})
+    job.wait()
+    commits = job.root.commits()
+    assert [r for r in job.root.journal() if r["type"] == "late"] == []
+    assert [c["seq"] for c in commits] == list(range(1, len(commits) + 1))
+    assert [(c["step"], c["k"]) for c in commits] == sorted({(c["step"], c["k"]) for c in commits})
+    for step in range(STEPS):
+        mine = [c for c in commits if c["step"] == step]
+        kinds = ["before", "train", *(["eval"] if step % 2 == 0 else []), "root"]
+        assert [next(iter(sorted(c["values"]))) for c in mine] == [
+            {
+                "before": "root/before",
+                "train": "time/train/rollout_s",
+                "eval": "eval/accuracy",
+                "root": "root/step",
+            }[k]
+            for k in kinds
+        ]
+        here = [0] if step in (2, 3) else [0, 1]
+        assert [c["reported"] for c in mine] == [1, len(here), *([len(here)] if step % 2 == 0 else []), 1]
+        if step % 2 == 0:
+            assert mine[2]["values"]["eval/accuracy"] == close(together(here, step).mean(), rel=1e-9)
+            assert mine[2]["counts"]["eval/accuracy__count"] == together(here, step).size
+
+
+def test_process_allgather_gives_the_numbers_of_the_store(workers: Workers) -> None:
+    job = workers.start_job(2, "merge", steps=3, skips={}, transport="process_allgather")
+    job.wait()
+    assert [worker.notes("backends") for worker in job] == [[True], [True]]
+    for step, commit in train_commits(job).items():
+        data = together([0, 1], step)
+        assert (commit["reported"], commit.get("missing")) == (2, None)
+        assert commit["values"]["train/reward/mean"] == close(data.mean(), rel=1e-9)
+        assert commit["values"]["train/reward/std"] == close(data.std(), rel=1e-9)
+        assert commit["counts"]["train/reward__count"] == data.size
+        assert commit["values"]["train/tokens"] == 2 * BIG + 1
+        assert process_values(job.root.journal(), commit)["train/shard"] == {0: 0.5, 1: 1.5}
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_two_calls_commit_the_merged_export_on_the_root_alone(workers: Workers, processes: int) -> None:
+    job = workers.start_job(processes, "two_calls", steps=4)
+    job.wait()
+    assert [[stats for _, stats in worker.notes("exported")] for worker in job[1:]] == [[{}] * 4] * (
+        processes - 1
+    )
+    commits = job.root.commits("run")
+    assert [(c["step"], c["k"], c["seq"]) for c in commits] == [(step, 0, step + 1) for step in range(4)]
+    for step, stats in job.root.notes("exported"):
+        data = together(list(range(processes)), step)
+        assert stats["loss"] == close(data.mean(), rel=1e-9)
+        assert stats == {
+            "loss": stats["loss"], "loss__count": data.size, "split": "train",
+            "tokens": processes * BIG + sum(range(processes)),
+        }  # fmt: skip
+        assert commits[step]["values"] == {"loss": stats["loss"], "tokens": stats["tokens"]}
+        assert commits[step]["counts"] == {"loss__count": data.size}
+        assert commits[step]["texts"] == {"split": "train"}
+
+
+def test_reduce_all_gives_everyone_the_result(workers: Workers) -> None:
+    job = workers.start_job(4, "two_calls", steps=4, reduce="all")
+    job.wait()
+    assert job.root.notes("exported")[0][1]["loss__count"] == together([0, 1, 2, 3], 0).size
+    for worker in job[1:]:
+        assert worker.notes("exported") == job.root.notes("exported")
+
+
+def test_two_calls_pair_by_the_active_step(workers: Workers) -> None:
+    job = workers.start_job(2, "two_calls", steps=4, active=True, skip={"1": [1]}, timeout=60.0)
+    job.wait()
+    exported = dict(job.root.notes("exported"))
+    assert {step: stats["tokens"] for step, stats in exported.items()} == {
+        step: BIG if step == 1 else 2 * BIG + 1 for step in range(4)
+    }
+    assert "obs/missing_processes" not in exported[1]  # it went past the step: nobody waits
+
+
+def test_an_export_names_the_process_that_does_not_export(workers: Workers) -> None:
+    job = workers.start_job(3, "two_calls", steps=4, hang=[2], timeout=2.0)
+
+    until(lambda: len(job.root.notes("exported")) == 4, "the root's exports")
+    job[2].tell("go")
+    job.wait()
+    exported = [stats for _, stats in job.root.notes("exported")]
+    assert [stats.get("obs/missing_processes") for stats in exported] == [None, 1, None, None]
+    assert exported[1]["tokens"] == 2 * BIG + 1
+    assert "no snapshot from process 2 within 2 s" in job.root.output
+    assert job.root.output.count("no snapshot from process") == 1

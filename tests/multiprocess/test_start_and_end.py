@@ -1,0 +1,90 @@
+"""How runs start and end: never as several roots, and by a signal with all that was committed written."""
+
+import signal
+
+import pytest
+
+from tests.harness import Workers, until
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"},
+        {"SLURM_STEP_NUM_TASKS": "4"},
+        {"OMPI_COMM_WORLD_SIZE": "8"},
+        {"PMI_SIZE": "2"},
+        {"WORLD_SIZE": "2"},
+        {"TPU_WORKER_HOSTNAMES": "host0,host1"},
+    ],
+    ids=lambda environment: next(iter(environment)),
+)
+def test_several_processes_without_a_store_are_refused_with_the_line_to_add(
+    workers: Workers, environment: dict[str, str]
+) -> None:
+    worker = workers.start("tries_to_start", resume="never", env=environment)
+    worker.wait()
+    ((kind, message),) = worker.notes("error")
+    (sign,) = [name for name in environment if name != "JAX_PROCESS_ID"]
+    assert kind == "ConfigurationError"
+    assert sign in message
+    assert "jax.distributed.initialize()" in message
+    assert worker.runs == []
+
+
+@pytest.mark.parametrize("environment", [{}, {"JAX_NUM_PROCESSES": "1"}, {"WORLD_SIZE": "1"}])
+def test_one_process_is_its_own_root(workers: Workers, environment: dict[str, str]) -> None:
+    worker = workers.start("tries_to_start", resume="never", env=environment)
+    worker.wait()
+    assert len(worker.commits()) == 1
+
+
+def test_several_processes_may_each_be_a_run_of_their_own(workers: Workers) -> None:
+    env = {"WORLD_SIZE": "2"}
+    options = {"resume": "never", "transport": "local"}
+    runs = [workers.start("tries_to_start", disk=f"p{p}", env=env, **options) for p in (0, 1)]
+    for worker in runs:
+        worker.wait()
+        assert len(worker.commits()) == 1
+
+
+def test_preempted_processes_write_all_and_agree_on_a_last_step(workers: Workers) -> None:
+    """JAX's own handler of SIGTERM, which is in C, gets the signal after sightline."""
+    job = workers.start_job(2, "until_preempted", jax_handler=True)
+    until(lambda: len(job.root.commits()) > 10, "commits")
+    job.signal(signal.SIGTERM)
+    job.wait()  # they live on, to the step that they have agreed on
+    (last,), (same,) = job[0].notes("sync_point"), job[1].notes("sync_point")
+    assert last == same
+    commits = job.root.commits()
+    assert [c["step"] for c in commits] == list(range(last + 1))
+    assert {(c["reported"], c["values"]["everyone"]) for c in commits} == {(2, 2)}
+    for worker in job:
+        assert "SIGTERM: all is written" in worker.output
+
+
+def test_processes_that_sigterm_ends_have_written_what_they_committed(workers: Workers) -> None:
+    job = workers.start_job(2, "until_preempted", jax_handler=False)
+    until(lambda: len(job.root.commits()) > 10, "commits")
+    # Each is told by itself, as machines are: the root last, since it writes what the others post.
+    sent = []
+    for worker in reversed(job):
+        worker.signal(signal.SIGTERM)
+        sent.append(len(worker.notes("sent")))
+        worker.wait(-signal.SIGTERM if worker is job.root else None)
+    steps = [c["step"] for c in job.root.commits()]
+    assert steps == list(range(len(steps)))
+    assert len(steps) >= sent[-1] - 1
+    assert "SIGTERM" in job.root.output
+    assert [r for r in job.root.journal() if r.get("event") == "sigterm"]
+
+
+def test_the_programs_own_handler_of_sigterm_runs_when_all_is_written(workers: Workers) -> None:
+    worker = workers.start("handles_sigterm_itself")
+    until(lambda: len(worker.commits()) > 20, "commits")
+    worker.signal(signal.SIGTERM)
+    sent = len(worker.notes("sent"))
+    worker.wait(3)
+    (seen,) = worker.notes("mine")
+    assert len(seen) >= sent - 1
+    assert [c["step"] for c in worker.commits()] == worker.notes("sent")  # the exit hook wrote the rest

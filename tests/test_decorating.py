@@ -1,0 +1,314 @@
+"""Scopes and timings as decorators: around the body of any kind of function, while it runs and only then."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+import pytest
+
+import sightline as sl
+from sightline.decorating import around
+
+
+class Inside:
+    """A context manager that knows whether something is inside it, and how often it was entered."""
+
+    def __init__(self) -> None:
+        self.depth = self.entered = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self.depth += 1
+        self.entered += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
+
+@pytest.fixture
+def inside() -> Inside:
+    return Inside()
+
+
+def test_a_function_keeps_its_face(inside: Inside) -> None:
+    """Name, docs, signature and kind are those of the function."""
+
+    def plain(a: int, *, b: str = "x") -> str:
+        """Docs."""
+        return f"{a}{b}{inside.depth}"
+
+    async def coroutine() -> None: ...
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+
+    decorated = around(plain, inside)
+    assert decorated(1, b="y") == "1y1"
+    assert (decorated.__name__, decorated.__doc__) == ("plain", "Docs.")
+    assert inspect.signature(decorated) == inspect.signature(plain)
+    assert inspect.iscoroutinefunction(around(coroutine, inside))
+    assert inspect.isgeneratorfunction(around(generator, inside))
+    assert inspect.isasyncgenfunction(around(async_generator, inside))
+
+
+def test_a_methods_self_arrives(inside: Inside) -> None:
+    """Also in class and static methods."""
+
+    class Actor:
+        def method(self) -> object:
+            return self, inside.depth
+
+        method = around(method, inside)
+
+        @classmethod
+        def of_class(cls) -> object:
+            return cls, inside.depth
+
+        @staticmethod
+        def static() -> int:
+            return inside.depth
+
+    actor = Actor()
+    assert actor.method() == (actor, 1)
+
+
+def test_a_coroutine_is_inside_while_it_runs(inside: Inside) -> None:
+    """From its first line to its last, over awaits, and not when it is only made."""
+
+    @lambda function: around(function, inside)
+    async def body() -> int:
+        assert inside.depth == 1
+        await asyncio.sleep(0)
+        assert inside.depth == 1
+        return 7
+
+    coroutine = body()
+    assert inside.depth == 0
+    assert asyncio.run(coroutine) == 7
+    assert inside.depth == 0
+
+
+def test_a_cancelled_coroutine_leaves(inside: Inside) -> None:
+    """With its own clean-up inside."""
+    seen = []
+
+    @lambda function: around(function, inside)
+    async def body() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append(inside.depth)
+
+    async def main() -> None:
+        task = asyncio.create_task(body())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert (seen, inside.depth) == ([1], 0)
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine", "generator", "async generator"])
+def test_an_exception_goes_on_and_the_block_ends(inside: Inside, kind: str) -> None:
+    """In every kind of function."""
+
+    def function() -> None:
+        raise KeyError(kind)
+
+    async def coroutine() -> None:
+        raise KeyError(kind)
+
+    def generator() -> Iterator[int]:
+        yield 1
+        raise KeyError(kind)
+
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+        raise KeyError(kind)
+
+    async def consume() -> None:
+        async for _ in around(async_generator, inside)():
+            assert inside.depth == 0
+
+    runs: dict[str, Callable[[], object]] = {
+        "function": around(function, inside),
+        "coroutine": lambda: asyncio.run(around(coroutine, inside)()),
+        "generator": lambda: list(around(generator, inside)()),
+        "async generator": lambda: asyncio.run(consume()),
+    }
+    with pytest.raises(KeyError, match=kind):
+        runs[kind]()
+    assert inside.depth == 0
+    assert inside.entered
+
+
+def echo(inside: Inside, log: list[object]) -> Iterator[Any]:
+    """Yields what it is sent, notes what is thrown in, and returns its last word."""
+    got: Any = "first"
+    try:
+        while got != "stop":
+            assert inside.depth == 1
+            try:
+                got = yield got
+            except ValueError as error:
+                got = f"caught {error}"
+    finally:
+        log.append(("closing", inside.depth))
+    return "returned"
+
+
+def test_a_generator_is_inside_only_while_it_runs(inside: Inside) -> None:
+    """Sending, throwing and the return value pass through; its consumer is outside."""
+    log: list[object] = []
+    generator = around(echo, inside)(inside, log)
+    assert inside.entered == 0
+    assert next(generator) == "first"
+    assert inside.depth == 0
+    assert generator.send("second") == "second"
+    assert generator.throw(ValueError("third")) == "caught third"
+    with pytest.raises(StopIteration) as stopped:
+        generator.send("stop")
+    assert stopped.value.value == "returned"
+    assert (log, inside.depth, inside.entered) == ([("closing", 1)], 0, 4)
+
+
+def test_a_generator_that_is_left_early_cleans_up_inside(inside: Inside) -> None:
+    """By close, by a break, and by what it does not catch."""
+    log: list[object] = []
+    generator = around(echo, inside)(inside, log)
+    next(generator)
+    generator.close()
+    for _ in around(echo, inside)(inside, log):
+        break
+    generator = around(echo, inside)(inside, log)
+    next(generator)
+    with pytest.raises(KeyError):
+        generator.throw(KeyError())
+    unstarted = around(echo, inside)(inside, log)
+    unstarted.close()
+    assert (log, inside.depth) == ([("closing", 1)] * 3, 0)
+
+
+def test_yield_from_sees_through(inside: Inside) -> None:
+    """A decorated generator in an undecorated one."""
+
+    @lambda function: around(function, inside)
+    def inner() -> Iterator[Any]:
+        got = yield 1
+        return got
+
+    def outer() -> Iterator[Any]:
+        result = yield from inner()
+        yield result
+
+    generator: Any = outer()
+    assert next(generator) == 1
+    assert generator.send("x") == "x"
+
+
+async def async_echo(inside: Inside, log: list[object]) -> AsyncIterator[Any]:
+    """As :func:`echo`, with awaits between."""
+    got: Any = "first"
+    try:
+        while got != "stop":
+            await asyncio.sleep(0)
+            assert inside.depth == 1
+            try:
+                got = yield got
+            except ValueError as error:
+                got = f"caught {error}"
+    finally:
+        await asyncio.sleep(0)
+        log.append(("closing", inside.depth))
+
+
+def test_an_async_generator_is_inside_only_while_it_runs(inside: Inside) -> None:
+    """asend, athrow, the end, aclose and a break."""
+
+    async def main() -> None:
+        log: list[object] = []
+        generator: Any = around(async_echo, inside)(inside, log)
+        assert await anext(generator) == "first"
+        assert inside.depth == 0
+        assert await generator.asend("second") == "second"
+        assert await generator.athrow(ValueError("third")) == "caught third"
+        with pytest.raises(StopAsyncIteration):
+            await generator.asend("stop")
+        assert log == [("closing", 1)]
+
+        async with aclosing(around(async_echo, inside)(inside, log)) as closing:
+            async for _ in closing:
+                break
+        generator = around(async_echo, inside)(inside, log)
+        await anext(generator)
+        with pytest.raises(KeyError):
+            await generator.athrow(KeyError())
+        assert log == [("closing", 1)] * 3
+        assert inside.depth == 0
+
+    asyncio.run(main())
+
+
+def test_scopes_and_timings_are_decorators() -> None:
+    """Of every kind of function, and more than once."""
+    tracker = sl.StatsTracker()
+
+    @tracker.scope("train")
+    @tracker.record_timing("update")
+    def update() -> None:
+        tracker.scalar(loss=1.0)
+
+    @tracker.scope("rollout")
+    async def rollout() -> None:
+        await asyncio.sleep(0)
+        tracker.scalar(reward=1.0)
+
+    @tracker.scope("data")
+    @tracker.record_timing("next")
+    def batches() -> Iterator[int]:
+        for i in range(2):
+            tracker.scalar(size=1.0)
+            yield i
+
+    @tracker.scope("stream")
+    async def stream() -> AsyncIterator[int]:
+        tracker.scalar(length=1.0)
+        yield 1
+
+    async def main() -> None:
+        await asyncio.gather(rollout(), rollout())
+        async for _ in stream():
+            tracker.scalar(outside=1.0)
+
+    update()
+    update()
+    for _ in batches():
+        tracker.scalar(outside=1.0)
+    asyncio.run(main())
+    stats = tracker.export(reduce="local")
+    counts = {key.removesuffix("__count"): value for key, value in stats.items() if key.endswith("__count")}
+    assert counts == {
+        "train/loss": 2, "rollout/reward": 2, "data/size": 2, "stream/length": 1, "outside": 3,
+    }  # fmt: skip
+    assert stats["time/train/update_s"] > 0
+    assert stats["time/data/next_s"] > 0
+
+
+def test_a_recursive_function_is_timed_at_every_level() -> None:
+    """Each call has a clock of its own."""
+    tracker = sl.StatsTracker()
+
+    @tracker.record_timing("down")
+    def down(n: int) -> int:
+        return down(n - 1) + 1 if n else 0
+
+    assert down(5) == 5
+    assert tracker.export(reduce="local")["time/down_s"] > 0

@@ -1,0 +1,155 @@
+"""What `import sightline` gives: these names, documented, and nothing loaded that was not asked for."""
+
+import dataclasses
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sightline as sl
+
+SURFACE = [
+    "ConfigurationError",
+    "ConsoleConfig",
+    "JournalError",
+    "RecordError",
+    "Run",
+    "RunDirectoryError",
+    "SightlineError",
+    "Sink",
+    "Snapshot",
+    "SnapshotError",
+    "StatsLogger",
+    "StatsLoggerConfig",
+    "StatsTracker",
+    "StepError",
+    "Transport",
+    "TransportError",
+    "export",
+    "last",
+    "masked",
+    "merge_stats",
+    "rate",
+    "ratio",
+    "read_journal",
+    "record_timing",
+    "scalar",
+    "scope",
+    "snapshot",
+    "start",
+    "step",
+    "summary",
+    "text",
+    "total",
+    "tracker",
+]
+
+HEAVY = [
+    "jax",
+    "jaxlib",
+    "torch",
+    "tensorflow",
+    "wandb",
+    "tensorboard",
+    "tensorboardX",
+    "swanlab",
+    "trackio",
+    "mlflow",
+]
+HEAVY += ["rich", "yaml", "click", "pydantic", "pandas", "matplotlib", "ml_dtypes", "hypothesis"]
+
+
+def run_python(code: str, cwd: Path, **environment: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, check=False, cwd=cwd, env={**kept, **environment}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_surface_is_these_names() -> None:
+    """Adding or removing one is a decision, made here too."""
+    assert sl.__all__ == SURFACE
+    assert sorted(sl.__all__, key=lambda name: (name.islower(), name)) == SURFACE
+    assert all(hasattr(sl, name) for name in SURFACE)
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """Classes, their public methods and properties, and functions: each with a docstring of its own."""
+    for name in SURFACE:
+        each = getattr(sl, name)
+        assert inspect.getdoc(each), name
+        if not inspect.isclass(each):
+            continue
+        for member, value in vars(each).items():
+            if member.startswith("_") or not (inspect.isroutine(value) or isinstance(value, property)):
+                continue
+            assert inspect.getdoc(getattr(each, member)), f"{name}.{member}"
+
+
+def test_every_setting_is_described() -> None:
+    """Each field of the public configs stands in its class's docstring."""
+    for config in (sl.StatsLoggerConfig, sl.ConsoleConfig):
+        for field in dataclasses.fields(config):
+            assert f"        {field.name}: " in (config.__doc__ or ""), f"{config.__name__}.{field.name}"
+
+
+def test_errors_have_one_root() -> None:
+    """So that `except sl.SightlineError` catches what sightline raises on purpose."""
+    errors = [getattr(sl, name) for name in SURFACE if name.endswith("Error")]
+    assert all(issubclass(error, sl.SightlineError) for error in errors)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "",
+        "sl.scalar(a=1.0); sl.summary('b', [1.0], quantiles=(.5,)); sl.export(reduce='local')",
+        "sl.Snapshot.from_bytes(sl.snapshot().to_bytes())",
+        "sl.StatsLoggerConfig.from_dict({'console': {'style': 'line'}})",
+        "run = sl.start('runs'); sl.scalar(a=1.0); run.commit(1); run.finish()",
+    ],
+    ids=["import", "record", "snapshot", "config", "commit"],
+)
+def test_nothing_is_loaded_that_is_not_used(tmp_path: Path, use: str) -> None:
+    """Neither JAX nor torch nor an SDK nor a terminal library: adapters load when they are used."""
+    code = f"import sys; import sightline as sl; {use}\n"
+    code += f"assert not set({HEAVY!r}) & set(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))"
+    run_python(code, tmp_path)
+
+
+def test_disabled_means_nothing(tmp_path: Path) -> None:
+    """No record, no check, no wrapper, no file, no thread."""
+    code = """
+import os, threading
+import sightline as sl
+def f(): ...
+assert sl.scope("a")(f) is f and sl.record_timing("b")(f) is f
+with sl.start("runs", config={"a": 1}) as run:
+    for step in run.steps(2):
+        with sl.scope("train"), sl.record_timing("x"):
+            sl.scalar(loss=object())
+            sl.total(x="no")
+            sl.last(x=None)
+            sl.ratio("r", 1, 0)
+            sl.rate("r", 1)
+            sl.summary("s", "no")
+            sl.masked("s", [1, 2], [1])
+            sl.text(a=3)
+        run.commit(step)
+    assert sl.export() == {}
+    assert len(sl.snapshot()) == 0
+assert os.listdir() == [], os.listdir()
+assert threading.active_count() == 1
+"""
+    run_python(code, tmp_path, SIGHTLINE_DISABLED="1")
+
+
+def test_the_package_is_typed() -> None:
+    """Type checkers read its annotations."""
+    assert (Path(sl.__file__).parent / "py.typed").exists()
