@@ -130,6 +130,13 @@ def test_a_part_without_records_changes_nothing() -> None:
         assert (merged.mean()[0], merged.std()[0]) == (value, 0.0)
 
 
+def test_a_part_without_records_among_huge_ones_is_no_nan() -> None:
+    """Their spread overflows to infinity, as NumPy's does; nothing times infinity would be NaN."""
+    data = np.random.default_rng(0).standard_normal(50) * 1e200
+    merged = merge([rows([]), *(rows([value]) for value in data)])
+    assert merged.std()[0] == math.inf
+
+
 def test_huge_values_overflow_where_numpys_do() -> None:
     """The spread of ±1e308 is beyond float64; their mean and extrema are not."""
     for merged in (merge([rows([1e308]), rows([-1e308])]), rows([1e308, -1e308])):

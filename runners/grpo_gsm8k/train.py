@@ -6,7 +6,6 @@ first one (warm-up, first evaluation) is committed at step 0.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -156,15 +155,14 @@ class _Training:
         ) as run:
             at = saved.progress if saved else self._begin(run)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
-                started = time.perf_counter()
-                with sl.scope("train"), sl.record_timing("step"):
+                with sl.scope("train"), sl.record_timing("step") as timing:
                     rollout = self._rollout(step, at)
                     at.state, updates = self._update(at.state, rollout)
                     at.step, at.position = step, at.position + config.grpo.prompts_per_step
                     record_rollout(rollout)
                     for metrics in updates:
                         record_update(metrics)
-                self.window.record(time.perf_counter() - started)
+                self.window.record(timing.seconds)
                 if self.hooks.on_step:
                     self.hooks.on_step(step, rollout, updates)
                 run.commit(step)
@@ -179,7 +177,7 @@ class _Training:
                 if at.before is not None:
                     comparison = compare(at.before, after)
                     if run.is_root:
-                        write_eval(_run_dir(run) / "eval.json", at.before, after, comparison, at.step)
+                        write_eval(run.wait_dir() / "eval.json", at.before, after, comparison, at.step)
             self._save(run, at)
             is_root, run_dir = run.is_root, run.dir
         if self.checkpoints:
@@ -206,7 +204,7 @@ class _Training:
         if not self.config.checkpoint.enabled or at.step == self.saved_step:
             return
         if self.checkpoints is None:
-            self.checkpoints = Checkpoints(_run_dir(run), self.config.checkpoint.keep)
+            self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
             "position": at.position,
             "before": None if at.before is None else at.before.tolist(),
@@ -397,15 +395,3 @@ def make_schedule(grpo: GrpoConfig) -> optax.Schedule:
 def _fold_in(key_data: jax.Array, n: int) -> jax.Array:
     """The data of the n-th key that follows from a key's data; both (2,) uint32."""
     return jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key_data), n))
-
-
-def _run_dir(run: sl.Run, timeout: float = 120.0) -> Path:
-    """The run directory; a process that is not the root learns it from the root, soon after the start."""
-    if run.is_root and run.dir is None:
-        raise RuntimeError("sightline is disabled: set checkpoint.enabled=false and eval.full=false")
-    deadline = time.monotonic() + timeout
-    while run.dir is None:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the root's run directory is still unknown after {timeout:.0f} s")
-        time.sleep(0.05)
-    return Path(run.dir)

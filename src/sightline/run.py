@@ -15,15 +15,15 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from sightline.config import StatsLoggerConfig
+from sightline.errors import RunDirectoryError
+from sightline.jax.distributed import distributed
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
-from sightline.stats_logger import StatsLogger, Stats
+from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
 from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
-
-_FAILED_TIMEOUT_S = 10.0
 
 
 class Run:
@@ -44,6 +44,14 @@ class Run:
     def dir(self) -> Path | None:
         """The run directory on this process's disk; None off the root until the root has named it."""
         return self.logger.dir
+
+    def wait_dir(self, timeout: float = 60.0) -> Path:
+        """The run directory, waiting off the root until the root has named it.
+
+        Raises:
+            TransportError: the root has not named it within ``timeout`` seconds.
+        """
+        return self.logger.wait_dir(timeout)
 
     @property
     def run_id(self) -> str | None:
@@ -117,22 +125,22 @@ class Run:
     ) -> None:
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
             self.logger.event("failed", error=f"{type(error).__name__}: {error}"[:2000])
-            self.finish(_FAILED_TIMEOUT_S)
+            self.finish(FAILED_TIMEOUT_S)
         else:
             self.finish()
 
 
 class _DisabledLogger:
-    """Stands in for the logger when ``SIGHTLINE_DISABLED=1``: one process, nothing written."""
+    """Stands in for the logger when ``SIGHTLINE_DISABLED=1``: nothing is written."""
 
     dir = None
     run_id = None
     attempt = None
-    is_root = True
-    process = 0
-    processes = 1
 
     def __init__(self, state: Mapping[str, Any] | None) -> None:
+        found = distributed()
+        self.process, self.processes = (found.process, found.processes) if found is not None else (0, 1)
+        self.is_root = self.process == 0
         self._state = dict(state or {})
         slot = self._state.get("last_slot")
         self.next_step = int(slot[0]) + 1 if slot else 0
@@ -144,6 +152,9 @@ class _DisabledLogger:
 
     def finish(self, timeout: float | None = None) -> bool:
         return True
+
+    def wait_dir(self, timeout: float = 0.0) -> Path:
+        raise RunDirectoryError("SIGHTLINE_DISABLED=1: there is no run, and so no run directory")
 
     def state_dict(self) -> dict[str, Any]:
         return self._state

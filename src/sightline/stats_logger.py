@@ -6,6 +6,7 @@ import atexit
 import itertools
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ import numpy as np
 import orjson
 
 from sightline.config import StatsLoggerConfig
-from sightline.errors import ConfigurationError, RecordError, RunDirectoryError, SightlineError, StepError
+from sightline.errors import ConfigurationError, RecordError, RunDirectoryError, SightlineError, StepError, TransportError
 from sightline.journal import FORMAT, Journal
 from sightline.message import Pending
 from sightline.naming import COUNT_SUFFIX, check_aliases, check_key
@@ -38,6 +39,7 @@ Stats = Mapping[str, Value | str]
 _run_numbers = itertools.count()
 _open_loggers: weakref.WeakSet[StatsLogger] = weakref.WeakSet()
 _ADOPT_TIMEOUT_S = 300.0
+FAILED_TIMEOUT_S = 10.0  #: how long a run that ends by an exception waits for the other processes
 
 
 class StatsLogger:
@@ -250,7 +252,8 @@ class StatsLogger:
         return done
 
     def _finish_at_exit(self) -> None:
-        self.finish()
+        # After an unhandled exception the others will not end in time either: they wait for this process.
+        self.finish(FAILED_TIMEOUT_S if getattr(sys, "last_value", None) is not None else None)
 
     def _leave_to_parent(self) -> None:
         # In a forked child: the threads are the parent's, a lock may be held for ever, and so may the run.
@@ -264,6 +267,18 @@ class StatsLogger:
         if keys:
             shown = ", ".join(keys[:5]) + (", …" if len(keys) > 5 else "")
             log.warning("sightline: recorded after the last commit, and never committed: %s", shown)
+
+    def wait_dir(self, timeout: float = 60.0) -> Path:
+        """The run directory, waiting off the root until the root has named it.
+
+        Raises:
+            TransportError: the root has not named it within ``timeout`` seconds.
+        """
+        if self.dir is None:
+            self._adopt(timeout)
+        if self.dir is None:
+            raise TransportError(f"the root has not named the run directory within {timeout:g} s")
+        return self.dir
 
     # --- state ---------------------------------------------------------------------------------------------
 

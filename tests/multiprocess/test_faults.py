@@ -48,7 +48,7 @@ def last_sent(worker: Worker) -> int:
 
 
 def test_a_process_stopped_beyond_the_deadline_is_missing_once_and_then_late(workers: Workers) -> None:
-    job = workers.start_job(3, "steady", deadline_s=2.0, together=5, pause_s=0.05)
+    job = workers.start_job(3, "steady", deadline_s=2.0, pace_s=0.05)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
     until(lambda: has_step(job.root, 6), "steps after that")
@@ -57,8 +57,6 @@ def test_a_process_stopped_beyond_the_deadline_is_missing_once_and_then_late(wor
     until(lambda: any("missing" in c for c in job.root.commits()), "the deadline")
     until(lambda: has_step(job.root, stopped_at + 50), "many steps without the stopped one")
     job[1].signal(signal.SIGCONT)
-    until(lambda: last_sent(job[1]) > stopped_at + 10, "its going on")
-    job[1].tell("hurry")  # it catches up
     until(lambda: job.root.commits()[-1]["reported"] == 3, "all of them together again")
     job.tell("end")
     job.wait()
@@ -75,9 +73,7 @@ def test_a_process_stopped_beyond_the_deadline_is_missing_once_and_then_late(wor
 
 def test_a_dead_process_costs_one_deadline_and_nobody_waits(workers: Workers) -> None:
     deadline_s = 4.0
-    job = workers.start_job(
-        4, "steady", deadline_s=deadline_s, recoverable=True, together=5, pause_s=0.05, finish_s=60.0
-    )
+    job = workers.start_job(4, "steady", deadline_s=deadline_s, recoverable=True, pace_s=0.05, finish_s=60.0)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
     until(lambda: has_step(job.root, 10), "steps after that")
@@ -107,18 +103,17 @@ def test_a_dead_process_costs_one_deadline_and_nobody_waits(workers: Workers) ->
 
 
 def test_a_process_restarted_under_its_index_takes_part_again(workers: Workers) -> None:
-    options: dict[str, Any] = {"deadline_s": 2.0, "recoverable": True, "pause_s": 0.05, "finish_s": 60.0}
-    job = workers.start_job(3, "steady", together=5, **options)
+    options: dict[str, Any] = {"deadline_s": 2.0, "recoverable": True, "pace_s": 0.05, "finish_s": 60.0}
+    job = workers.start_job(3, "steady", **options)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
     until(lambda: has_step(job.root, 6), "steps after that")
     job[1].kill()
     until(lambda: any("missing" in c for c in job.root.commits()), "the deadline")
-    again = workers.start(
-        "steady", disk="p1again", env=job[1].env, first=last_sent(job.root) + 100, **options
-    )
+    began = (job.root.disk / "go").stat().st_mtime
+    options |= {"first": last_sent(job.root), "began": began}
+    again = workers.start("steady", disk="p1again", env=job[1].env, **options)
     until(lambda: again.notes("sent"), "its new life")
-    until(lambda: last_sent(job.root) > again.notes("sent")[0][0] + 20, "the root's steps")
     until(lambda: job.root.commits()[-1]["reported"] == 3, "all of them together again")
     for worker in (job[0], again, job[2]):
         worker.tell("end")
@@ -132,7 +127,7 @@ def test_a_process_restarted_under_its_index_takes_part_again(workers: Workers) 
 
 
 def test_peers_train_on_while_the_root_is_stopped_and_nothing_is_lost(workers: Workers) -> None:
-    job = workers.start_job(3, "steady", deadline_s=4.0, queue_size=8, together=5, pause_s=0.01)
+    job = workers.start_job(3, "steady", deadline_s=4.0, queue_size=8, pace_s=0.01)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
     until(lambda: has_step(job.root, 8), "steps after that")
@@ -145,7 +140,7 @@ def test_peers_train_on_while_the_root_is_stopped_and_nothing_is_lost(workers: W
     since = time.monotonic()
     until(lambda: time.monotonic() > since + 6.0, "a stop longer than the deadline")
     job.root.signal(signal.SIGCONT)
-    until(lambda: last_sent(job.root) > before[0] + 300, "the root's steps")
+    until(lambda: has_step(job.root, before[0] + 500), "the root's steps")
     job.tell("end")
     job.wait()
 
@@ -239,7 +234,7 @@ def test_odd_texts_and_events_cost_no_commit(workers: Workers) -> None:
 @pytest.mark.long
 def test_eight_processes_that_are_stopped_at_random_lose_nothing(workers: Workers) -> None:
     chance = random.Random(1)
-    job = workers.start_job(8, "steady", deadline_s=1.0, queue_size=16, together=5, pause_s=0.02)
+    job = workers.start_job(8, "steady", deadline_s=1.0, queue_size=16, pace_s=0.02)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
     for _ in range(20):

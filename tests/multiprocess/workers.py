@@ -148,29 +148,34 @@ def steady(
     *,
     deadline_s: float = LONG_S,
     recoverable: bool = False,
-    pause_s: float = 0.01,
+    pace_s: float = 0.05,
     queue_size: int = 64,
-    together: int = 0,
     finish_s: float = LONG_S,
     first: int = 0,
+    began: float | None = None,
 ) -> None:
-    """Commits until it is told to end; after ``together`` steps waits for the word to go on."""
+    """Commits until it is told to end. From step 5 on at the pace of the clock, as all others: who has been
+    stopped catches up. Until then it waits for the word to go on.
+
+    Args:
+        first: the first step of a process that takes the place of one that has died.
+        began: when the others were told to go on.
+    """
     connect(recoverable=recoverable)
-    with sl.start(
-        logger=settings(deadline_s=deadline_s, queue_size=queue_size, finish_timeout_s=finish_s)
-    ) as run:
+    options = {"deadline_s": deadline_s, "queue_size": queue_size, "finish_timeout_s": finish_s}
+    with sl.start(logger=settings(**options)) as run:
         commit = Commits(run)
         step = first
         while not Path("end").exists():
             commit(step)
             step += 1
-            if step == together:
-                note("together", step)
+            if began is None and step == 5:
                 wait_for("go")
-            time.sleep(0.0 if Path("hurry").exists() else pause_s)
+                began = Path("go").stat().st_mtime
+            if began is not None:
+                time.sleep(max(0.0, began + (step - 5) * pace_s - time.time()))
         note("longest_commit_s", commit.longest_s)
     if recoverable:
-        note("ended", True)
         os._exit(0)  # JAX's own shutdown would wait for the dead
 
 
