@@ -874,3 +874,14 @@ def test_the_module_functions_are_the_default_trackers() -> None:
     ):
         assert getattr(sl, name).__self__ is sl.tracker()
         assert inspect.signature(getattr(sl, name)) == inspect.signature(getattr(sl.tracker(), name))
+
+
+def test_trackers_of_one_process_share_the_meaning_of_keys():
+    """A commit puts named trackers' records together, so a key recorded two ways is an error at the call."""
+    first, second = sl.tracker("shares_a"), sl.tracker("shares_b")
+    first.scalar("shared/by/trackers", 1.0)
+    with pytest.raises(sl.RecordError, match=r"'shared/by/trackers' has two reductions: scalar at .*total at "):
+        second.total("shared/by/trackers", 1)
+    second.scalar("shared/by/trackers", 3.0)
+    merged = sl.Snapshot.merge([first.snapshot(), second.snapshot()])
+    assert merged.render().values["shared/by/trackers"] == 2.0

@@ -417,6 +417,12 @@ class StatsTracker:
                 if per_process:
                     self._keep_per_process(naming.join(scope, key))
 
+    def _share_names_with(self, other: StatsTracker) -> None:
+        """One registry of keys for both, and one lock over it."""
+        self.timing_key = other.timing_key
+        self._set_lock(other._lock)
+        self._specs, self._names, self._folders = other._specs, other._names, other._folders
+
     def _set_lock(self, lock: threading.RLock) -> None:
         self._lock, self._acquire, self._release = lock, lock.acquire, lock.release
 
@@ -817,12 +823,19 @@ _trackers: dict[str, StatsTracker] = {}
 def tracker(name: str = "default") -> StatsTracker:
     """The process's tracker of this name, made at the first call; a commit drains them all.
 
+    What they record lands in one commit, so a key has one reduction over all of them; scopes are each one's own.
+
     Example:
         >>> tracker("critic") is tracker("critic")
         True
     """
     found = _trackers.get(name)
-    return found if found is not None else _trackers.setdefault(name, StatsTracker(name))
+    if found is not None:
+        return found
+    made = StatsTracker(name)
+    if (first := _trackers.get("default")) is not None:
+        made._share_names_with(first)
+    return _trackers.setdefault(name, made)
 
 
 def all_trackers() -> Iterator[StatsTracker]:
