@@ -23,7 +23,9 @@ def figures() -> Iterator[Figure]:
     with (
         tempfile.TemporaryDirectory() as folder,
         sl.start(folder, sinks=[]) as run,
-        wandb.init(mode="offline", dir=folder, project="bench", settings=wandb.Settings(console="off")) as theirs,
+        wandb.init(
+            mode="offline", dir=folder, project="bench", settings=wandb.Settings(console="off")
+        ) as theirs,
     ):
         for step in range(_ROUNDS):
             metrics = {name: float(step + i) for i, name in enumerate(names)}
@@ -38,4 +40,4 @@ def figures() -> Iterator[Figure]:
             time.sleep(0.01)
             found.append(ours / logged)
             ours_us.append(ours * 1e6)
-    yield figure(f"commit of {_METRICS} metrics / wandb.log offline, the caller's time", found[10:], 0.1)
+    yield figure(f"commit of {_METRICS} metrics / wandb.log offline, on the caller", found[10:], 0.1)

@@ -1,8 +1,8 @@
 """What observability costs a real GRPO step, on two processes: steps with it and without it in turn.
 
-The same training runs on; every few steps recording and committing are switched off, and on again. "Off" comes
-twice a round, so that off against off (A/A) shows how much the machine itself varies. Run as a module it is
-one of the processes; :func:`figures` starts them.
+The same training runs on; every few steps recording and committing are switched off, and on again. "Off"
+comes twice a round, so that off against off (A/A) shows how much the machine itself varies. Run as a module
+it is one of the processes; :func:`figures` starts them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,32 @@ from typing import Any
 from benchmarks.pairs import Figure, figure
 
 _ROUNDS, _BLOCK = 100, 6  # the first step of a block is not counted: it has the tail of the one before
-_RECORDING = ("scalar", "total", "last", "ratio", "rate", "summary", "masked", "text", "scope", "record_timing")
+_RECORDING = (
+    "scalar",
+    "total",
+    "last",
+    "ratio",
+    "rate",
+    "summary",
+    "masked",
+    "text",
+    "scope",
+    "record_timing",
+)
 
 
 def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         command = ["launch", "-n", "2", "--", sys.executable, "-m", __spec__.name, folder]
-        subprocess.run([sys.executable, "-m", "sightline.cli", *command], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "sightline.cli", *command], check=True, stdout=subprocess.DEVNULL
+        )
         seconds = json.loads((Path(folder) / "seconds.json").read_text())
     rounds = [[statistics.fmean(seconds[kind][i]) for kind in ("on", "off", "again")] for i in range(_ROUNDS)]
     steps = _ROUNDS * (_BLOCK - 1)
     note = f"{steps} steps each, {1e3 * statistics.median(off for _, off, _ in rounds):.0f} ms a step"
-    yield _with_interval("GRPO step, 2 processes: with observability / without", [on / off for on, off, _ in rounds], note)
+    ratios = [on / off for on, off, _ in rounds]
+    yield _with_interval("GRPO step, 2 processes: with observability / without", ratios, note)
     yield _with_interval("  without / without (A/A)", [again / off for _, off, again in rounds], note)
 
 

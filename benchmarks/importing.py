@@ -15,7 +15,8 @@ _FOREIGN = ("jax", "torch", "wandb", "tensorboard", "rich", "click", "yaml")
 def figures() -> Iterator[Figure]:
     found = [_seconds("sightline") / _seconds("numpy") for _ in range(15)][1:]
     loaded = _run(f"import sys, sightline; print(*[m for m in {_FOREIGN} if m in sys.modules])").strip()
-    yield figure("import sightline / import numpy", found, 1.3, note=f"also loads: {loaded or 'nothing else'}")
+    note = f"also loads: {loaded or 'nothing else'}"
+    yield figure("import sightline / import numpy", found, 1.3, note=note)
 
 
 def _seconds(module: str) -> float:

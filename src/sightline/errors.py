@@ -1,12 +1,12 @@
 """What sightline raises.
 
     SightlineError
-    ├── RecordError(ValueError)         a recording call that cannot be right: wrong type, shape, key or reduction
+    ├── RecordError(ValueError)         a recording call that cannot be right: type, shape, key, reduction
     ├── StepError(ValueError)           a commit below the last step, where the policy is "error"
     ├── SnapshotError(ValueError)       bytes that are not a whole snapshot of a known format
     ├── JournalError                    a journal that cannot be opened or continued
     ├── RunDirectoryError               a run directory that is missing, taken, or held by another run
-    ├── ConfigurationError(ValueError)  a setting, sink, extra or transport that cannot work; raised at start-up
+    ├── ConfigurationError(ValueError)  a setting, sink, extra or transport that cannot work; at start-up
     └── TransportError                  the store between the processes does not answer
 
 Programming errors raise where the mistake is. Trouble at run time (a sink down, a full disk, a peer gone)

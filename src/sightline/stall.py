@@ -1,4 +1,4 @@
-"""Notices that something that used to come regularly has not come for long, and says where the threads are."""
+"""Notices that something regular has not come for long, and says where the threads are."""
 
 from __future__ import annotations
 

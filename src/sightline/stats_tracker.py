@@ -823,7 +823,8 @@ _trackers: dict[str, StatsTracker] = {}
 def tracker(name: str = "default") -> StatsTracker:
     """The process's tracker of this name, made at the first call; a commit drains them all.
 
-    What they record lands in one commit, so a key has one reduction over all of them; scopes are each one's own.
+    What they record lands in one commit, so a key has one reduction over all of them. Each has scopes of its
+    own.
 
     Example:
         >>> tracker("critic") is tracker("critic")

@@ -108,7 +108,7 @@ class SinkReader:
     def _guard(self, call: Any) -> None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - a sink's trouble, whatever it is, stays the sink's
+        except Exception as error:  # a sink's trouble, whatever it is, stays the sink's
             with self._changed:
                 self._errors += 1
             if not self._failed:

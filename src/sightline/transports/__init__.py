@@ -55,9 +55,9 @@ def connect(name: TransportName | Transport = "auto") -> Transport:
                 return LocalTransport()
             reason = f"{sign}, but" if name == "auto" else 'transport="jax_store", but'
             raise ConfigurationError(
-                f"{reason} no coordination client is up: without one every process would be a root of its own. "
+                f"{reason} no coordination client is up: each process would be a root of its own. "
                 f"Before sightline starts, add\n\n"
-                f"    jax.distributed.initialize()      # or, under `sightline launch`: sightline.jax.initialize()\n\n"
+                f"    jax.distributed.initialize()   # `sightline launch`: sightline.jax.initialize()\n\n"
                 f'or choose transport="process_allgather" (a collective at every commit), or '
                 f'transport="local" if each process is a run of its own.'
             )

@@ -1,4 +1,4 @@
-"""The explicit alternative: ``process_allgather`` at every commit. A collective, so every process takes part."""
+"""The explicit alternative: ``process_allgather`` at every commit, a collective of all processes."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-
 from sightline.errors import TransportError
 from sightline.jax.distributed import Client
 from sightline.transports.base import Transport
