@@ -11,7 +11,7 @@ def test_an_empty_store_makes_an_empty_snapshot() -> None:
     """Of the process that it is said to be of."""
     drained = Drained(Records(), {})
     assert not drained
-    assert drained.keys() == []
+    assert drained.recorded() == []
     snapshot = drained.snapshot(5)
     assert (len(snapshot), snapshot.processes) == (0, (5,))
     assert Snapshot.from_bytes(snapshot.to_bytes()).render().values == {}
@@ -38,7 +38,7 @@ def test_a_drain_knows_its_keys() -> None:
         tracker.total(y=1)
     tracker.summary("a", [1.0])
     tracker.text(t="x")
-    assert tracker.drain().keys() == ["a", "b/x", "b/y", "t"]
+    assert tracker.drain().recorded() == ["a", "b/x", "b/y", "t"]
 
 
 def test_records_are_reduced_on_another_thread_while_the_tracker_goes_on() -> None:
@@ -54,7 +54,7 @@ def test_records_are_reduced_on_another_thread_while_the_tracker_goes_on() -> No
     for i in range(5000):
         tracker.scalar(**{f"k{i}": 1.0})
     thread.join()
-    assert sum(counts) + len(tracker.drain().keys()) == 5000
+    assert sum(counts) + len(tracker.drain().recorded()) == 5000
 
 
 def test_a_scalar_recorded_singly_and_folded_is_one_key() -> None:

@@ -771,7 +771,7 @@ def test_draining_does_not_depend_on_the_number_of_keys() -> None:
     store = tracker._records
     drained = tracker.drain()
     assert drained._records is store
-    assert len(drained.keys()) == 5000
+    assert len(drained.recorded()) == 5000
 
 
 # --- off ---------------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ class Journal:
             self.size = end
 
     def _find_place(self) -> None:
-        """Reads backwards to the last run line: attempts are many lines apart, but the last lines say enough."""
+        """Reads backwards, to the last run line that has commits after it: no further than one attempt."""
         for line in _lines_backwards(self._file, self.size):
             try:
                 record = orjson.loads(line)

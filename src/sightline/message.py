@@ -95,7 +95,7 @@ class Message:
 
 @dataclass(slots=True)
 class Pending:
-    """A commit that has been made and not been reduced yet: cheap to make, since the training thread does it."""
+    """A commit that is not reduced yet: cheap to make, since the training thread makes it."""
 
     slot: Slot
     parts: Sequence[Drained | Snapshot]

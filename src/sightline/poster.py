@@ -17,6 +17,7 @@ from sightline.transports.base import Transport
 log = logging.getLogger("sightline")
 
 _RETRY_S = (0.2, 5.0)  # first and longest pause after a failed post
+_UNHEARD_S = 60.0  # without a word of the root, until that is said
 
 
 class Poster:
@@ -82,9 +83,12 @@ class Poster:
 
     def _run(self) -> None:
         channel = None
+        started = time.monotonic()
         while channel is None:
             try:
                 channel = self._channel()
+                if channel is None and time.monotonic() > started + _UNHEARD_S:
+                    self._warn(TransportError("it has not started a run; commits wait here"))
             except TransportError as error:
                 self._warn(error)
                 time.sleep(_RETRY_S[0])
@@ -137,6 +141,7 @@ class Poster:
                 self._warn(error)
             time.sleep(pause)
             pause = min(2 * pause, _RETRY_S[1])
+        return None
 
     def _warn(self, error: TransportError) -> None:
         if not self._warned:

@@ -33,10 +33,6 @@ class Records:
         twin.texts = dict(self.texts)
         return twin
 
-    def keys(self) -> list[str]:
-        scalars = [naming.join(scope, key) for scope, table in self.scalars.items() for key in table]
-        return sorted({*scalars, *self.rows, *self.singles, *self.texts})
-
 
 class Drained:
     """Records taken off a tracker, not reduced yet. Reducing is the background's work."""
@@ -51,9 +47,11 @@ class Drained:
         records = self._records
         return bool(records.scalars or records.rows or records.singles or records.texts)
 
-    def keys(self) -> list[str]:
+    def recorded(self) -> list[str]:
         """The recorded keys, sorted."""
-        return self._records.keys()
+        records = self._records
+        scalars = [naming.join(scope, key) for scope, table in records.scalars.items() for key in table]
+        return sorted({*scalars, *records.rows, *records.singles, *records.texts})
 
     def snapshot(self, process: int) -> Snapshot:
         """Reduces the records to a snapshot of one process, vectorised over keys."""

@@ -51,6 +51,7 @@ class Root:
         readers: of the journal, woken after each line.
         aliases: in normal form (:func:`sightline.naming.check_aliases`).
         deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
+        queue_size: commits of this process held before they are folded into each other.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Root:
         attempt: int,
         deadline_s: float,
         first_deadline_s: float,
+        queue_size: int,
     ) -> None:
         self._transport = transport
         self._channel = channel
@@ -75,11 +77,11 @@ class Root:
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
         )
         self._queue: deque[Pending | Final | Message | bytes | Mapping[str, Any]] = deque()
-        self._finals: deque[tuple[Slot, Final]] = (
-            deque()
-        )  # each after the slots that this process had reached
+        # Each after the slots that this process had reached.
+        self._finals: deque[tuple[Slot, Final]] = deque()
         self._lines: dict[int, int] = {}  # step -> k of its latest line
         self._line_of: dict[Slot, int] = {}  # closed slot -> k of its line
+        self._queue_size = queue_size
         self._changed = threading.Condition()
         self._busy = False
         self._own_slot: Slot | None = None  # the latest that this process has queued
@@ -104,7 +106,11 @@ class Root:
     def put(self, item: Pending | Final | Message | bytes | Mapping[str, Any]) -> None:
         """Queues a commit of this process, a post taken by a collective, or an event; returns at once."""
         with self._changed:
-            self._queue.append(item)
+            newest = self._queue[-1] if len(self._queue) >= self._queue_size else None
+            if isinstance(item, Pending) and isinstance(newest, Pending):
+                self._queue[-1] = newest.absorb(item, 0)  # commits come faster than they can be merged
+            else:
+                self._queue.append(item)
             if isinstance(item, Pending):
                 self._own_slot = item.slot
             if isinstance(item, Pending | Final):
@@ -410,7 +416,8 @@ class Root:
             self._notes["conflicts"] += 1
             self._say(
                 f"folder {key}",
-                f"sightline: {key!r} is left out, since {other!r} (from another process) makes it a folder (said once)",
+                f"sightline: {key!r} is left out, since {other!r} of another process makes it a folder "
+                f"(said once)",
             )
 
     def _say_nonfinite(self, step: int, messages: Sequence[Message]) -> None:

@@ -101,7 +101,7 @@ class Run:
                 yield number
 
     def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
-        """Commits all that was recorded since the last commit; returns at once. See :meth:`StatsLogger.commit`."""
+        """Commits what was recorded since the last commit; returns at once. See :meth:`StatsLogger.commit`."""
         self.logger.commit(step, stats)
 
     def flush(self, timeout: float = 60.0) -> bool:
@@ -114,7 +114,7 @@ class Run:
         return self.logger.finish(timeout)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint should keep, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""
+        """What a checkpoint keeps, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""
         return self.logger.state_dict()
 
     def __enter__(self) -> Run:
@@ -173,7 +173,7 @@ def start(
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
-    """Starts a run on this process; call it on every process of the job, after ``jax.distributed.initialize``.
+    """Starts a run on this process; call it on every process, after ``jax.distributed.initialize``.
 
     Makes ``log_dir/<name>/`` with the journal ``metrics.jsonl``. The root (process 0) chooses the name, and
     the others adopt it in the background; they need not see the root's disk. With ``resume`` other than
@@ -185,8 +185,8 @@ def start(
     Args:
         log_dir: where run directories lie (default ``"runs"``).
         name: the run's name; None: from date and time, or with ``resume`` the latest run.
-        config: the run's own configuration, for ``run.json``: a dataclass, mapping, pydantic model, namespace.
-            Credentials are taken out.
+        config: the run's own configuration, for ``run.json``: a dataclass, mapping, pydantic model or
+            namespace. Credentials are taken out.
         sinks: names, or sinks of your own (default: the console).
         aliases: other names for keys, ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``.
         console_format: one line a commit, as in ``"step={step} loss={train/loss:.4f}"``.
@@ -218,7 +218,7 @@ def start(
 
 
 class _TerminationHandler:
-    """On SIGTERM: writes what is under way within the grace period, then lets the signal do what it did before.
+    """On SIGTERM: writes what is under way within the grace period, then lets the signal go on.
 
     The handler itself only starts a thread, so nothing that the interrupted code holds can block it. JAX
     installs a handler in C (its preemption service), which Python does not know of; it is put back the same.

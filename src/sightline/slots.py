@@ -33,9 +33,9 @@ class SlotBoard(Generic[Payload]):
     """Collects what the processes post and closes slots.
 
     A slot closes when every present process has posted it or a later one, or at a deadline after its first
-    post. Whoever is still waited for then is missing, and is not waited for again until it has caught up with
-    the slots that are open: a dead process costs one deadline, not one a slot, and neither does a process that
-    stays behind. A process that went past a slot is neither missing nor reported.
+    post. Whoever is still waited for then is missing, and is not waited for again until it has caught up
+    with the slots that are open: a process that is dead, or stays behind, costs one deadline, not one a
+    slot. A process that went past a slot is neither missing nor reported.
 
     Args:
         processes: how many there are, all present at first.

@@ -18,7 +18,14 @@ import numpy as np
 import orjson
 
 from sightline.config import StatsLoggerConfig
-from sightline.errors import ConfigurationError, RecordError, RunDirectoryError, SightlineError, StepError, TransportError
+from sightline.errors import (
+    ConfigurationError,
+    RecordError,
+    RunDirectoryError,
+    SightlineError,
+    StepError,
+    TransportError,
+)
 from sightline.journal import FORMAT, Journal
 from sightline.message import Pending
 from sightline.naming import COUNT_SUFFIX, check_aliases, check_key
@@ -185,8 +192,8 @@ class StatsLogger:
         policy = self.config.on_lower_step
         if policy == "error":
             raise StepError(
-                f"commit of step {step} after step {last}; steps do not go back. Commit a step >= {last}, or set "
-                f"on_lower_step='clamp'"
+                f"commit of step {step} after step {last}; steps do not go back. Commit a step >= {last}, or "
+                f"set on_lower_step='clamp'"
             )
         log.warning(
             "sightline: commit of step %d after step %d: %s",
@@ -263,7 +270,8 @@ class StatsLogger:
         atexit.unregister(self._finish_at_exit)
 
     def _warn_of_uncommitted(self) -> None:
-        keys = sorted({key for each in self._trackers() for key in each.drain().keys()})
+        drained = [each.drain() for each in self._trackers()]
+        keys = sorted({key for records in drained for key in records.recorded()})
         if keys:
             shown = ", ".join(keys[:5]) + (", …" if len(keys) > 5 else "")
             log.warning("sightline: recorded after the last commit, and never committed: %s", shown)
@@ -350,6 +358,7 @@ class StatsLogger:
             attempt=self.attempt,
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
+            queue_size=self.config.queue_size,
         )
 
     def _check_same_run(self, journal: Journal, state: Mapping[str, Any] | None) -> None:

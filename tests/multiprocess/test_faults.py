@@ -131,7 +131,14 @@ def test_peers_train_on_while_the_root_is_stopped_and_nothing_is_lost(workers: W
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
     until(lambda: has_step(job.root, 8), "steps after that")
+    # The root has slots open that the others, stopped for a moment, will post while it is stopped itself.
+    for worker in job[1:]:
+        worker.signal(signal.SIGSTOP)
+    at = last_sent(job.root)
+    until(lambda: last_sent(job.root) > at + 30, "the root's steps ahead")
     job.root.signal(signal.SIGSTOP)
+    for worker in job[1:]:
+        worker.signal(signal.SIGCONT)
     before = [last_sent(worker) for worker in job]
     until(
         lambda: all(last_sent(p) > b + 200 for p, b in list(zip(job, before, strict=True))[1:]),

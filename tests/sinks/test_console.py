@@ -244,6 +244,22 @@ def test_a_commit_without_any_metric_of_the_format_prints_the_default_line():
     assert lines(train, evaluation, format="step={step}") == "step=12\nstep=12\n"
 
 
+def test_words_of_a_format_that_a_commit_has_nothing_for_are_left_out():
+    """One format serves training steps and evaluations: `name={field}` shows where the field is there."""
+    form = "loss={train/loss:.2f} step={step} eval={eval/loss:.2f} ({train/kl})"
+    train, evaluation = commit(values={"train/loss": 1.5}), commit(k=1, values={"eval/loss": 2.5})
+    assert lines(train, evaluation, format=form) == "loss=1.50 step=12 (-)\nstep=12 eval=2.50 (-)\n"
+
+
+def test_a_format_can_show_the_progress():
+    """last_step and eta come from the loop's announcement and the commits' times; without them, nothing."""
+    records = [commit(step=step, values={"loss": 0.5}) | {"time": 100.0 + 2 * step} for step in (0, 1)]
+    form = "step={step}/{last_step} loss={loss} eta={eta}"
+    steps = {"type": "event", "event": "steps", "start": 0, "total": 32}
+    assert lines(steps, *records, format=form) == "step=0/31 loss=0.5\nstep=1/31 loss=0.5 eta=1:00\n"
+    assert lines(*records, format=form) == "step=0/- loss=0.5\nstep=1/- loss=0.5\n"
+
+
 def test_a_format_holds_on_a_terminal_too():
     """Whoever gives a format, or asks for lines, gets lines."""
     assert page(commit(values={"a": 1.0}), format="at {step}") == "at 12\n"

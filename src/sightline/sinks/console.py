@@ -32,7 +32,9 @@ Record = Mapping[str, Any]
 _LONGEST_TEXT = 200
 _MOST_WARNINGS = 8
 _SLOT_FIELDS = ("step", "k", "attempt", "seq", "time", "reported", "expected", "missing")
+_PROGRESS_FIELDS = ("last_step", "eta")
 _STATISTICS = ("mean", "std", "min", "max", "sum")
+_ASSIGNMENT = re.compile(r"(?:^|\s+)[^\s=]+=$")  # `loss=` before a field
 _EXAMPLE = "as in 'step={step} loss={train/loss:.4f}'"
 
 
@@ -44,9 +46,10 @@ class ConsoleConfig:
         format: one line a commit in this form, on a terminal too. Fields are journal keys, also with ``/``,
             ``.`` or ``@`` in them, with an optional format spec: ``"step={step} loss={train/loss:.4f}"``. A
             field is looked up among the commit's values, texts and counts, then step, k, attempt, seq, time,
-            reported, expected, missing. One that the commit lacks prints ``-``; a commit that has none of
-            the metrics named (an evaluation, say) prints the default line. A spec that does not fit the
-            value (``:d`` on 0.5) is ignored.
+            reported, expected, missing, and the loop's last_step and eta. Where a commit lacks a field,
+            ``loss={train/loss}`` is left out as a whole, and a field alone prints ``-``; a commit that has
+            none of the metrics named prints the default line. A spec that does not fit the value (``:d`` on
+            0.5) is ignored.
         include: patterns (``fnmatch``) of the keys in tables and default lines.
         exclude: patterns of keys left out of these again. Counters under ``obs/`` show only when not zero.
         interval: seconds from one table to the next at least. The commits between are not drawn, except the
@@ -135,7 +138,7 @@ class ConsoleSink:
     # Lines
 
     def _line(self, commit: Record) -> str:
-        if self._format is not None and (line := _fill(self._format, commit)) is not None:
+        if self._format is not None and (line := _fill(self._format, commit, self._progress)) is not None:
             return line
         parts = [f"step={_escape(_number(commit.get('step')))}"]
         if commit.get("k"):
@@ -307,6 +310,19 @@ class _Progress:
         (first, start), (last, end) = self._recent[0], self._recent[-1]
         return max(0.0, (end - start) / (last - first))
 
+    @property
+    def last_step(self) -> int | None:
+        """The number of the loop's last step, whether it counts from 0 or from 1."""
+        return None if self.total is None else self.total - 1
+
+    @property
+    def eta(self) -> str | None:
+        """The time left, as ``1:05``; None if it is not known, or over."""
+        each = self.seconds_per_step
+        if self.total is None or each is None or self.done >= self.total:
+            return None
+        return _clock(each * (self.total - self.done))
+
 
 class _Page:
     """Lays commits out as lines of rich text, at most `width` cells wide; knows nothing of streams."""
@@ -319,8 +335,8 @@ class _Page:
 
     def header(self, commit: Record, progress: _Progress | None) -> None:
         title = f"step {_escape(_number(commit.get('step')))}"
-        if progress is not None and progress.total is not None:
-            title += f" of {progress.total - 1}"  # the last step, whether they count from 0 or from 1
+        if progress is not None and progress.last_step is not None:
+            title += f" of {progress.last_step}"
         if commit.get("k"):
             title += f" k={_escape(_number(commit['k']))}"
         words = [[(title, "bold")]]
@@ -330,8 +346,7 @@ class _Page:
             percent = left = ""
             if total is not None:
                 percent = f"{100 * done // total}%"
-                if each is not None and done < total:
-                    left = f"ETA {_clock(each * (total - done))}"
+                left = f"ETA {progress.eta}" if progress.eta else ""
             # On a narrow terminal the bar goes first, then the percentage, then the pace.
             for word in (percent, pace):
                 if self._room(title, percent, pace, left) < 0:
@@ -521,17 +536,25 @@ def _fits(value: object, spec: str) -> bool:
     return True
 
 
-def _fill(fields: Sequence[_Field], commit: Record) -> str | None:
+def _fill(fields: Sequence[_Field], commit: Record, progress: _Progress) -> str | None:
     """The line for this commit; None if it has none of the metrics that the format names."""
-    metrics = [field.name for field in fields if field.name not in (None, *_SLOT_FIELDS)]
+    metrics = [f.name for f in fields if f.name not in (None, *_SLOT_FIELDS, *_PROGRESS_FIELDS)]
     if metrics and all(_look_up(commit, str(name)) is None for name in metrics):
         return None
-    parts = []
+    line = ""
     for literal, name, spec in fields:
-        parts.append(_escape(literal, keep="\\\t"))
+        value: object = None
+        if name in _PROGRESS_FIELDS:
+            value = progress.last_step if name == "last_step" else progress.eta
+        elif name is not None:
+            value = _look_up(commit, name)
+        if name is not None and value is None and (word := _ASSIGNMENT.search(literal)):
+            line += _escape(literal[: word.start()], keep="\\\t")
+            continue
+        line += _escape(literal if line else literal.lstrip(), keep="\\\t")
         if name is not None:
-            parts.append(_escape(_formatted(_look_up(commit, name), spec)))
-    return "".join(parts)
+            line += _escape(_formatted(value, spec))
+    return line
 
 
 def _look_up(commit: Record, name: str) -> object:

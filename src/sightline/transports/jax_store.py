@@ -35,9 +35,8 @@ class JaxStoreTransport(Transport):
         try:
             self._client.key_value_set_bytes(key, payload)
         except RuntimeError as error:
-            if "ALREADY_EXISTS" not in str(
-                error
-            ):  # else an earlier try arrived, and only its answer was lost
+            # A key that exists is an earlier try that arrived, and only its answer was lost.
+            if "ALREADY_EXISTS" not in str(error):
                 raise TransportError(f"posting {len(payload)} bytes as {key} failed: {error}") from error
         self._seq += 1
 
@@ -83,9 +82,8 @@ class JaxStoreTransport(Transport):
         try:
             process, incarnation, seq = name.split(".")
             place = int(process), int(seq)
-        except (
-            ValueError
-        ):  # a key of somebody else's: a place of its own, and whoever reads the payload says so
+        except ValueError:
+            # A key of somebody else's: a place of its own, and whoever reads the payload says so.
             process, incarnation, place = "", name, (-1, 0)
         order = self._incarnations.setdefault(f"{process}.{incarnation}", len(self._incarnations))
         return place[0], order, place[1]
