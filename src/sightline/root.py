@@ -26,6 +26,7 @@ log = logging.getLogger("sightline")
 
 _POLL_S = (0.005, 0.2)  # pause after a post has come, and the longest
 _DOWN_POLL_S = 5.0
+_LONGEST_QUEUE = 4096  # commits of this process that wait to be merged; more are folded into each other
 _RETRY_S = 1.0  # to write what the disk has refused
 _LONGEST_LOOK_S = 1.0  # between two looks at the clock; what is longer is this process having been stopped
 _REMEMBERED = 1024  # closed slots and steps whose line numbers are kept
@@ -51,7 +52,6 @@ class Root:
         readers: of the journal, woken after each line.
         aliases: in normal form (:func:`sightline.naming.check_aliases`).
         deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
-        queue_size: commits of this process held before they are folded into each other.
     """
 
     def __init__(
@@ -65,7 +65,6 @@ class Root:
         attempt: int,
         deadline_s: float,
         first_deadline_s: float,
-        queue_size: int,
     ) -> None:
         self._transport = transport
         self._channel = channel
@@ -81,7 +80,6 @@ class Root:
         self._finals: deque[tuple[Slot, Final]] = deque()
         self._lines: dict[int, int] = {}  # step -> k of its latest line
         self._line_of: dict[Slot, int] = {}  # closed slot -> k of its line
-        self._queue_size = queue_size
         self._changed = threading.Condition()
         self._busy = False
         self._own_slot: Slot | None = None  # the latest that this process has queued
@@ -106,7 +104,7 @@ class Root:
     def put(self, item: Pending | Final | Message | bytes | Mapping[str, Any]) -> None:
         """Queues a commit of this process, a post taken by a collective, or an event; returns at once."""
         with self._changed:
-            newest = self._queue[-1] if len(self._queue) >= self._queue_size else None
+            newest = self._queue[-1] if len(self._queue) >= _LONGEST_QUEUE else None
             if isinstance(item, Pending) and isinstance(newest, Pending):
                 self._queue[-1] = newest.absorb(item, 0)  # commits come faster than they can be merged
             else:

@@ -101,7 +101,7 @@ class Run:
                 yield number
 
     def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
-        """Commits what was recorded since the last commit; returns at once. See :meth:`StatsLogger.commit`."""
+        """Commits what was recorded since the last commit, at once. See :meth:`StatsLogger.commit`."""
         self.logger.commit(step, stats)
 
     def flush(self, timeout: float = 60.0) -> bool:

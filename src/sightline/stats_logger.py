@@ -358,7 +358,6 @@ class StatsLogger:
             attempt=self.attempt,
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
-            queue_size=self.config.queue_size,
         )
 
     def _check_same_run(self, journal: Journal, state: Mapping[str, Any] | None) -> None:
