@@ -48,7 +48,7 @@ def last_sent(worker: Worker) -> int:
 
 
 def test_a_process_stopped_beyond_the_deadline_is_missing_once_and_then_late(workers: Workers) -> None:
-    job = workers.start_job(3, "steady", deadline_s=2.0, pace_s=0.05)
+    job = workers.start_job(3, "steady", deadline_s=4.0, pace_s=0.05)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
     until(lambda: has_step(job.root, 6), "steps after that")
@@ -72,7 +72,7 @@ def test_a_process_stopped_beyond_the_deadline_is_missing_once_and_then_late(wor
 
 
 def test_a_dead_process_costs_one_deadline_and_nobody_waits(workers: Workers) -> None:
-    deadline_s = 4.0
+    deadline_s = 8.0
     job = workers.start_job(4, "steady", deadline_s=deadline_s, recoverable=True, pace_s=0.05, finish_s=60.0)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
@@ -103,7 +103,7 @@ def test_a_dead_process_costs_one_deadline_and_nobody_waits(workers: Workers) ->
 
 
 def test_a_process_restarted_under_its_index_takes_part_again(workers: Workers) -> None:
-    options: dict[str, Any] = {"deadline_s": 2.0, "recoverable": True, "pace_s": 0.05, "finish_s": 60.0}
+    options: dict[str, Any] = {"deadline_s": 4.0, "recoverable": True, "pace_s": 0.05, "finish_s": 60.0}
     job = workers.start_job(3, "steady", **options)
     until(lambda: has_step(job.root, 4), "the steps together")
     job.tell("go")
@@ -157,7 +157,7 @@ def test_peers_train_on_while_the_root_is_stopped_and_nothing_is_lost(workers: W
     assert [c for c in job.root.commits() if "missing" in c] == []
     for worker in job[1:]:
         (longest,) = worker.notes("longest_commit_s")
-        assert longest < 2.0
+        assert longest < 4.0  # less than any wait for the stopped root would be
 
 
 def test_rubbish_on_the_runs_channel_is_counted_and_the_run_goes_on(workers: Workers) -> None:

@@ -227,8 +227,8 @@ def handles_sigterm_itself() -> None:
     step = 0
     while True:
         sl.scalar(loss=1.0)
-        note("sent", step)
         run.commit(step)
+        note("sent", step)
         step += 1
         time.sleep(0.002)
 

@@ -293,6 +293,8 @@ class _Progress:
             step, when = record.get("step"), record.get("time")
             if not (isinstance(step, int) and isinstance(when, int | float)):
                 return
+            if self._recent and step == self._recent[-1][0]:
+                self._recent.pop()  # what comes next is timed from the step's last commit
             if not self._recent or step > self._recent[-1][0]:
                 self._recent.append((step, when))
 
