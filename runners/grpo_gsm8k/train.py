@@ -6,6 +6,8 @@ first one (warm-up, first evaluation) is committed at step 0.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -363,10 +365,14 @@ class _Training:
 
     def _resume_command(self, run_dir: Path) -> str:
         steps = self.config.grpo.steps
-        return (
-            f"the same command with --set output.name={run_dir.name} --set output.resume=must "
-            f"--set grpo.steps={2 * steps}    # {steps} steps more"
-        )
+        python = Path(sys.executable)
+        words = [str(python), *sys.orig_argv[1:]]
+        if (n := jax.process_count()) > 1:
+            words = [str(python.with_name("sightline")), "launch", "-n", str(n), "--", *words]
+        here = f"{Path.cwd()}/"
+        command = shlex.join(word.removeprefix(here) for word in words)
+        more = f"--set output.name={run_dir.name} --set output.resume=must --set grpo.steps={2 * steps}"
+        return f"{command} {more}    # {steps} steps more"
 
 
 def due(every: int, step: int) -> bool:
