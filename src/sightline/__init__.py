@@ -28,12 +28,13 @@ from sightline.errors import (
     StepError,
     TransportError,
 )
+from sightline.exported_stats import merge_stats
 from sightline.journal import read_journal
 from sightline.run import Run, start
 from sightline.sinks import ConsoleConfig, Sink
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
-from sightline.stats_tracker import StatsTracker, merge_stats, tracker
+from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
 from sightline.transports import Transport
 

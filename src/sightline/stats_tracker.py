@@ -7,9 +7,7 @@ rest of the work happens on whoever makes the snapshot.
 
 from __future__ import annotations
 
-import math
 import os
-import sys
 import threading
 import weakref
 from array import array
@@ -27,8 +25,21 @@ from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, exact_sum, mo
 from sightline.decorating import around
 from sightline.errors import RecordError
 from sightline.exchange import Exchange
+from sightline.host_values import (
+    MISSING,
+    check_timing_key,
+    checked_key,
+    checked_quantiles,
+    only_finite,
+    to_array,
+    to_number,
+    to_numbers,
+    to_numbers_by_key,
+    to_string,
+)
+from sightline.key_registry import KeyRegistry
 from sightline.records import Drained, Records
-from sightline.snapshot import EMITS, Snapshot, Spec, Value
+from sightline.snapshot import Snapshot, Value
 
 if TYPE_CHECKING:
     from sightline.transports.base import Transport
@@ -38,9 +49,6 @@ NonFinite = Literal["show", "drop"]
 
 DEFAULT_EMIT = ("mean", "std", "min", "max")
 _FOLD_AT = 1 << 16  # single records of a key before they are folded into one entry; bounds memory
-_LARGEST = int(sys.float_info.max)
-_PACKAGE = os.path.dirname(__file__) + os.sep
-_MISSING: Any = object()
 
 
 class StatsTracker:
@@ -72,7 +80,7 @@ class StatsTracker:
     def __init__(
         self, name: str = "default", *, timing_key: str = naming.TIMING_KEY, enabled: bool | None = None
     ) -> None:
-        _check_timing_key(timing_key)
+        check_timing_key(timing_key)
         self.name = name
         self.timing_key = timing_key
         self._enabled: bool = os.environ.get("SIGHTLINE_DISABLED") != "1" if enabled is None else enabled
@@ -80,9 +88,7 @@ class StatsTracker:
         # Reentrant: a signal handler or a finaliser may record in the middle of a record.
         self._set_lock(threading.RLock())
         self._records = Records()
-        self._specs: dict[str, Spec] = {}
-        self._names: dict[str, Spec] = {}  # exported name -> who exports it
-        self._folders: dict[str, Spec] = {}  # folder of an exported name -> one who exports below it
+        self._registry = KeyRegistry()
         self._folding = False
         self._exchange: Exchange | None = None
         self._drained_at = perf_counter_ns()
@@ -113,12 +119,12 @@ class StatsTracker:
             >>> tracker.export(reduce="local")["train/actor/loss"]
             1.0
         """
-        return Scope(self._scope, _checked(name))
+        return Scope(self._scope, checked_key(name))
 
     def scalar(
         self,
         key: str | None = None,
-        value: Any = _MISSING,
+        value: Any = MISSING,
         /,
         *,
         per_process: bool = False,
@@ -167,7 +173,7 @@ class StatsTracker:
         self._scalar_with_care(kvs, per_process, nonfinite)
 
     def total(
-        self, key: str | None = None, value: Any = _MISSING, /, *, replicated: bool = False, **kvs: Any
+        self, key: str | None = None, value: Any = MISSING, /, *, replicated: bool = False, **kvs: Any
     ) -> None:
         """Records amounts; ``key`` is exported as their sum over all records of all processes.
 
@@ -185,14 +191,14 @@ class StatsTracker:
             >>> tracker.export(reduce="local")["tokens"] == 2**53 + 1
             True
         """
-        self._record_singles("total", _pairs("total", key, value, kvs), replicated=replicated)
+        self._record_singles("total", to_numbers_by_key("total", key, value, kvs), replicated=replicated)
 
-    def last(self, key: str | None = None, value: Any = _MISSING, /, **kvs: Any) -> None:
+    def last(self, key: str | None = None, value: Any = MISSING, /, **kvs: Any) -> None:
         """Records numbers of which only the latest counts (a learning rate, a version).
 
         Over processes it is the one of the lowest process that recorded the key.
         """
-        self._record_singles("last", _pairs("last", key, value, kvs), latest=True)
+        self._record_singles("last", to_numbers_by_key("last", key, value, kvs), latest=True)
 
     def ratio(self, key: str, numerator: Any, denominator: Any, *, replicated: bool = False) -> None:
         """Records both parts of a ratio; ``key`` is exported as Σ numerator / Σ denominator.
@@ -206,7 +212,7 @@ class StatsTracker:
             >>> tracker.export(reduce="local")["accuracy"]
             0.375
         """
-        parts = (_number("ratio", key, numerator), _number("ratio", key, denominator))
+        parts = (to_number("ratio", key, numerator), to_number("ratio", key, denominator))
         self._record_singles("ratio", {key: parts}, replicated=replicated)
 
     def rate(self, key: str, amount: Any, *, over: str | None = None, replicated: bool = False) -> None:
@@ -222,11 +228,11 @@ class StatsTracker:
             replicated: the amount is global already and every process records it: count it once.
         """
         scope = self._scope.get()
-        full = f"throughput/{naming.join(scope, _checked(key))}_per_s"
-        timing = self._timing_key(scope, _checked(over)) if over else ""
-        number = _number("rate", key, amount)
+        full = f"throughput/{naming.join(scope, checked_key(key))}_per_s"
+        timing = self._timing_key(scope, checked_key(over)) if over else ""
+        number = to_number("rate", key, amount)
         with self._lock:
-            self._declare("", full, "rate", over=timing, replicated=replicated)
+            self._registry.declare("", full, "rate", over=timing, replicated=replicated)
             self._records.singles.setdefault(full, []).append(number)
 
     def summary(
@@ -257,7 +263,7 @@ class StatsTracker:
         Raises:
             RecordError: a dtype that is no number, an unknown name in ``emit``, a quantile outside [0, 1].
         """
-        array_ = _numeric("summary", key, values)
+        array_ = to_numbers("summary", key, values)
         self._record_rows("summary", key, array_, emit, quantiles, replicated, nonfinite)
 
     def masked(
@@ -284,8 +290,8 @@ class StatsTracker:
         Raises:
             RecordError: as :meth:`summary`; a mask of another shape, or with values other than 0 and 1.
         """
-        array_ = _numeric("masked", key, values)
-        chosen = _as_array("masked", key, mask)
+        array_ = to_numbers("masked", key, values)
+        chosen = to_array("masked", key, mask)
         if chosen.shape != array_.shape:
             raise RecordError(
                 f"masked({key!r}): the mask has shape {chosen.shape} and the values {array_.shape}; they "
@@ -320,17 +326,17 @@ class StatsTracker:
             >>> tracker.export(reduce="local")["time/train/rollout_s"] > 0
             True
         """
-        return Timing(self, _checked(key))
+        return Timing(self, checked_key(key))
 
-    def text(self, key: str | None = None, value: Any = _MISSING, /, **kvs: str) -> None:
+    def text(self, key: str | None = None, value: Any = MISSING, /, **kvs: str) -> None:
         """Records short strings (a split's name); the latest counts, over processes the lowest one's."""
         if key is not None:
             kvs[key] = value
-        texts = {name: _string("text", name, string) for name, string in kvs.items()}
+        texts = {name: to_string("text", name, string) for name, string in kvs.items()}
         scope = self._scope.get()
         with self._lock:
             for name in texts:
-                self._declare(scope, name, "text")
+                self._registry.declare(scope, name, "text")
             for name, string in texts.items():
                 self._records.texts[naming.join(scope, name)] = string
 
@@ -341,7 +347,7 @@ class StatsTracker:
         empty = Records()
         with self._lock:
             records, self._records = self._records, empty
-        return Drained(records, self._specs)
+        return Drained(records, self._registry.specs)
 
     def snapshot(self, *, process: int = 0, reset: bool = True) -> Snapshot:
         """Everything recorded since the last drain, as a mergeable :class:`Snapshot`.
@@ -354,7 +360,7 @@ class StatsTracker:
             return self.drain().snapshot(process)
         with self._lock:
             records = self._records.copy()
-        return Drained(records, self._specs).snapshot(process)
+        return Drained(records, self._registry.specs).snapshot(process)
 
     def export(
         self,
@@ -402,26 +408,26 @@ class StatsTracker:
 
     def _scalar_with_care(self, kvs: Mapping[str, Any], per_process: bool, nonfinite: NonFinite) -> None:
         # Without the lock: reading a device array may wait.
-        numbers = {key: float(_number("scalar", key, value)) for key, value in kvs.items()}
+        numbers = {key: float(to_number("scalar", key, value)) for key, value in kvs.items()}
         if nonfinite != "show":
-            numbers = {k: v for k, v in numbers.items() if _only_finite(k, np.asarray(v), nonfinite).size}
+            numbers = {k: v for k, v in numbers.items() if only_finite(k, np.asarray(v), nonfinite).size}
         scope = self._scope.get()
         with self._lock:
             table = self._records.scalars.get(scope, {})
             for key in numbers:  # all of them before the first append, since this may raise
                 if key not in table:
-                    self._declare(scope, key, "scalar")
+                    self._registry.declare(scope, key, "scalar")
             table = self._records.scalars.setdefault(scope, table)
             for key, number in numbers.items():
                 table.setdefault(key, []).append(number)
                 if per_process:
-                    self._keep_per_process(naming.join(scope, key))
+                    self._registry.keep_per_process(naming.join(scope, key))
 
     def _share_names_with(self, other: StatsTracker) -> None:
         """One registry of keys for both, and one lock over it."""
         self.timing_key = other.timing_key
         self._set_lock(other._lock)
-        self._specs, self._names, self._folders = other._specs, other._names, other._folders
+        self._registry = other._registry
 
     def _set_lock(self, lock: threading.RLock) -> None:
         self._lock, self._acquire, self._release = lock, lock.acquire, lock.release
@@ -432,7 +438,7 @@ class StatsTracker:
     def _add_timing(self, key: str, seconds: float) -> None:
         full = self._timing_key(self._scope.get(), key)
         with self._lock:
-            self._declare("", full, "timing")
+            self._registry.declare("", full, "timing")
             self._append_single(full, seconds)
 
     def _record_singles(
@@ -441,7 +447,7 @@ class StatsTracker:
         scope = self._scope.get()
         with self._lock:
             for key in kvs:
-                self._declare(scope, key, kind, replicated=replicated)
+                self._registry.declare(scope, key, kind, replicated=replicated)
             for key, value in kvs.items():
                 full = naming.join(scope, key)
                 if latest:
@@ -455,7 +461,7 @@ class StatsTracker:
         values = self._records.singles.setdefault(full, [])
         values.extend(numbers)
         if len(values) >= _FOLD_AT:
-            self._fold(values, _sum_of_ratios if self._specs[full].kind == "ratio" else exact_sum)
+            self._fold(values, _sum_of_ratios if self._registry.specs[full].kind == "ratio" else exact_sum)
 
     def _record_rows(
         self,
@@ -468,15 +474,15 @@ class StatsTracker:
         nonfinite: NonFinite,
     ) -> None:
         if nonfinite != "show":
-            values = _only_finite(key, values, nonfinite)
+            values = only_finite(key, values, nonfinite)
         emit = tuple(emit) if not isinstance(emit, str) else (emit,)
-        quantiles = _quantiles(call, key, quantiles)
+        quantiles = checked_quantiles(call, key, quantiles)
         row = moments_row(values)
         sketch = Sketch.of(values) if quantiles else None
         scope = self._scope.get()
         full = naming.join(scope, key)
         with self._lock:
-            self._declare(
+            self._registry.declare(
                 scope, key, "summary", emit=emit, quantiles=quantiles, replicated=replicated, call=call
             )
             self._append_row(full, row)
@@ -516,75 +522,6 @@ class StatsTracker:
             values[: len(taken)] = reduced(taken)
         finally:
             self._folding = False
-
-    def _keep_per_process(self, full: str) -> None:
-        name = full + "\0"
-        if name not in self._specs:
-            self._specs[name] = self._specs[full]._replace(kind="per_process")
-
-    def _declare(
-        self,
-        scope: str,
-        key: str,
-        kind: str,
-        *,
-        emit: tuple[str, ...] = (),
-        quantiles: tuple[float, ...] = (),
-        over: str = "",
-        replicated: bool = False,
-        call: str = "",
-    ) -> None:
-        """Makes sure that a key is recorded with one reduction, the one it has had from the start."""
-        full = f"{scope}/{key}" if scope else key
-        known = self._specs.get(full)
-        if known is not None and known.kind == kind:
-            if kind == "scalar":
-                return
-            if (known.emit, known.quantiles, known.over, known.replicated) == (
-                emit,
-                quantiles,
-                over,
-                replicated,
-            ):
-                return
-        if known is not None:
-            new = Spec(full, kind, *_call_site(), emit, quantiles, over, replicated)
-            raise RecordError(
-                f"{full!r} has two reductions: {known.described} at {known.site}, and now {new.described} at "
-                f"{new.site}. One key has one reduction; rename one of them"
-            )
-        _checked(key)
-        if f"{full}/".startswith(naming.RESERVED):
-            raise RecordError(
-                f"{full!r}: keys under {naming.RESERVED!r} are sightline's own; choose another name"
-            )
-        unknown = [name for name in emit if name not in EMITS]
-        if unknown or (kind == "summary" and not emit and not quantiles):
-            raise RecordError(
-                f"{call}({full!r}): emit={emit!r}; expected some of {', '.join(EMITS)}"
-                + (f", and {unknown[0]!r} is none" if unknown else "")
-            )
-        self._register(Spec(full, kind, *_call_site(), emit, quantiles, over, replicated))
-
-    def _register(self, spec: Spec) -> None:
-        names = spec.exported()
-        for name in names:
-            folders = [f for f in naming.ancestors(name) if f in self._names]
-            other = (
-                self._names.get(name)
-                or self._folders.get(name)
-                or (self._names[folders[0]] if folders else None)
-            )
-            if other is not None and other[:2] != spec[:2]:  # itself, if a signal handler was faster
-                raise RecordError(
-                    f"{spec.kind} {spec.key!r} at {spec.site} exports {name!r}, which cannot stand beside "
-                    f"what {other.kind} {other.key!r} at {other.site} exports: no key may be another, or a "
-                    f"folder of another. Rename one of them"
-                )
-        for name in names:
-            self._names[name] = spec
-            self._folders.update(dict.fromkeys(naming.ancestors(name), spec))
-        self._specs[spec.key] = spec
 
 
 class Scope:
@@ -673,122 +610,6 @@ def _all_plain(kvs: Mapping[str, Any], table: Mapping[str, object]) -> bool:
     return True
 
 
-# --- checks ------------------------------------------------------------------------------------------------
-
-
-def _checked(key: object) -> str:
-    try:
-        return naming.check_key(key)
-    except ValueError as error:
-        raise RecordError(str(error)) from None
-
-
-def _pairs(call: str, key: str | None, value: Any, kvs: dict[str, Any]) -> dict[str, Value]:
-    if key is not None:
-        kvs[key] = value
-    return {k: _number(call, k, v) for k, v in kvs.items()}
-
-
-def _number(call: str, key: str, value: Any) -> Value:
-    """A host number: an int stays an int, anything else that is one real number becomes a float."""
-    kind = type(value)
-    if kind is float:
-        return value  # type: ignore[no-any-return]
-    if value is _MISSING:
-        raise RecordError(f"{call}({key!r}): the value is missing; write {call}({key!r}, value)")
-    if isinstance(value, (bool, np.bool_, int, np.integer)):
-        whole = int(value)
-        if not -_LARGEST <= whole <= _LARGEST:
-            raise RecordError(f"{call}({key!r}): an int beyond ±1.8e308, which no float holds")
-        return whole
-    if isinstance(value, (float, np.floating)):
-        return float(value)
-    array_ = _numeric(call, key, value)
-    if array_.size != 1:
-        raise RecordError(
-            f"{call}({key!r}): got an array of shape {array_.shape}, expected one number; "
-            f"for all its elements use summary({key!r}, values)"
-        )
-    return int(array_.item()) if array_.dtype.kind in "biu" else float(array_.astype(np.float64).item())
-
-
-def _string(call: str, key: str, value: Any) -> str:
-    if value is _MISSING:
-        raise RecordError(f"{call}({key!r}): the value is missing; write {call}({key!r}, value)")
-    if not isinstance(value, str):
-        raise RecordError(f"{call}({key}={value!r}): expected a str, got {type(value).__name__}")
-    return value.encode(errors="backslashreplace").decode()  # a lone surrogate (of a file name) has no UTF-8
-
-
-def _quantiles(call: str, key: str, quantiles: Any) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(q) for q in quantiles)
-    except (TypeError, ValueError):
-        numbers = (math.nan,)
-    if not all(0 <= q <= 1 for q in numbers):
-        raise RecordError(
-            f"{call}({key!r}): quantiles={quantiles!r}; expected numbers in [0, 1], as in (0.5, 0.95)"
-        )
-    return numbers
-
-
-def _as_array(call: str, key: str, values: Any) -> npt.NDArray[Any]:
-    try:
-        array_: npt.NDArray[Any] = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:  # ragged; a tracer of jit; a donated device array
-        raise RecordError(
-            f"{call}({key!r}): not one array of numbers: {str(error).partition(chr(10))[0]}"
-        ) from error
-    return array_
-
-
-def _numeric(call: str, key: str, values: Any) -> npt.NDArray[Any]:
-    """An array of real numbers, or an error that says what it is instead."""
-    array_ = _as_array(call, key, values)
-    # ml_dtypes' bf16, float8 and int4 have kind "V" or "f"; what they share is a cast to float64.
-    if array_.dtype.kind in "fiub" or (array_.dtype.kind == "V" and _casts(array_.dtype)):
-        return array_
-    shown = repr(values)
-    raise RecordError(
-        f"{call}({key!r}): got {shown if len(shown) < 60 else shown[:57] + '...'} ({array_.dtype}); expected "
-        f"real numbers (float, int or bool)"
-    )
-
-
-def _casts(dtype: np.dtype[Any]) -> bool:
-    return dtype.names is None and dtype.subdtype is None and np.can_cast(dtype, np.float64)
-
-
-def _only_finite(key: str, values: npt.NDArray[Any], nonfinite: str) -> npt.NDArray[Any]:
-    if nonfinite != "drop":
-        raise RecordError(f"{key!r}: nonfinite={nonfinite!r}; expected 'show' or 'drop'")
-    numbers = np.asarray(values, np.float64)
-    return numbers[np.isfinite(numbers)]
-
-
-def _call_site() -> tuple[str, int]:
-    """File and line of the innermost caller outside this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    name = frame.f_code.co_filename
-    try:
-        return name.removeprefix(os.getcwd() + os.sep), frame.f_lineno
-    except FileNotFoundError:  # the working directory has been deleted
-        return name, frame.f_lineno
-
-
-def _check_timing_key(timing_key: str) -> None:
-    try:
-        if timing_key.format(key="a") == timing_key.format(key="b"):
-            raise ValueError("has no '{key}'")
-        naming.check_key(timing_key.format(key="key"))
-    except (ValueError, LookupError, AttributeError) as error:
-        raise RecordError(
-            f"timing_key={timing_key!r}: {error}; write it as in {naming.TIMING_KEY!r}"
-        ) from None
-
-
 def _merged_rows(rows: array[float]) -> array[float]:
     table = np.frombuffer(rows).reshape(-1, ROW_LENGTH)
     merged = Moments.from_rows(table).merge_segments(np.zeros(1, np.int64))
@@ -843,69 +664,3 @@ def all_trackers() -> Iterator[StatsTracker]:
     """The trackers made by :func:`tracker`, the default one first."""
     tracker()
     yield from list(_trackers.values())
-
-
-def merge_stats(dicts: Sequence[Mapping[str, Value | str]]) -> dict[str, Value | str]:
-    """Merges exported dicts: values weighted by their ``__count``, counts added up.
-
-    For code that receives dicts rather than snapshots. ``<key>/mean`` is weighted by ``<key>__count``;
-    ``/min``, ``/max``, ``/sum`` and ``/count`` merge as their names say; ``/std`` merges exactly where
-    ``/mean`` is there too. What has no count is taken if all agree, else averaged without weights (quantiles:
-    with them); such keys are listed under ``"merge_stats/unweighted"``, so that nothing is dropped or bent in
-    silence.
-
-    Example:
-        >>> merge_stats([{"loss": 1.0, "loss__count": 3}, {"loss": 5.0, "loss__count": 1}])
-        {'loss': 2.0, 'loss__count': 4}
-    """
-    merged: dict[str, Value | str] = {}
-    unweighted: list[str] = []
-    for key in dict.fromkeys(key for each in dicts for key in each):
-        having = [each for each in dicts if key in each]
-        if key.endswith(naming.COUNT_SUFFIX):
-            merged[key] = sum(int(each[key]) for each in having)
-            continue
-        value, weighted = _merge_dict_values(key, having)
-        merged[key] = value
-        if not weighted:
-            unweighted.append(key)
-    if unweighted:
-        merged["merge_stats/unweighted"] = ",".join(unweighted)
-    return merged
-
-
-def _merge_dict_values(key: str, dicts: Sequence[Mapping[str, Value | str]]) -> tuple[Value | str, bool]:
-    """One key of dicts that all have it; and whether the result is right, or only the best there is."""
-    numbers = [each[key] for each in dicts]
-    equal = all(number == numbers[0] for number in numbers)
-    if len(numbers) == 1 or any(isinstance(number, str) for number in numbers):
-        return numbers[0], equal or len(numbers) == 1
-    values = np.array(numbers, np.float64)
-    base, _, statistic = key.rpartition("/")
-    own, of_base = key + naming.COUNT_SUFFIX, base + naming.COUNT_SUFFIX
-    count_key = own if all(own in each for each in dicts) else of_base
-    if not all(count_key in each for each in dicts):
-        return numbers[0] if equal else float(values.mean()), False
-    n = np.array([each[count_key] for each in dicts], np.float64)
-    if not n.sum():
-        return numbers[0], equal
-    if count_key == of_base:
-        if statistic == "min":
-            return float(values.min()), True
-        if statistic == "max":
-            return float(values.max()), True
-        if statistic == "sum":
-            return float(values.sum()), True
-        if statistic == "count":
-            return int(values.sum()), True
-        if statistic == "std" and all(f"{base}/mean" in each for each in dicts):
-            means = np.array([each[f"{base}/mean"] for each in dicts], np.float64)
-            center = (n * means).sum() / n.sum()
-            return float(np.sqrt((n * (values**2 + (means - center) ** 2)).sum() / n.sum())), True
-        if statistic == "std" or _is_quantile(statistic):
-            return float((n * values).sum() / n.sum()), False
-    return numbers[0] if equal else float((n * values).sum() / n.sum()), True
-
-
-def _is_quantile(statistic: str) -> bool:
-    return statistic[:1] == "p" and statistic[1:].replace(".", "", 1).isdigit()
