@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from sightline.errors import ConfigurationError
-from sightline.naming import TIMING_KEY, check_aliases
+from sightline.host_values import check_timing_key
+from sightline.naming import check_aliases
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
@@ -31,7 +32,7 @@ class StatsLoggerConfig:
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``.
-        timing_key: how timings are spelled, in the default and named trackers.
+        timing_key: how timings are spelled, as in ``"timeperf/{key}"``; None: as the trackers have it.
         on_lower_step: a commit below the last step counts as the last step with a warning (``"clamp"``),
             raises (``"error"``), or is left out with a warning (``"drop"``).
         transport: ``"auto"``, ``"local"``, ``"jax_store"`` or ``"process_allgather"``.
@@ -52,7 +53,7 @@ class StatsLoggerConfig:
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     aliases: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-    timing_key: str = TIMING_KEY
+    timing_key: str | None = None
     on_lower_step: OnLowerStep = "clamp"
     transport: TransportName = "auto"
     deadline_s: float = 60.0
@@ -76,6 +77,8 @@ class StatsLoggerConfig:
             raise ConfigurationError(f"aliases={self.aliases!r}; expected a mapping of names to names")
         try:
             check_aliases(self.aliases)
+            if self.timing_key is not None:
+                check_timing_key(self.timing_key)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"aliases: {error}") from None
 

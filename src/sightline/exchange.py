@@ -27,7 +27,7 @@ class Exchange:
     """Pairs the exports of one tracker over the processes of a job.
 
     Args:
-        name: the tracker's name; trackers of one name pair.
+        name: of the tracker, the same on every process and no other's there.
         transport: how to reach the others; None: the process's own.
     """
 

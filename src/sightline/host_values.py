@@ -79,6 +79,11 @@ def checked_quantiles(call: str, key: str, quantiles: Any) -> tuple[float, ...]:
 
 def to_array(call: str, key: str, values: Any) -> npt.NDArray[Any]:
     """Anything that NumPy can read as one array, of any dtype."""
+    if any(base.__name__ == "Tracer" for base in type(values).__mro__):
+        raise RecordError(
+            f"{call}({key!r}): a value inside jit has no number yet. Return it from the jitted function, and "
+            f"record it outside: loss = step(...); sl.{call}(...)"
+        )
     try:
         array_: npt.NDArray[Any] = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged; a tracer of jit; a donated device array

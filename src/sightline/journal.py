@@ -156,13 +156,17 @@ class Journal:
             if not isinstance(record, dict):
                 continue
             kind = record.get("type")
-            if kind == "commit" and self.last_step is None:
-                self.last_step = record["step"]
-            if kind in ("commit", "process_values"):
-                self.seq = max(self.seq, record["seq"])
-            self.attempt = max(self.attempt, record.get("attempt", 0))
+            seq, step, attempt = (record.get(name) for name in ("seq", "step", "attempt"))
+            if isinstance(seq, int) and isinstance(step, int):  # else it is no line of ours
+                self.seq = max(self.seq, seq)
+                if kind == "commit" and self.last_step is None:
+                    self.last_step = step
+            if isinstance(attempt, int):
+                self.attempt = max(self.attempt, attempt)
             if kind == "run":
-                if record.get("format", 0) > FORMAT:
+                if not isinstance(record.get("run_id"), str) or not isinstance(record.get("format"), int):
+                    continue
+                if record["format"] > FORMAT:
                     raise JournalError(
                         f"{self.path} has format {record['format']}, and this sightline writes {FORMAT}: "
                         f"continue it with the version that wrote it, or start another run"

@@ -92,7 +92,18 @@ def check_aliases(aliases: Aliases) -> dict[str, tuple[str, ...]]:
                     f"alias {name!r} -> {each!r}: a prefix (ending in '/') maps to prefixes, "
                     f"an exact key to exact keys"
                 )
+    for target, names in _by_target(table).items():
+        if len(names) > 1:
+            raise ValueError(f"aliases {names[0]!r} and {names[1]!r} both give {target!r}; only one can")
     return table
+
+
+def _by_target(table: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name, targets in table.items():
+        for target in targets:
+            names.setdefault(target, []).append(name)
+    return names
 
 
 def alias_targets(key: str, table: Mapping[str, Sequence[str]]) -> list[str]:

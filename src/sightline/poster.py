@@ -79,6 +79,7 @@ class Poster:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._thread.join(2.0)  # an interpreter that ends while it is in JAX's C++ would abort
         return done
 
     def _run(self) -> None:
@@ -109,7 +110,10 @@ class Poster:
                 if item is None:
                     continue
                 self._busy = True
-            self._post(channel, self._encode(item))
+            try:
+                self._post(channel, self._encode(item))
+            except Exception:  # whatever it was, the next commits must go out
+                log.exception("sightline: process %d loses a commit", self._transport.process)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()

@@ -15,7 +15,7 @@ from typing import Any
 from sightline.errors import SnapshotError, TransportError
 from sightline.journal import Journal, numbers
 from sightline.message import Message, Pending
-from sightline.naming import RESERVED, alias_targets
+from sightline.naming import RESERVED, alias_targets, folders_among
 from sightline.sinks.base import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
@@ -78,6 +78,7 @@ class Root:
         self._queue: deque[Pending | Final | Message | bytes | Mapping[str, Any]] = deque()
         # Each after the slots that this process had reached.
         self._finals: deque[tuple[Slot, Final]] = deque()
+        self._hidden_aliases: dict[tuple[str, ...], list[str]] = {}  # by the keys of a commit
         self._lines: dict[int, int] = {}  # step -> k of its latest line
         self._line_of: dict[Slot, int] = {}  # closed slot -> k of its line
         self._changed = threading.Condition()
@@ -294,7 +295,9 @@ class Root:
         snapshot = Snapshot.merge([m.snapshot or Snapshot.empty(m.process) for m in messages])
         rendered = snapshot.render(wall_s=payloads[0].wall_s if 0 in payloads else None)
         self._note_trouble(step, rendered, snapshot, messages)
-        self._line_of[closed.slot] = self._write_commit(step, rendered, len(payloads), missing)
+        self._line_of[closed.slot] = self._write_commit(
+            step, rendered, self._transport.processes, len(payloads), missing
+        )
         if len(self._line_of) > _REMEMBERED:
             del self._line_of[next(iter(self._line_of))]
 
@@ -307,9 +310,14 @@ class Root:
                 rendered.values.update(final.values)
                 rendered.counts.update(final.counts)
                 rendered.texts.update(final.texts)
-                self._write_commit(final.step, rendered, 1, ())
+                for key in numbers(final.values)[1]:
+                    self._notes["nonfinite"] += 1
+                    self._say(f"nonfinite {key}", f"sightline: {key!r} is not finite at step {final.step}")
+                self._write_commit(final.step, rendered, 1, 1)
 
-    def _write_commit(self, step: int, rendered: Rendered, reported: int, missing: Sequence[int]) -> int:
+    def _write_commit(
+        self, step: int, rendered: Rendered, expected: int, reported: int, missing: Sequence[int] = ()
+    ) -> int:
         """Writes the lines of one commit; returns its number among those of the step."""
         k = self._lines[step] = self._lines.get(step, -1) + 1
         if len(self._lines) > _REMEMBERED:
@@ -321,7 +329,7 @@ class Root:
         lines: list[dict[str, Any]] = [
             {
                 "type": "commit", **place, "time": time.time(),
-                "expected": self._transport.processes, "reported": reported,
+                "expected": expected, "reported": reported,
                 **({"missing": list(missing)} if missing else {}),
                 **self._numbers(values, rendered),
             }
@@ -365,7 +373,7 @@ class Root:
         return line
 
     def _event(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {"type": "event", "attempt": self._attempt, "time": time.time(), **fields}
+        return {**fields, "type": "event", "attempt": self._attempt, "time": time.time()}
 
     def _append(self, *lines: Mapping[str, Any]) -> None:
         if not self._journal.append(*lines) and lines:
@@ -384,7 +392,24 @@ class Root:
                     )
                 else:
                     result[name] = value
+        for name in self._aliases_in_the_way(tuple(values), tuple(result)):
+            del result[name]
         return result
+
+    def _aliases_in_the_way(self, names: tuple[str, ...], with_aliases: tuple[str, ...]) -> Sequence[str]:
+        """Aliases that are folders of other keys, or lie in what is a key itself; they are left out."""
+        found = self._hidden_aliases.get(with_aliases)
+        if found is None:
+            pairs = folders_among(with_aliases).items()
+            own = set(names)
+            found = sorted({folder if folder not in own else key for folder, key in pairs} - own)
+            if len(self._hidden_aliases) >= _REMEMBERED:
+                self._hidden_aliases.clear()
+            self._hidden_aliases[with_aliases] = found
+        for name in found:
+            self._notes["conflicts"] += 1
+            self._say(f"alias {name}", f"sightline: alias {name} is left out: no key may be another's folder")
+        return found
 
     # --- trouble -------------------------------------------------------------------------------------------
 
@@ -422,14 +447,12 @@ class Root:
         for message in messages:
             if message.snapshot is None:
                 continue
-            specs = message.snapshot.specs("moments")
-            for spec, count in zip(specs, message.snapshot.moments.nonfinite().tolist(), strict=True):
-                if count:
-                    self._say(
-                        f"nonfinite {spec.key}",
-                        f"sightline: {spec.key!r} has {count} non-finite values at step {step} on process "
-                        f"{message.process}, recorded at {spec.site} (said once for this key)",
-                    )
+            for spec, count in message.snapshot.nonfinite():
+                self._say(
+                    f"nonfinite {spec.key}",
+                    f"sightline: {spec.key!r} has {count} non-finite values at step {step} on process "
+                    f"{message.process}, recorded at {spec.site} (said once for this key)",
+                )
 
     def _look_for_stall(self, now: float) -> None:
         """Names who is behind, and shows where this process is, when slots or its own commits stop coming."""

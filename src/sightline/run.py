@@ -15,8 +15,6 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from sightline.config import StatsLoggerConfig
-from sightline.errors import RunDirectoryError
-from sightline.jax.distributed import distributed
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
@@ -124,40 +122,11 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
+            log.error("sightline: the run ends by %s: %s", type(error).__name__, error)
             self.logger.event("failed", error=f"{type(error).__name__}: {error}"[:2000])
             self.finish(FAILED_TIMEOUT_S)
         else:
             self.finish()
-
-
-class _DisabledLogger:
-    """Stands in for the logger when ``SIGHTLINE_DISABLED=1``: nothing is written."""
-
-    dir = None
-    run_id = None
-    attempt = None
-
-    def __init__(self, state: Mapping[str, Any] | None) -> None:
-        found = distributed()
-        self.process, self.processes = (found.process, found.processes) if found is not None else (0, 1)
-        self.is_root = self.process == 0
-        self._state = dict(state or {})
-        slot = self._state.get("last_slot")
-        self.next_step = int(slot[0]) + 1 if slot else 0
-
-    def commit(self, step: int, stats: object = None) -> None: ...
-    def event(self, name: str, **fields: Any) -> None: ...
-    def flush(self, timeout: float = 0.0, *, force: bool = False) -> bool:
-        return True
-
-    def finish(self, timeout: float | None = None) -> bool:
-        return True
-
-    def wait_dir(self, timeout: float = 0.0) -> Path:
-        raise RunDirectoryError("SIGHTLINE_DISABLED=1: there is no run, and so no run directory")
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._state
 
 
 def start(
@@ -180,7 +149,8 @@ def start(
     ``"never"`` they wait here for the root to say where the run goes on.
 
     On SIGTERM (preemption) what is under way is written, within ``grace_s``; then the signal goes to whoever
-    handled it before.
+    handled it before. Python looks at signals between two bytecodes of the main thread: while that is inside
+    a long jitted step or a collective, the writing goes on as always, and this begins after it.
 
     Args:
         log_dir: where run directories lie (default ``"runs"``).
@@ -199,8 +169,6 @@ def start(
         ConfigurationError: several processes without a transport, an unknown sink, a wrong setting.
         RunDirectoryError: the directory is taken, missing, or held by a live run.
     """
-    if os.environ.get("SIGHTLINE_DISABLED") == "1":
-        return Run(_DisabledLogger(state_dict))  # type: ignore[arg-type]
     settings = logger or StatsLoggerConfig()
     given: dict[str, Any] = {
         "log_dir": None if log_dir is None else Path(log_dir),
@@ -220,7 +188,8 @@ def start(
 class _TerminationHandler:
     """On SIGTERM: writes what is under way within the grace period, then lets the signal go on.
 
-    The handler itself only starts a thread, so nothing that the interrupted code holds can block it. JAX
+    The handler itself only starts a thread, so nothing that the interrupted code holds can block it. Python
+    runs it between two bytecodes of the main thread: during a long call into C it waits for that call. JAX
     installs a handler in C (its preemption service), which Python does not know of; it is put back the same.
     """
 
@@ -228,10 +197,7 @@ class _TerminationHandler:
         self._run = run
         self._process = os.getpid()
         self._installed = False
-        if (
-            isinstance(run.logger, _DisabledLogger)
-            or threading.current_thread() is not threading.main_thread()
-        ):
+        if not run.logger.enabled or threading.current_thread() is not threading.main_thread():
             return
         self._in_c = _c_handler(signal.SIGTERM)
         self._before = signal.signal(signal.SIGTERM, self._handle)

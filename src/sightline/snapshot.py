@@ -316,12 +316,26 @@ class Snapshot:
         for key in hidden:
             values.pop(key, None)
             texts.pop(key, None)
-        nonfinite = int(self.moments.nonfinite().sum())
-        nonfinite += int((~np.isfinite(self.sums[[0, 2]])).sum() + (~np.isfinite(self.lasts)).sum())
+        nonfinite = sum(count for _, count in self.nonfinite())
         return Rendered(
             dict(sorted(values.items())), dict(sorted(counts.items())), dict(sorted(texts.items())),
             dict(sorted(per_process.items())), self.processes, nonfinite, hidden,
         )  # fmt: skip
+
+    def nonfinite(self) -> list[tuple[Spec, int]]:
+        """The keys with NaN or infinite records, and how many of them."""
+        odd = {
+            "moments": self.moments.nonfinite(),
+            "sums": (~np.isfinite(self.sums[[0, 2]])).sum(0),
+            "lasts": (~np.isfinite(self.lasts)).astype(np.int64),
+        }
+        return [
+            (spec, count)
+            for family, counts in odd.items()
+            if counts.any()
+            for spec, count in zip(self.specs(family), counts.tolist(), strict=True)
+            if count
+        ]
 
     def _render_moments(self, values: dict[str, Value], counts: dict[str, int]) -> None:
         specs = self.specs("moments")

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from sightline.config import StatsLoggerConfig
@@ -26,9 +25,10 @@ from sightline.errors import (
     StepError,
     TransportError,
 )
+from sightline.host_values import to_number, to_string
 from sightline.journal import FORMAT, Journal
 from sightline.message import Pending
-from sightline.naming import COUNT_SUFFIX, check_aliases, check_key
+from sightline.naming import COUNT_SUFFIX, check_aliases, check_key, folders_among
 from sightline.poster import Poster
 from sightline.root import Final, Root
 from sightline.run_directory import RunDirectory
@@ -36,6 +36,7 @@ from sightline.sinks import SinkReader, make_sinks
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
 from sightline.stats_tracker import StatsTracker, all_trackers
+from sightline.step import checked_step
 from sightline.transports import connect
 from sightline.transports.base import Transport
 
@@ -46,7 +47,7 @@ Stats = Mapping[str, Value | str]
 _run_numbers = itertools.count()
 _open_loggers: weakref.WeakSet[StatsLogger] = weakref.WeakSet()
 _ADOPT_TIMEOUT_S = 300.0
-FAILED_TIMEOUT_S = 10.0  #: how long a run that ends by an exception waits for the other processes
+FAILED_TIMEOUT_S = 3.0  #: how long a run that ends by an exception waits for the other processes
 
 
 class StatsLogger:
@@ -66,6 +67,7 @@ class StatsLogger:
     Attributes:
         process, processes: this process's place in the job.
         is_root: whether this process writes.
+        enabled: False under ``SIGHTLINE_DISABLED=1``: nothing is written, no thread is started.
         run_id: the run's identity over all attempts; None off the root until the root has said it.
         dir: the run directory on this process's disk; None off the root until the root has named it.
         attempt: how often the run was started, from 1; None as above.
@@ -92,6 +94,7 @@ class StatsLogger:
         state_dict: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config or StatsLoggerConfig()
+        self.enabled = os.environ.get("SIGHTLINE_DISABLED") != "1"
         self._tracker = tracker
         self._transport = connect(transport if transport is not None else self.config.transport)
         self.process = self._transport.process
@@ -109,17 +112,21 @@ class StatsLogger:
         self._last_commit = time.perf_counter()
         self._slots = SlotCounter()
         self._directory: RunDirectory | None = None
-        if "{key}" not in self.config.timing_key:
-            raise ConfigurationError(f"timing_key={self.config.timing_key!r} has no '{{key}}'")
-        for each in self._trackers():
-            each.timing_key = self.config.timing_key
-        self._worker: Root | Poster | None
+        if self.config.timing_key is not None:
+            for each in self._trackers():
+                each.timing_key = self.config.timing_key
+        state = _checked_state(state_dict)
+        if state["last_slot"] is not None:
+            self._slots.last = state["last_slot"]
+            self.next_step = state["last_slot"][0] + 1
+        self._worker: Root | Poster | None = None
+        if not self.enabled:
+            self._finished = True
+            return
         if self.is_root:
-            self._worker = self._become_root(run_config, state_dict)
+            self._worker = self._become_root(run_config, state)
         else:
             self._worker = self._become_peer()
-        if state_dict is not None:
-            self._go_on_from(state_dict)
         # JAX registers its own exit hook at `initialize`, before this: hooks run last in, first out.
         atexit.register(self._finish_at_exit)
         _open_loggers.add(self)
@@ -147,7 +154,9 @@ class StatsLogger:
             StepError: a lower step, under ``on_lower_step="error"``.
             RecordError: a step that is no int, a key or value that is none.
         """
-        step = _checked_step(step)
+        if not self.enabled:
+            return None
+        step = checked_step(step)
         if self._finished:
             return log.warning(
                 "sightline: commit of step %d after finish(), or in a forked child, is left out", step
@@ -282,6 +291,9 @@ class StatsLogger:
         Raises:
             TransportError: the root has not named it within ``timeout`` seconds.
         """
+        if not self.enabled:  # the program may have files of its own to put there
+            self.dir = Path(self.config.log_dir) / (self.config.name or "disabled")
+            self.dir.mkdir(parents=True, exist_ok=True)
         if self.dir is None:
             self._adopt(timeout)
         if self.dir is None:
@@ -295,25 +307,20 @@ class StatsLogger:
 
         ``run_id``, ``name``, ``attempt``, and ``last_slot`` (step, k) of this process.
         """
+        last = self._slots.last
         return {
             "run_id": self.run_id,
             "name": self.dir.name if self.dir is not None else None,
             "attempt": self.attempt,
-            "last_slot": list(self._slots.last) if self._slots.last is not None else None,
+            "last_slot": None if last is None else [last[0], max(0, last[1])],
         }
-
-    def _go_on_from(self, state: Mapping[str, Any]) -> None:
-        slot = state.get("last_slot")
-        if slot is not None:
-            self.next_step = int(slot[0]) + 1
-            self._slots.last = (int(slot[0]), int(slot[1]))
 
     # --- starting ------------------------------------------------------------------------------------------
 
-    def _become_root(self, run_config: Any, state: Mapping[str, Any] | None) -> Root:
+    def _become_root(self, run_config: Any, state: Mapping[str, Any]) -> Root:
         try:
             sinks = make_sinks(self.config.sinks, self.config.console)
-            name = self.config.name or (state or {}).get("name")
+            name = self.config.name or state["name"]
             self._directory = RunDirectory(self.config.log_dir, name, self.config.resume)
         except SightlineError as error:
             self._announce({"error": str(error)})
@@ -326,9 +333,9 @@ class StatsLogger:
             self._announce({"error": str(error)})
             raise
         self.dir = self._directory.path
-        self.run_id = journal.run_id or (state or {}).get("run_id") or os.urandom(8).hex()
-        self.attempt = max(journal.attempt, int((state or {}).get("attempt") or 0)) + 1
-        if journal.last_step is not None:
+        self.run_id = journal.run_id or state["run_id"] or os.urandom(8).hex()
+        self.attempt = max(journal.attempt, state["attempt"] or 0) + 1
+        if journal.last_step is not None and state["last_slot"] is None:
             self.next_step = journal.last_step + 1
         aliases = check_aliases(self.config.aliases)
         start = journal.size
@@ -360,8 +367,8 @@ class StatsLogger:
             first_deadline_s=self.config.first_deadline_s,
         )
 
-    def _check_same_run(self, journal: Journal, state: Mapping[str, Any] | None) -> None:
-        before = (state or {}).get("run_id")
+    def _check_same_run(self, journal: Journal, state: Mapping[str, Any]) -> None:
+        before = state["run_id"]
         if before and journal.run_id and before != journal.run_id:
             journal.close()
             raise RunDirectoryError(
@@ -379,7 +386,7 @@ class StatsLogger:
             )
         return Poster(
             self._transport,
-            lambda: self._channel() if self._adopt(5.0) else None,
+            lambda: self._channel() if self._adopt(1.0) else None,
             queue_size=self.config.queue_size,
         )
 
@@ -410,7 +417,7 @@ class StatsLogger:
         except OSError as error:
             log.warning("sightline: process %d cannot make %s: %s", self.process, path, error)
         self.attempt, self.dir = said["attempt"], path
-        self.next_step = self.next_step or said["next_step"]
+        self.next_step = said["next_step"]  # the root's word counts: loops must be of one length
         self.run_id = said["run_id"]
 
     def _channel(self) -> str:
@@ -450,10 +457,19 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _checked_step(step: Any) -> int:
-    if isinstance(step, (int, np.integer)) and not isinstance(step, bool):
-        return int(step)
-    raise RecordError(f"commit({step!r}): expected a step that is an int, got {type(step).__name__}")
+def _checked_state(state: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A state_dict with all of its parts, None where it has them not."""
+    try:
+        given = dict(state or {})
+        slot, attempt = given.get("last_slot"), given.get("attempt")
+        return {
+            "run_id": given.get("run_id"),
+            "name": given.get("name"),
+            "attempt": None if attempt is None else int(attempt),
+            "last_slot": None if slot is None else (int(slot[0]), int(slot[1])),
+        }
+    except (TypeError, ValueError, LookupError):
+        raise ConfigurationError(f"state_dict={state!r}: expected what state_dict() gave") from None
 
 
 def _final(stats: Any) -> tuple[dict[str, Value], dict[str, int], dict[str, str]]:
@@ -471,19 +487,18 @@ def _final(stats: Any) -> tuple[dict[str, Value], dict[str, int], dict[str, str]
         except ValueError as error:
             raise RecordError(f"commit: {error}") from None
         if isinstance(value, str):
-            texts[key] = value
-        elif isinstance(value, (bool, int, float, np.bool_, np.number)) and not isinstance(
-            value, np.complexfloating
-        ):
-            if key.endswith(COUNT_SUFFIX):
-                counts[key] = int(value)
-            else:
-                values[key] = (
-                    int(value) if isinstance(value, (bool, int, np.bool_, np.integer)) else float(value)
-                )
+            texts[key] = to_string("commit", key, value)
+            continue
+        number = to_number("commit", key, value)
+        if not key.endswith(COUNT_SUFFIX):
+            values[key] = number
+        elif isinstance(number, int) or number.is_integer():
+            counts[key] = int(number)
         else:
-            raise RecordError(
-                f"commit: {key!r} is {value!r} ({type(value).__name__}); expected a number or a string. "
-                f"Arrays are recorded with summary(), and committed with commit(step)"
-            )
+            raise RecordError(f"commit: {key!r} is {value!r}; expected a whole number, since it is a count")
+    for folder, inside in folders_among((*values, *texts)).items():
+        raise RecordError(
+            f"commit: {folder!r} cannot stand beside {inside!r}: no key may be a folder of another. "
+            f"Rename one of them"
+        )
     return values, counts, texts

@@ -7,6 +7,7 @@ rest of the work happens on whoever makes the snapshot.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import weakref
@@ -37,6 +38,7 @@ from sightline.host_values import (
     to_numbers_by_key,
     to_string,
 )
+from sightline.jax.distributed import distributed
 from sightline.key_registry import KeyRegistry
 from sightline.records import Drained, Records
 from sightline.snapshot import Snapshot, Value
@@ -48,6 +50,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 NonFinite = Literal["show", "drop"]
 
 DEFAULT_EMIT = ("mean", "std", "min", "max")
+_made: dict[str, itertools.count[int]] = {}
 _FOLD_AT = 1 << 16  # single records of a key before they are folded into one entry; bounds memory
 
 
@@ -81,6 +84,8 @@ class StatsTracker:
         self, name: str = "default", *, timing_key: str = naming.TIMING_KEY, enabled: bool | None = None
     ) -> None:
         check_timing_key(timing_key)
+        if "/" in checked_key(name):
+            raise RecordError(f"tracker name {name!r} has a slash; expected a name without one")
         self.name = name
         self.timing_key = timing_key
         self._enabled: bool = os.environ.get("SIGHTLINE_DISABLED") != "1" if enabled is None else enabled
@@ -90,6 +95,8 @@ class StatsTracker:
         self._records = Records()
         self._registry = KeyRegistry()
         self._folding = False
+        # Over the processes, the trackers of a name pair in the order in which each process made them.
+        self._channel = f"{name}.{next(_made.setdefault(name, itertools.count()))}"
         self._exchange: Exchange | None = None
         self._drained_at = perf_counter_ns()
         _TRACKERS_FOR_FORK.add(self)
@@ -349,13 +356,16 @@ class StatsTracker:
             records, self._records = self._records, empty
         return Drained(records, self._registry.specs)
 
-    def snapshot(self, *, process: int = 0, reset: bool = True) -> Snapshot:
+    def snapshot(self, *, process: int | None = None, reset: bool = True) -> Snapshot:
         """Everything recorded since the last drain, as a mergeable :class:`Snapshot`.
 
         Args:
-            process: the process that the snapshot is said to come from.
+            process: the process that the snapshot comes from; None: this one's index in the job.
             reset: False leaves the records in place.
         """
+        if process is None:
+            found = distributed()
+            process = found.process if found is not None else 0
         if reset:
             return self.drain().snapshot(process)
         with self._lock:
@@ -399,7 +409,7 @@ class StatsTracker:
             rendered = self.snapshot(reset=reset).render(wall_s=wall_s)
             return {**rendered.values, **rendered.counts, **rendered.texts}
         if self._exchange is None or (transport is not None and self._exchange.transport is not transport):
-            self._exchange = Exchange(self.name, transport)
+            self._exchange = Exchange(self._channel, transport)
         process = self._exchange.transport.process
         snapshot = self.snapshot(process=process, reset=reset)
         return self._exchange.export(snapshot, wall_s=wall_s, everywhere=reduce == "all", timeout=timeout)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from sightline.errors import RecordError
 
 _ACTIVE: ContextVar[int | None] = ContextVar("sightline_step", default=None)
 _latest: int | None = None  # for threads, which start with an empty context
@@ -14,12 +19,16 @@ _latest: int | None = None  # for threads, which start with an empty context
 def step(number: int) -> Iterator[int]:
     """Makes ``number`` the active step within the block; ``run.steps`` does it for a whole loop.
 
+    Raises:
+        RecordError: ``number`` is no int.
+
     Example:
         >>> with step(7):
         ...     active_step()
         7
     """
     global _latest
+    number = checked_step(number)
     token = _ACTIVE.set(number)
     before, _latest = _latest, number
     try:
@@ -33,3 +42,16 @@ def active_step() -> int | None:
     """The active step of this context, else the latest of the process, else None."""
     active = _ACTIVE.get()
     return _latest if active is None else active
+
+
+def checked_step(number: Any) -> int:
+    """A step as an int; NumPy's ints are ints.
+
+    Raises:
+        RecordError: it is something else, or more than 64 bits hold.
+    """
+    if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
+        raise RecordError(f"step {number!r}: expected an int, got {type(number).__name__}")
+    if not -(2**63) <= number < 2**63:
+        raise RecordError(f"step {number!r}: expected an int of 64 bits")
+    return int(number)

@@ -7,6 +7,8 @@ come from the same place and never from ``jax.process_index()``, which would sta
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
 from typing import Any, NamedTuple, Protocol, cast
@@ -91,6 +93,8 @@ def initialize(**options: Any) -> bool:
 
     Reads ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``. Where they are not set
     but a cluster is (Slurm, Open MPI, TPU pods, Kubernetes), call ``jax.distributed.initialize()`` yourself.
+    A process that ends by an unhandled exception ends at once (code 1), without JAX's barrier, so that the
+    launcher can stop the others.
 
     Args:
         options: passed on to ``jax.distributed.initialize``.
@@ -123,4 +127,18 @@ def initialize(**options: Any) -> bool:
     import jax
 
     jax.distributed.initialize(address, processes, process, **options)
+    # After JAX's own hook, and so run before it.
+    atexit.register(_end_at_once_if_failed)
     return True
+
+
+def _end_at_once_if_failed() -> None:
+    """After an unhandled exception JAX would wait minutes at its barrier for those who wait for this one.
+
+    The launcher sees the end only when it comes, and stops the others then.
+    """
+    if getattr(sys, "last_value", None) is not None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(1)

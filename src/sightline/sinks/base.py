@@ -39,9 +39,6 @@ class SinkReader:
         sink: where the records go.
         path: the journal.
         offset: where to begin; a place where a line begins.
-
-    Attributes:
-        errors: how many batches the sink failed on since last asked (see :meth:`take_errors`).
     """
 
     def __init__(self, sink: Sink, path: Path, offset: int = 0) -> None:
