@@ -117,7 +117,6 @@ MALFORMED = [
     {"type": "commit"},
     {"type": "commit", "seq": None, "step": None},
     {"type": "commit", "seq": "6", "step": "8"},
-    {"type": "commit", "step": 8},
     {"type": "process_values"},
     {"type": "event", "attempt": "nine"},
     {"type": "event", "attempt": None},

@@ -109,6 +109,7 @@ class StatsLogger:
         self._announcement = f"run/{next(_run_numbers)}" if self.processes > 1 else ""
         self._lock = threading.Lock()
         self._finished = False
+        self._lowered = False
         self._last_commit = time.perf_counter()
         self._slots = SlotCounter()
         self._directory: RunDirectory | None = None
@@ -141,7 +142,7 @@ class StatsLogger:
 
         With ``stats``: values that are final already, such as those of :meth:`StatsTracker.export`; the root
         writes them, other processes ignore them. A sequence takes consecutive steps from ``step`` on. Keys
-        ending in ``__count`` go to the journal and to no sink; strings are texts.
+        ending in ``__count`` are counts, which stand apart in the journal; strings are texts.
 
         A step that was committed before opens a new slot of that step. A lower one is treated as
         ``on_lower_step`` says.
@@ -204,10 +205,12 @@ class StatsLogger:
                 f"commit of step {step} after step {last}; steps do not go back. Commit a step >= {last}, or "
                 f"set on_lower_step='clamp'"
             )
-        log.warning(
-            "sightline: commit of step %d after step %d: %s",
-            step, last, f"counted as step {last}" if policy == "clamp" else "left out",
-        )  # fmt: skip
+        if not self._lowered:
+            self._lowered = True
+            log.warning(
+                "sightline: commit of step %d after step %d: %s (said once)",
+                step, last, f"counted as step {last}" if policy == "clamp" else "left out",
+            )  # fmt: skip
         if isinstance(self._worker, Root):
             self._worker.note("clamped_commits" if policy == "clamp" else "dropped_commits")
         return last if policy == "clamp" else None

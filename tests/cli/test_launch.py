@@ -175,6 +175,29 @@ print(jax.process_index(), "of", jax.process_count())
     assert sorted(out.splitlines()) == ["[0] 0 of 2", "[1] 1 of 2"]
 
 
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_jax_process_that_raises_ends_the_job_though_the_other_waits_for_it(launch, tmp_path, failing):
+    """JAX's barrier would hold the failed process for minutes, and its peer in a collective for ever."""
+    pytest.importorskip("jax")
+    code = """
+import sys
+import numpy as np
+import sightline as sl
+import sightline.jax
+from jax.experimental import multihost_utils
+sightline.jax.initialize()
+with sl.start(sys.argv[1], name="run", sinks=[]) as run:
+    for step in run.steps(1000):
+        multihost_utils.process_allgather(np.ones(2))
+        run.commit(step)
+        if step == 3 and run.process == int(sys.argv[2]):
+            raise ValueError("the reason")
+"""
+    status, _, err = launch("-n", 2, "--env", "JAX_PLATFORMS=cpu", *python(code, tmp_path, failing))
+    assert status != 0
+    assert f"[{failing}] ValueError: the reason" in err
+
+
 def test_stdin_is_empty(launch):
     """A rank that reads its input finds the end of it at once, whatever the launcher's own stdin is."""
     read, write = os.pipe()

@@ -116,6 +116,15 @@ def test_process_allgather_gives_the_numbers_of_the_store(workers: Workers) -> N
         assert process_values(job.root.journal(), commit)["train/shard"] == {0: 0.5, 1: 1.5}
 
 
+def test_exports_of_two_trackers_do_not_mix(workers: Workers) -> None:
+    job = workers.start_job(2, "two_unnamed_trackers")
+    job.wait()
+    assert job.root.notes("exported") == [
+        [{"loss": step, "loss__count": 2}, {"accuracy": 10 + step, "accuracy__count": 2}] for step in range(3)
+    ]
+    assert job[1].notes("exported") == [[{}, {}]] * 3
+
+
 @pytest.mark.parametrize("processes", [2, 4])
 def test_two_calls_commit_the_merged_export_on_the_root_alone(workers: Workers, processes: int) -> None:
     job = workers.start_job(processes, "two_calls", steps=4)

@@ -347,6 +347,17 @@ def odd_texts(*, steps: int) -> None:
 # --- the two-call form -----------------------------------------------------------------------------------
 
 
+def two_unnamed_trackers() -> None:
+    """Two trackers made without a name export in turn, under steps that NumPy's numbers give."""
+    connect()
+    losses, accuracies = sl.StatsTracker(), sl.StatsTracker()
+    for step in np.arange(3):
+        with sl.step(step):
+            losses.scalar(loss=float(step))
+            accuracies.scalar(accuracy=10.0 + step)
+            note("exported", [losses.export(timeout=LONG_S), accuracies.export(timeout=LONG_S)])
+
+
 def two_calls(
     *,
     steps: int,

@@ -45,3 +45,13 @@ def test_two_processes_go_on_from_their_own_disks(two_processes: Finished, tmp_p
     trained = [line for line in resumed.journal() if "train/loss" in line["values"]]
     assert [(line["attempt"], line["step"]) for line in trained] == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 5)]
     assert trained[-1]["reported"] == 2
+
+
+def test_training_goes_on_with_sightline_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_DISABLED", "1")
+    outcome = train(smoke_config(tmp_path, "grpo.steps=1"))
+    assert outcome.step == 1
+    assert list(tmp_path.rglob("metrics.jsonl")) == []
+    assert list(tmp_path.rglob("eval.json"))

@@ -1,0 +1,224 @@
+"""`sl.start`: what a run writes, its steps, its end, and that it is free when switched off."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sightline as sl
+from sightline.step import active_step
+
+
+def records(run: Path, kind: str) -> list[dict[str, Any]]:
+    return [record for record in sl.read_journal(run) if record["type"] == kind]
+
+
+@dataclass
+class _Settings:
+    learning_rate: float = 0.1
+    wandb_api_key: str = "hunter2"
+    url: str = "https://me:hunter2@host/x"
+
+
+def test_the_console_prints_in_the_form_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    form = "step={step} loss={test_run/loss:.3f}"
+    with sl.start(tmp_path, name="run", sinks=["console"], console_format=form) as run:
+        for step in run.steps(2):
+            sl.scalar("test_run/loss", step / 8)
+            run.commit(step)
+    assert capsys.readouterr().out.splitlines() == ["step=0 loss=0.000", "step=1 loss=0.125"]
+
+
+def test_the_console_keeps_its_other_settings_beside_the_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An argument of `start` overrides one setting of `logger`, not all of them."""
+    settings = sl.StatsLoggerConfig(
+        log_dir=tmp_path / "a", name="a", console=sl.ConsoleConfig(style="line", include=("test_run/*",))
+    )
+    with sl.start(tmp_path / "b", logger=settings) as run:
+        run.commit(1, {"test_run/loss": 0.5, "test_run_not/shown": 1.0})
+    assert run.dir == tmp_path / "b" / "a"
+    assert capsys.readouterr().out == "step=1 test_run/loss=0.5\n"
+
+
+@pytest.mark.parametrize("form", ["{", "loss={train/loss:.4q}", "{}"])
+def test_a_form_that_cannot_work_is_refused_at_the_start(tmp_path: Path, form: str) -> None:
+    with pytest.raises(sl.ConfigurationError):
+        sl.start(tmp_path, sinks=["console"], console_format=form)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_json_says_what_the_run_was(tmp_path: Path) -> None:
+    """Configuration without credentials, settings, versions, command and processes."""
+    with sl.start(tmp_path, name="run", sinks=[], config=_Settings(), aliases={"a": "b"}) as run:
+        pass
+    said = (tmp_path / "run" / "run.json").read_text()
+    facts = json.loads(said)
+    assert facts["config"] == {
+        "learning_rate": 0.1, "wandb_api_key": "[redacted]", "url": "https://me:[redacted]@host/x",
+    }  # fmt: skip
+    assert "hunter2" not in said
+    assert (facts["run_id"], facts["name"]) == (run.run_id, "run")
+    assert (facts["attempt"], facts["processes"], facts["pid"]) == (1, 1, os.getpid())
+    assert facts["sightline"]["deadline_s"] == sl.StatsLoggerConfig().deadline_s
+    assert facts["versions"].keys() >= {"python", "sightline", "numpy"}
+    assert len(facts["command"]) >= len(sys.argv)
+    assert sorted(path.name for path in run.wait_dir().iterdir()) == [".lock", "metrics.jsonl", "run.json"]
+
+
+def test_a_run_knows_its_place(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        assert (run.is_root, run.process, run.processes, run.next_step) == (True, 0, 1, 0)
+        assert run.wait_dir() == run.dir == tmp_path / "run"
+        assert run.flush()
+    (line,) = records(run.dir, "run")
+    assert (line["run_id"], line["processes"], line["attempt"]) == (run.run_id, 1, 1)
+
+
+def test_steps_are_active_in_the_loop(tmp_path: Path) -> None:
+    """From 0 to the total, journaled once, and gone when the loop is left."""
+    before = active_step()
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        seen = [(step, active_step()) for step in run.steps(3)]
+        for _ in run.steps(9, start=7):
+            break
+        assert list(run.steps(3, start=3)) == []
+    assert seen == [(0, 0), (1, 1), (2, 2)]
+    assert active_step() == before
+    events = [(e["start"], e["total"]) for e in records(tmp_path / "run", "event") if e["event"] == "steps"]
+    assert events == [(0, 3), (7, 9), (3, 3)]
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+def test_a_resumed_run_goes_on_at_the_next_step(tmp_path: Path, with_state: bool) -> None:
+    """After the journal's last step, or the checkpoint's if there is one."""
+    state = None
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        for step in run.steps(4):
+            run.commit(step)
+            if step == 1 and with_state:
+                state = run.state_dict()
+    with sl.start(tmp_path, name="run", sinks=[], resume="must", state_dict=state) as again:
+        assert list(again.steps(6)) == ([2, 3, 4, 5] if with_state else [4, 5])
+        assert (again.run_id, again.logger.attempt) == (run.run_id, 2)
+
+
+def test_without_a_name_the_latest_run_is_resumed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with sl.start(tmp_path, name=name, sinks=[]) as run:
+            run.commit(3)
+    with sl.start(tmp_path, sinks=[], resume="allow") as again:
+        assert (again.dir, again.run_id, again.next_step) == (run.dir, run.run_id, 4)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("here"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_an_exception_is_journaled_and_goes_on_its_way(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, sl.start(tmp_path, name="run", sinks=[]) as run:
+        run.commit(1, {"loss": 0.5})
+        raise error
+    assert caught.value is error
+    events = records(tmp_path / "run", "event")
+    assert [event["event"] for event in events] == ["failed", "finish"]
+    assert events[0]["error"].startswith(type(error).__name__)
+    assert str(error) in events[0]["error"]
+    assert records(tmp_path / "run", "commit")[0]["values"] == {"loss": 0.5}
+
+
+def test_a_program_that_exits_well_has_not_failed(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit), sl.start(tmp_path, name="run", sinks=[]):
+        sys.exit(0)
+    assert [event["event"] for event in records(tmp_path / "run", "event")] == ["finish"]
+
+
+class _Unanswered(sl.Transport):
+    """Process 1 of 2, whose root never says anything."""
+
+    process, processes = 1, 2
+
+    def post(self, channel: str, payload: bytes) -> None: ...
+    def poll(self, channel: str) -> list[bytes]:
+        return []
+
+    def publish(self, name: str, value: bytes) -> None: ...
+    def lookup(self, name: str, timeout: float) -> bytes | None:
+        threading.Event().wait(min(timeout, 0.05))
+        return None
+
+
+def test_off_the_root_a_directory_that_nobody_names_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    run = sl.start(tmp_path, sinks=[], transport=_Unanswered())
+    assert (run.is_root, run.dir, run.run_id) == (False, None, None)
+    with pytest.raises(sl.TransportError, match=r"within 0\.1 s"):
+        run.wait_dir(0.1)
+    run.commit(1)
+    assert not run.finish(0.1)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- switched off ------------------------------------------------------------------------------------------
+
+
+def run_disabled(code: str, cwd: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, check=False, cwd=cwd,
+        env={**os.environ, "SIGHTLINE_DISABLED": "1"}, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(cwd.iterdir()) == []
+
+
+def test_switched_off_a_run_writes_nothing_and_the_loop_runs(tmp_path: Path) -> None:
+    """The same program, with steps and the state that it was given."""
+    code = """
+import sightline as sl
+state = {"run_id": "r", "name": "run", "attempt": 1, "last_slot": [4, 0]}
+for given, steps in ((None, [0, 1, 2]), (state, []), (state, [5, 6])):
+    with sl.start("runs", config={}, state_dict=given) as run:
+        seen = []
+        for step in run.steps(3 if given is None else 5 + len(steps)):
+            with sl.scope("train"), sl.record_timing("update"):
+                sl.scalar(loss=1.0)
+            run.commit(step)
+            run.commit(step, {"loss": 1.0})
+            seen.append(step)
+        assert seen == steps, seen
+        assert run.flush() and run.dir is None and run.run_id is None
+        assert (run.is_root, run.process, run.processes) == (True, 0, 1)
+        assert given is None or run.state_dict() == state
+        try:
+            run.wait_dir()
+        except sl.RunDirectoryError as error:
+            assert "SIGHTLINE_DISABLED" in str(error)
+        else:
+            raise AssertionError("a directory")
+"""
+    run_disabled(code, tmp_path)
+
+
+def test_switched_off_a_logger_of_ones_own_writes_nothing(tmp_path: Path) -> None:
+    """A program that makes its `StatsLogger` itself is switched off like one that calls `start`."""
+    code = """
+import sightline as sl
+state = {"run_id": "r", "name": "run", "attempt": 1, "last_slot": [4, 0]}
+for given in (None, state):
+    logger = sl.StatsLogger(sl.StatsLoggerConfig(), run_config={"lr": 0.1}, state_dict=given)
+    assert (logger.is_root, logger.dir) == (True, None)
+    assert logger.next_step == (5 if given else 0)
+    sl.scalar(loss=1.0)
+    logger.commit(7)
+    logger.commit(8, [{"loss": 1.0}])
+    logger.event("here")
+    assert logger.flush()
+    if given:
+        assert logger.state_dict() == state
+    assert logger.finish()
+"""
+    run_disabled(code, tmp_path)

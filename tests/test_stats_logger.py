@@ -1,0 +1,409 @@
+"""Committing: steps, values that are final, aliases, state, and the end."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sightline as sl
+
+Make = Callable[..., sl.StatsLogger]
+
+
+@pytest.fixture
+def tracker() -> sl.StatsTracker:
+    return sl.StatsTracker()
+
+
+@pytest.fixture
+def make(tmp_path: Path, tracker: sl.StatsTracker) -> Iterator[Make]:
+    """Makes loggers of one process that are finished when the test is over."""
+    made: list[sl.StatsLogger] = []
+
+    def one(state_dict: Any = None, *, tracker: Any = tracker, **settings: Any) -> sl.StatsLogger:
+        config = sl.StatsLoggerConfig(**{"log_dir": tmp_path, "sinks": [], **settings})
+        made.append(sl.StatsLogger(config, tracker=tracker, state_dict=state_dict))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.finish()
+
+
+def journal(logger: sl.StatsLogger, kind: str) -> list[dict[str, Any]]:
+    """The lines of one type that a logger has written until its end."""
+    assert logger.finish()
+    return [record for record in sl.read_journal(logger.wait_dir()) if record["type"] == kind]
+
+
+def commits(logger: sl.StatsLogger) -> list[dict[str, Any]]:
+    return journal(logger, "commit")
+
+
+def slots(logger: sl.StatsLogger) -> list[tuple[int, int]]:
+    return [(commit["step"], commit["k"]) for commit in commits(logger)]
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "sightline"]
+
+
+# --- steps -------------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_is_committed_again_opens_a_line_of_its_own(make: Make, tracker: sl.StatsTracker) -> None:
+    logger = make()
+    for value, step in enumerate([3, 3, 4, 4, 4]):
+        tracker.scalar(loss=value)
+        logger.commit(step)
+    assert slots(logger) == [(3, 0), (3, 1), (4, 0), (4, 1), (4, 2)]
+    assert [commit["values"]["loss"] for commit in commits(logger)] == [0, 1, 2, 3, 4]
+
+
+def test_a_lower_step_counts_as_the_last_one(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its values are kept, in a line of their own, and a warning and a counter say so."""
+    logger = make()
+    for step, loss in ((5, 1.0), (2, 2.0), (6, 3.0)):
+        tracker.scalar(loss=loss)
+        logger.commit(step)
+    assert slots(logger) == [(5, 0), (5, 1), (6, 0)]
+    assert [commit["values"]["loss"] for commit in commits(logger)] == [1, 2, 3]
+    assert sum(commit["values"].get("obs/clamped_commits", 0) for commit in commits(logger)) == 1
+    (warning,) = warnings_of(caplog)
+    assert "step 2 after step 5" in warning
+    assert "counted as step 5" in warning
+
+
+def test_a_lower_step_raises_where_that_is_asked_for(make: Make, tracker: sl.StatsTracker) -> None:
+    """Both steps are named, and what was recorded is still there to be committed under a right step."""
+    logger = make(on_lower_step="error")
+    logger.commit(5)
+    tracker.scalar(loss=1.0)
+    with pytest.raises(sl.StepError, match=r"step 2 after step 5.*>= 5"):
+        logger.commit(2)
+    with pytest.raises(sl.StepError, match="step 4 after step 5"):
+        logger.commit(4, {"other": 1.0})
+    logger.commit(6)
+    assert slots(logger) == [(5, 0), (6, 0)]
+    assert commits(logger)[1]["values"]["loss"] == 1.0
+
+
+def test_a_lower_step_is_left_out_where_that_is_asked_for(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its values do not turn up under a later step, and the counter does."""
+    logger = make(on_lower_step="drop")
+    logger.commit(5)
+    tracker.scalar(gone=1.0)
+    logger.commit(2)
+    logger.commit(3, {"gone/too": 1.0})
+    tracker.scalar(kept=1.0)
+    logger.commit(6)
+    assert slots(logger) == [(5, 0), (6, 0)]
+    assert not any("gone" in key for commit in commits(logger) for key in commit["values"])
+    assert commits(logger)[1]["values"]["kept"] == 1.0
+    assert sum(commit["values"].get("obs/dropped_commits", 0) for commit in commits(logger)) == 2
+    assert ["left out" in warning for warning in warnings_of(caplog)] == [True, True]
+
+
+@pytest.mark.parametrize("step", [1.0, np.float64(1), True, np.bool_(True), "1", None])
+def test_a_step_that_is_no_int_is_refused(make: Make, step: Any) -> None:
+    logger = make()
+    with pytest.raises(sl.RecordError, match="int"):
+        logger.commit(step)
+    assert slots(logger) == []
+
+
+@pytest.mark.parametrize("step", [np.int64(7), np.uint8(7), 7])
+def test_ints_of_any_kind_are_steps(make: Make, step: Any) -> None:
+    logger = make()
+    logger.commit(step)
+    logger.commit(step, {"loss": 1.0})
+    assert slots(logger) == [(7, 0), (7, 1)]
+
+
+# --- values that are final ---------------------------------------------------------------------------------
+
+
+def test_a_dict_is_committed_as_it_is_and_leaves_records_alone(make: Make, tracker: sl.StatsTracker) -> None:
+    logger = make()
+    tracker.scalar(recorded=1.0)
+    logger.commit(1, {"train/loss": 0.5, "train/loss__count": 4, "train/split": "test", "nan": math.nan})
+    logger.commit(1)
+    first, second = commits(logger)
+    assert first["values"] == {"train/loss": 0.5, "nan": None}
+    assert first["nonfinite"] == {"nan": "nan"}
+    assert first["counts"] == {"train/loss__count": 4}
+    assert first["texts"] == {"train/split": "test"}
+    assert second["values"]["recorded"] == 1.0
+
+
+def test_dicts_in_a_row_take_steps_in_a_row(make: Make) -> None:
+    logger = make()
+    logger.commit(5, [{"loss": 1.0}, {"loss": 2.0, "note": "b"}, {"loss": 3.0}])
+    logger.commit(8)
+    assert slots(logger) == [(5, 0), (6, 0), (7, 0), (8, 0)]
+    assert [commit["values"].get("loss") for commit in commits(logger)] == [1.0, 2.0, 3.0, None]
+
+
+def test_an_export_can_be_committed(make: Make, tracker: sl.StatsTracker) -> None:
+    """What `export` gives is what `commit` takes, with counts and texts where they belong."""
+    tracker.summary("reward", [1.0, 3.0])
+    tracker.text(split="test")
+    logger = make()
+    logger.commit(1, tracker.export(reduce="local"))
+    (commit,) = commits(logger)
+    assert commit["values"] == {"reward/mean": 2.0, "reward/std": 1.0, "reward/min": 1.0, "reward/max": 3.0}
+    assert (commit["counts"], commit["texts"]) == ({"reward__count": 2}, {"split": "test"})
+
+
+NUMBERS = [1, 1.0, True, np.float32(1), np.float16(1), np.int8(1), np.uint64(1), np.bool_(True)]
+NUMBERS += [np.array(1.0), np.array(1), np.array([1.0], np.float32), np.array([[1]])]
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=repr)
+def test_one_number_of_any_kind_is_a_value(make: Make, value: Any) -> None:
+    """Ints and bools stay whole, as in the recording calls."""
+    logger = make()
+    logger.commit(1, {"x": value, "x__count": value})
+    (commit,) = commits(logger)
+    assert commit["values"] == {"x": 1}
+    assert commit["counts"] == {"x__count": 1}
+    assert type(commit["values"]["x"]) is (float if np.asarray(value).dtype.kind == "f" else int)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 1j, np.complex64(1), [1.0], {}, b"1", object, np.array([1.0, 2.0]), np.array([]), np.array("1")],
+    ids=repr,
+)
+def test_what_is_no_number_is_named_with_its_key(make: Make, value: Any) -> None:
+    """And nothing of that commit is written, nor of the others in its list."""
+    logger = make()
+    with pytest.raises(sl.RecordError) as caught:
+        logger.commit(1, [{"good": 1.0}, {"train/loss": value}])
+    assert "'train/loss'" in str(caught.value)
+    assert repr(value)[:20] in str(caught.value)
+    logger.commit(2, {"good": 1.0})
+    assert slots(logger) == [(2, 0)]
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a//b", "a\n", 3, None, "/__count"])
+def test_a_wrong_key_is_refused(make: Make, key: Any) -> None:
+    with pytest.raises(sl.RecordError):
+        make().commit(1, {key: 1.0})
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [
+        {"loss": 1, "loss/max": 2},
+        {"loss/max": 2, "loss": 1},
+        {"train/loss": "text", "train/loss/of/all": 2},
+        {"train": 1, "train/split": "text"},
+    ],
+    ids=str,
+)
+def test_a_key_that_is_a_folder_of_another_is_refused_with_both(make: Make, stats: dict[str, Any]) -> None:
+    logger = make()
+    with pytest.raises(sl.RecordError) as caught:
+        logger.commit(1, stats)
+    assert all(repr(key) in str(caught.value) for key in stats)
+    assert slots(logger) == []
+
+
+def test_counts_make_no_folder(make: Make) -> None:
+    logger = make()
+    logger.commit(1, {"loss/max": 2, "loss__count": 1, "loss/max__count": 1})
+    assert commits(logger)[0]["counts"] == {"loss__count": 1, "loss/max__count": 1}
+
+
+@pytest.mark.parametrize("stats", [3, "loss", [3], [{"loss": 1.0}, None]], ids=repr)
+def test_what_is_no_dict_is_refused(make: Make, stats: Any) -> None:
+    with pytest.raises(sl.RecordError, match="dict"):
+        make().commit(1, stats)
+
+
+# --- aliases and timings -----------------------------------------------------------------------------------
+
+
+def test_aliases_stand_beside_the_keys_they_mirror(make: Make, tracker: sl.StatsTracker) -> None:
+    """Prefixes, exact keys, one to many; texts too; in recorded and final values alike."""
+    table = {
+        "train/reward/": ["train-reward/", "reward/"],
+        "train/loss": "loss",
+        "train/note": ["note", "other/note"],
+    }
+    logger = make(aliases=table)
+    tracker.scalar("train/loss", 1.0)
+    tracker.summary("train/reward/total", [2.0], emit=("mean",))
+    tracker.text("train/note", "hello")
+    tracker.scalar("train/losses", 3.0)
+    logger.commit(1)
+    logger.commit(2, {"train/loss": 4.0, "train/reward/a/b": 5, "train/note": "again"})
+    recorded, final = commits(logger)
+    assert recorded["values"] == {
+        "train/loss": 1.0, "loss": 1.0, "train/losses": 3.0,
+        "train/reward/total/mean": 2.0, "train-reward/total/mean": 2.0, "reward/total/mean": 2.0,
+    }  # fmt: skip
+    assert recorded["texts"] == {"train/note": "hello", "note": "hello", "other/note": "hello"}
+    assert final["values"] == {
+        "train/loss": 4.0, "loss": 4.0, "train/reward/a/b": 5, "train-reward/a/b": 5, "reward/a/b": 5,
+    }  # fmt: skip
+    assert final["texts"] == {"train/note": "again", "note": "again", "other/note": "again"}
+    (run,) = journal(logger, "run")
+    assert run["aliases"] == {k: [v] if isinstance(v, str) else v for k, v in table.items()}
+
+
+def test_an_alias_does_not_hide_a_key_of_its_name(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = make(aliases={"train/loss": "loss"})
+    for step in (1, 2):
+        tracker.scalar("train/loss", 1.0)
+        tracker.scalar("loss", 2.0)
+        logger.commit(step)
+    assert [commit["values"]["loss"] for commit in commits(logger)] == [2.0, 2.0]
+    assert len([warning for warning in warnings_of(caplog) if "train/loss -> loss" in warning]) == 1
+
+
+def timing_names(logger: sl.StatsLogger, tracker: sl.StatsTracker) -> list[str]:
+    with tracker.scope("train"), tracker.record_timing("update"):
+        pass
+    logger.commit(1)
+    return [key for key in commits(logger)[0]["values"] if key.endswith(("update", "update_s", "update_ms"))]
+
+
+def test_the_configurations_timing_key_reaches_the_trackers(make: Make, tracker: sl.StatsTracker) -> None:
+    assert timing_names(make(timing_key="timeperf/{key}"), tracker) == ["timeperf/train/update"]
+
+
+def test_a_trackers_own_timing_key_stays_when_the_configuration_has_none(make: Make) -> None:
+    tracker = sl.StatsTracker(timing_key="mine/{key}_ms")
+    assert timing_names(make(tracker=tracker), tracker) == ["mine/train/update_ms"]
+
+
+@pytest.mark.parametrize("timing_key", ["time", "", "{key}/", "{other}/{key}", "{}/{key}", "{key", "{key.a}"])
+def test_a_wrong_timing_key_is_refused_at_once(timing_key: str) -> None:
+    with pytest.raises(sl.ConfigurationError, match="timing_key"):
+        sl.StatsLoggerConfig(timing_key=timing_key)
+
+
+# --- state -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_from_its_state_on_a_fresh_disk(make: Make, tmp_path: Path) -> None:
+    """The same run, its next attempt, from the step after the checkpoint's."""
+    first = make(log_dir=tmp_path / "a", name="mine")
+    assert (first.attempt, first.next_step) == (1, 0)
+    assert first.state_dict()["last_slot"] is None
+    first.commit(4)
+    first.commit(4)
+    state = first.state_dict()
+    first.finish()
+    second = make(state, log_dir=tmp_path / "b")
+    assert (second.run_id, second.attempt, second.next_step) == (first.run_id, 2, 5)
+    assert second.dir == tmp_path / "b" / "mine"
+    second.commit(5)
+    assert slots(second) == [(5, 0)]
+    third = make(second.state_dict(), log_dir=tmp_path / "a", name="mine", resume="allow")
+    assert (third.run_id, third.attempt, third.next_step) == (first.run_id, 3, 6)
+
+
+def test_the_state_is_plain_data(make: Make) -> None:
+    logger = make(name="mine")
+    logger.commit(np.int64(4))
+    assert logger.state_dict() == {
+        "run_id": logger.run_id, "name": "mine", "attempt": 1, "last_slot": [4, 0],
+    }  # fmt: skip
+    assert all(type(number) is int for number in logger.state_dict()["last_slot"])
+
+
+def test_a_checkpoint_before_the_journals_end_goes_on_at_the_checkpoint(make: Make) -> None:
+    """Steps that were lost with the crash are made again, by the next attempt."""
+    first = make(name="mine")
+    first.commit(1)
+    state = first.state_dict()
+    for step in (2, 3):
+        first.commit(step)
+    first.finish()
+    second = make(state, name="mine", resume="must")
+    assert second.next_step == 2
+    second.commit(2)
+    assert [(c["attempt"], c["step"]) for c in commits(second)] == [(1, 1), (1, 2), (1, 3), (2, 2)]
+
+
+def test_the_state_of_another_run_is_refused(make: Make) -> None:
+    """The refusal names both runs, and lets the directory go."""
+    mine, other = make(name="mine"), make(name="other")
+    for each in (mine, other):
+        each.commit(1)
+        each.finish()
+    with pytest.raises(sl.RunDirectoryError) as caught:
+        make(other.state_dict(), name="mine", resume="allow")
+    assert str(mine.run_id) in str(caught.value)
+    assert str(other.run_id) in str(caught.value)
+    assert make(mine.state_dict(), name="mine", resume="allow").attempt == 2
+
+
+# --- the end -----------------------------------------------------------------------------------------------
+
+
+def test_a_commit_after_the_end_warns_and_raises_nothing(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = make()
+    logger.commit(1)
+    assert logger.finish()
+    tracker.scalar(loss=1.0)
+    logger.commit(2)
+    logger.commit(3, {"loss": 1.0})
+    logger.event("late")
+    assert logger.flush()
+    assert [f"step {step} after finish()" in w for step, w in zip((2, 3), warnings_of(caplog), strict=True)]
+    assert slots(logger) == [(1, 0)]
+
+
+def test_the_end_names_what_was_never_committed(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = make()
+    tracker.scalar(committed=1.0)
+    logger.commit(1)
+    with tracker.scope("train"):
+        tracker.scalar(forgotten=1.0)
+        tracker.text(note="x")
+    assert logger.finish()
+    (warning,) = warnings_of(caplog)
+    assert "never committed" in warning
+    assert "train/forgotten" in warning
+    assert "train/note" in warning
+    assert "train/committed" not in warning
+
+
+def test_the_end_is_silent_when_all_was_committed(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = make()
+    tracker.scalar(loss=1.0)
+    logger.commit(1)
+    assert logger.finish()
+    assert logger.finish()
+    assert warnings_of(caplog) == []
+    assert [event["event"] for event in journal(logger, "event")] == ["finish"]
+
+
+def test_what_is_flushed_is_in_the_journal(make: Make, tracker: sl.StatsTracker) -> None:
+    logger = make()
+    for step in itertools.islice(itertools.count(1), 20):
+        tracker.scalar(loss=step)
+        logger.commit(step)
+    assert logger.flush()
+    steps = [r["step"] for r in sl.read_journal(logger.wait_dir()) if r["type"] == "commit"]
+    assert steps == list(range(1, 21))
