@@ -1,4 +1,4 @@
-"""The root among processes that are played: a store that is gone, one that stays behind, one that is stuck."""
+"""The root among processes that are played: late, stuck, or out of reach."""
 
 import contextlib
 import threading
@@ -135,7 +135,7 @@ def test_without_the_store_the_root_goes_on_alone(
 def test_the_end_is_not_waited_for_where_the_store_is_gone(
     start: Callable[..., Started], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the root has is written, and who did not end is named."""
+    """What the root has is written, and who did not end is named, in the journal and in the log."""
     transport = Played()
     transport.down = True
     logger, tracker = start(transport)

@@ -109,7 +109,8 @@ def test_a_lower_step_is_left_out_where_that_is_asked_for(
     assert not any("gone" in key for commit in commits(logger) for key in commit["values"])
     assert commits(logger)[1]["values"]["kept"] == 1.0
     assert sum(commit["values"].get("obs/dropped_commits", 0) for commit in commits(logger)) == 2
-    assert ["left out" in warning for warning in warnings_of(caplog)] == [True, True]
+    (warning,) = warnings_of(caplog)
+    assert "left out" in warning
 
 
 @pytest.mark.parametrize("step", [1.0, np.float64(1), True, np.bool_(True), "1", None])
@@ -134,11 +135,11 @@ def test_ints_of_any_kind_are_steps(make: Make, step: Any) -> None:
 def test_a_dict_is_committed_as_it_is_and_leaves_records_alone(make: Make, tracker: sl.StatsTracker) -> None:
     logger = make()
     tracker.scalar(recorded=1.0)
-    logger.commit(1, {"train/loss": 0.5, "train/loss__count": 4, "train/split": "test", "nan": math.nan})
+    logger.commit(1, {"train/loss": 0.5, "train/loss__count": 4, "train/split": "test", "x": math.nan})
     logger.commit(1)
     first, second = commits(logger)
-    assert first["values"] == {"train/loss": 0.5, "nan": None}
-    assert first["nonfinite"] == {"nan": "nan"}
+    assert first["values"] == {"train/loss": 0.5, "x": None, "obs/nonfinite": 1}
+    assert first["nonfinite"] == {"x": "nan"}
     assert first["counts"] == {"train/loss__count": 4}
     assert first["texts"] == {"train/split": "test"}
     assert second["values"]["recorded"] == 1.0
@@ -180,7 +181,7 @@ def test_one_number_of_any_kind_is_a_value(make: Make, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, 1j, np.complex64(1), [1.0], {}, b"1", object, np.array([1.0, 2.0]), np.array([]), np.array("1")],
+    [None, 1j, np.complex64(1), {}, b"1", object, np.array([1.0, 2.0]), np.array([])],
     ids=repr,
 )
 def test_what_is_no_number_is_named_with_its_key(make: Make, value: Any) -> None:
@@ -189,7 +190,8 @@ def test_what_is_no_number_is_named_with_its_key(make: Make, value: Any) -> None
     with pytest.raises(sl.RecordError) as caught:
         logger.commit(1, [{"good": 1.0}, {"train/loss": value}])
     assert "'train/loss'" in str(caught.value)
-    assert repr(value)[:20] in str(caught.value)
+    shown = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+    assert shown in str(caught.value)
     logger.commit(2, {"good": 1.0})
     assert slots(logger) == [(2, 0)]
 

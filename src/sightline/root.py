@@ -87,6 +87,7 @@ class Root:
         self._force_upto: Slot | None = None
         self._ending = False
         self._out_of_time = False
+        self._unended: list[int] = []
         self._stopped = False
         self._notes: Counter[str] = Counter()  # obs/* since the last commit
         self._said: set[str] = set()
@@ -158,7 +159,7 @@ class Root:
 
     def waiting_for(self) -> tuple[int, ...]:
         """The processes that have not ended."""
-        return tuple(sorted(self._board.present))
+        return tuple(self._unended if self._stopped else sorted(self._board.present))
 
     # --- the thread ----------------------------------------------------------------------------------------
 
@@ -187,6 +188,7 @@ class Root:
             self._poll()
         now = self._now()
         done = hurried or (ending and self._board.all_ended())
+        self._unended = sorted(self._board.present)  # before closing by force, which gives them up
         for closed in (
             *self._board.close(now=now, force=done),
             *(self._board.close(now=now, force=True, upto=upto) if upto else ()),
@@ -200,7 +202,7 @@ class Root:
             self._append()
         self._look_for_stall(time.monotonic())
         if done and not self._queue:
-            self._append(self._event({"event": "finish", "missing": sorted(self._board.present)}))
+            self._append(self._event({"event": "finish", "missing": self._unended}))
             self._journal.close()
             self._stopped = True
 
@@ -285,7 +287,8 @@ class Root:
         if self._transport.processes == 1 or self._transport.collective:
             busy = self._board.lowest_open() is not None or self._ending or self._journal.waiting
             return _RETRY_S if busy else 10.0
-        return max(0.001, self._next_poll - time.monotonic())
+        pause = max(0.001, self._next_poll - time.monotonic())
+        return pause if self._board.lowest_open() is None else min(pause, _LONGEST_LOOK_S)  # deadlines run
 
     # --- lines ---------------------------------------------------------------------------------------------
 

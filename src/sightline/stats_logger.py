@@ -116,7 +116,7 @@ class StatsLogger:
         if self.config.timing_key is not None:
             for each in self._trackers():
                 each.timing_key = self.config.timing_key
-        state = _checked_state(state_dict)
+        state = self._before = _checked_state(state_dict)
         if state["last_slot"] is not None:
             self._slots.last = state["last_slot"]
             self.next_step = state["last_slot"][0] + 1
@@ -163,6 +163,8 @@ class StatsLogger:
                 "sightline: commit of step %d after finish(), or in a forked child, is left out", step
             )
         if stats is not None:
+            if not isinstance(stats, Iterable):
+                raise RecordError(f"commit(stats={stats!r}): expected a dict or a sequence of dicts")
             finals = [_final(each) for each in ([stats] if isinstance(stats, Mapping) else stats)]
         with self._lock:
             lowered = self._lower(step)
@@ -311,6 +313,8 @@ class StatsLogger:
         ``run_id``, ``name``, ``attempt``, and ``last_slot`` (step, k) of this process.
         """
         last = self._slots.last
+        if not self.enabled:  # the run that may go on another time
+            return {**self._before, "last_slot": None if last is None else list(last)}
         return {
             "run_id": self.run_id,
             "name": self.dir.name if self.dir is not None else None,
