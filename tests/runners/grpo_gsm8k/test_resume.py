@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -47,11 +50,14 @@ def test_two_processes_go_on_from_their_own_disks(two_processes: Finished, tmp_p
     assert trained[-1]["reported"] == 2
 
 
-def test_training_goes_on_with_sightline_switched_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SIGHTLINE_DISABLED", "1")
-    outcome = train(smoke_config(tmp_path, "grpo.steps=1"))
-    assert outcome.step == 1
+def test_training_goes_on_with_sightline_switched_off(tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "runners.grpo_gsm8k", "--config", "runners/grpo_gsm8k/configs/smoke.yaml"),
+        *("--set", f"output.dir={tmp_path}", "--set", "grpo.steps=1"),
+    ]
+    env = os.environ | {"SIGHTLINE_DISABLED": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Held-out accuracy" in done.stdout
     assert list(tmp_path.rglob("metrics.jsonl")) == []
     assert list(tmp_path.rglob("eval.json"))
