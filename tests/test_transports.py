@@ -30,7 +30,7 @@ def test_a_transport_of_ones_own_is_taken_as_it_is() -> None:
 
 
 def test_a_transport_that_is_not_collective_says_so() -> None:
-    with pytest.raises(NotImplementedError, match="LocalTransport is not collective"):
+    with pytest.raises(sl.TransportError, match="LocalTransport is not collective"):
         LocalTransport().exchange(b"")
 
 

@@ -428,7 +428,6 @@ with open(sys.argv[1] + "/pid", "w") as file:
     assert alive
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at the processes in /proc")
 def test_a_killed_launcher_takes_its_ranks_along(start, tmp_path):
     """SIGKILL to the launcher: ranks that ignore everything else, and their children, end with it."""
     process = start("-n", 2, *python(STUBBORN, tmp_path))

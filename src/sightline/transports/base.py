@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from sightline.errors import TransportError
+
 
 class Transport(ABC):
     """Moves small byte strings from all processes to process 0, and announcements the other way.
@@ -56,5 +58,11 @@ class Transport(ABC):
         """Forgets a published name."""
 
     def exchange(self, payload: bytes) -> Sequence[bytes]:
-        """All processes' payloads, on all; only if ``collective``."""
-        raise NotImplementedError(f"{type(self).__name__} is not collective: use post and poll")
+        """All processes' payloads, on all, in the order of the processes; of a ``collective`` transport only.
+
+        Raises:
+            TransportError: this transport is not collective.
+        """
+        raise TransportError(
+            f"{type(self).__name__} is not collective and has no exchange: it moves bytes by post and poll"
+        )
