@@ -28,7 +28,12 @@ SURFACE = [
     "StepError",
     "Transport",
     "TransportError",
+    "add",
+    "collect",
     "export",
+    "histogram",
+    "ingest",
+    "jax",
     "last",
     "masked",
     "merge_stats",
@@ -140,6 +145,7 @@ with sl.start("runs", config={"a": 1}) as run:
             sl.rate("r", 1)
             sl.summary("s", "no")
             sl.masked("s", [1, 2], [1])
+            sl.histogram("h", "no", bins=0)
             sl.text(a=3)
         run.commit(step)
     assert sl.export() == {}

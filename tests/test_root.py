@@ -1,6 +1,7 @@
 """The root among processes that are played: late, stuck, or out of reach."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +97,81 @@ def test_posts_of_the_others_are_merged_into_the_roots_commits(start: Callable[.
     (commit,) = records(logger, "commit")
     assert commit["values"]["loss"] == 3.0
     assert (commit["reported"], commit["expected"], commit["counts"]) == (3, 3, {"loss__count": 3})
+
+
+def test_what_is_not_finite_is_attributed_to_its_processes(
+    start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counts and kinds over all of them; who is named is listed once; of many, the lowest."""
+    monkeypatch.setattr("sightline.root._MOST_NAMED", 3)
+    transport = Played(6)
+    logger, tracker = start(transport)
+    odd = {1: math.nan, 2: math.inf, 3: 0.0, 4: -math.inf, 5: math.nan}
+    transport.say(*(commit_of(p, 1, loss=value, fine=1.0) for p, value in odd.items()))
+    tracker.scalar(loss=1.0)
+    tracker.scalar(late=1.0)
+    logger.commit(1)
+    transport.say(*(commit_of(p, 2, late=math.nan if p == 3 else 1.0) for p in odd))
+    logger.commit(2)
+    transport.say(*(Message("end", p) for p in odd))
+    assert logger.finish(60)
+    first, second = records(logger, "commit")
+    assert first["nonfinite"] == {"loss": "nan"}
+    assert first["nonfinite_records"] == {
+        "loss": {"count": 4, "processes": [1, 2, 4], "nan": 2, "inf": 1, "-inf": 1}
+    }
+    assert first["values"]["obs/nonfinite"] == 4
+    assert second["nonfinite_records"] == {"late": {"count": 1, "processes": [3], "nan": 1}}
+    assert [(e["key"], e["step"], e["processes"], e["count"]) for e in events(logger, "nonfinite")] == [
+        ("loss", 1, [1, 2, 4], 4), ("late", 2, [3], 1),
+    ]  # fmt: skip
+    assert all("test_root.py:" in event["site"] for event in events(logger, "nonfinite"))
+    said = [r.getMessage() for r in caplog.records if "non-finite" in r.getMessage()]
+    assert ["on processes 1, 2, 4, recorded" in said[0], "on process 3, recorded" in said[1]] == [True, True]
+
+
+def test_a_sum_that_overflows_over_the_processes_is_nobodys(start: Callable[..., Started]) -> None:
+    """Each part of it is finite."""
+
+    def totals(tracker: sl.StatsTracker) -> sl.StatsTracker:
+        tracker.total(amount=1.7e308)
+        return tracker
+
+    transport = Played()
+    logger, tracker = start(transport)
+    drained = totals(sl.StatsTracker()).drain()
+    transport.say(Pending((1, 0), [drained], 0.01).message(1), Message("end", 1))
+    totals(tracker)
+    logger.commit(1)
+    assert logger.finish(60)
+    (commit,) = records(logger, "commit")
+    assert commit["nonfinite_records"] == {"amount": {"count": 1, "processes": [], "inf": 1}}
+    assert [event["processes"] for event in events(logger, "nonfinite")] == [[]]
+
+
+def test_a_histogram_is_of_all_processes(start: Callable[..., Started]) -> None:
+    """And a late snapshot has none of its own."""
+    transport = Played()
+    logger, tracker = start(transport, first_deadline_s=0.2)
+    other = sl.StatsTracker()
+    other.histogram("length", [4.0, 5.0, 5.0], bins=4)
+    late = Pending((1, 0), [other.drain()], 0.01).message(1)
+    tracker.histogram("length", [1.5], bins=4)
+    logger.commit(1)
+    assert logger.flush(60)
+    transport.say(late)
+    other.histogram("length", [4.0, 4.0, 5.0], bins=4)
+    transport.say(Pending((2, 0), [other.drain()], 0.01).message(1), Message("end", 1))
+    until(lambda: transport.taken == 3, "the posts to be taken")
+    tracker.histogram("length", [1.0], bins=4)
+    logger.commit(2)
+    assert logger.finish(60)
+    alone, together = records(logger, "histogram")
+    assert (alone["step"], alone["edges"], alone["counts"]) == (1, [1.0, 1.25, 1.5, 1.75, 2.0], [0, 0, 1, 0])
+    assert (together["step"], together["edges"]) == (2, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert sum(together["counts"]) == 4
+    assert together["counts"][0] == 1
+    assert records(logger, "late")[0]["counts"] == {"length__count": 3}
 
 
 def test_without_the_store_the_root_goes_on_alone(
@@ -213,7 +289,7 @@ def test_commits_that_a_process_has_folded_are_counted(start: Callable[..., Star
     transport = Played()
     logger, _ = start(transport)
     folded = commit_of(1, 3, loss=1.0)
-    folded.merged = 2
+    folded.obs = {"merged_commits": 2}
     transport.say(folded, Message("end", 1))
     for step in (1, 2, 3):
         logger.commit(step)

@@ -38,6 +38,7 @@ def record_everything(tracker: sl.StatsTracker, key: str, value: float) -> None:
     tracker.summary(
         f"summary/{key}", [value, 1.0], emit=("mean", "std", "min", "max", "sum"), quantiles=(0.5,)
     )
+    tracker.histogram(f"histogram/{key}", [value, 1.0], bins=5)
     tracker.total(f"total/{key}", round(finite) * 2**40 + 1)
     tracker.ratio(f"ratio/{key}", round(finite), 1)
     tracker.rate(f"rate/{key}", round(finite))
@@ -50,6 +51,7 @@ def assert_same(one: Rendered, other: Rendered) -> None:
     assert one.counts == other.counts
     assert one.texts == other.texts
     assert one.processes == other.processes
+    assert one.histograms == other.histograms
     assert one.nonfinite == other.nonfinite
     assert one.hidden == other.hidden
     assert list(one.values) == list(other.values)
@@ -234,6 +236,60 @@ def test_the_owner_of_a_key_decides_and_not_the_snapshots_first_process() -> Non
     assert (result.conflicts[0].kept_process, result.conflicts[0].dropped_process) == (3, 5)
 
 
+def test_a_histogram_is_over_the_data_of_all_processes() -> None:
+    """Its edges, too; a process that has none of it, or nothing finite, takes nothing away."""
+    shares = [[2.0, 3.0, 3.0], [], [math.nan, math.inf], [9.0, 7.0, -7.0]]
+    parts = [
+        snapshot_of(p, lambda t, x=share: t.histogram("x", x, bins=4))  # type: ignore[misc]
+        for p, share in enumerate(shares)
+    ]
+    merged = Snapshot.merge([Snapshot.from_bytes(part.to_bytes()) for part in (*parts, Snapshot.empty(4))])
+    rendered = Snapshot.from_bytes(merged.to_bytes()).render()
+    assert rendered.histograms == {"x": ([-7.0, -3.0, 1.0, 5.0, 9.0], [1, 0, 3, 2])}
+    assert (rendered.values, rendered.counts, rendered.nonfinite) == ({}, {"x__count": 8}, 2)
+
+
+def test_a_histogram_of_nothing_finite_is_not_shown() -> None:
+    """Its count is."""
+    for values in ([], [math.nan]):
+        rendered = snapshot_of(0, lambda t, x=values: t.histogram("x", x)).render()  # type: ignore[misc]
+        assert rendered.histograms == {}
+        assert rendered.counts == {"x__count": len(values)}
+
+
+def test_a_replicated_histogram_counts_once() -> None:
+    parts = [snapshot_of(p, lambda t: t.histogram("x", [1.0, 2.0], bins=2, replicated=True)) for p in (0, 1)]
+    assert Snapshot.merge(parts).render().histograms == {"x": ([1.0, 1.5, 2.0], [1, 1])}
+
+
+def test_processes_may_show_a_histogram_differently() -> None:
+    """The lowest one's bins, or its quantiles: the sketch beneath is the same."""
+    few = snapshot_of(0, lambda t: t.histogram("x", [1.0], bins=2))
+    many = snapshot_of(1, lambda t: t.histogram("x", [3.0, 3.0], bins=100))
+    median = snapshot_of(2, lambda t: t.summary("x", [3.0], emit=(), quantiles=(0.5,)))
+    merged = Snapshot.merge([median, many, few])
+    assert merged.conflicts == []
+    assert merged.render().histograms == {"x": ([1.0, 2.0, 3.0], [1, 3])}
+    assert list(Snapshot.merge([median, few.merge([many])]).render().histograms) == ["x"]
+
+
+def test_a_histogram_and_a_plain_summary_are_two_reductions() -> None:
+    """One of them has no sketch."""
+    histogram = snapshot_of(0, lambda t: t.histogram("x", [1.0], bins=3))
+    merged = Snapshot.merge([histogram, snapshot_of(1, lambda t: t.summary("x", [2.0]))])
+    assert merged.render().histograms["x"][1] == [0, 1, 0]
+    (conflict,) = merged.conflicts
+    assert "'x' is a histogram(bins=3) on process 0 (" in str(conflict)
+
+
+def test_a_histogram_that_another_process_made_a_folder_is_left_out_and_named() -> None:
+    """A key is no folder, whatever it holds."""
+    rendered = Snapshot.merge(
+        [snapshot_of(0, lambda t: t.histogram("x", [1.0])), scalar(1, **{"x/y": 2.0})]
+    ).render()
+    assert (rendered.histograms, rendered.hidden) == ({}, {"x": "x/y"})
+
+
 @pytest.mark.parametrize(
     "options", [{"replicated": True}, {"quantiles": (0.5,)}], ids=["replicated", "quantiles"]
 )
@@ -307,6 +363,29 @@ def test_nonfinite_records_are_counted_and_shown() -> None:
     assert math.isnan(rendered.values["x/std"])
     assert (rendered.values["x/min"], rendered.values["x/max"]) == (1.0, 4.0)
     assert (rendered.values["y"], rendered.values["w"]) == (math.inf, -math.inf)
+
+
+def test_nonfinite_records_are_told_apart() -> None:
+    """By key and kind; a sum, either part of a ratio and a last value count as one each."""
+    snapshot = snapshot_of(
+        0,
+        lambda t: (
+            t.scalar(fine=1.0, a=math.nan),
+            t.summary("b", [math.inf, 1.0, -math.inf, math.inf, math.nan]),
+            t.total(c=-math.inf, fine_too=1),
+            t.ratio("d", math.nan, math.inf),
+            t.last(e=math.inf),
+        ),
+    )
+    assert {spec.key: kinds for spec, kinds in snapshot.nonfinite()} == {
+        "a": {"nan": 1},
+        "b": {"nan": 1, "inf": 2, "-inf": 1},
+        "c": {"-inf": 1},
+        "d": {"nan": 1, "inf": 1},
+        "e": {"inf": 1},
+    }
+    assert snapshot.render().nonfinite == 9
+    assert snapshot_of(0, lambda t: t.scalar(fine=1.0)).nonfinite() == []
 
 
 def test_a_summary_of_nothing_finite_has_no_extrema() -> None:
@@ -436,6 +515,8 @@ def test_kept_schemas_do_not_mix() -> None:
         lambda t: t.summary("x", [1.0, 3.0], emit=("max",)),
         lambda t: t.summary("x", [1.0, 3.0], quantiles=(0.0,)),
         lambda t: t.summary("x", [1.0, 3.0], replicated=True),
+        lambda t: t.histogram("x", [1.0, 3.0], bins=2),
+        lambda t: t.histogram("x", [1.0, 3.0], bins=3),
         lambda t: t.scalar(x=1.0),
         lambda t: t.total(x=1),
     ]

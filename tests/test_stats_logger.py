@@ -140,6 +140,7 @@ def test_a_dict_is_committed_as_it_is_and_leaves_records_alone(make: Make, track
     first, second = commits(logger)
     assert first["values"] == {"train/loss": 0.5, "x": None, "obs/nonfinite": 1}
     assert first["nonfinite"] == {"x": "nan"}
+    assert first["nonfinite_records"] == {"x": {"count": 1, "processes": [], "nan": 1}}
     assert first["counts"] == {"train/loss__count": 4}
     assert first["texts"] == {"train/split": "test"}
     assert second["values"]["recorded"] == 1.0
@@ -230,6 +231,96 @@ def test_counts_make_no_folder(make: Make) -> None:
 def test_what_is_no_dict_is_refused(make: Make, stats: Any) -> None:
     with pytest.raises(sl.RecordError, match="dict"):
         make().commit(1, stats)
+
+
+# --- histograms --------------------------------------------------------------------------------------------
+
+
+def test_a_histogram_is_a_line_beside_its_commit(make: Make, tracker: sl.StatsTracker) -> None:
+    """With the commit's place, right after it; under an alias too; its count is with the others."""
+    logger = make(aliases={"train/": "old/"})
+    for step in (3, 4):
+        with tracker.scope("train"):
+            tracker.scalar("loss", 1.0, per_process=True)
+            tracker.histogram("length", [1.0, 2.0, 2.0, 9.0 * step], bins=2)
+        tracker.histogram("empty", [])
+        logger.commit(step)
+    logger.commit(4)
+    lines = [r for r in journal(logger, "histogram") if r["step"] == 4]
+    assert lines == [
+        {
+            "type": "histogram", "seq": 2, "attempt": 1, "step": 4, "k": 0, "key": key,
+            "edges": [1.0, 18.5, 36.0], "counts": [3, 1],
+        }
+        for key in ("train/length", "old/length")
+    ]  # fmt: skip
+    second = commits(logger)[1]
+    assert (second["seq"], second["values"]) == (2, {"train/loss": 1.0, "old/loss": 1.0})
+    assert second["counts"] == {"empty__count": 0, "train/length__count": 4, "train/loss__count": 1}
+    kinds = [r["type"] for r in sl.read_journal(logger.wait_dir()) if r.get("seq") == 2]
+    assert kinds == ["commit", "process_values", "histogram", "histogram"]
+
+
+# --- what is not finite ------------------------------------------------------------------------------------
+
+
+def test_the_first_time_that_a_key_is_not_finite_is_an_event(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once for each key: when, how much of what kind, and where it is recorded. Each commit says it again."""
+    logger = make()
+    for step in range(4):
+        tracker.scalar(loss=math.nan if step >= 2 else 1.0, kl=math.inf if step == 3 else 1.0)
+        tracker.summary("grad", [math.nan, -math.inf, math.nan] if step == 2 else [1.0])
+        logger.commit(step)
+    assert [commit.get("nonfinite_records") for commit in commits(logger)] == [
+        None,
+        None,
+        {
+            "grad": {"count": 3, "processes": [0], "nan": 2, "-inf": 1},
+            "loss": {"count": 1, "processes": [0], "nan": 1},
+        },
+        {
+            "kl": {"count": 1, "processes": [0], "inf": 1},
+            "loss": {"count": 1, "processes": [0], "nan": 1},
+        },
+    ]
+    assert [commit["values"].get("obs/nonfinite") for commit in commits(logger)] == [None, None, 4, 2]
+    events = [event for event in journal(logger, "event") if event["event"] == "nonfinite"]
+    assert [(event["key"], event["step"], event["count"]) for event in events] == [
+        ("grad", 2, 3), ("loss", 2, 1), ("kl", 3, 1),
+    ]  # fmt: skip
+    assert events[0]["processes"] == [0]
+    assert (events[0]["nan"], events[0]["-inf"], events[0]["attempt"]) == (2, 1, 1)
+    for event in events:
+        file, line = event["site"].rsplit(":", 1)
+        source = Path(file).read_text().splitlines()[int(line) - 1]
+        assert event["key"] in source
+    said = [text for text in warnings_of(caplog) if "non-finite" in text]
+    assert len(said) == 3
+    assert "'grad' has non-finite values (3) at step 2 on process 0, recorded at " in said[0]
+
+
+def test_a_final_value_that_is_not_finite_is_an_event_once(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who computed it is not known here, and not made up."""
+    logger = make()
+    for step, loss in enumerate([1.0, -math.inf, math.nan]):
+        logger.commit(step, {"loss": loss})
+    assert [commit.get("nonfinite_records") for commit in commits(logger)] == [
+        None,
+        {"loss": {"count": 1, "processes": [], "-inf": 1}},
+        {"loss": {"count": 1, "processes": [], "nan": 1}},
+    ]
+    (event,) = [event for event in journal(logger, "event") if event["event"] == "nonfinite"]
+    del event["time"]
+    assert event == {
+        "type": "event", "event": "nonfinite", "attempt": 1, "key": "loss", "step": 1,
+        "count": 1, "processes": [], "-inf": 1,
+    }  # fmt: skip
+    (warning,) = warnings_of(caplog)
+    assert "'loss' has non-finite values (1) at step 1 (said once for this key)" in warning
 
 
 # --- aliases and timings -----------------------------------------------------------------------------------

@@ -17,6 +17,10 @@ Every recorded value is a mergeable aggregate, and its reduction is declared whe
 The functions below act on the default tracker of the process; ``tracker("name")`` gives others.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sightline import jax
 from sightline.config import StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
@@ -38,8 +42,13 @@ from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
 from sightline.transports import Transport
 
+if TYPE_CHECKING:
+    from sightline.jax.collecting import add, collect
+
 _default = tracker()
 export = _default.export
+histogram = _default.histogram
+ingest = _default.ingest
 last = _default.last
 masked = _default.masked
 rate = _default.rate
@@ -69,7 +78,12 @@ __all__ = [
     "StepError",
     "Transport",
     "TransportError",
+    "add",
+    "collect",
     "export",
+    "histogram",
+    "ingest",
+    "jax",
     "last",
     "masked",
     "merge_stats",
@@ -89,8 +103,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
-    if name == "__version__":  # reading it takes as long as importing NumPy, so only when asked for
+# What needs JAX, or takes long to find out, is loaded when it is asked for.
+_LATER = {"add": "sightline.jax.collecting", "collect": "sightline.jax.collecting"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    if name == "__version__":  # reading it takes as long as importing NumPy
         from importlib.metadata import version
 
         return version("sightline")

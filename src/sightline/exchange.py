@@ -11,6 +11,7 @@ import orjson
 from sightline.errors import SnapshotError, TransportError
 from sightline.message import Message, Pending
 from sightline.naming import RESERVED
+from sightline.patience import Patience
 from sightline.poster import Poster
 from sightline.slots import SlotBoard, SlotCounter
 from sightline.snapshot import Snapshot, Value
@@ -43,7 +44,9 @@ class Exchange:
                 self.transport.processes, deadline_s=math.inf, first_deadline_s=math.inf
             )
         else:
-            self._poster = Poster(self.transport, lambda: self._channel)
+            self._poster = Poster(
+                self.transport, lambda: self._channel, Patience(0, 0)
+            )  # exports are settled
 
     def export(
         self, snapshot: Snapshot, *, wall_s: float, everywhere: bool, timeout: float

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from sightline.snapshot import Value
 
 MISSING: Any = object()  #: stands for a value that was not given
 _LARGEST = int(sys.float_info.max)
+_MOST_BINS = 1024  # a journal line of some 20 kB; more than a screen can show
 
 
 def checked_key(key: object) -> str:
@@ -25,11 +27,46 @@ def checked_key(key: object) -> str:
         raise RecordError(str(error)) from None
 
 
-def to_numbers_by_key(call: str, key: str | None, value: Any, kvs: dict[str, Any]) -> dict[str, Value]:
-    """The numbers of a call in either form, ``call("a/b", 1)`` or ``call(a=1)``."""
-    if key is not None:
-        kvs[key] = value
-    return {k: to_number(call, k, v) for k, v in kvs.items()}
+Where = Literal["host", "device", "tracer"]
+
+_WHERE: dict[type, Where] = dict.fromkeys((float, int, bool, np.ndarray, type(None)), "host")
+
+
+def where_are(groups: Iterable[Iterable[Any]]) -> Where:
+    """Whether some values are tracers of JAX, or else lie on devices. Does not import JAX."""
+    found: Where = "host"
+    for values in groups:
+        for value in values:
+            where = _WHERE.get(value.__class__) or _where(value.__class__)
+            if where != "host":
+                if where == "tracer":
+                    return where
+                found = where
+    return found
+
+
+def _where(cls: type) -> Where:
+    if "jax" not in sys.modules:
+        return "host"
+    import jax
+
+    is_traced, is_array = issubclass(cls, jax.core.Tracer), issubclass(cls, jax.Array)
+    return _WHERE.setdefault(cls, "tracer" if is_traced else "device" if is_array else "host")
+
+
+def no_collector_error(call: str, key: str) -> RecordError:
+    """For a value inside a transformed function that has no collector."""
+    return RecordError(
+        f"{call}({key!r}): this value is traced: the function runs inside jit, grad, vmap or another "
+        f"transformation of JAX, and its values have no numbers yet. Collect them, directly under the "
+        f"transformation:\n"
+        f"    wrong:  step = jax.jit(update)                  # update calls sl.{call}(...)\n"
+        f"            state = step(state, batch)\n"
+        f"    right:  step = jax.jit(sl.collect(update))\n"
+        f"            state, stats = step(state, batch)\n"
+        f"            sl.ingest(stats)                        # outside, does not wait\n"
+        f"or return the value and record it outside"
+    )
 
 
 def to_number(call: str, key: str, value: Any) -> Value:
@@ -48,11 +85,24 @@ def to_number(call: str, key: str, value: Any) -> Value:
         return float(value)
     array_ = to_numbers(call, key, value)
     if array_.size != 1:
-        raise RecordError(
-            f"{call}({key!r}): got an array of shape {array_.shape}, expected one number; "
-            f"for all its elements use summary({key!r}, values)"
-        )
+        raise shape_error(call, key, array_.shape)
     return int(array_.item()) if array_.dtype.kind in "biu" else float(array_.astype(np.float64).item())
+
+
+def shape_error(call: str, key: str, shape: tuple[int, ...]) -> RecordError:
+    """For an array where one number belongs."""
+    return RecordError(
+        f"{call}({key!r}): got an array of shape {shape}, expected one number; for all its elements use "
+        f"summary({key!r}, values)"
+    )
+
+
+def host_only_error(call: str, key: str) -> RecordError:
+    """For something of the host inside a traced function."""
+    return RecordError(
+        f"{call}({key!r}) inside a function under sl.collect: it would run once, while JAX traces, and not in "
+        f"each step. Put it around the call of the jitted function"
+    )
 
 
 def to_string(call: str, key: str, value: Any) -> str:
@@ -77,13 +127,20 @@ def checked_quantiles(call: str, key: str, quantiles: Any) -> tuple[float, ...]:
     return numbers
 
 
+def checked_bins(call: str, key: str, bins: object) -> int:
+    """The number of bins of a histogram."""
+    if isinstance(bins, (int, np.integer)) and not isinstance(bins, bool) and 1 <= bins <= _MOST_BINS:
+        return int(bins)
+    raise RecordError(
+        f"{call}({key!r}): bins={bins!r}; expected how many, an int from 1 to {_MOST_BINS}, as in bins=64. "
+        f"Their edges follow from the values of all processes"
+    )
+
+
 def to_array(call: str, key: str, values: Any) -> npt.NDArray[Any]:
     """Anything that NumPy can read as one array, of any dtype."""
-    if any(base.__name__ == "Tracer" for base in type(values).__mro__):
-        raise RecordError(
-            f"{call}({key!r}): a value inside jit has no number yet. Return it from the jitted function, and "
-            f"record it outside: loss = step(...); sl.{call}(...)"
-        )
+    if where_are([[values]]) == "tracer":
+        raise no_collector_error(call, key)
     try:
         array_: npt.NDArray[Any] = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged; a tracer of jit; a donated device array
@@ -91,6 +148,33 @@ def to_array(call: str, key: str, values: Any) -> npt.NDArray[Any]:
             f"{call}({key!r}): not one array of numbers: {str(error).partition(chr(10))[0]}"
         ) from error
     return array_
+
+
+def checked_mask(call: str, key: str, mask: Any) -> npt.NDArray[np.bool_]:
+    """A mask as bools; numbers must be all 0 or 1."""
+    array_ = to_array(call, key, mask)
+    if array_.dtype == np.bool_:
+        return array_
+    chosen: npt.NDArray[np.bool_] = array_ == 1
+    if not np.array_equal(chosen, array_ != 0):
+        raise odd_mask_error(call, key, repr(array_[(array_ != 0) & (array_ != 1)].tolist()[0]))
+    return chosen
+
+
+def odd_mask_error(call: str, key: str, found: str) -> RecordError:
+    """For a mask that holds something else than 0 and 1."""
+    return RecordError(
+        f"{call}({key!r}): the mask holds {found}; expected bools or 0 and 1. Weights are no mask: use "
+        f"ratio(key, (values * weights).sum(), weights.sum())"
+    )
+
+
+def mask_shape_error(call: str, key: str, mask: tuple[int, ...], values: tuple[int, ...]) -> RecordError:
+    """For a mask of another shape than the values."""
+    return RecordError(
+        f"{call}({key!r}): the mask has shape {mask} and the values {values}; they must be equal. A mask of "
+        f"one axis fewer goes through np.broadcast_to(mask, values.shape)"
+    )
 
 
 def to_numbers(call: str, key: str, values: Any) -> npt.NDArray[Any]:
@@ -110,12 +194,11 @@ def _casts(dtype: np.dtype[Any]) -> bool:
     return dtype.names is None and dtype.subdtype is None and np.can_cast(dtype, np.float64)
 
 
-def only_finite(key: str, values: npt.NDArray[Any], nonfinite: str) -> npt.NDArray[Any]:
-    """The finite elements, float64 ``(n,)``; for ``nonfinite="drop"``."""
-    if nonfinite != "drop":
-        raise RecordError(f"{key!r}: nonfinite={nonfinite!r}; expected 'show' or 'drop'")
-    numbers = np.asarray(values, np.float64)
-    return numbers[np.isfinite(numbers)]
+def checked_nonfinite(call: str, nonfinite: object) -> str:
+    """What to do with NaN and infinities: ``"show"`` or ``"drop"``."""
+    if nonfinite not in ("show", "drop"):
+        raise RecordError(f"{call}: nonfinite={nonfinite!r}; expected 'show' or 'drop'")
+    return str(nonfinite)
 
 
 def check_timing_key(timing_key: str) -> None:

@@ -10,14 +10,23 @@ that fragment. Lines are told apart by ``"type"``:
 ``commit``
     ``seq`` (strictly increasing over the file), ``attempt``, ``step``, ``k``, ``time`` (epoch s),
     ``expected``, ``reported`` (how many processes), ``missing`` (which, if any), ``values`` {key: number or
-    null}, ``nonfinite`` {key: "nan" | "inf" | "-inf"} for the nulls, ``counts`` {key: int}, ``texts``.
+    null}, ``nonfinite`` {key: "nan" | "inf" | "-inf"} for the nulls, ``counts`` {key: int}, ``texts``; and,
+    if records were not finite, ``nonfinite_records`` {key: {``count``: how many, ``processes`` [..]: on which
+    (the lowest 64; none where they are unknown, as of values given to ``commit``), ``nan``, ``inf``, ``-inf``:
+    how many of each kind that there is}}. A sum or a last value counts as one record.
 ``process_values``
     ``seq`` (of its commit), ``attempt``, ``step``, ``k``, ``processes`` [..], ``values`` {key: [..]}.
+``histogram``
+    A distribution of a commit, one line for each, written with it: ``seq`` (of its commit), ``attempt``,
+    ``step``, ``k``, ``key``, ``edges`` [..] (ascending) and ``counts`` [..], one fewer. A bin holds its lower
+    edge, the last one both. Counts add up to the finite records; all are ``<key>__count`` of the commit.
 ``late``
     A snapshot that came after its slot was closed: ``attempt``, ``step``, ``k``, ``process``, ``time``, and
     ``values``, ``nonfinite``, ``counts``, ``texts`` as above.
 ``event``
-    ``event`` (its name), ``attempt``, ``time``, and fields of its own.
+    ``event`` (its name), ``attempt``, ``time``, and fields of its own. ``nonfinite`` stands before the commit
+    in which a key is not finite for the first time in an attempt: ``key``, ``step``, the fields that
+    ``nonfinite_records`` has of it, and ``site``, where it is recorded on the first of these processes.
 
 Readers skip types and fields that they do not know.
 """

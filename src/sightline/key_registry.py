@@ -17,7 +17,7 @@ class KeyRegistry:
     """What each key is recorded as, from its first recording on. Guarded by the trackers' lock.
 
     Attributes:
-        specs: by key; under ``key + "\\0"`` stands what a ``per_process`` scalar keeps beside its mean.
+        specs: by key; under ``key + "\\0" + kind`` stands what is kept beside it, as a process's own mean.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,7 @@ class KeyRegistry:
         quantiles: tuple[float, ...] = (),
         over: str = "",
         replicated: bool = False,
+        bins: int = 0,
         call: str = "",
     ) -> None:
         """Makes sure that a key is recorded with one reduction, the one it has had from the start."""
@@ -43,15 +44,10 @@ class KeyRegistry:
         if known is not None and known.kind == kind:
             if kind == "scalar":
                 return
-            if (known.emit, known.quantiles, known.over, known.replicated) == (
-                emit,
-                quantiles,
-                over,
-                replicated,
-            ):
+            if known[4:] == (emit, quantiles, over, replicated, bins):
                 return
         if known is not None:
-            new = Spec(full, kind, *call_site(), emit, quantiles, over, replicated)
+            new = Spec(full, kind, *call_site(), emit, quantiles, over, replicated, bins)
             raise RecordError(
                 f"{full!r} has two reductions: {known.described} at {known.site}, and now {new.described} at "
                 f"{new.site}. One key has one reduction; rename one of them"
@@ -62,12 +58,12 @@ class KeyRegistry:
                 f"{full!r}: keys under {naming.RESERVED!r} are sightline's own; choose another name"
             )
         unknown = [name for name in emit if name not in EMITS]
-        if unknown or (kind == "summary" and not emit and not quantiles):
+        if unknown or (kind == "summary" and not emit and not quantiles and not bins):
             raise RecordError(
                 f"{call}({full!r}): emit={emit!r}; expected some of {', '.join(EMITS)}"
                 + (f", and {unknown[0]!r} is none" if unknown else "")
             )
-        self._register(Spec(full, kind, *call_site(), emit, quantiles, over, replicated))
+        self._register(Spec(full, kind, *call_site(), emit, quantiles, over, replicated, bins))
 
     def _register(self, spec: Spec) -> None:
         names = spec.exported()
@@ -80,8 +76,8 @@ class KeyRegistry:
             )
             if other is not None and other[:2] != spec[:2]:  # itself, if a signal handler was faster
                 raise RecordError(
-                    f"{spec.kind} {spec.key!r} at {spec.site} exports {name!r}, which cannot stand beside "
-                    f"what {other.kind} {other.key!r} at {other.site} exports: no key may be another, or a "
+                    f"{spec.call} {spec.key!r} at {spec.site} exports {name!r}, which cannot stand beside "
+                    f"what {other.call} {other.key!r} at {other.site} exports: no key may be another, or a "
                     f"folder of another. Rename one of them"
                 )
         for name in names:
@@ -89,11 +85,12 @@ class KeyRegistry:
             self._folders.update(dict.fromkeys(naming.ancestors(name), spec))
         self.specs[spec.key] = spec
 
-    def keep_per_process(self, full: str) -> None:
-        """Each process's own mean of this scalar is wanted too."""
-        name = full + "\0"
+    def keep_beside(self, full: str, kind: str) -> str:
+        """Something is kept beside what a key is recorded as; returns the name that it is kept under."""
+        name = f"{full}\0{kind}"
         if name not in self.specs:
-            self.specs[name] = self.specs[full]._replace(kind="per_process")
+            self.specs[name] = self.specs[full]._replace(kind=kind)
+        return name
 
 
 def call_site() -> tuple[str, int]:

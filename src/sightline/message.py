@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -16,6 +18,7 @@ from sightline.snapshot import Snapshot
 
 _LENGTH = struct.Struct("<I")
 _KINDS = ("commit", "end", "stalled")
+_PARTS = 16  # of folded commits that are kept apart
 
 
 @dataclass(slots=True)
@@ -29,7 +32,8 @@ class Message:
         process: who posts.
         slot: the commit's slot, or the last one before it.
         wall_s: seconds since the process's previous commit.
-        merged: how many earlier commits of the process are folded into this one, its queue having been full.
+        obs: what happened on the way, counted under ``obs/*`` on the root: ``merged_commits`` is how many
+            earlier commits of the process are folded into this one, its queue having been full.
         snapshot: for commits; None if it could not be made, or not be read.
         note: free text: stacks, or why a commit has no snapshot.
     """
@@ -38,7 +42,7 @@ class Message:
     process: int
     slot: Slot = (0, 0)
     wall_s: float = 0.0
-    merged: int = 0
+    obs: Mapping[str, int] = field(default_factory=dict)
     snapshot: Snapshot | None = None
     note: str = ""
 
@@ -48,7 +52,7 @@ class Message:
             "process": self.process,
             "slot": self.slot,
             "wall_s": self.wall_s,
-            "merged": self.merged,
+            "obs": self.obs,
             "note": self.note,
         }
         encoded = orjson.dumps(header)
@@ -74,14 +78,14 @@ class Message:
                 header["process"],
                 (step, k),
                 header["wall_s"],
-                header["merged"],
+                header["obs"],
                 note=header["note"],
             )
             if message.kind not in _KINDS or not all(
-                type(n) is int for n in (message.process, step, k, message.merged)
+                type(n) is int for n in (message.process, step, k, *message.obs.values())
             ):
                 raise ValueError(header)
-        except (struct.error, ValueError, KeyError, TypeError) as error:
+        except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotError(
                 f"{len(data)} bytes starting {data[:16]!r} are no message of sightline"
             ) from error
@@ -95,16 +99,40 @@ class Message:
 
 @dataclass(slots=True)
 class Pending:
-    """A commit that is not reduced yet: cheap to make, since the training thread makes it."""
+    """A commit that is not reduced yet: cheap to make, since the training thread makes it.
+
+    Attributes:
+        slot, wall_s: as in :class:`Message`.
+        parts: what the trackers held.
+        obs: as in :class:`Message`.
+        made: when, in monotonic seconds.
+    """
 
     slot: Slot
     parts: Sequence[Drained | Snapshot]
     wall_s: float
-    merged: int = 0
+    obs: Counter[str] = field(default_factory=Counter)
+    made: float = field(default_factory=time.monotonic)
+
+    def settle(self) -> bool:
+        """Takes in the device values that have arrived; returns whether that is all of them."""
+        return sum(part.settle() for part in self._drained()) == 0
+
+    def give_up(self) -> None:
+        """Goes on without the device values that are not there."""
+        for part in self._drained():
+            part.give_up()
+
+    def wait(self, timeout: float) -> None:
+        """Waits for the device values, and gives up at the timeout."""
+        end = time.monotonic() + timeout
+        for part in self._drained():
+            part.wait(max(0.0, end - time.monotonic()))
 
     def message(self, process: int) -> Message:
-        """Reduces the parts to one snapshot; the background's work."""
-        return Message("commit", process, self.slot, self.wall_s, self.merged, self.snapshot(process))
+        """Reduces the parts to one snapshot; the background's work, once all is settled or given up."""
+        snapshot = self.snapshot(process)
+        return Message("commit", process, self.slot, self.wall_s, self._obs(), snapshot)
 
     def snapshot(self, process: int) -> Snapshot:
         snapshots = [part if isinstance(part, Snapshot) else part.snapshot(process) for part in self.parts]
@@ -114,7 +142,23 @@ class Pending:
     def absorb(self, later: Pending, process: int) -> Pending:
         """This commit folded into the process's next one."""
         parts = [*self.parts, *later.parts]
-        folded = Pending(later.slot, parts, self.wall_s + later.wall_s, self.merged + later.merged + 1)
-        if len(parts) > 16:  # keeps the memory of a long outage bounded
-            folded.parts = [folded.snapshot(process)]
+        obs = self.obs + later.obs + Counter(merged_commits=1)
+        folded = Pending(later.slot, parts, self.wall_s + later.wall_s, obs)
+        if len(parts) > _PARTS:
+            folded._compact(process)
         return folded
+
+    def _compact(self, process: int) -> None:
+        """Keeps the memory of a long outage bounded."""
+        rests = [rest for part in self._drained() if (rest := part.split()) is not None]
+        given_up, kept = rests[:-_PARTS], rests[-_PARTS:]
+        for rest in given_up:
+            rest.give_up()
+        self.parts = [*self.parts, *given_up]
+        self.obs, self.parts = self._obs(), [self.snapshot(process), *kept]
+
+    def _drained(self) -> list[Drained]:
+        return [part for part in self.parts if isinstance(part, Drained)]
+
+    def _obs(self) -> Counter[str]:
+        return sum((part.trouble for part in self._drained()), self.obs)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from sightline.errors import SightlineError, TransportError
 from sightline.message import Message, Pending
+from sightline.patience import Patience
 from sightline.slots import Slot
 from sightline.stall import StallWatch, stacks
 from sightline.transports.base import Transport
@@ -29,14 +30,22 @@ class Poster:
     Args:
         transport: how to reach the root.
         channel: gives the channel's name, or None while it is not known; called on the poster's thread.
+        patience: how long commits wait for their device values.
         queue_size: commits held before folding begins.
     """
 
     def __init__(
-        self, transport: Transport, channel: Callable[[], str | None], *, queue_size: int = 64
+        self,
+        transport: Transport,
+        channel: Callable[[], str | None],
+        patience: Patience,
+        *,
+        queue_size: int = 64,
     ) -> None:
         self._transport = transport
         self._channel = channel
+        self._patience = patience
+        self._hurried = False
         self._queue: deque[Pending | Message] = deque()
         self._queue_size = queue_size
         self._changed = threading.Condition()
@@ -73,9 +82,15 @@ class Poster:
             return self._changed.wait_for(lambda: not self._queue and not self._busy, timeout)
 
     def close(self, timeout: float) -> bool:
-        """Posts what is queued, then END, and stops; returns whether that was done in time."""
+        """Posts what is queued, then END, and stops; returns whether that was done in time.
+
+        Device values are waited for no longer than leaves time to post the rest.
+        """
         self.put(Message("end", self._transport.process))
-        done = self.flush(timeout)
+        end = time.monotonic() + timeout
+        if not self.flush(0.8 * timeout):
+            self._hurried = True
+        done = self.flush(max(0.0, end - time.monotonic()))
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -111,12 +126,18 @@ class Poster:
                     continue
                 self._busy = True
             try:
+                if isinstance(item, Pending):
+                    self._wait_for_devices(item)
                 self._post(channel, self._encode(item))
             except Exception:  # whatever it was, the next commits must go out
                 log.exception("sightline: process %d loses a commit", self._transport.process)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
+
+    def _wait_for_devices(self, pending: Pending) -> None:
+        while not self._patience.is_over(pending, hurry=self._hurried or self._closed):
+            time.sleep(self._patience.pause_s())
 
     def _encode(self, item: Pending | Message) -> bytes:
         if isinstance(item, Message):

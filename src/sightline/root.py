@@ -9,18 +9,22 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from sightline.errors import SnapshotError, TransportError
 from sightline.journal import Journal, numbers
 from sightline.message import Message, Pending
 from sightline.naming import RESERVED, alias_targets, folders_among
+from sightline.patience import Patience
 from sightline.sinks.base import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
 from sightline.stall import StallWatch, stacks
 from sightline.transports.base import Transport
+
+if TYPE_CHECKING:
+    from sightline.jax.recording import Numbers
 
 log = logging.getLogger("sightline")
 
@@ -30,16 +34,54 @@ _LONGEST_QUEUE = 4096  # commits of this process that wait to be merged; more ar
 _RETRY_S = 1.0  # to write what the disk has refused
 _LONGEST_LOOK_S = 1.0  # between two looks at the clock; what is longer is this process having been stopped
 _REMEMBERED = 1024  # closed slots and steps whose line numbers are kept
+_MOST_NAMED = 64  # processes listed for one non-finite key; when all of them are, the journal stays small
 
 
 @dataclass(slots=True)
 class Final:
-    """Values that need no gathering: the user's own, or an export's."""
+    """Values that need no gathering: the user's own, or an export's.
+
+    Attributes:
+        on_devices: arrays of one element, for :meth:`launch`.
+    """
 
     step: int
-    values: Mapping[str, Value]
-    counts: Mapping[str, int]
-    texts: Mapping[str, str]
+    values: dict[str, Value]
+    counts: dict[str, int]
+    texts: dict[str, str]
+    on_devices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    made: float = field(default_factory=time.monotonic)
+    obs: Counter[str] = field(default_factory=Counter)
+    _numbers: Numbers | None = None
+
+    def launch(self) -> None:
+        """Starts the way of the device values to the host; the training thread's call."""
+        if self.on_devices:
+            from sightline.jax.recording import Numbers
+
+            self._numbers = Numbers("commit", self.on_devices, anywhere=True)
+            self.on_devices = {}
+
+    def settle(self) -> bool:
+        """Takes in the device values if they have arrived; returns whether there are none left."""
+        numbers = self._numbers
+        if numbers is None:
+            return True
+        try:
+            if numbers.ready():
+                self._numbers = None
+                self.values.update({key: number for key, (number,) in numbers.read().items()})
+        except Exception as error:  # noqa: BLE001 - what the computation raised
+            log.warning("sightline: %s is left out of step %d: %s", ", ".join(numbers.keys), self.step, error)
+            self.obs["failed_device_values"] += len(numbers.keys)
+            self._numbers = None
+        return self._numbers is None
+
+    def give_up(self) -> None:
+        """Goes on without the device values."""
+        if self._numbers is not None:
+            self.obs["pending_device_values"] += len(self._numbers.keys)
+            self._numbers = None
 
 
 class Root:
@@ -51,6 +93,7 @@ class Root:
         journal: where lines go; this object's thread is the only one to write it from now on.
         readers: of the journal, woken after each line.
         aliases: in normal form (:func:`sightline.naming.check_aliases`).
+        patience: how long commits of this process wait for their device values.
         deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
     """
 
@@ -63,6 +106,7 @@ class Root:
         aliases: Mapping[str, Sequence[str]],
         *,
         attempt: int,
+        patience: Patience,
         deadline_s: float,
         first_deadline_s: float,
     ) -> None:
@@ -75,7 +119,9 @@ class Root:
         self._board = SlotBoard[Message](
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
         )
+        self._patience = patience
         self._queue: deque[Pending | Final | Message | bytes | Mapping[str, Any]] = deque()
+        self._head: Pending | Final | None = None  # taken off the queue, waiting for device values
         # Each after the slots that this process had reached.
         self._finals: deque[tuple[Slot, Final]] = deque()
         self._hidden_aliases: dict[tuple[str, ...], list[str]] = {}  # by the keys of a commit
@@ -170,20 +216,14 @@ class Root:
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-                if not self._stopped and not self._queue:
+                if not self._stopped and (not self._queue or self._head is not None):
                     self._changed.wait(self._wait_s())
 
     def _turn(self) -> None:
-        with self._changed:
-            items = list(self._queue)
-            self._queue.clear()
-            self._busy = True
-        for item in items:
-            with self._going_on():
-                self._take(item)
+        took = self._take_all()
         ending, hurried, upto = self._ending, self._out_of_time, self._force_upto  # before the poll: what is
         if self._transport.processes > 1 and not self._transport.collective:  # not waited for was looked for
-            if items or hurried or upto:
+            if took or hurried or upto:
                 self._pause, self._next_poll = _POLL_S[0], 0.0
             self._poll()
         now = self._now()
@@ -201,10 +241,29 @@ class Root:
         if self._journal.waiting:
             self._append()
         self._look_for_stall(time.monotonic())
-        if done and not self._queue:
+        if done and not self._queue and self._head is None:
             self._append(self._event({"event": "finish", "missing": self._unended}))
             self._journal.close()
             self._stopped = True
+
+    def _take_all(self) -> bool:
+        """Takes what is queued, up to a commit whose device values are awaited; returns whether there was any."""
+        took = False
+        while True:
+            with self._changed:
+                self._busy = True
+                item = self._head or (self._queue.popleft() if self._queue else None)
+                self._head = None
+            if item is None:
+                return took
+            if isinstance(item, Pending | Final):
+                hurry = self._out_of_time or self._force_upto is not None
+                if not self._patience.is_over(item, hurry=hurry):
+                    self._head = item
+                    return took
+            with self._going_on():
+                self._take(item)
+            took = True
 
     def _take(self, item: Pending | Final | Message | bytes | Mapping[str, Any]) -> None:
         if isinstance(item, Pending):
@@ -223,10 +282,12 @@ class Root:
     def _now(self) -> float:
         """The board's clock, which stands still while this process does (SIGSTOP, a frozen container).
 
-        Nobody could post then, and nobody may be called missing for it.
+        Nobody could post then, and nobody may be called missing for it. So it does while this process's own
+        devices are still at work: so may be those of the others.
         """
         now = time.monotonic()
-        self._time += min(now - self._looked, _LONGEST_LOOK_S)
+        if self._head is None:
+            self._time += min(now - self._looked, _LONGEST_LOOK_S)
         self._looked = now
         return self._time
 
@@ -265,8 +326,13 @@ class Root:
         elif message.kind == "stalled":
             self._note_stacks(message)
         else:
-            if message.merged:
-                self._notes["merged_commits"] += message.merged
+            self._notes.update(message.obs)
+            if pending := message.obs.get("pending_device_values"):
+                self._say(
+                    "pending",
+                    f"sightline: {pending} device values of process {message.process} were not computed in "
+                    f"time for step {message.slot[0]}, and are left out (said once)",
+                )
             if message.note:
                 self._notes["unreadable_snapshots"] += 1
                 self._say(
@@ -279,11 +345,13 @@ class Root:
     def _is_idle(self) -> bool:
         slot = self._board.lowest_open()
         mine_open = slot is not None and self._own_slot is not None and slot <= self._own_slot
-        behind = self._queue or self._busy or self._finals or self._journal.waiting
+        behind = self._queue or self._busy or self._head is not None or self._finals or self._journal.waiting
         return not behind and not mine_open
 
     def _wait_s(self) -> float:
         """How long nothing needs doing, unless something arrives."""
+        if self._head is not None:
+            return self._patience.pause_s()
         if self._transport.processes == 1 or self._transport.collective:
             busy = self._board.lowest_open() is not None or self._ending or self._journal.waiting
             return _RETRY_S if busy else 10.0
@@ -297,9 +365,10 @@ class Root:
         messages = list(payloads.values())
         snapshot = Snapshot.merge([m.snapshot or Snapshot.empty(m.process) for m in messages])
         rendered = snapshot.render(wall_s=payloads[0].wall_s if 0 in payloads else None)
-        self._note_trouble(step, rendered, snapshot, messages)
+        self._note_trouble(rendered, snapshot)
+        nonfinite = self._trace_nonfinite(step, snapshot, messages)
         self._line_of[closed.slot] = self._write_commit(
-            step, rendered, self._transport.processes, len(payloads), missing
+            step, rendered, self._transport.processes, len(payloads), missing, nonfinite
         )
         if len(self._line_of) > _REMEMBERED:
             del self._line_of[next(iter(self._line_of))]
@@ -309,17 +378,26 @@ class Root:
         while self._finals and (before is None or self._finals[0][0] < before):
             _, final = self._finals.popleft()
             with self._going_on():
+                self._notes.update(final.obs)
                 rendered = Snapshot.empty().render()
                 rendered.values.update(final.values)
                 rendered.counts.update(final.counts)
                 rendered.texts.update(final.texts)
-                for key in numbers(final.values)[1]:
-                    self._notes["nonfinite"] += 1
-                    self._say(f"nonfinite {key}", f"sightline: {key!r} is not finite at step {final.step}")
-                self._write_commit(final.step, rendered, 1, 1)
+                kinds = numbers(final.values)[1]
+                self._notes["nonfinite"] += len(kinds)
+                # Whose they are is unknown: they may be an export's, merged over processes.
+                nonfinite = {key: {"count": 1, "processes": [], kind: 1} for key, kind in kinds.items()}
+                self._say_nonfinite(final.step, nonfinite, {})
+                self._write_commit(final.step, rendered, 1, 1, (), nonfinite)
 
     def _write_commit(
-        self, step: int, rendered: Rendered, expected: int, reported: int, missing: Sequence[int] = ()
+        self,
+        step: int,
+        rendered: Rendered,
+        expected: int,
+        reported: int,
+        missing: Sequence[int],
+        nonfinite: Mapping[str, Mapping[str, Any]],
     ) -> int:
         """Writes the lines of one commit; returns its number among those of the step."""
         k = self._lines[step] = self._lines.get(step, -1) + 1
@@ -335,6 +413,7 @@ class Root:
                 "expected": expected, "reported": reported,
                 **({"missing": list(missing)} if missing else {}),
                 **self._numbers(values, rendered),
+                **({"nonfinite_records": nonfinite} if nonfinite else {}),
             }
         ]  # fmt: skip
         if rendered.per_process:
@@ -350,6 +429,10 @@ class Root:
                     "values": by_process,
                 }
             )
+        lines += [
+            {"type": "histogram", **place, "key": key, "edges": edges, "counts": counts}
+            for key, (edges, counts) in self._with_aliases(rendered.histograms).items()
+        ]
         self._append(*lines)
         return k
 
@@ -429,15 +512,18 @@ class Root:
             notes[RESERVED + "transport_down"] = 1
         return notes
 
-    def _note_trouble(
-        self, step: int, rendered: Rendered, snapshot: Snapshot | None, messages: Sequence[Message]
-    ) -> None:
-        if rendered.nonfinite:
-            self._notes["nonfinite"] += rendered.nonfinite
-            self._say_nonfinite(step, messages)
-        for conflict in snapshot.conflicts if snapshot is not None else ():
+    def _note_trouble(self, rendered: Rendered, snapshot: Snapshot) -> None:
+        self._notes["nonfinite"] += rendered.nonfinite
+        for conflict in snapshot.conflicts:
             self._notes["conflicts"] += 1
             self._say(f"conflict {conflict.kept.key}", f"sightline: {conflict} (said once)")
+        for key, (covered, expected) in snapshot.partial().items():
+            self._notes["partial_keys"] += 1
+            self._say(
+                f"partial {key}",
+                f"sightline: {key!r} holds {covered} of {expected} elements of global arrays: some processes "
+                f"that own shards of them have not recorded it (said once for this key)",
+            )
         for key, other in rendered.hidden.items():
             self._notes["conflicts"] += 1
             self._say(
@@ -446,16 +532,45 @@ class Root:
                 f"(said once)",
             )
 
-    def _say_nonfinite(self, step: int, messages: Sequence[Message]) -> None:
-        for message in messages:
-            if message.snapshot is None:
+    def _trace_nonfinite(
+        self, step: int, snapshot: Snapshot, messages: Sequence[Message]
+    ) -> dict[str, dict[str, Any]]:
+        """For each key with NaN or infinite records how many, of which kinds, and from which processes."""
+        kinds_of = {spec.key: kinds for spec, kinds in snapshot.nonfinite()}
+        if not kinds_of:
+            return {}
+        processes: dict[str, list[int]] = {key: [] for key in kinds_of}
+        sites: dict[str, str] = {}
+        for message in sorted(messages, key=lambda message: message.process):
+            for spec, _ in message.snapshot.nonfinite() if message.snapshot is not None else ():
+                if spec.key in processes:  # else it lost a conflict, or a lower process's value counts
+                    processes[spec.key].append(message.process)
+                    sites.setdefault(spec.key, spec.site)
+        records = {
+            key: {"count": sum(kinds.values()), "processes": processes[key][:_MOST_NAMED], **kinds}
+            for key, kinds in kinds_of.items()
+        }
+        self._say_nonfinite(step, records, sites)
+        return records
+
+    def _say_nonfinite(
+        self, step: int, records: Mapping[str, Mapping[str, Any]], sites: Mapping[str, str]
+    ) -> None:
+        """The first time of a key is an event of its own, and a warning."""
+        events = []
+        for key, record in records.items():
+            if f"nonfinite {key}" in self._said:
                 continue
-            for spec, count in message.snapshot.nonfinite():
-                self._say(
-                    f"nonfinite {spec.key}",
-                    f"sightline: {spec.key!r} has {count} non-finite values at step {step} on process "
-                    f"{message.process}, recorded at {spec.site} (said once for this key)",
-                )
+            site = {"site": sites[key]} if key in sites else {}
+            events.append(self._event({"event": "nonfinite", "key": key, "step": step, **record, **site}))
+            where = f" on {_named(record['processes'])}, recorded at {sites[key]}" if site else ""
+            self._say(
+                f"nonfinite {key}",
+                f"sightline: {key!r} has non-finite values ({record['count']}) at step {step}{where} (said "
+                f"once for this key)",
+            )
+        if events:
+            self._append(*events)
 
     def _look_for_stall(self, now: float) -> None:
         """Names who is behind, and shows where this process is, when slots or its own commits stop coming."""
@@ -499,3 +614,9 @@ class Root:
         if about not in self._said:
             self._said.add(about)
             log.warning("%s", message, exc_info=exc_info)
+
+
+def _named(processes: Sequence[int]) -> str:
+    """``process 3``, or ``processes 0, 1, 2 and more``."""
+    shown = ", ".join(map(str, processes[:8]))
+    return f"process{'es' if len(processes) > 1 else ''} {shown}{' and more' if len(processes) > 8 else ''}"

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from sightline.aggregates import Floats, Moments, Sketch, as_number, merge_sums
+from sightline.aggregates import NAN, Floats, Histogram, Ints, Moments, Sketch, as_number, merge_sums
 from sightline.errors import SnapshotError
 from sightline.naming import COUNT_SUFFIX, folders_among
 
@@ -53,12 +53,17 @@ FAMILY_OF = {
     "last": "lasts",
     "timing": "timings",
     "per_process": "timings",
+    "covered": "timings",
+    "expected": "timings",
     "text": "texts",
 }
+# Kinds that are kept beside a key, not shown as one: each process's own mean, and of global arrays how many
+# elements the process has reduced and how many there are.
+BESIDE = ("per_process", "covered", "expected")
 FAMILIES = ("moments", "sums", "lasts", "timings", "texts")
 
 EMITS = ("mean", "std", "min", "max", "sum", "count")
-_OPTIONS = ("emit", "quantiles", "over", "replicated")  # of a Spec
+_OPTIONS = ("emit", "quantiles", "over", "replicated", "bins")  # of a Spec
 
 
 class Spec(NamedTuple):
@@ -72,31 +77,42 @@ class Spec(NamedTuple):
     quantiles: tuple[float, ...] = ()
     over: str = ""
     replicated: bool = False
+    bins: int = 0
 
     @property
     def site(self) -> str:
         return f"{self.file}:{self.line}"
 
     @property
+    def sketched(self) -> bool:
+        """Whether a sketch is kept beside the moments."""
+        return bool(self.quantiles or self.bins)
+
+    @property
     def reduction(self) -> tuple[str, bool, str, bool]:
         """What two processes must agree on, if what they recorded under one key is to be merged."""
-        return (self.kind, bool(self.quantiles), self.over, self.replicated)
+        return (self.kind, self.sketched, self.over, self.replicated)
+
+    @property
+    def call(self) -> str:
+        """The recording call that makes it: a histogram is a summary that is shown as bins."""
+        return "histogram" if self.bins else self.kind
 
     @property
     def described(self) -> str:
         """The reduction as a person would write it: ``summary(quantiles=(0.5,))``."""
         options = zip(_OPTIONS, self[4:], strict=True)
         given = ", ".join(f"{name}={value!r}" for name, value in options if value)
-        return f"{self.kind}({given})" if given else self.kind
+        return f"{self.call}({given})" if given else self.call
 
     def exported(self) -> list[str]:
         """The names under which :meth:`Snapshot.render` gives this key (counts aside)."""
         match self.kind:
-            case "summary":
+            case "summary" if not self.bins:
                 return [f"{self.key}/{name}" for name in (*self.emit, *map(quantile_name, self.quantiles))]
             case "timing":
                 return [self.key, f"{self.key}_max", f"{self.key}_slowest"]
-            case "per_process":
+            case _ if self.kind in BESIDE:
                 return []
         return [self.key]
 
@@ -132,6 +148,7 @@ class Rendered(NamedTuple):
         values: what sinks show.
         counts: how many records stand behind a key, over all processes.
         texts: short strings.
+        histograms: edges and counts, as :meth:`sightline.aggregates.Sketch.histogram` gives them.
         per_process: for timings and ``per_process`` scalars, a number for each of ``processes`` (NaN: none).
         processes: ascending.
         nonfinite: how many NaN and infinite records there were.
@@ -141,6 +158,7 @@ class Rendered(NamedTuple):
     values: dict[str, Value]
     counts: dict[str, int]
     texts: dict[str, str]
+    histograms: dict[str, Histogram]
     per_process: dict[str, list[float]]
     processes: tuple[int, ...]
     nonfinite: int
@@ -162,7 +180,7 @@ class Snapshot:
         lasts: float64 ``(K,)``.
         timings: float64 ``(P, K)``: a row for each process, NaN where it recorded nothing.
         texts: ``K`` strings.
-        sketches: for each moments key with quantiles, in order.
+        sketches: for each moments key with quantiles or bins, in order.
         owners: for each family, int32 ``(K,)``: the lowest process that recorded the key.
         conflicts: what :meth:`merge` had to drop, here and before. Not part of the bytes.
 
@@ -244,14 +262,14 @@ class Snapshot:
             flat.counts[:, drop] = 0
             flat.stats[:, drop] = Moments.empty(1).stats
         self.moments = flat.merge_segments(entries.starts)
-        if any(spec.quantiles for spec in self.specs("moments")):
+        if any(spec.sketched for spec in self.specs("moments")):
             self.sketches = self._merge_sketches(union, entries)
 
     def _merge_sketches(self, union: _Union, entries: _Entries) -> list[Sketch]:
         specs = self.specs("moments")
-        found: dict[int, list[Sketch]] = {i: [] for i, spec in enumerate(specs) if spec.quantiles}
+        found: dict[int, list[Sketch]] = {i: [] for i, spec in enumerate(specs) if spec.sketched}
         for part in union.parts:
-            with_sketch = [i for i, spec in enumerate(part.specs("moments")) if spec.quantiles]
+            with_sketch = [i for i, spec in enumerate(part.specs("moments")) if spec.sketched]
             places = union.positions(part, "moments")[with_sketch].tolist()
             owners = part.owners_of("moments")[with_sketch].tolist()
             for place, owner, sketch in zip(places, owners, part.sketches, strict=True):
@@ -289,7 +307,7 @@ class Snapshot:
         rows = np.repeat([row[p] for part in union.parts for p in part.processes], widths)
         kept = (columns >= 0) & ~np.isnan(values)
         values, columns, cells = values[kept], columns[kept], (rows + columns)[kept]
-        adds = np.array([spec.kind == "timing" for spec in specs], bool)[columns]
+        adds = np.array([spec.kind != "per_process" for spec in specs], bool)[columns]
         table = self.timings.reshape(-1)
         table[cells[adds]] = 0.0
         np.add.at(table, cells[adds], values[adds])
@@ -306,38 +324,70 @@ class Snapshot:
         """
         values: dict[str, Value] = {}
         counts: dict[str, int] = {}
-        self._render_moments(values, counts)
+        histograms: dict[str, Histogram] = {}
+        self._render_moments(values, counts, histograms)
         per_process = self._render_timings(values)
         self._render_sums(values, wall_s)
         for spec, last in zip(self.specs("lasts"), self.lasts.tolist(), strict=True):
             values[spec.key] = last
         texts = {spec.key: text for spec, text in zip(self.specs("texts"), self.texts, strict=True)}
-        hidden = folders_among((*values, *texts))
+        hidden = folders_among((*values, *texts, *histograms))
         for key in hidden:
-            values.pop(key, None)
-            texts.pop(key, None)
-        nonfinite = sum(count for _, count in self.nonfinite())
+            for table in (values, texts, histograms):
+                table.pop(key, None)
+        nonfinite = sum(sum(kinds.values()) for _, kinds in self.nonfinite())
         return Rendered(
             dict(sorted(values.items())), dict(sorted(counts.items())), dict(sorted(texts.items())),
-            dict(sorted(per_process.items())), self.processes, nonfinite, hidden,
+            dict(sorted(histograms.items())), dict(sorted(per_process.items())), self.processes, nonfinite,
+            hidden,
         )  # fmt: skip
 
-    def nonfinite(self) -> list[tuple[Spec, int]]:
-        """The keys with NaN or infinite records, and how many of them."""
+    def nonfinite(self) -> list[tuple[Spec, dict[str, int]]]:
+        """The keys with NaN or infinite records, and how many there are of each kind.
+
+        A sum, a part of a ratio and a last value count as one.
+
+        Example:
+            >>> import sightline as sl
+            >>> tracker = sl.StatsTracker()
+            >>> tracker.summary("grad", [1.0, math.nan, -math.inf, math.nan])
+            >>> [(spec.key, kinds) for spec, kinds in tracker.snapshot().nonfinite()]
+            [('grad', {'nan': 2, '-inf': 1})]
+        """
         odd = {
-            "moments": self.moments.nonfinite(),
-            "sums": (~np.isfinite(self.sums[[0, 2]])).sum(0),
-            "lasts": (~np.isfinite(self.lasts)).astype(np.int64),
+            "moments": self.moments.counts[NAN:],
+            "sums": _kinds(self.sums[[0, 2]]).sum(1),
+            "lasts": _kinds(self.lasts),
         }
         return [
-            (spec, count)
-            for family, counts in odd.items()
-            if counts.any()
-            for spec, count in zip(self.specs(family), counts.tolist(), strict=True)
-            if count
+            (spec, {kind: count for kind, count in zip(_NONFINITE, counts, strict=True) if count})
+            for family, table in odd.items()
+            if table.any()
+            for spec, counts in zip(self.specs(family), table.T.tolist(), strict=True)
+            if any(counts)
         ]
 
-    def _render_moments(self, values: dict[str, Value], counts: dict[str, int]) -> None:
+    def partial(self) -> dict[str, tuple[int, int]]:
+        """Global arrays of which a part was not recorded: elements that were, and that there are.
+
+        Each process that records a global array knows its size and reduces its own shards; if the shards do
+        not add up to the size, some owners have not recorded it.
+        """
+        counts = {
+            (spec.key, spec.kind): column[~np.isnan(column)]
+            for spec, column in zip(self.specs("timings"), self.timings.T, strict=True)
+            if spec.kind in ("covered", "expected")
+        }
+        found = {
+            key: (int(counts[key, "covered"].sum()), int(expected.max(initial=0)))
+            for (key, kind), expected in counts.items()
+            if kind == "expected"
+        }
+        return {key: (covered, expected) for key, (covered, expected) in found.items() if covered < expected}
+
+    def _render_moments(
+        self, values: dict[str, Value], counts: dict[str, int], histograms: dict[str, Histogram]
+    ) -> None:
         specs = self.specs("moments")
         if not specs:
             return
@@ -355,7 +405,7 @@ class Snapshot:
         sketches = iter(self.sketches)
         for i, spec in enumerate(specs):
             counts[spec.key + COUNT_SUFFIX] = records[i]
-            sketch = next(sketches) if spec.quantiles else None
+            sketch = next(sketches) if spec.sketched else None
             if not records[i]:
                 continue
             if spec.kind == "scalar":
@@ -368,10 +418,14 @@ class Snapshot:
                 low, high = columns["min"][i], columns["max"][i]
                 for q in spec.quantiles:
                     values[f"{spec.key}/{quantile_name(q)}"] = min(max(sketch.quantile(q), low), high)
+                if spec.bins:
+                    histograms[spec.key] = sketch.histogram(low, high, spec.bins)
 
     def _render_timings(self, values: dict[str, Value]) -> dict[str, list[float]]:
         per_process: dict[str, list[float]] = {}
         for spec, column in zip(self.specs("timings"), self.timings.T, strict=True):
+            if spec.kind in ("covered", "expected"):
+                continue
             per_process[spec.key] = column.tolist()
             recorded = ~np.isnan(column)
             if spec.kind == "timing" and recorded.any():
@@ -558,11 +612,16 @@ class _Union:
 
 
 _NO_COLUMNS = np.zeros(0, np.intp)
+_NONFINITE = ("nan", "inf", "-inf")
+
+
+def _kinds(numbers: Floats) -> Ints:
+    """Which numbers are NaN, +inf and −inf, int64 ``(3, …)``."""
+    return np.stack([np.isnan(numbers), np.isposinf(numbers), np.isneginf(numbers)]).astype(np.int64)
 
 
 def _column_name(spec: Spec) -> str:
-    # A per_process column stands beside the scalar of the same key.
-    return f"{spec.key}\0" if spec.kind == "per_process" else spec.key
+    return f"{spec.key}\0{spec.kind}" if spec.kind in BESIDE else spec.key
 
 
 class _Entries:

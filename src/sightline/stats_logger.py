@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ from sightline.errors import (
     StepError,
     TransportError,
 )
-from sightline.host_values import to_number, to_string
+from sightline.host_values import to_number, to_string, where_are
 from sightline.journal import FORMAT, Journal
 from sightline.message import Pending
 from sightline.naming import COUNT_SUFFIX, check_aliases, check_key, folders_among
+from sightline.patience import Patience
 from sightline.poster import Poster
 from sightline.root import Final, Root
 from sightline.run_directory import RunDirectory
+from sightline.sampling import sample
 from sightline.sinks import SinkReader, make_sinks
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
@@ -112,6 +115,7 @@ class StatsLogger:
         self._lowered = False
         self._last_commit = time.perf_counter()
         self._slots = SlotCounter()
+        self._obs: Counter[str] = Counter()  # what happened since the last commit of records
         self._directory: RunDirectory | None = None
         if self.config.timing_key is not None:
             for each in self._trackers():
@@ -140,8 +144,8 @@ class StatsLogger:
         Without ``stats``: everything recorded on this process since its previous commit. Call it on every
         process that has something; nobody waits for anybody.
 
-        With ``stats``: values that are final already, such as those of :meth:`StatsTracker.export`; the root
-        writes them, other processes ignore them. A sequence takes consecutive steps from ``step`` on. Keys
+        With ``stats``: values that are final already, such as those of :meth:`StatsTracker.export`, or scalars on
+        devices, which are not waited for; the root writes them, other processes ignore them. A sequence takes consecutive steps from ``step`` on. Keys
         ending in ``__count`` are counts, which stand apart in the journal; strings are texts.
 
         A step that was committed before opens a new slot of that step. A lower one is treated as
@@ -166,6 +170,9 @@ class StatsLogger:
             if not isinstance(stats, Iterable):
                 raise RecordError(f"commit(stats={stats!r}): expected a dict or a sequence of dicts")
             finals = [_final(each) for each in ([stats] if isinstance(stats, Mapping) else stats)]
+            if self.is_root:
+                for final in finals:
+                    final.launch()
         with self._lock:
             lowered = self._lower(step)
             if lowered is None:
@@ -176,19 +183,22 @@ class StatsLogger:
             if stats is None:
                 self._commit_records(lowered)
             else:
-                for i, (values, counts, texts) in enumerate(finals):
-                    at = self._slots.enter(lowered + i)
+                for i, final in enumerate(finals):
+                    final.step = self._slots.enter(lowered + i)
                     if isinstance(self._worker, Root):
-                        self._worker.put(Final(at, values, counts, texts))
+                        self._worker.put(final)
         return None
 
     def _commit_records(self, step: int) -> None:
+        sample(next(iter(self._trackers())))
         now = time.perf_counter()
         wall_s, self._last_commit = now - self._last_commit, now
         parts = [each.drain() for each in self._trackers()]
-        pending = Pending(self._slots.next(step), parts, wall_s)
+        obs, self._obs = self._obs, Counter()
+        pending = Pending(self._slots.next(step), parts, wall_s, obs)
         if self._worker is not None and not self._transport.collective:
             return self._worker.put(pending)
+        pending.wait(self.config.deadline_s)
         posts = self._transport.exchange(pending.message(self.process).to_bytes())
         if isinstance(self._worker, Root):
             for data in posts:
@@ -213,8 +223,11 @@ class StatsLogger:
                 "sightline: commit of step %d after step %d: %s (said once)",
                 step, last, f"counted as step {last}" if policy == "clamp" else "left out",
             )  # fmt: skip
+        note = "clamped_commits" if policy == "clamp" else "dropped_commits"
         if isinstance(self._worker, Root):
-            self._worker.note("clamped_commits" if policy == "clamp" else "dropped_commits")
+            self._worker.note(note)
+        else:
+            self._obs[note] += 1
         return last if policy == "clamp" else None
 
     def event(self, name: str, **fields: Any) -> None:
@@ -370,6 +383,7 @@ class StatsLogger:
             readers,
             aliases,
             attempt=self.attempt,
+            patience=self._patience(),
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
         )
@@ -394,6 +408,7 @@ class StatsLogger:
         return Poster(
             self._transport,
             lambda: self._channel() if self._adopt(1.0) else None,
+            self._patience(),
             queue_size=self.config.queue_size,
         )
 
@@ -426,6 +441,9 @@ class StatsLogger:
         self.attempt, self.dir = said["attempt"], path
         self.next_step = said["next_step"]  # the root's word counts: loops must be of one length
         self.run_id = said["run_id"]
+
+    def _patience(self) -> Patience:
+        return Patience(self.config.deadline_s, self.config.first_deadline_s)
 
     def _channel(self) -> str:
         return f"{self.run_id}.{self.attempt}"
@@ -479,33 +497,36 @@ def _checked_state(state: Mapping[str, Any] | None) -> dict[str, Any]:
         raise ConfigurationError(f"state_dict={state!r}: expected what state_dict() gave") from None
 
 
-def _final(stats: Any) -> tuple[dict[str, Value], dict[str, int], dict[str, str]]:
-    """Splits a user's dict into values, counts and texts."""
+def _final(stats: Any) -> Final:
+    """A user's dict, divided into values, counts and texts."""
     if not isinstance(stats, Mapping):
         raise RecordError(
             f"commit(stats=…): expected a dict or a sequence of dicts, got {type(stats).__name__}"
         )
-    values: dict[str, Value] = {}
-    counts: dict[str, int] = {}
-    texts: dict[str, str] = {}
+    final = Final(0, {}, {}, {})
     for key, value in stats.items():
         try:
             check_key(key.removesuffix(COUNT_SUFFIX) if isinstance(key, str) else key)
         except ValueError as error:
             raise RecordError(f"commit: {error}") from None
+        is_count = key.endswith(COUNT_SUFFIX)
         if isinstance(value, str):
-            texts[key] = to_string("commit", key, value)
-            continue
-        number = to_number("commit", key, value)
-        if not key.endswith(COUNT_SUFFIX):
-            values[key] = number
-        elif isinstance(number, int) or number.is_integer():
-            counts[key] = int(number)
+            final.texts[key] = to_string("commit", key, value)
+        elif where_are([[value]]) == "device" and not is_count:
+            final.on_devices[key] = (value,)
         else:
-            raise RecordError(f"commit: {key!r} is {value!r}; expected a whole number, since it is a count")
-    for folder, inside in folders_among((*values, *texts)).items():
+            number = to_number("commit", key, value)
+            if not is_count:
+                final.values[key] = number
+            elif isinstance(number, int) or number.is_integer():
+                final.counts[key] = int(number)
+            else:
+                raise RecordError(
+                    f"commit: {key!r} is {value!r}; expected a whole number, since it is a count"
+                )
+    for folder, inside in folders_among((*final.values, *final.on_devices, *final.texts)).items():
         raise RecordError(
             f"commit: {folder!r} cannot stand beside {inside!r}: no key may be a folder of another. "
             f"Rename one of them"
         )
-    return values, counts, texts
+    return final

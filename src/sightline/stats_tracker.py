@@ -1,13 +1,16 @@
 """The record side: :class:`StatsTracker` takes values wherever they arise and hands them over as a snapshot.
 
 A recording call checks its arguments, reduces arrays on the spot, and appends a few floats under a lock that
-is held for no longer than that. Draining swaps the store for an empty one, whatever the number of keys; the
-rest of the work happens on whoever makes the snapshot.
+is held for no longer than that. Arrays on devices are reduced there: the call launches that and goes on. Under
+:func:`sightline.collect` values go to the collector of the traced function instead. Draining swaps the store
+for an empty one, whatever the number of keys; the rest of the work happens on whoever makes the snapshot.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
+import math
 import os
 import threading
 import weakref
@@ -19,32 +22,50 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from sightline import naming
-from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, exact_sum, moments_row
+from sightline.aggregates import (
+    EMPTY_ROW,
+    ROW_LENGTH,
+    Moments,
+    Row,
+    Sketch,
+    exact_sum,
+    moments_row,
+    only_finite_row,
+)
 from sightline.decorating import around
 from sightline.errors import RecordError
 from sightline.exchange import Exchange
 from sightline.host_values import (
     MISSING,
     check_timing_key,
+    checked_bins,
     checked_key,
+    checked_mask,
+    checked_nonfinite,
     checked_quantiles,
-    only_finite,
-    to_array,
+    host_only_error,
+    mask_shape_error,
+    no_collector_error,
+    odd_mask_error,
     to_number,
     to_numbers,
-    to_numbers_by_key,
     to_string,
+    where_are,
 )
 from sightline.jax.distributed import distributed
 from sightline.key_registry import KeyRegistry
-from sightline.records import Drained, Records
+from sightline.records import Deferred, Drained, Records, settle
+from sightline.scoping import COLLECTED, new_scope
 from sightline.snapshot import Snapshot, Value
 
 if TYPE_CHECKING:
+    from sightline.jax.collected import Collected, Entry, Stats
+    from sightline.jax.waiting import DeviceTime
     from sightline.transports.base import Transport
+
+log = logging.getLogger("sightline")
 
 F = TypeVar("F", bound=Callable[..., Any])
 NonFinite = Literal["show", "drop"]
@@ -52,6 +73,10 @@ NonFinite = Literal["show", "drop"]
 DEFAULT_EMIT = ("mean", "std", "min", "max")
 _made: dict[str, itertools.count[int]] = {}
 _FOLD_AT = 1 << 16  # single records of a key before they are folded into one entry; bounds memory
+_SETTLE_AT = 1 << 12  # device values before those that have arrived are taken in; the same
+_RECORDING_CALLS = (
+    "scalar", "total", "last", "ratio", "rate", "summary", "masked", "histogram", "text", "ingest"
+)  # fmt: skip
 
 
 class StatsTracker:
@@ -89,7 +114,7 @@ class StatsTracker:
         self.name = name
         self.timing_key = timing_key
         self._enabled: bool = os.environ.get("SIGHTLINE_DISABLED") != "1" if enabled is None else enabled
-        self._scope: ContextVar[str] = ContextVar(f"sightline_scope_{name}", default="")
+        self._scope = new_scope(name)
         # Reentrant: a signal handler or a finaliser may record in the middle of a record.
         self._set_lock(threading.RLock())
         self._records = Records()
@@ -101,7 +126,7 @@ class StatsTracker:
         self._drained_at = perf_counter_ns()
         _TRACKERS_FOR_FORK.add(self)
         if not self._enabled:
-            for call in ("scalar", "total", "last", "ratio", "rate", "summary", "masked", "text"):
+            for call in _RECORDING_CALLS:
                 setattr(self, call, _nothing)
             for call in ("scope", "record_timing"):
                 setattr(self, call, _off)
@@ -177,7 +202,12 @@ class StatsTracker:
             pass
         finally:
             self._release()
-        self._scalar_with_care(kvs, per_process, nonfinite)
+        self._record_numbers(
+            "scalar",
+            {key: (value,) for key, value in kvs.items()},
+            per_process=per_process,
+            nonfinite=nonfinite,
+        )
 
     def total(
         self, key: str | None = None, value: Any = MISSING, /, *, replicated: bool = False, **kvs: Any
@@ -198,14 +228,18 @@ class StatsTracker:
             >>> tracker.export(reduce="local")["tokens"] == 2**53 + 1
             True
         """
-        self._record_singles("total", to_numbers_by_key("total", key, value, kvs), replicated=replicated)
+        if key is not None:
+            kvs[key] = value
+        self._record_numbers("total", {key: (value,) for key, value in kvs.items()}, replicated=replicated)
 
     def last(self, key: str | None = None, value: Any = MISSING, /, **kvs: Any) -> None:
         """Records numbers of which only the latest counts (a learning rate, a version).
 
         Over processes it is the one of the lowest process that recorded the key.
         """
-        self._record_singles("last", to_numbers_by_key("last", key, value, kvs), latest=True)
+        if key is not None:
+            kvs[key] = value
+        self._record_numbers("last", {key: (value,) for key, value in kvs.items()})
 
     def ratio(self, key: str, numerator: Any, denominator: Any, *, replicated: bool = False) -> None:
         """Records both parts of a ratio; ``key`` is exported as Σ numerator / Σ denominator.
@@ -219,8 +253,7 @@ class StatsTracker:
             >>> tracker.export(reduce="local")["accuracy"]
             0.375
         """
-        parts = (to_number("ratio", key, numerator), to_number("ratio", key, denominator))
-        self._record_singles("ratio", {key: parts}, replicated=replicated)
+        self._record_numbers("ratio", {key: (numerator, denominator)}, replicated=replicated)
 
     def rate(self, key: str, amount: Any, *, over: str | None = None, replicated: bool = False) -> None:
         """Records an amount; exported as ``throughput/<scope>/<key>_per_s``.
@@ -234,13 +267,7 @@ class StatsTracker:
                 spent elsewhere, as in evaluation, does not count.
             replicated: the amount is global already and every process records it: count it once.
         """
-        scope = self._scope.get()
-        full = f"throughput/{naming.join(scope, checked_key(key))}_per_s"
-        timing = self._timing_key(scope, checked_key(over)) if over else ""
-        number = to_number("rate", key, amount)
-        with self._lock:
-            self._registry.declare("", full, "rate", over=timing, replicated=replicated)
-            self._records.singles.setdefault(full, []).append(number)
+        self._record_numbers("rate", {checked_key(key): (amount,)}, over=over or "", replicated=replicated)
 
     def summary(
         self,
@@ -270,8 +297,7 @@ class StatsTracker:
         Raises:
             RecordError: a dtype that is no number, an unknown name in ``emit``, a quantile outside [0, 1].
         """
-        array_ = to_numbers("summary", key, values)
-        self._record_rows("summary", key, array_, emit, quantiles, replicated, nonfinite)
+        self._record_elements("summary", key, values, None, emit, quantiles, 0, replicated, nonfinite)
 
     def masked(
         self,
@@ -297,23 +323,51 @@ class StatsTracker:
         Raises:
             RecordError: as :meth:`summary`; a mask of another shape, or with values other than 0 and 1.
         """
-        array_ = to_numbers("masked", key, values)
-        chosen = to_array("masked", key, mask)
-        if chosen.shape != array_.shape:
-            raise RecordError(
-                f"masked({key!r}): the mask has shape {chosen.shape} and the values {array_.shape}; they "
-                f"must be equal. A mask of one axis fewer goes through np.broadcast_to(mask, values.shape)"
-            )
-        if chosen.dtype != np.bool_:
-            as_bool = chosen == 1
-            if not np.array_equal(as_bool, chosen != 0):
-                other = chosen[(chosen != 0) & (chosen != 1)].tolist()[0]
-                raise RecordError(
-                    f"masked({key!r}): the mask holds {other!r}; expected bools or 0 and 1. Weights are no "
-                    f"mask: use ratio(key, (values * weights).sum(), weights.sum())"
-                )
-            chosen = as_bool
-        self._record_rows("masked", key, array_[chosen], emit, quantiles, replicated, nonfinite)
+        if mask is None:
+            raise odd_mask_error("masked", key, "None")
+        self._record_elements("masked", key, values, mask, emit, quantiles, 0, replicated, nonfinite)
+
+    def histogram(
+        self,
+        key: str,
+        values: Any,
+        *,
+        mask: Any = None,
+        bins: int = 64,
+        replicated: bool = False,
+        nonfinite: NonFinite = "show",
+    ) -> None:
+        """Records all elements of an array as a distribution, for sinks that draw one.
+
+        The bins are over all elements of all records of all processes: of equal width from the smallest
+        finite value to the largest, as ``np.histogram`` has them. Nothing is gathered for that. Each process
+        keeps a sketch, as for quantiles, so a value may stand 1 % of itself off its place: values that
+        differ by less than that from each other are drawn as a few bars. The counts add up exactly.
+
+        The journal has it as a ``histogram`` line, and ``key__count`` (the number of elements) with the
+        others' counts. It is no number, so :meth:`export` has its count alone. For statistics too, record a
+        :meth:`summary` under another key.
+
+        Args:
+            key: the name.
+            values: any shape, as for :meth:`summary`.
+            mask: which elements, as for :meth:`masked`; None: all.
+            bins: how many, 1 to 1024. Takes no part in what is sent: it says how the result is shown.
+            replicated: every process records the same global values: count them once.
+            nonfinite: ``"drop"`` leaves out NaN and infinities; else they are counted, in ``obs/nonfinite``
+                and in ``key__count``. No bin holds them.
+
+        Raises:
+            RecordError: as :meth:`masked`; bins that are no int from 1 to 1024.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.histogram("length", [1, 2, 2, 9], bins=4)
+            >>> tracker.snapshot().render().histograms["length"]
+            ([1.0, 3.0, 5.0, 7.0, 9.0], [3, 0, 0, 1])
+        """
+        bins = checked_bins("histogram", key, bins)
+        self._record_elements("histogram", key, values, mask, (), (), bins, replicated, nonfinite)
 
     def record_timing(self, key: str) -> Timing:
         """Times a block or a function in host time; exported as ``time/<scope>/<key>_s``.
@@ -341,11 +395,43 @@ class StatsTracker:
             kvs[key] = value
         texts = {name: to_string("text", name, string) for name, string in kvs.items()}
         scope = self._scope.get()
+        if scope[:1] == COLLECTED:
+            raise host_only_error("text", next(iter(texts), ""))
         with self._lock:
             for name in texts:
                 self._registry.declare(scope, name, "text")
             for name, string in texts.items():
                 self._records.texts[naming.join(scope, name)] = string
+
+    def ingest(self, stats: Stats) -> None:
+        """Records what a function under :func:`sightline.collect` has collected; does not wait.
+
+        Keys get the active scope in front. Leading axes, of a scan, a vmap or shards, are folded: statistics
+        are over all of them, counts exact. Of global arrays each process takes in what it owns.
+
+        Args:
+            stats: the second output of the function. It must not be donated.
+
+        Raises:
+            RecordError: inside a traced function (hand it to ``sl.add`` there); something that is not what
+                ``collect`` gave, or has been averaged or summed on the way.
+
+        Example:
+            >>> import jax, sightline as sl
+            >>> tracker = StatsTracker()
+            >>> def loss(weight, x):
+            ...     sl.summary("activation", weight * x)
+            ...     return (weight * x).sum()
+            >>> step = jax.jit(jax.value_and_grad(sl.collect(loss), has_aux=True))
+            >>> (value, stats), gradient = step(2.0, np.arange(4.0))
+            >>> tracker.ingest(stats)
+            >>> tracker.export(reduce="local")["activation/mean"]
+            3.0
+        """
+        from sightline.jax.collected import ingest
+
+        with self._lock:
+            ingest(stats, declare=self._declare_collected, defer=self._defer_collected)
 
     # --- handing over --------------------------------------------------------------------------------------
 
@@ -356,21 +442,28 @@ class StatsTracker:
             records, self._records = self._records, empty
         return Drained(records, self._registry.specs)
 
-    def snapshot(self, *, process: int | None = None, reset: bool = True) -> Snapshot:
+    def snapshot(self, *, process: int | None = None, reset: bool = True, timeout: float = 60.0) -> Snapshot:
         """Everything recorded since the last drain, as a mergeable :class:`Snapshot`.
+
+        Waits for recorded device values to be computed.
 
         Args:
             process: the process that the snapshot comes from; None: this one's index in the job.
             reset: False leaves the records in place.
+            timeout: seconds to wait for device values; those that are not there are left out, with a warning.
         """
         if process is None:
             found = distributed()
             process = found.process if found is not None else 0
         if reset:
-            return self.drain().snapshot(process)
-        with self._lock:
-            records = self._records.copy()
-        return Drained(records, self._registry.specs).snapshot(process)
+            drained = self.drain()
+        else:
+            with self._lock:
+                drained = Drained(self._records.copy(), self._registry.specs)
+        drained.wait(timeout)
+        if pending := drained.trouble["pending_device_values"]:
+            log.warning("sightline: %d device values were not computed within %g s", pending, timeout)
+        return drained.snapshot(process)
 
     def export(
         self,
@@ -389,10 +482,11 @@ class StatsTracker:
         Args:
             reduce: ``"process"`` merges on the root, which waits for the others, and gives ``{}`` elsewhere;
                 ``"all"`` gives everyone the result, and everyone waits; ``"local"`` is this process alone and
-                never waits.
+                waits for nobody.
             reset: False leaves the records in place.
-            timeout: seconds to wait. A process that has not exported by then is named in a warning and in
-                ``obs/missing_processes``, and not waited for again until it exports.
+            timeout: seconds to wait, for recorded device values too. A process that has not exported by then
+                is named in a warning and in ``obs/missing_processes``, and not waited for again until it
+                exports.
             transport: how to reach the other processes; default: the process's own.
 
         Returns:
@@ -406,32 +500,182 @@ class StatsTracker:
         if reset:
             self._drained_at = perf_counter_ns()
         if reduce == "local":
-            rendered = self.snapshot(reset=reset).render(wall_s=wall_s)
+            rendered = self.snapshot(reset=reset, timeout=timeout).render(wall_s=wall_s)
             return {**rendered.values, **rendered.counts, **rendered.texts}
         if self._exchange is None or (transport is not None and self._exchange.transport is not transport):
             self._exchange = Exchange(self._channel, transport)
         process = self._exchange.transport.process
-        snapshot = self.snapshot(process=process, reset=reset)
+        snapshot = self.snapshot(process=process, reset=reset, timeout=timeout)
         return self._exchange.export(snapshot, wall_s=wall_s, everywhere=reduce == "all", timeout=timeout)
 
     # --- inside --------------------------------------------------------------------------------------------
 
-    def _scalar_with_care(self, kvs: Mapping[str, Any], per_process: bool, nonfinite: NonFinite) -> None:
-        # Without the lock: reading a device array may wait.
-        numbers = {key: float(to_number("scalar", key, value)) for key, value in kvs.items()}
-        if nonfinite != "show":
-            numbers = {k: v for k, v in numbers.items() if only_finite(k, np.asarray(v), nonfinite).size}
+    def _record_numbers(
+        self,
+        kind: str,
+        kvs: Mapping[str, tuple[Any, ...]],
+        *,
+        over: str = "",
+        replicated: bool = False,
+        per_process: bool = False,
+        nonfinite: NonFinite = "show",
+    ) -> None:
+        """Records one number for each key, or two for a ratio."""
         scope = self._scope.get()
+        if scope[:1] == COLLECTED or where_are(kvs.values()) != "host":
+            return self._record_numbers_later(kind, scope, kvs, over, replicated, per_process, nonfinite)
+        numbers = {key: [to_number(kind, key, part) for part in parts] for key, parts in kvs.items()}
+        if nonfinite != "show" and checked_nonfinite(kind, nonfinite):
+            numbers = {key: parts for key, parts in numbers.items() if math.isfinite(parts[0])}
         with self._lock:
-            table = self._records.scalars.get(scope, {})
-            for key in numbers:  # all of them before the first append, since this may raise
-                if key not in table:
-                    self._registry.declare(scope, key, "scalar")
-            table = self._records.scalars.setdefault(scope, table)
-            for key, number in numbers.items():
-                table.setdefault(key, []).append(number)
-                if per_process:
-                    self._registry.keep_per_process(naming.join(scope, key))
+            full = [self._declare_number(scope, key, kind, over, replicated) for key in numbers]
+            records = self._records
+            for name, (key, parts) in zip(full, numbers.items(), strict=True):
+                if kind == "scalar":
+                    records.add_scalar(scope, key, float(parts[0]))
+                    if per_process:
+                        self._registry.keep_beside(name, "per_process")
+                elif kind == "last":
+                    records.set_last(name, parts[0], records.next_order())
+                else:
+                    self._append_single(name, parts)
+        return None
+
+    def _record_numbers_later(
+        self,
+        kind: str,
+        scope: str,
+        kvs: Mapping[str, tuple[Any, ...]],
+        over: str,
+        replicated: bool,
+        per_process: bool,
+        nonfinite: NonFinite,
+    ) -> None:
+        """The same for numbers that a device computes, or a traced function."""
+        drop = checked_nonfinite(kind, nonfinite) == "drop"
+        if scope[:1] == COLLECTED:
+            options = {"over": over, "replicated": replicated, "nonfinite": nonfinite}
+            return self._collect(kind, scope, kvs, options)
+        if where_are(kvs.values()) == "tracer":
+            raise no_collector_error(kind, next(iter(kvs)))
+        from sightline.jax.recording import Numbers, RecordedNumbers
+
+        numbers = Numbers(kind, kvs, anywhere=replicated or kind == "last")
+        with self._lock:
+            full = {key: self._declare_number(scope, key, kind, over, replicated) for key in kvs}
+            if per_process:
+                for name in full.values():
+                    self._registry.keep_beside(name, "per_process")
+            for key, coverage in numbers.coverage.items():
+                self._cover(full[key], coverage)
+            self._defer(RecordedNumbers(kind, full, numbers, drop, self._records.next_order()))
+        return None
+
+    def _record_elements(
+        self,
+        call: str,
+        key: str,
+        values: Any,
+        mask: Any,
+        emit: Sequence[str],
+        quantiles: Sequence[float],
+        bins: int,
+        replicated: bool,
+        nonfinite: NonFinite,
+    ) -> None:
+        """Records the elements of an array, all or those under a mask."""
+        emit = tuple(emit) if not isinstance(emit, str) else (emit,)
+        quantiles = checked_quantiles(call, key, quantiles)
+        drop = checked_nonfinite(call, nonfinite) == "drop"
+        scope = self._scope.get()
+        where = where_are(((values, mask),))
+        options: dict[str, Any] = {
+            "emit": emit, "quantiles": quantiles, "bins": bins, "replicated": replicated,
+        }  # fmt: skip
+        if scope[:1] == COLLECTED:
+            return self._collect(
+                call, scope, {key: (values,)}, {**options, "mask": mask, "nonfinite": nonfinite}
+            )
+        if where == "tracer":
+            raise no_collector_error(call, key)
+        sketched = bool(quantiles or bins)
+        elements = sketch = None
+        row = EMPTY_ROW
+        if where == "device":
+            from sightline.jax.recording import Elements, RecordedElements
+
+            elements = Elements(call, key, values, mask, sketched=sketched, replicated=replicated)
+        else:
+            chosen = to_numbers(call, key, values)
+            if mask is not None:
+                true = checked_mask(call, key, mask)
+                if true.shape != chosen.shape:
+                    raise mask_shape_error(call, key, true.shape, chosen.shape)
+                chosen = chosen[true]
+            row = moments_row(chosen)
+            row = only_finite_row(row) if drop else row
+            sketch = Sketch.of(chosen) if sketched else None
+        full = naming.join(scope, key)
+        with self._lock:
+            self._registry.declare(scope, key, "summary", call=call, **options)
+            if elements is not None:
+                if elements.coverage is not None:
+                    self._cover(full, elements.coverage)
+                return self._defer(RecordedElements(full, elements, drop))
+            self._append_row(full, row)
+            if sketch is not None:
+                sketches = self._records.sketches.setdefault(full, [])
+                sketches.append(sketch)
+                if len(sketches) > 64:
+                    self._fold(sketches, lambda taken: [Sketch.merge(taken)])
+        return None
+
+    def _collect(
+        self, kind: str, scope: str, kvs: Mapping[str, tuple[Any, ...]], options: Mapping[str, Any]
+    ) -> None:
+        """Hands values over to the collector of the function that is being traced."""
+        from sightline.jax.collecting import active
+
+        collector = active(scope)
+        assert collector is not None  # for paths that begin with COLLECTED
+        for key, parts in kvs.items():
+            collector.add(kind, scope, key, parts, **options)
+
+    def _declare_collected(self, entry: Entry) -> str:
+        """Declares a key that a traced function has recorded; returns its full name."""
+        scope = self._scope.get()
+        if entry.kind != "summary":
+            return self._declare_number(scope, entry.key, entry.kind, entry.over, entry.replicated)
+        self._registry.declare(
+            scope, entry.key, "summary", call=entry.call, emit=entry.emit, quantiles=entry.quantiles,
+            bins=entry.bins, replicated=entry.replicated,
+        )  # fmt: skip
+        return naming.join(scope, entry.key)
+
+    def _defer_collected(self, collected: Collected) -> None:
+        collected.order = self._records.next_order()
+        self._defer(collected)
+
+    def _declare_number(self, scope: str, key: str, kind: str, over: str, replicated: bool) -> str:
+        """Declares a key that takes numbers; returns its full name."""
+        if kind == "rate":
+            full = f"throughput/{naming.join(scope, key)}_per_s"
+            timing = self._timing_key(scope, checked_key(over)) if over else ""
+            self._registry.declare("", full, kind, over=timing, replicated=replicated)
+            return full
+        self._registry.declare(scope, key, kind, replicated=replicated)
+        return naming.join(scope, key)
+
+    def _defer(self, recorded: Deferred) -> None:
+        deferred = self._records.deferred
+        deferred.append(recorded)
+        if len(deferred) % _SETTLE_AT == 0:  # a process that never commits
+            settle(self._records)
+
+    def _cover(self, full: str, coverage: Sequence[int]) -> None:
+        """Of a global array under this key: elements that this process reduces, and that there are."""
+        for kind, count in zip(("covered", "expected"), coverage, strict=True):
+            self._append_single(self._registry.keep_beside(full, kind), (count,))
 
     def _share_names_with(self, other: StatsTracker) -> None:
         """One registry of keys for both, and one lock over it."""
@@ -445,62 +689,21 @@ class StatsTracker:
     def _timing_key(self, scope: str, key: str) -> str:
         return self.timing_key.format(key=naming.join(scope, key))
 
-    def _add_timing(self, key: str, seconds: float) -> None:
+    def _add_timing(self, key: str, seconds: float | DeviceTime) -> None:
         full = self._timing_key(self._scope.get(), key)
         with self._lock:
             self._registry.declare("", full, "timing")
-            self._append_single(full, seconds)
+            if isinstance(seconds, float):
+                self._append_single(full, (seconds,))
+            else:
+                seconds.key = full
+                self._defer(seconds)
 
-    def _record_singles(
-        self, kind: str, kvs: Mapping[str, Any], *, replicated: bool = False, latest: bool = False
-    ) -> None:
-        scope = self._scope.get()
-        with self._lock:
-            for key in kvs:
-                self._registry.declare(scope, key, kind, replicated=replicated)
-            for key, value in kvs.items():
-                full = naming.join(scope, key)
-                if latest:
-                    self._records.singles[full] = [value]
-                elif kind == "ratio":
-                    self._append_single(full, *value)
-                else:
-                    self._append_single(full, value)
-
-    def _append_single(self, full: str, *numbers: Value) -> None:
+    def _append_single(self, full: str, numbers: Sequence[Value]) -> None:
         values = self._records.singles.setdefault(full, [])
         values.extend(numbers)
         if len(values) >= _FOLD_AT:
             self._fold(values, _sum_of_ratios if self._registry.specs[full].kind == "ratio" else exact_sum)
-
-    def _record_rows(
-        self,
-        call: str,
-        key: str,
-        values: npt.NDArray[Any],
-        emit: Sequence[str],
-        quantiles: Sequence[float],
-        replicated: bool,
-        nonfinite: NonFinite,
-    ) -> None:
-        if nonfinite != "show":
-            values = only_finite(key, values, nonfinite)
-        emit = tuple(emit) if not isinstance(emit, str) else (emit,)
-        quantiles = checked_quantiles(call, key, quantiles)
-        row = moments_row(values)
-        sketch = Sketch.of(values) if quantiles else None
-        scope = self._scope.get()
-        full = naming.join(scope, key)
-        with self._lock:
-            self._registry.declare(
-                scope, key, "summary", emit=emit, quantiles=quantiles, replicated=replicated, call=call
-            )
-            self._append_row(full, row)
-            if sketch is not None:
-                sketches = self._records.sketches.setdefault(full, [])
-                sketches.append(sketch)
-                if len(sketches) > 64:
-                    self._fold(sketches, lambda taken: [Sketch.merge(taken)])
 
     def _append_row(self, full: str, row: Row) -> None:
         rows = self._records.rows.get(full)
@@ -564,23 +767,62 @@ class Scope:
 class Timing:
     """What :meth:`StatsTracker.record_timing` gives: a context manager (for one block) and a decorator."""
 
-    __slots__ = ("_key", "_start", "_tracker", "seconds")
+    __slots__ = ("_key", "_start", "_time", "_tracker", "_until")
 
     def __init__(self, tracker: StatsTracker, key: str) -> None:
         self._tracker = tracker
         self._key = key
-        #: The measured time, once the block has ended.
-        self.seconds = 0.0
+        self._until: list[Any] = []
+        self._time: float | DeviceTime = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The measured time, once the block has ended; with :meth:`until`, NaN until it is known."""
+        return self._time if isinstance(self._time, float) else self._time.seconds
+
+    def until(self, values: Any) -> None:
+        """The time ends when these values have been computed, or when the block does, if that is later.
+
+        Does not wait: a background thread looks when they are there, to 1 % of the time or 0.2 ms. The values
+        may be donated or deleted on the next line. The committed time belongs to the step that it was
+        recorded in. Small values are best: one program is compiled for each set of shapes.
+
+        Args:
+            values: an array, or a pytree with arrays; host values are there already.
+
+        Raises:
+            RecordError: inside a function that JAX traces.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> tracker = StatsTracker()
+            >>> with tracker.record_timing("update") as timing:
+            ...     loss = jnp.ones(100).sum()
+            ...     timing.until(loss)
+            >>> tracker.export(reduce="local")["time/update_s"] > 0
+            True
+        """
+        from sightline.jax.waiting import tokens
+
+        self._until += tokens(values)
 
     def __enter__(self) -> Timing:
+        if self._tracker._scope.get()[:1] == COLLECTED:
+            raise host_only_error("record_timing", self._key)
         self._start = perf_counter_ns()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.seconds = (perf_counter_ns() - self._start) / 1e9
-        self._tracker._add_timing(self._key, self.seconds)
+        end = perf_counter_ns()
+        self._time = (end - self._start) / 1e9
+        if self._until:
+            from sightline.jax.waiting import DeviceTime
+
+            self._time = DeviceTime(self._start, end, self._until)
+            self._until = []
+        self._tracker._add_timing(self._key, self._time)
 
     def __call__(self, function: F) -> F:
         return around(function, lambda: Timing(self._tracker, self._key))
@@ -591,6 +833,9 @@ class _Off:
 
     __slots__ = ()
     seconds = 0.0
+
+    def until(self, values: Any) -> None:
+        return None
 
     def __enter__(self) -> _Off:
         return self

@@ -1,6 +1,7 @@
 """What the root's journal says is what NumPy says of all processes' data put together."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,34 @@ def test_values_counts_and_timings_are_those_of_all_processes(workers: Workers, 
         for p in present:
             done_before = [s for s in range(step) if s not in skips.get(str(p), [])]
             assert took[p] == close(job[p].notes("rollout_s")[len(done_before)], abs=1e-12)
+
+
+def test_a_nan_is_traced_to_its_process_and_first_step(workers: Workers) -> None:
+    """In the commits from there on, and once as an event with the line that recorded it."""
+    job = workers.start_job(3, "diverges", process=1, step=2, steps=5)
+    job.wait()
+    commits = job.root.commits()
+    record = {"count": 1, "processes": [1], "nan": 1}
+    assert [c.get("nonfinite_records") for c in commits] == [None, None, *[{"train/loss": record}] * 3]
+    (event,) = [r for r in job.root.journal() if r["type"] == "event" and r["event"] == "nonfinite"]
+    assert (event["key"], event["step"], event["processes"], event["count"]) == ("train/loss", 2, [1], 1)
+    file, line = event["site"].rsplit(":", 1)
+    assert "sl.scalar(loss=" in Path(file).read_text().splitlines()[int(line) - 1]
+    assert job.root.output.count("non-finite") == 1
+
+
+def test_histograms_are_numpys_over_all_processes(workers: Workers) -> None:
+    """Edges to the bit and all values counted, of processes with shares of different length or none."""
+    job = workers.start_job(3, "diverges", process=1, step=9, steps=5)
+    job.wait()
+    lines = {r["step"]: r for r in job.root.journal() if r["type"] == "histogram"}
+    commits = job.root.commits()
+    assert [lines[c["step"]]["seq"] for c in commits] == [c["seq"] for c in commits]
+    for step, line in lines.items():
+        data = together([0, 1, 2], step)
+        assert line["key"] == "train/reward"
+        assert line["edges"] == np.histogram(data, 16)[1].tolist()
+        assert sum(line["counts"]) == commits[step]["counts"]["train/reward__count"] == data.size
 
 
 def test_train_eval_and_root_only_commits_of_a_step_stay_apart(workers: Workers) -> None:

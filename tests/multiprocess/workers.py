@@ -117,6 +117,17 @@ def merge(*, steps: int, skips: Mapping[str, Sequence[int]], transport: str = "a
     note("backends", backends_are_up())
 
 
+def diverges(*, process: int, step: int, steps: int) -> None:
+    """One process's loss is NaN from a step on; histograms are recorded by all."""
+    connect()
+    run = sl.start(logger=settings())
+    for current in run.steps(steps):
+        with sl.scope("train"):
+            sl.scalar(loss=float("nan") if RANK == process and current >= step else 1.0)
+            sl.histogram("reward", rewards(RANK, current), bins=16)
+        run.commit(current)
+
+
 def _record(step: int) -> None:
     values = rewards(RANK, step)
     sl.summary("reward", values, emit=("mean", "std", "min", "max", "sum", "count"))

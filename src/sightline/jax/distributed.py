@@ -71,17 +71,21 @@ def distributed() -> Distributed | None:
     return Distributed(cast(Client, client), int(process), int(processes))
 
 
-def backend_processes() -> int:
-    """How many processes an already running JAX back end spans; 1 if none runs. Starts nothing."""
+def backend_is_running() -> bool:
+    """Whether a JAX back end has been started, so that asking for its devices starts none."""
     if "jax" not in sys.modules:
-        return 1
+        return False
     try:
         from jax._src import xla_bridge
 
-        running = xla_bridge.backends_are_initialized()
+        return bool(xla_bridge.backends_are_initialized())
     except (ImportError, AttributeError):
-        return 1
-    if not running:
+        return False
+
+
+def backend_processes() -> int:
+    """How many processes an already running JAX back end spans; 1 if none runs. Starts nothing."""
+    if not backend_is_running():
         return 1
     import jax
 

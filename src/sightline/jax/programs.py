@@ -1,0 +1,231 @@
+"""Running small programs on recorded arrays: on the caller's thread, at once, and few of them.
+
+A recorded array may be donated or deleted on the next line. So its reduction is launched in the recording call,
+which takes as long as any jitted call on a warm cache, and what travels to the host is the program's small
+output. Nothing is launched later, or on another thread, where it would wait behind the next step.
+
+*Ownership.* Of a global array each process reduces its shards with ``replica_id`` 0; over all processes each
+element then counts once. Several shards of a process are reduced by one program over their devices, without
+communication.
+
+*Compilation.* XLA compiles a program for each shape, dtype, sharding and set of devices, which takes from 20 ms
+to seconds. A process compiles at most ``max_programs`` of sightline's; what comes after is copied on its device
+and reduced by NumPy in the background.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+
+log = logging.getLogger("sightline")
+
+_REMEMBERED = 4096  # placements; more begin anew
+_AXIS = "shard"
+_SPEC: PartitionSpec = PartitionSpec(_AXIS)  # type: ignore[no-untyped-call]
+
+
+class Placement(NamedTuple):
+    """Where an array of a shape lies, as seen from this process.
+
+    Attributes:
+        is_whole: on one device, of this process.
+        is_global: some of it lies on devices of other processes.
+        is_replicated: every device holds all of it.
+        owned: positions in ``array.addressable_shards`` of those that count here.
+        local: for several owned shards, the sharding of an array made of them alone, along axis 0.
+        size, owned_size: elements of the array, and of what is owned.
+    """
+
+    is_whole: bool
+    is_global: bool
+    is_replicated: bool
+    owned: tuple[int, ...]
+    local: NamedSharding | None
+    size: int
+    owned_size: int
+
+    def shards(self, array: jax.Array) -> list[jax.Array]:
+        """The owned shards of an array that lies so, each an array on one device."""
+        if self.is_whole:
+            return [array]
+        shards = array.addressable_shards
+        return [shards[i].data for i in self.owned]
+
+    def own_copy(self) -> Placement:
+        """For a replicated array: this process counts its own copy, whoever else does."""
+        return self._replace(owned=(0,), local=None, owned_size=self.size)
+
+
+_placements: dict[tuple[Sharding, tuple[int, ...]], Placement] = {}
+
+
+def placement(array: jax.Array) -> Placement:
+    """Where an array lies; kept by sharding and shape."""
+    key = (array.sharding, array.shape)
+    found = _placements.get(key)
+    if found is None:
+        found = _place(array)
+        if len(_placements) >= _REMEMBERED:
+            _placements.clear()
+        _placements[key] = found
+    return found
+
+
+def _place(array: jax.Array) -> Placement:
+    shards = array.addressable_shards
+    owned = tuple(i for i, shard in enumerate(shards) if shard.replica_id == 0)
+    devices = [shards[i].device for i in owned]
+    local = None
+    if len(owned) > 1:
+        local = NamedSharding(Mesh(np.array(devices), (_AXIS,)), _SPEC)
+    return Placement(
+        is_whole=len(array.sharding.device_set) == 1 and array.is_fully_addressable,
+        is_global=not array.is_fully_addressable,
+        is_replicated=bool(array.is_fully_replicated),
+        owned=owned,
+        local=local,
+        size=array.size,
+        owned_size=len(owned) * math.prod(array.sharding.shard_shape(array.shape)),
+    )
+
+
+def owned(array: jax.Array) -> list[jax.Array]:
+    """The shards of an array that count on this process, each an array on one device.
+
+    Of a global array those with ``replica_id`` 0, which may be none; of an array that lies on this process's
+    devices alone, each distinct part once.
+    """
+    return placement(array).shards(array)
+
+
+def _is_host(array: jax.Array) -> bool:
+    return array.platform() == "cpu"
+
+
+# --- to the host -------------------------------------------------------------------------------------------
+
+
+class Fetch:
+    """Arrays on their way to the host. Made on the thread that launched them; read on any.
+
+    Args:
+        arrays: arrays on one device each, which nobody donates or deletes.
+    """
+
+    __slots__ = ("_arrays",)
+
+    def __init__(self, arrays: Sequence[Any]) -> None:
+        self._arrays = arrays
+        if any(not _is_host(array) for array in arrays):
+            # The guard is for transfers by accident, and by waiting; this one is neither.
+            with jax.transfer_guard_device_to_host("allow"):
+                for array in arrays:
+                    array.copy_to_host_async()
+
+    def ready(self) -> bool:
+        """Whether all have been computed; does not wait."""
+        return all(array.is_ready() for array in self._arrays)
+
+    def read(self) -> list[npt.NDArray[Any]]:
+        """Their values; waits for what is not ready. Raises what the computation raised."""
+        with jax.transfer_guard_device_to_host("allow"):
+            return [np.asarray(array) for array in self._arrays]
+
+
+# --- programs ----------------------------------------------------------------------------------------------
+
+
+class Programs:
+    """The programs that this process has compiled for sightline, by what they were compiled for.
+
+    Args:
+        max_programs: how many there may be.
+    """
+
+    def __init__(self, max_programs: int = 64) -> None:
+        self.max_programs = max_programs
+        self._known: set[Any] = set()
+        self._lock = threading.Lock()
+        self._full = False
+
+    def may_run(self, key: Any) -> bool:
+        """Whether a program has been compiled for this, or may be."""
+        if key in self._known:
+            return True
+        with self._lock:
+            if len(self._known) < self.max_programs or key in self._known:
+                self._known.add(key)
+                return True
+            full, self._full = self._full, True
+        if not full:
+            log.warning(
+                "sightline: %d programs have been compiled for recorded arrays, and no more will be: arrays "
+                "of further shapes and dtypes are copied and reduced on the host (said once). Pad to fewer "
+                "shapes, or raise max_programs in sl.start",
+                self.max_programs,
+            )
+        return False
+
+
+PROGRAMS = Programs()
+
+
+def signature(array: jax.Array) -> tuple[Any, ...]:
+    """What XLA compiles for, of an array on its devices."""
+    return (array.aval, array.committed, array.sharding)
+
+
+def launch(
+    program: Callable[..., jax.Array], arrays: Sequence[Sequence[jax.Array]], local: NamedSharding | None
+) -> list[jax.Array] | None:
+    """Runs a jitted program on each shard of some arrays that are placed alike.
+
+    Args:
+        program: jitted; takes one shard of each array, gives one vector.
+        arrays: for each array its owned shards.
+        local: of :class:`Placement`, for several shards.
+
+    Returns:
+        The output of each shard, concatenated or one by one; None if that would need one program too many.
+    """
+    first = [shards[0] for shards in arrays]
+    if not PROGRAMS.may_run((program, local, *map(signature, first))):
+        return None
+    if local is None:
+        return [program(*first)]
+    joined = [
+        jax.make_array_from_single_device_arrays(
+            (len(shards) * shards[0].shape[0], *shards[0].shape[1:]), local, list(shards)
+        )
+        for shards in arrays
+    ]
+    outputs = _spread(program, local, len(arrays))(*joined)
+    return [shard.data for shard in outputs.addressable_shards]
+
+
+@functools.lru_cache(maxsize=1024)
+def _spread(program: Callable[..., jax.Array], local: NamedSharding, n: int) -> Callable[..., jax.Array]:
+    """A program for one shard as one for all shards of a process, each on its device."""
+
+    def sightline_spread(*shards: jax.Array) -> jax.Array:
+        return program(*shards)
+
+    mapped = jax.shard_map(
+        sightline_spread, mesh=local.mesh, in_specs=(_SPEC,) * n, out_specs=_SPEC, check_vma=False
+    )
+    return jax.jit(mapped)
+
+
+def copies(shards: Sequence[jax.Array]) -> list[jax.Array]:
+    """The same arrays in buffers of their own, without compiling anything and without waiting."""
+    return [jax.device_put(shard, shard.sharding, may_alias=False) for shard in shards]

@@ -1,0 +1,357 @@
+"""Recording device arrays: what a recording call launches, and what it reads when that has been computed.
+
+A global array is counted once, by the processes that own its shards (:mod:`sightline.jax.programs`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sightline.aggregates import EMPTY_ROW, Row, Sketch, moments_row, only_finite_row
+from sightline.errors import RecordError
+from sightline.host_values import (
+    checked_mask,
+    mask_shape_error,
+    odd_mask_error,
+    shape_error,
+    to_number,
+    to_numbers,
+)
+from sightline.jax.programs import Fetch, Placement, copies, launch, placement
+from sightline.jax.reductions import (
+    is_number,
+    moments_dtype,
+    moments_words,
+    read_moments,
+    read_sketches,
+    scalar_dtype,
+    scalar_words,
+    sketch_words,
+)
+from sightline.records import Records
+from sightline.snapshot import Value
+
+#: Elements that this process reduces, and elements of the array over all processes.
+Coverage = tuple[int, int]
+
+
+def _check(call: str, key: str, array: jax.Array) -> None:
+    if array.is_deleted():
+        raise RecordError(
+            f"{call}({key!r}): the array has been deleted, or donated to a jitted function. Record it before "
+            f"that call"
+        )
+    if not is_number(array.dtype):
+        raise RecordError(
+            f"{call}({key!r}): got a jax.Array of {array.dtype}; expected real numbers (float, int or bool)"
+        )
+
+
+# --- numbers -----------------------------------------------------------------------------------------------
+
+
+@jax.jit
+def sightline_scalars(*values: jax.Array) -> jax.Array:
+    """Any number of scalars on one device as one vector of words."""
+    return jnp.concatenate([scalar_words(value) for value in values])
+
+
+class Numbers:
+    """The numbers of one call, some of them on a device.
+
+    Args:
+        call: its name, for messages.
+        kvs: for each key its numbers: host numbers, or arrays of one element.
+        anywhere: a global array need not be counted once; each process takes its own copy.
+
+    Attributes:
+        coverage: of the keys that hold global arrays.
+
+    Raises:
+        RecordError: more than one element, no real number, or deleted.
+    """
+
+    __slots__ = ("_fetches", "_numbers", "coverage")
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self._numbers)
+
+    def __init__(self, call: str, kvs: Mapping[str, Sequence[Any]], *, anywhere: bool = False) -> None:
+        self.coverage: dict[str, Coverage] = {}
+        # Host numbers, places in what is fetched, and None for what counts on another process.
+        self._numbers: dict[str, list[Value | _Place | None]] = {}
+        shards: dict[Any, list[jax.Array]] = {}  # by device
+        for key, parts in kvs.items():
+            row = self._numbers[key] = []
+            for part in parts:
+                if not isinstance(part, jax.Array):
+                    row.append(to_number(call, key, part))
+                    continue
+                shard = self._shard(call, key, part, anywhere)
+                if shard is None:
+                    row.append(None)
+                    continue
+                group = shards.setdefault(shard.sharding, [])
+                row.append(_Place(shard.sharding, len(group)))
+                group.append(shard)
+        self._fetches = {device: _FetchedScalars(group) for device, group in shards.items()}
+
+    def _shard(self, call: str, key: str, array: jax.Array, anywhere: bool) -> jax.Array | None:
+        """The shard with the number, if it counts here."""
+        _check(call, key, array)
+        place = placement(array)
+        if place.size != 1:
+            raise shape_error(call, key, array.shape)
+        if place.is_global:
+            if anywhere:
+                return cast(jax.Array, array.addressable_shards[0].data)
+            self.coverage[key] = (len(place.owned), 1)
+        shards = place.shards(array)
+        return shards[0] if shards else None
+
+    def ready(self) -> bool:
+        """Whether all of them have been computed."""
+        return all(fetch.ready() for fetch in self._fetches.values())
+
+    def read(self) -> dict[str, tuple[Value, ...]]:
+        """For each key that counts on this process its numbers."""
+        fetched = {device: fetch.read() for device, fetch in self._fetches.items()}
+        rows = {
+            key: tuple(fetched[part.device][part.at] if isinstance(part, _Place) else part for part in row)
+            for key, row in self._numbers.items()
+        }
+        return {key: row for key, row in rows.items() if None not in row}  # type: ignore[misc]
+
+
+class _Place(NamedTuple):
+    device: Any
+    at: int
+
+
+class _FetchedScalars:
+    """Scalars of one device on their way to the host, packed if there may be a program for it."""
+
+    __slots__ = ("_dtypes", "_fetch", "ready")
+
+    def __init__(self, shards: Sequence[jax.Array]) -> None:
+        packed = launch(sightline_scalars, [[shard] for shard in shards], None)
+        self._dtypes = [shard.dtype for shard in shards] if packed is not None else None
+        self._fetch = Fetch(packed if packed is not None else copies(shards))
+        self.ready = self._fetch.ready
+
+    def read(self) -> list[Value]:
+        arrays = self._fetch.read()
+        if self._dtypes is None:
+            return [to_number("record", "", array) for array in arrays]
+        numbers, at = [], 0
+        for dtype in self._dtypes:
+            layout = scalar_dtype(dtype)
+            words = layout.itemsize // 4
+            numbers.append(arrays[0][at : at + words].view(layout)[0].item())
+            at += words
+        return numbers
+
+
+# --- arrays ------------------------------------------------------------------------------------------------
+
+
+@jax.jit
+def sightline_moments(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    return moments_words(values, mask, pad=True)
+
+
+@jax.jit
+def sightline_sketch(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    return jnp.concatenate([moments_words(values, mask, pad=True), sketch_words(values, mask)])
+
+
+class Reduced(NamedTuple):
+    """The shards of an array as moments, and if asked for as sketches."""
+
+    rows: list[Row]
+    sketches: list[Sketch]
+
+
+class Elements:
+    """The elements of one array, all or those under a mask, reduced on the devices where they lie.
+
+    Args:
+        call, key: for messages.
+        values: any shape and real dtype; on devices, or host values beside a mask on devices.
+        mask: None, or the same shape: on devices in the same shards, or a host array.
+        sketched: whether quantiles or a histogram are wanted.
+        replicated: every process records the same values: this one reduces its own copy.
+
+    Attributes:
+        coverage: of a global array; else None.
+
+    Raises:
+        RecordError: another shape or other shards of the mask, no real numbers, or deleted.
+    """
+
+    __slots__ = ("_call", "_dtype", "_fetch", "_key", "_masked", "_packed", "_sketched", "coverage", "ready")
+
+    def __init__(
+        self, call: str, key: str, values: Any, mask: Any = None, *, sketched: bool, replicated: bool = False
+    ) -> None:
+        lead = values if isinstance(values, jax.Array) else mask
+        _check(call, key, lead)
+        place = placement(lead)
+        self.coverage: Coverage | None = None
+        if place.is_global and replicated:
+            if not place.is_replicated:
+                raise RecordError(
+                    f"{call}({key!r}, replicated=True): the array is divided over processes "
+                    f"({lead.sharding}); each part counts once as it is. Leave replicated out"
+                )
+            place = place.own_copy()
+        elif place.is_global:
+            self.coverage = (place.owned_size, place.size)
+        shards = [_shards_of(call, key, values, lead, place, to_numbers)]
+        if mask is not None:
+            if np.shape(mask) != np.shape(values):
+                raise mask_shape_error(call, key, np.shape(mask), np.shape(values))
+            shards.append(_shards_of(call, key, mask, lead, place, checked_mask))
+        self._call, self._key, self._sketched, self._masked = call, key, sketched, mask is not None
+        self._dtype = shards[0][0].dtype if shards[0] else None
+        outputs: Sequence[jax.Array] | None = ()
+        if shards[0] and place.size:
+            outputs = launch(sightline_sketch if sketched else sightline_moments, shards, place.local)
+        self._packed = outputs is not None
+        if outputs is None:
+            outputs = [copy for shard in zip(*shards, strict=True) for copy in copies(shard)]
+        self._fetch = Fetch(outputs)
+        self.ready = self._fetch.ready
+
+    def read(self) -> Reduced:
+        """The moments and sketches of each shard.
+
+        Raises:
+            RecordError: a mask with values other than 0 and 1, which is seen only now.
+        """
+        arrays = self._fetch.read()
+        if not arrays:  # of size 0, or without a shard on this process
+            return Reduced([EMPTY_ROW], [Sketch.of(np.zeros(0))] if self._sketched else [])
+        reduced = Reduced([], [])
+        if not self._packed:
+            step = 2 if self._masked else 1
+            for values, *mask in (arrays[i : i + step] for i in range(0, len(arrays), step)):
+                chosen = values[checked_mask(self._call, self._key, mask[0])] if mask else values
+                reduced.rows.append(moments_row(chosen))
+                if self._sketched:
+                    reduced.sketches.append(Sketch.of(chosen))
+            return reduced
+        length = moments_dtype(self._dtype).itemsize // 4
+        for words in arrays:
+            for row, odd in read_moments(words[:length], self._dtype):
+                if odd:
+                    raise odd_mask_error(self._call, self._key, f"{odd} values that are neither")
+                reduced.rows.append(row)
+            if self._sketched:
+                reduced.sketches.extend(read_sketches(words[length:]))
+        return reduced
+
+
+def _shards_of(
+    call: str, key: str, array: Any, lead: jax.Array, place: Placement, check: Callable[[str, str, Any], Any]
+) -> list[jax.Array]:
+    """The owned shards of an array that goes with ``lead``, shard by shard."""
+    if array is lead:
+        return place.shards(array)
+    if not isinstance(array, jax.Array):
+        host = check(call, key, array)
+        if host.shape != lead.shape:
+            raise mask_shape_error(call, key, lead.shape, host.shape)
+        shards = [lead.addressable_shards[i] for i in place.owned]
+        # Copies, since the caller may go on to change the array.
+        return [jax.device_put(np.array(host[shard.index]), shard.device) for shard in shards]
+    _check(call, key, array)
+    other = placement(array) if array.shape == lead.shape else None
+    if other is place:
+        return place.shards(array)
+    if other is not None:
+        found = {(shard.device, _bounds(shard.index)): shard.data for shard in array.addressable_shards}
+        wanted = [lead.addressable_shards[i] for i in place.owned]
+        matching = [found.get((shard.device, _bounds(shard.index))) for shard in wanted]
+        if None not in matching:
+            return cast("list[jax.Array]", matching)
+        raise RecordError(
+            f"{call}({key!r}): the values lie as {lead.sharding} and the mask as {array.sharding}; they pair "
+            f"shard by shard. Move the mask first: jax.device_put(mask, values.sharding)"
+        )
+    raise mask_shape_error(call, key, array.shape, lead.shape)
+
+
+def _bounds(index: tuple[slice, ...]) -> tuple[tuple[int | None, int | None], ...]:
+    return tuple((part.start, part.stop) for part in index)
+
+
+# --- what is drained with the records ----------------------------------------------------------------------
+
+
+class RecordedNumbers:
+    """The numbers of one recording call, to be added to the records when they have arrived.
+
+    Args:
+        kind: of the call.
+        names: the full name of each key.
+        numbers: on their way.
+        drop: whether NaN and infinities are left out.
+        order: the call's place in time.
+    """
+
+    __slots__ = ("_drop", "_kind", "_names", "_numbers", "_order", "ready")
+
+    def __init__(self, kind: str, names: Mapping[str, str], numbers: Numbers, drop: bool, order: int) -> None:
+        self._kind = kind
+        self._names = names
+        self._numbers = numbers
+        self._drop = drop
+        self._order = order
+        self.ready = numbers.ready
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self._names.values())
+
+    def settle(self, records: Records) -> None:
+        for key, numbers in self._numbers.read().items():
+            name = self._names[key]
+            if self._drop and not math.isfinite(numbers[0]):
+                continue
+            if self._kind == "scalar":
+                records.add_scalar("", name, float(numbers[0]))
+            elif self._kind == "last":
+                records.set_last(name, numbers[0], self._order)
+            else:
+                records.add_numbers(name, *numbers)
+
+
+class RecordedElements:
+    """The reduction of one recorded array, to be added to the records when it has arrived."""
+
+    __slots__ = ("_drop", "_elements", "_key", "ready")
+
+    def __init__(self, key: str, elements: Elements, drop: bool) -> None:
+        self._key = key
+        self._elements = elements
+        self._drop = drop
+        self.ready = elements.ready
+
+    @property
+    def keys(self) -> list[str]:
+        return [self._key]
+
+    def settle(self, records: Records) -> None:
+        rows, sketches = self._elements.read()
+        for row in rows:
+            records.add_row(self._key, only_finite_row(row) if self._drop else row)
+        for sketch in sketches:
+            records.add_sketch(self._key, sketch)

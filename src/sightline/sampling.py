@@ -1,0 +1,73 @@
+"""What is asked at every commit: functions that record something which only needs looking at once a step.
+
+A sampler is called on the committing thread, just before the records are drained, and records into the
+tracker that is being committed: what it says is of this commit. It stands outside all scopes of the caller,
+so that its keys are the same wherever the commit is made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from typing import Any, Protocol
+
+log = logging.getLogger("sightline")
+
+
+class Recorder(Protocol):
+    """The calls of a ``StatsTracker`` that samplers record with."""
+
+    @property
+    def enabled(self) -> bool: ...
+    def scalar(self, key: str, value: Any, /, *, per_process: bool = False) -> None: ...
+    def total(self, key: str, value: Any, /) -> None: ...
+    def summary(self, key: str, values: Any, *, emit: Sequence[str] = ...) -> None: ...
+    def _add_timing(self, key: str, seconds: float) -> None: ...
+
+
+class _Asked:
+    def __init__(self, sampler: Callable[[Any], None]) -> None:
+        self.sampler = sampler
+        self.failed = False
+
+
+_asked: list[_Asked] = []
+
+
+def add_sampler(sampler: Callable[[Any], None]) -> Callable[[], None]:
+    """Has ``sampler(tracker)`` called at each commit of this process; returns what ends that.
+
+    It should take microseconds, since the training thread waits for it, and must not commit. What it raises
+    is logged, once for each sampler, and goes no further.
+
+    Example:
+        >>> remove = add_sampler(lambda tracker: tracker.total("commits", 1))
+        >>> from sightline import StatsTracker
+        >>> tracker = StatsTracker()
+        >>> with tracker.scope("train"):
+        ...     sample(tracker)
+        >>> tracker.export(reduce="local")
+        {'commits': 1}
+        >>> remove()
+    """
+    asked = _Asked(sampler)
+    _asked.append(asked)
+
+    def remove() -> None:
+        if asked in _asked:
+            _asked.remove(asked)
+
+    return remove
+
+
+def sample(tracker: Recorder) -> None:
+    """Asks all samplers, for a commit of what ``tracker`` has."""
+    for asked in _asked.copy():  # a sampler may remove itself
+        try:
+            Context().run(asked.sampler, tracker)  # in an empty context no scope is active
+        except Exception:  # whatever a sampler looks at, training goes on
+            if not asked.failed:
+                asked.failed = True
+                name = getattr(asked.sampler, "__qualname__", repr(asked.sampler))
+                log.exception("sightline: %s failed at a commit (said once); its values are missing", name)
