@@ -255,7 +255,7 @@ def test_a_histogram_has_one_number_of_bins_and_no_other_reduction(tracker: sl.S
     """In one process; both call sites are named."""
     tracker.histogram("a", [1.0], bins=8)
     tracker.histogram("a", [2.0], bins=8)
-    with pytest.raises(RecordError, match=r"two reductions: histogram\(bins=8\) at .*histogram\(bins=64\) at"):
+    with pytest.raises(RecordError, match=r"histogram\(bins=8\) at .*, and now histogram\(bins=64\) at"):
         tracker.histogram("a", [1.0])
     with pytest.raises(RecordError, match=r"histogram\(bins=8\) at .* and now summary\(emit="):
         tracker.summary("a", [1.0])

@@ -3,6 +3,8 @@
 DeepSeekMath (arXiv:2402.03300), eq. 3, with the token-level mean over the whole batch (DAPO,
 arXiv:2503.14476): the sum over all valid tokens divided by their number, whatever the micro-batches and
 processes they sit in.
+
+What the loss has in its hands is recorded there: `sl.collect` carries it out of `jax.grad` and `jax.jit`.
 """
 
 from __future__ import annotations
@@ -15,18 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import sightline as sl
 from runners.common.model import Decoder, completion_logits, token_logprobs
-
-
-class Batch(NamedTuple):
-    """One micro-batch, rows split over the mesh. P and C: prompt and completion length."""
-
-    tokens: Any  # (B, P + C) int32
-    valid: Any  # (B, P + C) bool: prompt and completion tokens that exist
-    mask: Any  # (B, C) bool: completion tokens that are trained
-    advantages: Any  # (B,) float32
-    old_logprobs: Any  # (B, C) float32 under the policy that sampled
-    ref_logprobs: Any  # (B, C) float32 under the frozen reference; zeros when there is none
+from runners.grpo_gsm8k.metrics import record_tokens, record_update
+from runners.grpo_gsm8k.rollout import Batch
 
 
 class State(NamedTuple):
@@ -50,7 +44,7 @@ def zero_variance_groups(rewards: np.ndarray, group: int) -> np.ndarray:
     return np.asarray(np.ptp(r, axis=1) == 0)
 
 
-def loss_sums(
+def clipped_loss(
     logprobs: jax.Array,
     batch: Batch,
     *,
@@ -58,7 +52,7 @@ def loss_sums(
     clip_high: float,
     kl_beta: float,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Sums over the valid tokens: the loss, and the clipped tokens and KL terms of the metrics."""
+    """The loss, summed over the valid tokens, and what it is made of, token by token: each (B, C)."""
     mask = batch.mask.astype(jnp.float32)
     log_ratio = logprobs - batch.old_logprobs
     ratio = jnp.exp(log_ratio)
@@ -66,20 +60,21 @@ def loss_sums(
     plain = ratio * advantage
     clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantage
     loss = jnp.sum(-jnp.minimum(plain, clipped) * mask)
-    sums = {
-        "clip_fraction": jnp.sum((clipped < plain) * mask),
-        "policy_kl": jnp.sum((jnp.exp(-log_ratio) - 1 + log_ratio) * mask),
+    terms = {
+        "ratio": ratio,
+        "advantage": jnp.broadcast_to(advantage, ratio.shape),
+        "clipped": clipped < plain,
+        "policy_kl": jnp.exp(-log_ratio) - 1 + log_ratio,
     }
     if kl_beta:
         difference = batch.ref_logprobs - logprobs  # k3 (Schulman): unbiased, never negative
-        sums["kl"] = jnp.sum((jnp.exp(difference) - 1 - difference) * mask)
-        loss = loss + kl_beta * sums["kl"]
-    return loss, sums
+        terms["kl"] = jnp.exp(difference) - 1 - difference
+        loss = loss + kl_beta * jnp.sum(terms["kl"] * mask)
+    return loss, terms
 
 
-Sums = dict[str, jax.Array]
-Gradients = Callable[[Any, Batch], tuple[Any, Sums]]
-Apply = Callable[[State, tuple[Any, Sums], jax.Array], tuple[State, Sums]]
+Gradients = Callable[[Any, Batch], tuple[Any, Any]]
+Apply = Callable[[State, Any, jax.Array], tuple[State, Any]]
 
 
 def make_update(
@@ -93,37 +88,28 @@ def make_update(
     clip_high: float,
     kl_beta: float,
 ) -> tuple[Gradients, Apply]:
-    """Two compiled halves of an update.
+    """Two compiled halves of an update; each returns what it recorded beside its result, for `sl.ingest`.
 
-    `gradients(params, batch)` gives a micro-batch's sums over valid tokens: of the loss's gradient and of
-    the metrics; sums add up. `apply(state, sums, tokens)` divides them by the number of valid tokens of all
-    micro-batches and processes, and takes one optimiser step. The metrics that come back are replicated:
-    equal on every process.
+    `gradients(params, batch)` gives the loss's gradient summed over a micro-batch's valid tokens; sums add
+    up. `apply(state, sum, tokens)` divides it by the number of valid tokens of all micro-batches and
+    processes, and takes one optimiser step.
     """
 
-    def objective(params: Any, batch: Batch) -> tuple[jax.Array, Sums]:
+    def objective(params: Any, batch: Batch) -> jax.Array:
         logits = completion_logits(model, params, batch.tokens, batch.valid, prompt_length)
         # The distribution that was sampled from is the one that is trained.
         logprobs, entropy = token_logprobs(logits / (temperature or 1.0), batch.tokens[:, prompt_length:])
-        loss, sums = loss_sums(logprobs, batch, clip_low=clip_low, clip_high=clip_high, kl_beta=kl_beta)
-        sums["entropy"] = jnp.sum(jax.lax.stop_gradient(entropy) * batch.mask)
-        sums["loss"] = loss
-        return loss, sums
+        loss, terms = clipped_loss(logprobs, batch, clip_low=clip_low, clip_high=clip_high, kl_beta=kl_beta)
+        record_tokens(batch.mask, loss=loss, entropy=entropy, **terms)
+        return loss
 
-    @jax.jit
-    def gradients(params: Any, batch: Batch) -> tuple[Any, Sums]:
-        result: tuple[Any, Sums] = jax.grad(objective, has_aux=True)(params, batch)
-        return result
+    def apply(state: State, total: Any, tokens: jax.Array) -> State:
+        gradients = jax.tree.map(lambda x: x / jnp.maximum(tokens, 1), total)
+        record_update(grad_norm=optax.tree.norm(gradients), lr=schedule(state.step))
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 
-    @jax.jit
-    def apply(state: State, sums: tuple[Any, Sums], tokens: jax.Array) -> tuple[State, Sums]:
-        grads, metrics = jax.tree.map(lambda x: x / jnp.maximum(tokens, 1), sums)
-        metrics["grad_norm"] = optax.tree.norm(grads)
-        metrics["lr"] = jnp.asarray(schedule(state.step))
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), metrics
-
-    return gradients, apply
+    return jax.jit(jax.grad(sl.collect(objective), has_aux=True)), jax.jit(sl.collect(apply))
 
 
 @jax.jit

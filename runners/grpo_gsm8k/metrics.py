@@ -1,14 +1,19 @@
 """What the runner records, and under which names: the only file that knows them.
 
 A process records its own rows as NumPy arrays and sightline merges them over the processes, so nothing here
-gathers. Values that are the same on every process (loss, learning rate) are recorded by each of them.
+gathers. Of the update, its tokens and its optimiser step are recorded from inside, while JAX traces it; there
+arrays are those of all processes, and sightline counts them once. Nothing here waits for a device.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 import sightline as sl
@@ -32,16 +37,12 @@ ALIASES: dict[str, str | list[str]] = {
 
 
 def record_rollout(rollout: Rollout) -> None:
-    """This process's completions: rewards, advantages, lengths, token counts. Call inside scope `train`."""
+    """This process's completions: rewards, lengths, token counts. Call inside scope `train`."""
     rows = len(rollout.rewards)
     sl.summary("reward/total", rollout.rewards)
     for name, values in rollout.reward_parts.items():
         sl.summary(f"reward/{name}", values, emit=("mean",))
     sl.ratio("reward/zero_variance_groups", int(rollout.zero_variance.sum()), len(rollout.zero_variance))
-
-    # Token-level: a completion's advantage counts once for each of its trained tokens.
-    advantages = np.broadcast_to(rollout.advantages[:, None], rollout.mask.shape)
-    sl.masked("advantage", advantages, rollout.mask)
 
     prompt = rollout.prompt_valid.sum(axis=1)
     completion = rollout.mask.sum(axis=1)
@@ -57,13 +58,43 @@ def record_rollout(rollout: Rollout) -> None:
     sl.scalar("batch/local", rows)
 
 
-def record_update(metrics: Mapping[str, float]) -> None:
-    """One optimiser step's metrics, equal on every process. Call inside scope `train`."""
-    for name, value in metrics.items():
-        if name == "lr":
-            sl.last(lr=value)
-        else:
-            sl.scalar(name, value)
+def record_tokens(
+    mask: jax.Array,
+    *,
+    loss: jax.Array,
+    entropy: jax.Array,
+    ratio: jax.Array,
+    advantage: jax.Array,
+    clipped: jax.Array,
+    policy_kl: jax.Array,
+    kl: jax.Array | None = None,
+) -> None:
+    """One micro-batch's trained tokens. Call inside the differentiated loss; ingest in scope `train`.
+
+    mask and the others: (B, C), but for the loss, a sum over the mask. Means are exported as Σ over tokens
+    divided by tokens, over all micro-batches, optimiser steps and processes.
+    """
+    sl.masked("ratio", ratio, mask)
+    sl.masked("advantage", advantage, mask)  # a completion's counts once for each of its tokens
+    tokens = jnp.sum(mask)
+    sl.ratio("loss", loss, tokens)
+    means = {"entropy": entropy, "clip_fraction": clipped, "policy_kl": policy_kl}
+    if kl is not None:
+        means["kl"] = kl
+    for name, values in means.items():
+        sl.ratio(name, jnp.sum(values * mask), tokens)
+
+
+def record_update(*, grad_norm: jax.Array, lr: Any) -> None:
+    """One optimiser step. Call inside the compiled step; ingest in scope `train`."""
+    sl.scalar(grad_norm=grad_norm)
+    sl.last(lr=lr)
+
+
+def record_warmup(*, loss: jax.Array, grad_norm: jax.Array, step: int, lr: Any) -> None:
+    """One supervised step: its outputs, while the devices still compute them. Call inside scope `warmup`."""
+    sl.scalar(loss=loss, grad_norm=grad_norm)
+    sl.last(step=step, lr=lr)
 
 
 def record_eval(correct: np.ndarray, parts: Mapping[str, np.ndarray], total: np.ndarray) -> None:
@@ -75,12 +106,19 @@ def record_eval(correct: np.ndarray, parts: Mapping[str, np.ndarray], total: np.
 
 
 class StepWindow:
-    """The mean duration of the last ten steps: a window over steps, which a per-step merge cannot make."""
+    """The mean duration of the last ten steps: a window over steps, which a per-step merge cannot make.
+
+    By the host's clock, which counts each moment once: `time/train/step_s` ends when the devices are done,
+    and by then the next step may have begun. A context manager, around a step and outside any scope.
+    """
 
     def __init__(self, length: int = 10) -> None:
         self._seconds: deque[float] = deque(maxlen=length)
+        self._began = 0.0
 
-    def record(self, seconds: float) -> None:
-        """Call outside any scope, once a step."""
-        self._seconds.append(seconds)
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds.append(time.perf_counter() - self._began)
         sl.scalar("time/train/step_avg_last10_s", sum(self._seconds) / len(self._seconds))

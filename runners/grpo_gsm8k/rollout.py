@@ -1,12 +1,22 @@
-"""One step's completions, on the host: what sampling gave, what it is worth, what the update needs."""
+"""One step's completions: what sampling gave and what it is worth, on the host, and what the update needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from runners.grpo_gsm8k.grpo import Batch
+
+class Batch(NamedTuple):
+    """One micro-batch, rows split over the mesh. P and C: prompt and completion length."""
+
+    tokens: Any  # (B, P + C) int32
+    valid: Any  # (B, P + C) bool: prompt and completion tokens that exist
+    mask: Any  # (B, C) bool: completion tokens that are trained
+    advantages: Any  # (B,) float32
+    old_logprobs: Any  # (B, C) float32 under the policy that sampled
+    ref_logprobs: Any  # (B, C) float32 under the frozen reference; zeros when there is none
 
 
 @dataclass(frozen=True)

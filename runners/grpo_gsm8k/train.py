@@ -28,7 +28,6 @@ from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
 from runners.grpo_gsm8k.data import Encoded, batch_indices, encode, load_problems, target_text
 from runners.grpo_gsm8k.evaluate import EvalResult, evaluate, gather_correct
 from runners.grpo_gsm8k.grpo import (
-    Batch,
     State,
     add,
     count_tokens,
@@ -36,27 +35,30 @@ from runners.grpo_gsm8k.grpo import (
     make_update,
     zero_variance_groups,
 )
-from runners.grpo_gsm8k.metrics import ALIASES, StepWindow, record_rollout, record_update
+from runners.grpo_gsm8k.metrics import ALIASES, StepWindow, record_rollout, record_warmup
 from runners.grpo_gsm8k.rewards import score
-from runners.grpo_gsm8k.rollout import Rollout
+from runners.grpo_gsm8k.rollout import Batch, Rollout
 from runners.grpo_gsm8k.summary import Comparison, compare, describe, write_eval
 from runners.grpo_gsm8k.tokenizer import EOS, PAD, Tokenizer
 from runners.grpo_gsm8k.warmup import Examples, make_warmup_step
 
-OnStep = Callable[[int, Rollout, list[dict[str, float]]], None]
+OnStep = Callable[[int, Rollout], None]
+OnUpdate = Callable[[State, list[Batch]], None]
 OnEval = Callable[[int, str, EvalResult], None]
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """Called on every process with what it has just recorded, before the commit; for tests and tools.
+    """Called on every process, before the commit of what they are given; for tests and tools.
 
-    `on_step(step, rollout, updates)`: this process's rows, and each update's metrics (equal everywhere).
+    `on_step(step, rollout)`: this process's rows, and the step is about to be committed.
     `on_eval(step, scope, result)`: this process's share of an evaluation.
+    `on_update(state, batches)`: what the next optimiser step is made from, in global arrays.
     """
 
     on_step: OnStep | None = None
     on_eval: OnEval | None = None
+    on_update: OnUpdate | None = None
 
 
 @dataclass(frozen=True)
@@ -157,16 +159,14 @@ class _Training:
         ) as run:
             at = saved.progress if saved else self._begin(run)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
-                with sl.scope("train"), sl.record_timing("step") as timing:
+                with self.window, sl.scope("train"), sl.record_timing("step") as timing:
                     rollout = self._rollout(step, at)
-                    at.state, updates = self._update(at.state, rollout)
+                    at.state = self._update(at.state, rollout)
                     at.step, at.position = step, at.position + config.grpo.prompts_per_step
                     record_rollout(rollout)
-                    for metrics in updates:
-                        record_update(metrics)
-                self.window.record(timing.seconds)
+                    timing.until(at.state.step)
                 if self.hooks.on_step:
-                    self.hooks.on_step(step, rollout, updates)
+                    self.hooks.on_step(step, rollout)
                 run.commit(step)
                 if due(config.eval.every, step):
                     self._evaluate(run, step, at.state.params, "eval")
@@ -265,8 +265,7 @@ class _Training:
                 with sl.record_timing("step"):
                     state, metrics = step(state, Examples(*put_rows(self.mesh, (tokens[mine], valid[mine]))))
                 if n % warmup.log_every == 0 or n == warmup.steps:
-                    sl.scalar(**jax.tree.map(float, metrics))
-                    sl.last(step=n, lr=float(muon(n - 1)))
+                    record_warmup(**metrics, step=n, lr=muon(n - 1))
                     run.commit(0)
         return state.params
 
@@ -277,13 +276,14 @@ class _Training:
         mine = batch[my_slice(grpo.prompts_per_step)]
         repeated = np.repeat(mine, grpo.group_size)
         with sl.record_timing("rollout"):
-            with sl.record_timing("rollout_sync"):  # the sampler's own copy of the weights
-                weights = jax.block_until_ready(self.copy(at.state.params))
-            with sl.record_timing("rollout_generate"):
+            with sl.record_timing("rollout_sync") as timing:  # the sampler's own copy of the weights
+                weights = self.copy(at.state.params)
+                timing.until(jax.tree.leaves(weights)[0])  # they come together
+            with sl.record_timing("rollout_generate"):  # ends with this process's rows on the host
                 prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
-                samples = jax.block_until_ready(self.sample(weights, prompts, valid, _fold_in(at.rng, step)))
-            with sl.record_timing("rollout_flush"):  # this process's rows to the host, as text
+                samples = self.sample(weights, prompts, valid, _fold_in(at.rng, step))
                 tokens, mask, logprobs = map(local_rows, samples)
+            with sl.record_timing("rollout_flush"):  # as text, which is what is rewarded
                 completions = [self.tokenizer.decode(row.tolist()) for row in tokens]
             with sl.record_timing("rollout_release"):
                 jax.tree.map(lambda x: x.delete(), weights)
@@ -322,24 +322,28 @@ class _Training:
         logits = completion_logits(self.model, reference, batch.tokens, batch.valid, length)
         return token_logprobs(logits / self.config.grpo.temperature, batch.tokens[:, length:])[0]
 
-    def _update(self, state: State, rollout: Rollout) -> tuple[State, list[dict[str, float]]]:
-        """`ppo_epochs` optimiser steps on the rollout; each one's metrics, on the host."""
+    def _update(self, state: State, rollout: Rollout) -> State:
+        """`ppo_epochs` optimiser steps on the rollout, which the devices may still have before them."""
         with sl.record_timing("shard"):
             batches = [
                 put_rows(self.mesh, batch)
                 for batch in rollout.micro_batches(self.config.grpo.grad_accumulation)
             ]
-        with sl.record_timing("update"):
+        with sl.record_timing("update") as timing:
             # The one number that the loss needs from everyone: how many tokens are trained, all in all.
             tokens = count_tokens([batch.mask for batch in batches])
-            updates = []
             for _ in range(self.config.grpo.ppo_epochs):
-                sums = self.gradients(state.params, batches[0])
-                for batch in batches[1:]:
-                    sums = add(sums, self.gradients(state.params, batch))
-                state, metrics = self.apply(state, sums, tokens)
-                updates.append(metrics)
-            return state, [{k: float(v) for k, v in m.items()} for m in to_host(updates)]
+                if self.hooks.on_update:
+                    self.hooks.on_update(state, batches)
+                total = None
+                for batch in batches:
+                    gradients, stats = self.gradients(state.params, batch)
+                    sl.ingest(stats)
+                    total = gradients if total is None else add(total, gradients)
+                state, stats = self.apply(state, total, tokens)
+                sl.ingest(stats)
+            timing.until(state.step)
+        return state
 
     def _evaluate(self, run: sl.Run, step: int, params: Any, scope: str) -> np.ndarray:
         """Evaluate, commit, and (for the full evaluation) return each problem's 0 or 1 on every process."""

@@ -41,6 +41,9 @@ class StatsLoggerConfig:
         finish_timeout_s: how long ``finish`` waits for the other processes and the sinks.
         grace_s: on SIGTERM, how long to write what is under way before the signal goes on.
         queue_size: commits that a process holds, while the root does not take them, before it folds them.
+        max_programs: how many programs may be compiled, in the process, to reduce recorded ``jax.Array``s: one
+            for each shape, dtype and sharding. Arrays beyond are copied on their device, fetched whole, and
+            reduced on the host.
 
     Example:
         >>> StatsLoggerConfig.from_dict({"log_dir": "runs", "console": {"style": "line"}}).console.style
@@ -61,6 +64,7 @@ class StatsLoggerConfig:
     finish_timeout_s: float = 120.0
     grace_s: float = 10.0
     queue_size: int = 64
+    max_programs: int = 64
 
     def __post_init__(self) -> None:
         if isinstance(self.sinks, str):
@@ -73,6 +77,8 @@ class StatsLoggerConfig:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not value > 0:
                 raise ConfigurationError(f"{name}={value!r}; expected a positive number")
+        if not isinstance(self.max_programs, int) or self.max_programs < 0:
+            raise ConfigurationError(f"max_programs={self.max_programs!r}; expected an int, 0 or more")
         if not isinstance(self.aliases, Mapping):
             raise ConfigurationError(f"aliases={self.aliases!r}; expected a mapping of names to names")
         try:

@@ -17,7 +17,7 @@ def merge_stats(dicts: Sequence[Mapping[str, Value | str]]) -> dict[str, Value |
     ``/min``, ``/max``, ``/sum`` and ``/count`` merge as their names say; ``/std`` merges exactly where
     ``/mean`` is there too. What has no count is taken if all agree, else averaged without weights (quantiles:
     with them); such keys are listed under ``"merge_stats/unweighted"``, so that nothing is dropped or bent in
-    silence.
+    silence. Histograms are no part of such dicts, but for their counts; merge snapshots to have them.
 
     Example:
         >>> merge_stats([{"loss": 1.0, "loss__count": 3}, {"loss": 5.0, "loss__count": 1}])

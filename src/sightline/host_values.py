@@ -29,7 +29,8 @@ def checked_key(key: object) -> str:
 
 Where = Literal["host", "device", "tracer"]
 
-_WHERE: dict[type, Where] = dict.fromkeys((float, int, bool, np.ndarray, type(None)), "host")
+#: By class, for those that have been met.
+WHERE: dict[type, Where] = dict.fromkeys((float, int, bool, np.ndarray, type(None)), "host")
 
 
 def where_are(groups: Iterable[Iterable[Any]]) -> Where:
@@ -37,7 +38,7 @@ def where_are(groups: Iterable[Iterable[Any]]) -> Where:
     found: Where = "host"
     for values in groups:
         for value in values:
-            where = _WHERE.get(value.__class__) or _where(value.__class__)
+            where = WHERE.get(value.__class__) or _where(value.__class__)
             if where != "host":
                 if where == "tracer":
                     return where
@@ -51,7 +52,7 @@ def _where(cls: type) -> Where:
     import jax
 
     is_traced, is_array = issubclass(cls, jax.core.Tracer), issubclass(cls, jax.Array)
-    return _WHERE.setdefault(cls, "tracer" if is_traced else "device" if is_array else "host")
+    return WHERE.setdefault(cls, "tracer" if is_traced else "device" if is_array else "host")
 
 
 def no_collector_error(call: str, key: str) -> RecordError:

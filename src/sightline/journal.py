@@ -12,8 +12,8 @@ that fragment. Lines are told apart by ``"type"``:
     ``expected``, ``reported`` (how many processes), ``missing`` (which, if any), ``values`` {key: number or
     null}, ``nonfinite`` {key: "nan" | "inf" | "-inf"} for the nulls, ``counts`` {key: int}, ``texts``; and,
     if records were not finite, ``nonfinite_records`` {key: {``count``: how many, ``processes`` [..]: on which
-    (the lowest 64; none where they are unknown, as of values given to ``commit``), ``nan``, ``inf``, ``-inf``:
-    how many of each kind that there is}}. A sum or a last value counts as one record.
+    (the lowest 64; none where they are unknown, as of values given to ``commit``), and ``nan``, ``inf``,
+    ``-inf``: how many of each kind that there is}}. A sum or a last value counts as one record.
 ``process_values``
     ``seq`` (of its commit), ``attempt``, ``step``, ``k``, ``processes`` [..], ``values`` {key: [..]}.
 ``histogram``

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from sightline import naming
 from sightline.errors import RecordError
@@ -22,6 +23,9 @@ class KeyRegistry:
 
     def __init__(self) -> None:
         self.specs: dict[str, Spec] = {}
+        #: Full names of what has been declared, by the recording call's arguments: the short way of a call
+        #: that is repeated.
+        self.calls: dict[tuple[Any, ...], Any] = {}
         self._names: dict[str, Spec] = {}  # exported name -> who exports it
         self._folders: dict[str, Spec] = {}  # folder of an exported name -> one who exports below it
 

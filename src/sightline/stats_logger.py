@@ -27,6 +27,7 @@ from sightline.errors import (
     TransportError,
 )
 from sightline.host_values import to_number, to_string, where_are
+from sightline.jax.budget import PROGRAMS
 from sightline.journal import FORMAT, Journal
 from sightline.message import Pending
 from sightline.naming import COUNT_SUFFIX, check_aliases, check_key, folders_among
@@ -99,6 +100,7 @@ class StatsLogger:
         self.config = config or StatsLoggerConfig()
         self.enabled = os.environ.get("SIGHTLINE_DISABLED") != "1"
         self._tracker = tracker
+        PROGRAMS.max_programs = self.config.max_programs
         self._transport = connect(transport if transport is not None else self.config.transport)
         self.process = self._transport.process
         self.processes = self._transport.processes

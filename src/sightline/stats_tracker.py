@@ -8,6 +8,7 @@ for an empty one, whatever the number of keys; the rest of the work happens on w
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import math
@@ -39,6 +40,7 @@ from sightline.errors import RecordError
 from sightline.exchange import Exchange
 from sightline.host_values import (
     MISSING,
+    WHERE,
     check_timing_key,
     checked_bins,
     checked_key,
@@ -202,6 +204,8 @@ class StatsTracker:
             pass
         finally:
             self._release()
+        if not per_process and nonfinite == "show" and self._record_known_scalars(kvs):
+            return
         self._record_numbers(
             "scalar",
             {key: (value,) for key, value in kvs.items()},
@@ -490,7 +494,7 @@ class StatsTracker:
             transport: how to reach the other processes; default: the process's own.
 
         Returns:
-            Keys with their values, ``<key>__count`` with counts, and texts.
+            Keys with their values, ``<key>__count`` with counts, and texts. Of histograms the counts alone.
         """
         if reduce not in ("process", "local", "all"):
             raise RecordError(f"export(reduce={reduce!r}): expected 'process', 'local' or 'all'")
@@ -522,8 +526,11 @@ class StatsTracker:
     ) -> None:
         """Records one number for each key, or two for a ratio."""
         scope = self._scope.get()
-        if scope[:1] == COLLECTED or where_are(kvs.values()) != "host":
-            return self._record_numbers_later(kind, scope, kvs, over, replicated, per_process, nonfinite)
+        where = where_are(kvs.values())
+        if where != "host" or scope[:1] == COLLECTED:
+            return self._record_numbers_later(
+                kind, scope, where, kvs, over, replicated, per_process, nonfinite
+            )
         numbers = {key: [to_number(kind, key, part) for part in parts] for key, parts in kvs.items()}
         if nonfinite != "show" and checked_nonfinite(kind, nonfinite):
             numbers = {key: parts for key, parts in numbers.items() if math.isfinite(parts[0])}
@@ -545,6 +552,7 @@ class StatsTracker:
         self,
         kind: str,
         scope: str,
+        where: str,
         kvs: Mapping[str, tuple[Any, ...]],
         over: str,
         replicated: bool,
@@ -556,11 +564,10 @@ class StatsTracker:
         if scope[:1] == COLLECTED:
             options = {"over": over, "replicated": replicated, "nonfinite": nonfinite}
             return self._collect(kind, scope, kvs, options)
-        if where_are(kvs.values()) == "tracer":
+        if where == "tracer":
             raise no_collector_error(kind, next(iter(kvs)))
-        from sightline.jax.recording import Numbers, RecordedNumbers
-
-        numbers = Numbers(kind, kvs, anywhere=replicated or kind == "last")
+        recording = _recording()
+        numbers = recording.Numbers(kind, kvs, anywhere=replicated or kind == "last")
         with self._lock:
             full = {key: self._declare_number(scope, key, kind, over, replicated) for key in kvs}
             if per_process:
@@ -568,8 +575,23 @@ class StatsTracker:
                     self._registry.keep_beside(name, "per_process")
             for key, coverage in numbers.coverage.items():
                 self._cover(full[key], coverage)
-            self._defer(RecordedNumbers(kind, full, numbers, drop, self._records.next_order()))
+            if kind == "scalar" and not per_process:
+                self._registry.calls[scope, *kvs] = list(full.values())
+            self._defer(recording.RecordedNumbers(kind, full, numbers, drop, self._records.next_order()))
         return None
+
+    def _record_known_scalars(self, kvs: Mapping[str, Any]) -> bool:
+        """The short way for device scalars: of these keys and kinds of arrays there have been some before."""
+        for value in kvs.values():
+            if WHERE.get(value.__class__) != "device":
+                return False
+        keys = self._registry.calls.get((self._scope.get(), *kvs))
+        recorded = _recording().known_scalars(keys, list(kvs.values())) if keys is not None else None
+        if recorded is None:
+            return False
+        with self._lock:
+            self._defer(recorded)
+        return True
 
     def _record_elements(
         self,
@@ -584,10 +606,19 @@ class StatsTracker:
         nonfinite: NonFinite,
     ) -> None:
         """Records the elements of an array, all or those under a mask."""
+        scope = self._scope.get()
+        short = None
+        if nonfinite == "show" and WHERE.get(values.__class__) == "device":
+            short = (call, scope, key, tuple(emit), tuple(quantiles), bins, replicated)
+            known = self._registry.calls.get(short)
+            if known is not None:
+                recorded = _recording().known_elements(known, values, mask, bool(quantiles or bins))
+                if recorded is not None:
+                    with self._lock:
+                        return self._defer(recorded)
         emit = tuple(emit) if not isinstance(emit, str) else (emit,)
         quantiles = checked_quantiles(call, key, quantiles)
         drop = checked_nonfinite(call, nonfinite) == "drop"
-        scope = self._scope.get()
         where = where_are(((values, mask),))
         options: dict[str, Any] = {
             "emit": emit, "quantiles": quantiles, "bins": bins, "replicated": replicated,
@@ -602,9 +633,8 @@ class StatsTracker:
         elements = sketch = None
         row = EMPTY_ROW
         if where == "device":
-            from sightline.jax.recording import Elements, RecordedElements
-
-            elements = Elements(call, key, values, mask, sketched=sketched, replicated=replicated)
+            recording = _recording()
+            elements = recording.Elements(call, key, values, mask, sketched=sketched, replicated=replicated)
         else:
             chosen = to_numbers(call, key, values)
             if mask is not None:
@@ -619,9 +649,11 @@ class StatsTracker:
         with self._lock:
             self._registry.declare(scope, key, "summary", call=call, **options)
             if elements is not None:
+                if short is not None:
+                    self._registry.calls[short] = full
                 if elements.coverage is not None:
                     self._cover(full, elements.coverage)
-                return self._defer(RecordedElements(full, elements, drop))
+                return self._defer(recording.RecordedElements(full, elements, drop))
             self._append_row(full, row)
             if sketch is not None:
                 sketches = self._records.sketches.setdefault(full, [])
@@ -826,6 +858,14 @@ class Timing:
 
     def __call__(self, function: F) -> F:
         return around(function, lambda: Timing(self._tracker, self._key))
+
+
+@functools.cache
+def _recording() -> Any:
+    """The room that needs JAX; an import statement in a recording call would take longer than this."""
+    from sightline.jax import recording
+
+    return recording
 
 
 class _Off:

@@ -3,6 +3,7 @@
 What needs several devices runs in one process of four CPU devices, which is this file as a program.
 """
 
+import contextvars
 import json
 import os
 import pickle
@@ -12,7 +13,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from jax.sharding import PartitionSpec as P
 
 import sightline as sl
 from sightline import RecordError
-from sightline.jax.collected import MAGIC, Stats
+from sightline.jax.collected import MAGIC
 from sightline.jax.collecting import active, add, collect
 from sightline.scoping import all_scopes
 
@@ -87,11 +88,6 @@ def as_observed(found: dict[str, Any], values: Any, rows: int) -> None:
     assert isinstance(found["elements"], int)
     assert found["positive_elements"] == (x > 0).sum()
     assert found["share"] == (x > 0).mean()
-
-
-def plain(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function without what it records."""
-    return lambda *args: collect(fn)(*args)[0]
 
 
 # --- transformations ---------------------------------------------------------------------------------------
@@ -186,7 +182,7 @@ def test_remat() -> None:
 
 
 def test_grad_of_scan_of_remat_with_scopes() -> None:
-    """A deep network: layers in a scan, each under remat, under one gradient; keys get each scope on the way."""
+    """Layers in a scan, each under remat, all under one gradient; keys get each scope on the way."""
 
     def layer(h: Any, w: Any) -> Any:
         h = jnp.tanh(h * w)
@@ -206,9 +202,8 @@ def test_grad_of_scan_of_remat_with_scopes() -> None:
 
     ws = jnp.linspace(0.5, 1.5, 8)
     (value, stats), gradient = jax.jit(jax.value_and_grad(collect(loss), has_aux=True))(ws, XS[0])
-    h, hs = jnp.asarray(XS[0]), []
-    for w in ws:
-        hs.append(h := jnp.tanh(h * w))
+    h = jnp.asarray(XS[0])
+    hs = [h := jnp.tanh(h * w) for w in ws]
     found = exported(stats, "train")
     assert found["train/net/layer/h__count"] == 8 * XS[0].size
     assert found["train/net/layer/h/mean"] == pytest.approx(np.mean(hs), rel=1e-5)
@@ -550,7 +545,7 @@ def test_last_is_the_latest_of_host_and_device() -> None:
 
 
 def test_no_retracing_and_equal_trees() -> None:
-    """A second call is served from JAX's cache; statistics of equal keys have equal trees, wherever recorded."""
+    """A second call is served from JAX's cache; equal keys make equal trees, wherever they are recorded."""
     traced = 0
 
     @jax.jit
@@ -590,7 +585,8 @@ def test_statistics_are_a_plain_pytree() -> None:
 
 def test_statistics_of_several_steps_stacked_by_hand() -> None:
     """jnp.stack keeps them whole."""
-    each = [jax.jit(collect(observed))(x)[1] for x in XS]
+    step = jax.jit(collect(observed))
+    each = [step(x)[1] for x in XS]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
     as_observed(exported(stacked), XS, 6)
 
@@ -762,12 +758,17 @@ def test_add_inside_another_transformation() -> None:
     teaches(error, "add(stats)", "jax.vmap")
 
 
-def test_ingest_inside_jit() -> None:
-    """Traced statistics have no numbers."""
+def test_ingest_inside() -> None:
+    """Traced statistics have no numbers; and inside a collected function it is add that takes them."""
     tracker = sl.StatsTracker()
-    with pytest.raises(RecordError) as error:
-        jax.jit(lambda x: tracker.ingest(collect(recording)(x)[1]))(1.0)
-    teaches(error, "sl.add(stats)")
+
+    def f(x: Any) -> None:
+        tracker.ingest(collect(recording)(x)[1])
+
+    for step in (jax.jit(f), jax.jit(collect(f)), collect(f)):
+        with pytest.raises(RecordError) as error:
+            step(1.0)
+        teaches(error, "sl.add(stats)")
 
 
 @pytest.mark.parametrize(
@@ -941,10 +942,8 @@ def test_an_exception_leaves_no_collector_behind() -> None:
 
 def test_a_record_after_the_function_has_returned() -> None:
     """From a thread that kept its context, say."""
-    import contextvars
-
     kept: list[contextvars.Context] = []
-    collect(lambda x: kept.append(contextvars.copy_context()))(1.0)
+    collect(lambda: kept.append(contextvars.copy_context()))()
     with pytest.raises(RecordError, match="had returned"):
         kept[0].run(sl.scalar, "x", jnp.ones(()))
 
@@ -1016,13 +1015,27 @@ def two_axes_of_a_mesh() -> None:
 
 
 def an_explicit_mesh() -> None:
-    """A mesh of explicit axes, as JAX makes them by default now."""
-    x = np.arange(16, dtype=np.float32).reshape(8, 2)
+    """A mesh of explicit axes, as JAX makes them by default now, entered or not."""
+    x = RNG.normal(size=(8, 2)).astype(np.float32)
     mesh = jax.make_mesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+
+    def f(x: Any) -> Any:
+        sl.summary("x", x, quantiles=(0.5,))
+        sl.masked("m", x, x > 0)
+        sl.masked("n", np.ones((8, 2)), x > 0)
+        sl.scalar("sum", x.sum())
+        return x.sum()
+
+    placed = jax.device_put(x, NamedSharding(mesh, P("d")))
+    every = [jax.jit(collect(f))(placed)[1], collect(f)(placed)[1]]
     with jax.set_mesh(mesh):
-        placed = jax.device_put(x, NamedSharding(mesh, P("d")))
+        every += [jax.jit(collect(f))(placed)[1], jax.value_and_grad(collect(f), has_aux=True)(placed)[0][1]]
         as_observed(exported(over_shards(observed, mesh=mesh)(placed)), x, 4)
-        as_observed(exported(jax.jit(collect(observed))(placed)[1]), x, 1)
+    for stats in every:
+        found = exported(stats)
+        holds(found, "x", x, quantiles=(0.5,))
+        holds(found, "m", x[x > 0])
+        assert found["n__count"] == (x > 0).sum()
 
 
 def replicated_counts_once() -> None:
@@ -1139,7 +1152,7 @@ ON_FOUR_DEVICES = (
 
 
 @pytest.fixture(scope="module")
-def on_four_devices() -> Iterator[dict[str, str]]:
+def on_four_devices() -> dict[str, str]:
     """What each of those functions said, "" if nothing."""
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     root = Path(__file__).parent.parent.parent
@@ -1148,7 +1161,8 @@ def on_four_devices() -> Iterator[dict[str, str]]:
         cwd=root, env=env, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    yield json.loads(done.stdout.splitlines()[-1])
+    said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return said
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in ON_FOUR_DEVICES])
@@ -1170,5 +1184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert isinstance(Stats, type)
     main()

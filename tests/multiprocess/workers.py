@@ -123,7 +123,7 @@ def diverges(*, process: int, step: int, steps: int) -> None:
     run = sl.start(logger=settings())
     for current in run.steps(steps):
         with sl.scope("train"):
-            sl.scalar(loss=float("nan") if RANK == process and current >= step else 1.0)
+            sl.scalar(loss=float("nan") if process == RANK and current >= step else 1.0)
             sl.histogram("reward", rewards(RANK, current), bins=16)
         run.commit(current)
 

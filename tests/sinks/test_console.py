@@ -132,7 +132,7 @@ def test_unknown_records_and_fields_are_skipped():
     """A journal of a later version, and one with parts left out, is read as far as it is understood."""
     future = {"type": "hologram", "step": 1}
     event = {"type": "event", "event": "eclipse"}
-    histogram = {"type": "histogram", "seq": 12, "step": 12, "k": 0, "key": "b", "edges": [0, 1], "counts": [2]}
+    histogram = {"type": "histogram", "seq": 12, "step": 12, "key": "b", "edges": [0, 1], "counts": [2]}
     assert lines(commit(values={"a": 1.0}), histogram) == "step=12 a=1\n"
     assert page(commit(values={"a": 1.0}), histogram) == page(commit(values={"a": 1.0}))
     assert lines(future, {}, event, commit(values={"a": 1.0}, colour="blue")) == "step=12 a=1\n"

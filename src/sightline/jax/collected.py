@@ -1,8 +1,8 @@
 """Statistics on their way out of a traced function: a pytree of words, and how the host reads them.
 
-*Words.* All that one collected function records stands in one uint32 vector, so that a jitted function gains one
-small output. What the words mean is the :class:`Layout`, a static part of the pytree. Rows of zeros are rows
-without a record, for every kind, so that ``zeros`` of the right length is an empty part.
+*Words.* All that one collected function records stands in one uint32 vector, so that a jitted function gains
+one small output. What the words mean is the :class:`Layout`, a static part of the pytree. A row of zeros is a
+row without a record, for every kind.
 
 *Axes.* Transformations may put any number of axes before the words (scan, vmap, shard_map). Each index along
 them is a record more; they are folded here, in float64 and in ints. The first word of each vector is
@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from sightline.aggregates import COUNT, MIN, N_COUNTS, N_STATS, NAN, Floats, Ints, Moments
+from sightline.aggregates import COUNT, N_COUNTS, N_STATS, NAN, Floats, Moments
 from sightline.errors import RecordError
 from sightline.host_values import odd_mask_error
 from sightline.jax import mistakes
@@ -28,6 +28,7 @@ from sightline.jax.programs import Fetch, owned
 from sightline.jax.reductions import SKETCH_WORDS, moments_dtype, read_merged_sketch, read_moments_table
 from sightline.naming import join
 from sightline.records import Records
+from sightline.scoping import COLLECTED, all_scopes
 from sightline.snapshot import Value
 
 Words = npt.NDArray[np.uint32]
@@ -181,8 +182,8 @@ class Stats:
     """What a function under :func:`sightline.collect` has recorded.
 
     A pytree, to be returned from any transformation of JAX and given to :func:`sightline.ingest` (outside) or
-    :func:`sightline.add` (inside an enclosing collected function). Its leaves are uint32 ``(…, W)``; axes before
-    the last are records more. No arithmetic makes sense on them.
+    :func:`sightline.add` (inside an enclosing collected function). Its leaves are uint32 ``(…, W)``, and each
+    index along the axes before the last is a record more. No arithmetic makes sense on them.
 
     Attributes:
         words: the leaves, one for the function itself, if it recorded anything, and one for each part added.
@@ -243,7 +244,8 @@ def ingest(stats: Stats, *, declare: Callable[[Entry], str], defer: Callable[[Co
     """
     if not isinstance(stats, Stats):
         raise mistakes.not_stats("ingest", stats)
-    if any(isinstance(words, jax.core.Tracer) for words in stats.words):
+    inside = any(path.get()[:1] == COLLECTED for path in all_scopes())
+    if inside or any(isinstance(words, jax.core.Tracer) for words in stats.words):
         raise mistakes.ingest_while_traced()
     stats.check("ingest")
     pieces = [_pieces(layout, words) for layout, words in stats.parts()]  # may raise, as may declare
@@ -290,7 +292,7 @@ class Collected:
     def __init__(self, parts: Sequence[tuple[Layout, list[str], int]], arrays: Sequence[Any]) -> None:
         self._parts = parts
         self._arrays = arrays
-        self._fetch = Fetch([array for array in arrays if isinstance(array, jax.Array)])
+        self._fetch = Fetch(*(array for array in arrays if isinstance(array, jax.Array)))
         self.keys = [name for _, names, _ in parts for name in names]
         self.order = 0
 
@@ -352,11 +354,11 @@ def _read(
                     records.set_last(key, numbers[:, first:stop].flat[found[-1]].item(), order)
         else:
             recorded, columns = _numbers(block, entries[0].dtypes)
-            some = recorded.any(0)
+            some: list[bool] = np.any(recorded, axis=0).tolist()
             sums = [_sums(np.where(recorded, numbers, numbers.dtype.type(0))) for numbers in columns]
             for entry, key, first, stop in zip(entries, keys, group.first, group.first[1:], strict=False):
                 # Another shard, maybe of another process, has what is recorded once for all.
-                if some[first:stop].any() or not entry.replicated:
+                if any(some[first:stop]) or not entry.replicated:
                     records.add_numbers(key, *(sum(column[first:stop]) for column in sums))
 
 

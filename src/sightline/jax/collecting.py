@@ -1,12 +1,12 @@
 """Recording inside JAX's transformations: a collected function returns what it recorded beside its output.
 
 Values inside jit, grad, vmap or scan have no numbers yet; they can only leave as outputs. So a function under
-:func:`collect` hands the recording calls inside it a :class:`Collector`, and returns the words that this gathered
-as a pytree, :class:`~sightline.jax.collected.Stats`. There are no callbacks and no global state: what a compiled
-function returns is what it recorded, each time that it runs.
+:func:`collect` hands the recording calls inside it a :class:`Collector`, and returns the words that this
+gathered as a pytree, :class:`~sightline.jax.collected.Stats`. There are no callbacks: a compiled function
+returns what it records, each time that it runs.
 
-The collector is found through the scope of each tracker, which while the function is traced is a path that begins
-with a NUL and the collector's number. So recording outside of collected functions pays nothing for this.
+The collector is found through the scope of each tracker. While the function is traced that is a path which
+begins with a NUL and the collector's number, so that recording anywhere else pays nothing for this.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import PartitionSpec, auto_axes
+from jax.sharding import auto_axes
 
 from sightline.errors import RecordError
 from sightline.host_values import (
@@ -54,11 +55,10 @@ R = TypeVar("R")
 Like = Stats | Sequence[Stats]
 Axis = str | tuple[str, ...]
 
-try:
-    from jax.extend.core import get_opaque_trace_state as _trace_state
-except ImportError:  # JAX 0.9
-    from jax.core import get_opaque_trace_state as _trace_state
+_core: Any = jax.extend.core if hasattr(jax.extend.core, "get_opaque_trace_state") else jax.core  # JAX 0.9
+_trace_state: Callable[[], object] = _core.get_opaque_trace_state  # compares equal within one trace
 
+_WHOLE: Any = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
 _RECORDED = np.ones(1, np.uint32)
 
 
@@ -77,12 +77,13 @@ def collect(
 def collect(fn: Any = None, *, axis: Axis | None = None, like: Like | None = None) -> Any:
     """A function that returns what is recorded inside it beside its output: ``(out, stats)``.
 
-    Inside, ``sl.summary``, ``masked``, ``histogram``, ``scalar``, ``total``, ``ratio``, ``rate`` and ``last`` take
-    traced values. Outside, ``sl.ingest(stats)`` takes what comes out, without waiting. Values pass through
-    ``stop_gradient``: gradients are what they were.
+    Inside, ``sl.summary``, ``masked``, ``histogram``, ``scalar``, ``total``, ``ratio``, ``rate`` and ``last``
+    take traced values. Outside, ``sl.ingest(stats)`` takes what comes out, without waiting. Values pass
+    through ``stop_gradient``: gradients are what they were.
 
-    Put it directly on the function that a transformation is given. Each transformation needs one where something
-    is recorded inside, and ``sl.add(stats)`` hands inner statistics to the enclosing collected function::
+    Put it directly on the function that a transformation is given. Each transformation inside of which
+    something is recorded needs one, and ``sl.add(stats)`` hands inner statistics to the enclosing collected
+    function::
 
         @jax.jit
         @sl.collect
@@ -92,23 +93,23 @@ def collect(fn: Any = None, *, axis: Axis | None = None, like: Like | None = Non
             sl.add(stats)
             return update(params, grads)
 
-    Stacked statistics just work: those of a scan's body among its ``ys``, those of a vmapped function with the axis
-    that vmap gives them.
+    Stacked statistics just work: those of a scan's body among its ``ys``, those of a vmapped function with
+    the axis that vmap gives them.
 
     Args:
         fn: any function that JAX can trace. None: gives a decorator.
-        axis: for ``shard_map``, one or more axes of the mesh: the statistics get an axis of size 1 in front, on
-            which ``out_specs=P(axis)`` stacks them. What is recorded with ``replicated=True`` counts on the first
-            shard.
-        like: for branches of ``cond`` and ``switch`` that record different keys: the statistics of all of them (or
-            their ``jax.eval_shape``). What this branch does not record of those stays empty.
+        axis: for ``shard_map``, one or more axes of the mesh: the statistics get an axis of size 1 in front,
+            on which ``out_specs=P(axis)`` stacks them. What is recorded with ``replicated=True`` counts on
+            the first shard alone.
+        like: for branches of ``cond`` and ``switch`` that record different keys: the statistics of all of
+            them (or their ``jax.eval_shape``). What this branch does not record of those stays empty.
 
     Returns:
         The function; its second output is a :class:`Stats`, a pytree of small uint32 arrays.
 
     Raises:
-        RecordError: when the function is traced: as the body of a ``while_loop`` or ``fori_loop``, which have no
-            outputs; for keys that ``like`` does not have; and what the recording calls raise.
+        RecordError: when the function is traced: as the body of a ``while_loop`` or ``fori_loop``, which have
+            no outputs; for keys that ``like`` does not have; and what the recording calls raise.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -159,8 +160,8 @@ def add(stats: Stats, scope: str | None = None) -> None:
         scope: the path of a tracker, as it is; None: the longest of all trackers.
 
     Raises:
-        RecordError: no collected function is running, or it is another transformation's; no Stats; or something
-            has been computed with them.
+        RecordError: no collected function is running, or another transformation stands between; no Stats; or
+            something has been computed with them.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -272,7 +273,7 @@ class Collector:
             kind: scalar, total, ratio, rate, last, summary, masked or histogram.
             scope: the tracker's path, as it is.
             key: under that.
-            values: one, or a numerator and a denominator: traced, arrays, or host numbers, which become constants.
+            values: one, or a numerator and a denominator: traced or not; host values become constants.
             mask: for masked and histogram.
             emit, quantiles, bins, over, replicated, nonfinite: as the tracker's calls have them.
 
@@ -344,7 +345,7 @@ class Collector:
         )
 
     def _on_shard(self, layout: Layout, words: Any) -> Any:
-        """Under ``axis``: with an axis to stack shards on, and what is replicated on the first shard alone."""
+        """Under ``axis``: with an axis to stack shards on; what is replicated counts on the first alone."""
         if self._axis is None:
             return words
         once = layout.replicated()
@@ -445,7 +446,7 @@ def _dtype_of(number: float | int) -> str:
     kinds: tuple[str, ...] = ("<f4", "<f8")
     if isinstance(number, int):
         kinds = ("<i4", "<i8", "<u8", "<f8")
-    if jax.config.jax_enable_x64:
+    if jnp.result_type(float).itemsize == 8:
         kinds = kinds[1:]
     for kind in kinds[:-1]:
         dtype: Any = np.dtype(kind)
@@ -473,11 +474,12 @@ def _elements(call: str, key: str, values: Any, mask: Any, sketched: bool) -> tu
 
 def _anywhere(reduce: Callable[..., jax.Array], *arrays: jax.Array | None) -> jax.Array:
     """A reduction of arrays, whose axes of an explicit mesh are left to the compiler, as others are."""
-    mesh = next(jax.typeof(array).sharding.mesh for array in arrays)
+    meshes = [jax.typeof(array).sharding.mesh for array in arrays if array is not None]
+    mesh = max(meshes, key=lambda mesh: len(mesh.explicit_axes))
     if not mesh.explicit_axes:
         return reduce(*arrays)
     with jax.sharding.use_abstract_mesh(mesh):
-        words: jax.Array = auto_axes(reduce, axes=mesh.explicit_axes, out_sharding=PartitionSpec())(*arrays)
+        words: jax.Array = auto_axes(reduce, axes=mesh.explicit_axes, out_sharding=_WHOLE)(*arrays)
     return words
 
 
@@ -488,11 +490,11 @@ def _array(call: str, key: str, values: Any) -> jax.Array:
     host = to_numbers(call, key, values)
     made = jnp.asarray(host)
     if host.dtype.kind in "iu" and host.dtype.itemsize > made.dtype.itemsize and host.size:
-        limits = jnp.iinfo(made.dtype)
+        limits = np.iinfo(made.dtype)
         if not limits.min <= int(host.min()) <= int(host.max()) <= limits.max:
             raise RecordError(
-                f"{call}({key!r}): the values are {host.dtype} beyond {made.dtype}, which is as wide as JAX takes "
-                f"them. Give floats, or set jax_enable_x64"
+                f"{call}({key!r}): the values are {host.dtype} beyond {made.dtype}, which is as wide as JAX "
+                f"takes them. Give floats, or set jax_enable_x64"
             )
     return made
 
@@ -516,8 +518,11 @@ def _on_device(call: str, key: str, value: Any) -> jax.Array | None:
 
 
 def _magic() -> Any:
-    """The first word. Inside shard_map typed as one that differs from shard to shard, and so all that is joined
-    to it: branches of a cond must agree in that, whatever they record."""
+    """The first word.
+
+    Inside shard_map it is typed as differing from shard to shard, and so is all that is joined to it.
+    Branches of a cond must agree in that, whatever they record.
+    """
     word = np.array([MAGIC], np.uint32)
     manual = jax.sharding.get_abstract_mesh().manual_axes
     return lax.pcast(word, tuple(manual), to="varying") if manual else word
@@ -527,5 +532,6 @@ def _joined(pieces: Sequence[Any]) -> Any:
     """One vector; pieces of the host that stand side by side become one constant."""
     joined: list[Any] = []
     for on_host, group in itertools.groupby(pieces, key=lambda piece: isinstance(piece, np.ndarray)):
-        joined += [np.concatenate(list(group))] if on_host else list(group)
+        side_by_side = list(group)
+        joined += [np.concatenate(side_by_side)] if on_host else side_by_side
     return jnp.concatenate(joined)

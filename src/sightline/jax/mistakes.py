@@ -1,7 +1,7 @@
-"""The mistakes that can be made with collected statistics: the wrong code, why it is wrong, and the right code.
+"""The mistakes that can be made with collected statistics: the wrong code, why it is wrong, what is right.
 
-The frames of Python tell which transformation of JAX is tracing; they choose the words of a message, and nothing
-depends on them but the refusal of loops without outputs.
+The frames of Python tell which transformation of JAX is tracing. They choose the words of a message, and
+nothing else depends on them but the refusal of loops without outputs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WITHOUT_OUTPUTS = ("lax.while_loop", "lax.fori_loop")
 
 
 def transformation() -> str:
-    """The innermost transformation of JAX that calls the running code, such as ``"lax.scan"``; "" if unknown."""
+    """The innermost transformation that calls the running code, such as ``"lax.scan"``; "" if unknown."""
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
@@ -71,15 +71,13 @@ def lesson(what: str, *, wrong: str, why: str, right: str) -> RecordError:
     return RecordError("\n".join(parts))
 
 
-_LOOP = (
-    "lax.{loop}(…, body, start)",
+_AS_SCAN = (
     "def body(carry, x):\n"
     "    carry, stats = sl.collect(update)(carry, x)     # update calls the recording functions\n"
     "    return carry, stats\n"
     "carry, stats = jax.lax.scan(body, start, xs)        # xs=jnp.arange(n) for a counter\n"
-    "sl.add(stats)",
+    "sl.add(stats)"
 )
-_SIMPLE = "({name}(sl.collect({f})){args})"
 _RIGHT = {
     "lax.scan": (
         "carry, ys = jax.lax.scan(body, start, xs)",
@@ -93,11 +91,11 @@ _RIGHT = {
         "ys = jax.lax.map(f, xs)",
         "ys, stats = jax.lax.map(sl.collect(f), xs)\nsl.add(stats)",
     ),
-    "lax.while_loop": (_LOOP[0].format(loop="while_loop"), _LOOP[1]),
-    "lax.fori_loop": (_LOOP[0].format(loop="fori_loop"), _LOOP[1]),
+    "lax.while_loop": ("end = jax.lax.while_loop(test, body, start)", _AS_SCAN),
+    "lax.fori_loop": ("end = jax.lax.fori_loop(0, n, body, start)", _AS_SCAN),
     "lax.cond": (
         "y = jax.lax.cond(test, f, g, x)",
-        "like = [jax.eval_shape(sl.collect(h), x)[1] for h in (f, g)]   # not needed if f and g record the same\n"
+        "like = [jax.eval_shape(sl.collect(h), x)[1] for h in (f, g)]     # what the two record\n"
         "branches = [sl.collect(h, like=like) for h in (f, g)]\n"
         "y, stats = jax.lax.cond(test, *branches, x)\n"
         "sl.add(stats)",
@@ -133,17 +131,15 @@ _RIGHT = {
 
 
 def inner_transformation(call: str, site: str) -> RecordError:
-    """For a record inside a transformation that stands within the collected function, without its own collect."""
+    """For a record inside a transformation, within the collected function, that has no collect of its own."""
     name = transformation()
     wrong, right = _RIGHT.get(name, _RIGHT[""])
     shown = name or "a transformation of JAX"
-    outputs = (
-        "has no outputs but its carry" if name in WITHOUT_OUTPUTS else "hands on only the outputs of that"
-    )
+    outputs = "has no outputs but its carry" if name in WITHOUT_OUTPUTS else "hands on only its outputs"
     return lesson(
         f"{call} at {site} runs inside {shown}, which stands between it and sl.collect",
         wrong=f"{wrong}     # {call} in there",
-        why=f"{shown} traces its function on its own and {outputs},\nso what is recorded inside could not leave",
+        why=f"{shown} traces its function on its own and {outputs};\nwhat is recorded inside cannot leave",
         right=right,
     )
 
@@ -207,7 +203,7 @@ def ingest_while_traced() -> RecordError:
 _MERGED = (
     'stats = jax.lax.pmean(stats, "d")      # or psum, or jax.tree.map(jnp.mean, …), or astype',
     "statistics are bits of counts and sums, which sightline merges exactly itself; no arithmetic does",
-    'sl.ingest(stats)      # as they are; stacked ones too. Out of shard_map: sl.collect(f, axis="d") and P("d")',
+    'sl.ingest(stats)     # as they are, stacked ones too; out of shard_map: sl.collect(f, axis="d")',
 )
 
 
@@ -226,7 +222,7 @@ def wrong_shape(call: str, keys: str, shape: tuple[int, ...], words: int) -> Rec
         return lesson(
             f"{what}. There are {shape[-1] // words} times as many: the shards stand in one row",
             wrong='jax.shard_map(sl.collect(f), mesh=mesh, in_specs=…, out_specs=(P("d"), P("d")))',
-            why="P divides an axis that is there, and of the words there is but one; axis= adds one to stack them on",
+            why="P stacks along an axis that is there, which is that of the words; axis= adds one in front",
             right='jax.shard_map(sl.collect(f, axis="d"), mesh=mesh, in_specs=…, out_specs=(P("d"), P("d")))',
         )
     return not_words(what)
@@ -248,7 +244,7 @@ def not_in_like(call: str, site: str, expected: str) -> RecordError:
     return lesson(
         f"{call} at {site} is not in the like= of this collected function, which has {expected}",
         wrong="branches = [sl.collect(h, like=stats_of_f) for h in (f, g)]     # g records more than f",
-        why="all branches give the same statistics: like= says which, and they fill in what they do not record",
+        why="all branches give the same statistics: like= says which, and what one lacks stays empty",
         right="like = [jax.eval_shape(sl.collect(h), x)[1] for h in (f, g)]\n"
         "branches = [sl.collect(h, like=like) for h in (f, g)]",
     )

@@ -16,9 +16,7 @@ and reduced by NumPy in the background.
 from __future__ import annotations
 
 import functools
-import logging
 import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-log = logging.getLogger("sightline")
+from sightline.jax.budget import PROGRAMS
 
 _REMEMBERED = 4096  # placements; more begin anew
 _AXIS = "shard"
@@ -39,7 +37,7 @@ class Placement(NamedTuple):
 
     Attributes:
         is_whole: on one device, of this process.
-        is_global: some of it lies on devices of other processes.
+        is_global: some of it lies on devices of other processes, and some here.
         is_replicated: every device holds all of it.
         owned: positions in ``array.addressable_shards`` of those that count here.
         local: for several owned shards, the sharding of an array made of them alone, along axis 0.
@@ -90,7 +88,7 @@ def _place(array: jax.Array) -> Placement:
         local = NamedSharding(Mesh(np.array(devices), (_AXIS,)), _SPEC)
     return Placement(
         is_whole=len(array.sharding.device_set) == 1 and array.is_fully_addressable,
-        is_global=not array.is_fully_addressable,
+        is_global=bool(shards) and not array.is_fully_addressable,
         is_replicated=bool(array.is_fully_replicated),
         owned=owned,
         local=local,
@@ -108,11 +106,25 @@ def owned(array: jax.Array) -> list[jax.Array]:
     return placement(array).shards(array)
 
 
-def _is_host(array: jax.Array) -> bool:
-    return array.platform() == "cpu"
-
-
 # --- to the host -------------------------------------------------------------------------------------------
+
+
+def is_on_host(array: Any) -> bool:
+    """Whether the array lies in the host's memory already: its devices are CPUs."""
+    return bool(array.platform() == "cpu")
+
+
+def start_copy(array: Any) -> None:
+    """Starts the copy of an array to the host, without waiting for either."""
+    # The guard is for transfers by accident, and by waiting; this one is neither.
+    with jax.transfer_guard_device_to_host("allow"):
+        array.copy_to_host_async()
+
+
+def read(array: Any) -> npt.NDArray[Any]:
+    """The values of an array on one device; waits for it. Raises what its computation raised."""
+    with jax.transfer_guard_device_to_host("allow"):
+        return np.asarray(array)
 
 
 class Fetch:
@@ -124,13 +136,11 @@ class Fetch:
 
     __slots__ = ("_arrays",)
 
-    def __init__(self, arrays: Sequence[Any]) -> None:
+    def __init__(self, *arrays: Any) -> None:
         self._arrays = arrays
-        if any(not _is_host(array) for array in arrays):
-            # The guard is for transfers by accident, and by waiting; this one is neither.
-            with jax.transfer_guard_device_to_host("allow"):
-                for array in arrays:
-                    array.copy_to_host_async()
+        for array in arrays:
+            if not is_on_host(array):
+                start_copy(array)
 
     def ready(self) -> bool:
         """Whether all have been computed; does not wait."""
@@ -138,46 +148,10 @@ class Fetch:
 
     def read(self) -> list[npt.NDArray[Any]]:
         """Their values; waits for what is not ready. Raises what the computation raised."""
-        with jax.transfer_guard_device_to_host("allow"):
-            return [np.asarray(array) for array in self._arrays]
+        return [read(array) for array in self._arrays]
 
 
 # --- programs ----------------------------------------------------------------------------------------------
-
-
-class Programs:
-    """The programs that this process has compiled for sightline, by what they were compiled for.
-
-    Args:
-        max_programs: how many there may be.
-    """
-
-    def __init__(self, max_programs: int = 64) -> None:
-        self.max_programs = max_programs
-        self._known: set[Any] = set()
-        self._lock = threading.Lock()
-        self._full = False
-
-    def may_run(self, key: Any) -> bool:
-        """Whether a program has been compiled for this, or may be."""
-        if key in self._known:
-            return True
-        with self._lock:
-            if len(self._known) < self.max_programs or key in self._known:
-                self._known.add(key)
-                return True
-            full, self._full = self._full, True
-        if not full:
-            log.warning(
-                "sightline: %d programs have been compiled for recorded arrays, and no more will be: arrays "
-                "of further shapes and dtypes are copied and reduced on the host (said once). Pad to fewer "
-                "shapes, or raise max_programs in sl.start",
-                self.max_programs,
-            )
-        return False
-
-
-PROGRAMS = Programs()
 
 
 def signature(array: jax.Array) -> tuple[Any, ...]:
@@ -224,6 +198,40 @@ def _spread(program: Callable[..., jax.Array], local: NamedSharding, n: int) -> 
         sightline_spread, mesh=local.mesh, in_specs=(_SPEC,) * n, out_specs=_SPEC, check_vma=False
     )
     return jax.jit(mapped)
+
+
+class Known:
+    """The short way of a program: arrays that have been looked at before, each whole and on one device.
+
+    Looking takes longer than launching.
+
+    Args:
+        program: jitted.
+    """
+
+    def __init__(self, program: Callable[..., jax.Array]) -> None:
+        self.program = program
+        self._on_host: dict[Any, bool] = {}  # by the signatures of the arrays
+
+    def launch(self, arrays: Sequence[Any]) -> Any:
+        """The program's output, on its way to the host, if the arrays are known; else None."""
+        try:
+            on_host = self._on_host.get(tuple([(a.aval, a.committed, a.sharding) for a in arrays]))
+            if on_host is None:
+                return None
+            output = self.program(*arrays)
+        except (AttributeError, RuntimeError):  # a host value; a deleted one, which the long way names
+            return None
+        if not on_host:
+            start_copy(output)
+        return output
+
+    def learn(self, arrays: Sequence[Any]) -> None:
+        """The program has been launched for these arrays, after all has been looked at."""
+        if all(isinstance(array, jax.Array) and placement(array).is_whole for array in arrays):
+            if len(self._on_host) >= _REMEMBERED:
+                self._on_host.clear()
+            self._on_host[tuple(map(signature, arrays))] = all(is_on_host(array) for array in arrays)
 
 
 def copies(shards: Sequence[jax.Array]) -> list[jax.Array]:

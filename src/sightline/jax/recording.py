@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from sightline.aggregates import EMPTY_ROW, Row, Sketch, moments_row, only_finite_row
 from sightline.errors import RecordError
@@ -23,7 +24,7 @@ from sightline.host_values import (
     to_number,
     to_numbers,
 )
-from sightline.jax.programs import Fetch, Placement, copies, launch, placement
+from sightline.jax.programs import Fetch, Known, Placement, copies, launch, placement, read
 from sightline.jax.reductions import (
     is_number,
     moments_dtype,
@@ -62,6 +63,9 @@ def sightline_scalars(*values: jax.Array) -> jax.Array:
     return jnp.concatenate([scalar_words(value) for value in values])
 
 
+_SCALARS = Known(sightline_scalars)
+
+
 class Numbers:
     """The numbers of one call, some of them on a device.
 
@@ -78,10 +82,6 @@ class Numbers:
     """
 
     __slots__ = ("_fetches", "_numbers", "coverage")
-
-    @property
-    def keys(self) -> list[str]:
-        return list(self._numbers)
 
     def __init__(self, call: str, kvs: Mapping[str, Sequence[Any]], *, anywhere: bool = False) -> None:
         self.coverage: dict[str, Coverage] = {}
@@ -102,6 +102,8 @@ class Numbers:
                 row.append(_Place(shard.sharding, len(group)))
                 group.append(shard)
         self._fetches = {device: _FetchedScalars(group) for device, group in shards.items()}
+        if len(self._fetches) == 1 and all(fetch.is_packed for fetch in self._fetches.values()):
+            _SCALARS.learn([part for parts in kvs.values() for part in parts])
 
     def _shard(self, call: str, key: str, array: jax.Array, anywhere: bool) -> jax.Array | None:
         """The shard with the number, if it counts here."""
@@ -115,6 +117,10 @@ class Numbers:
             self.coverage[key] = (len(place.owned), 1)
         shards = place.shards(array)
         return shards[0] if shards else None
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return list(self._numbers)
 
     def ready(self) -> bool:
         """Whether all of them have been computed."""
@@ -138,25 +144,30 @@ class _Place(NamedTuple):
 class _FetchedScalars:
     """Scalars of one device on their way to the host, packed if there may be a program for it."""
 
-    __slots__ = ("_dtypes", "_fetch", "ready")
+    __slots__ = ("_dtypes", "_fetch", "is_packed", "ready")
 
     def __init__(self, shards: Sequence[jax.Array]) -> None:
         packed = launch(sightline_scalars, [[shard] for shard in shards], None)
-        self._dtypes = [shard.dtype for shard in shards] if packed is not None else None
-        self._fetch = Fetch(packed if packed is not None else copies(shards))
+        self.is_packed = packed is not None
+        self._dtypes = [shard.dtype for shard in shards]
+        self._fetch = Fetch(*(packed if packed is not None else copies(shards)))
         self.ready = self._fetch.ready
 
     def read(self) -> list[Value]:
         arrays = self._fetch.read()
-        if self._dtypes is None:
-            return [to_number("record", "", array) for array in arrays]
-        numbers, at = [], 0
-        for dtype in self._dtypes:
-            layout = scalar_dtype(dtype)
-            words = layout.itemsize // 4
-            numbers.append(arrays[0][at : at + words].view(layout)[0].item())
-            at += words
-        return numbers
+        if self.is_packed:
+            return _unpacked(arrays[0], self._dtypes)
+        return [to_number("record", "", array) for array in arrays]
+
+
+def _unpacked(words: npt.NDArray[np.uint32], dtypes: Sequence[Any]) -> list[Value]:
+    numbers, at = [], 0
+    for dtype in dtypes:
+        layout = scalar_dtype(dtype)
+        end = at + layout.itemsize // 4
+        numbers.append(words[at:end].view(layout)[0].item())
+        at = end
+    return numbers
 
 
 # --- arrays ------------------------------------------------------------------------------------------------
@@ -170,6 +181,10 @@ def sightline_moments(values: jax.Array, mask: jax.Array | None = None) -> jax.A
 @jax.jit
 def sightline_sketch(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     return jnp.concatenate([moments_words(values, mask, pad=True), sketch_words(values, mask)])
+
+
+_MOMENTS = Known(sightline_moments)
+_SKETCH = Known(sightline_sketch)
 
 
 class Reduced(NamedTuple):
@@ -201,10 +216,12 @@ class Elements:
     def __init__(
         self, call: str, key: str, values: Any, mask: Any = None, *, sketched: bool, replicated: bool = False
     ) -> None:
+        self._call, self._key, self._sketched, self._masked = call, key, sketched, mask is not None
+        self.coverage: Coverage | None = None
+        program = _SKETCH if sketched else _MOMENTS
         lead = values if isinstance(values, jax.Array) else mask
         _check(call, key, lead)
         place = placement(lead)
-        self.coverage: Coverage | None = None
         if place.is_global and replicated:
             if not place.is_replicated:
                 raise RecordError(
@@ -219,15 +236,16 @@ class Elements:
             if np.shape(mask) != np.shape(values):
                 raise mask_shape_error(call, key, np.shape(mask), np.shape(values))
             shards.append(_shards_of(call, key, mask, lead, place, checked_mask))
-        self._call, self._key, self._sketched, self._masked = call, key, sketched, mask is not None
         self._dtype = shards[0][0].dtype if shards[0] else None
         outputs: Sequence[jax.Array] | None = ()
         if shards[0] and place.size:
-            outputs = launch(sightline_sketch if sketched else sightline_moments, shards, place.local)
+            outputs = launch(program.program, shards, place.local)
+            if outputs is not None:
+                program.learn((values,) if mask is None else (values, mask))
         self._packed = outputs is not None
         if outputs is None:
             outputs = [copy for shard in zip(*shards, strict=True) for copy in copies(shard)]
-        self._fetch = Fetch(outputs)
+        self._fetch = Fetch(*outputs)
         self.ready = self._fetch.ready
 
     def read(self) -> Reduced:
@@ -248,15 +266,21 @@ class Elements:
                 if self._sketched:
                     reduced.sketches.append(Sketch.of(chosen))
             return reduced
-        length = moments_dtype(self._dtype).itemsize // 4
         for words in arrays:
-            for row, odd in read_moments(words[:length], self._dtype):
-                if odd:
-                    raise odd_mask_error(self._call, self._key, f"{odd} values that are neither")
-                reduced.rows.append(row)
-            if self._sketched:
-                reduced.sketches.extend(read_sketches(words[length:]))
+            _unpack(self._call, self._key, words, self._dtype, self._sketched, reduced)
         return reduced
+
+
+def _unpack(
+    call: str, key: str, words: npt.NDArray[np.uint32], dtype: Any, sketched: bool, reduced: Reduced
+) -> None:
+    length = moments_dtype(dtype).itemsize // 4
+    for row, odd in read_moments(words[:length], dtype):
+        if odd:
+            raise odd_mask_error(call, key, f"{odd} values that are neither")
+        reduced.rows.append(row)
+    if sketched:
+        reduced.sketches.extend(read_sketches(words[length:]))
 
 
 def _shards_of(
@@ -350,8 +374,74 @@ class RecordedElements:
         return [self._key]
 
     def settle(self, records: Records) -> None:
-        rows, sketches = self._elements.read()
-        for row in rows:
-            records.add_row(self._key, only_finite_row(row) if self._drop else row)
-        for sketch in sketches:
-            records.add_sketch(self._key, sketch)
+        _add(self._key, self._elements.read(), records, self._drop)
+
+
+def _add(key: str, reduced: Reduced, records: Records, drop: bool = False) -> None:
+    for row in reduced.rows:
+        records.add_row(key, only_finite_row(row) if drop else row)
+    for sketch in reduced.sketches:
+        records.add_sketch(key, sketch)
+
+
+# --- the short way, for calls that are repeated ------------------------------------------------------------
+
+
+class KnownScalars:
+    """Scalars on one device that one program has packed.
+
+    Attributes:
+        keys: their full names.
+        ready: whether they have been computed.
+    """
+
+    __slots__ = ("_dtypes", "_packed", "keys", "ready")
+
+    def __init__(self, keys: Sequence[str], packed: Any, dtypes: Sequence[Any]) -> None:
+        self.keys = keys
+        self._packed = packed
+        self._dtypes = dtypes
+        self.ready = packed.is_ready
+
+    def settle(self, records: Records) -> None:
+        for key, number in zip(self.keys, _unpacked(read(self._packed), self._dtypes), strict=True):
+            records.add_scalar("", key, float(number))
+
+
+def known_scalars(keys: Sequence[str], arrays: Sequence[Any]) -> KnownScalars | None:
+    """Launches the reduction of scalars like some before; None if there were none."""
+    packed = _SCALARS.launch(arrays)
+    return None if packed is None else KnownScalars(keys, packed, [array.dtype for array in arrays])
+
+
+class KnownElements:
+    """The elements of an array on one device, reduced.
+
+    Attributes:
+        ready: whether they have been computed.
+    """
+
+    __slots__ = ("_dtype", "_key", "_packed", "_sketched", "ready")
+
+    def __init__(self, key: str, packed: Any, dtype: Any, sketched: bool) -> None:
+        self._key = key
+        self._packed = packed
+        self._dtype = dtype
+        self._sketched = sketched
+        self.ready = packed.is_ready
+
+    @property
+    def keys(self) -> list[str]:
+        return [self._key]
+
+    def settle(self, records: Records) -> None:
+        reduced = Reduced([], [])
+        _unpack("masked", self._key, read(self._packed), self._dtype, self._sketched, reduced)
+        _add(self._key, reduced, records)
+
+
+def known_elements(key: str, values: Any, mask: Any, sketched: bool) -> KnownElements | None:
+    """Launches the reduction of an array, and a mask, like some before; None if there were none."""
+    arrays = (values,) if mask is None else (values, mask)
+    packed = (_SKETCH if sketched else _MOMENTS).launch(arrays)
+    return None if packed is None else KnownElements(key, packed, values.dtype, sketched)

@@ -1,0 +1,44 @@
+"""How many programs sightline may have compiled in this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+log = logging.getLogger("sightline")
+
+
+class Programs:
+    """The programs that this process has compiled for sightline, by what they were compiled for.
+
+    Args:
+        max_programs: how many there may be.
+    """
+
+    def __init__(self, max_programs: int = 64) -> None:
+        self.max_programs = max_programs
+        self._known: set[Any] = set()
+        self._lock = threading.Lock()
+        self._full = False
+
+    def may_run(self, key: Any) -> bool:
+        """Whether a program has been compiled for this, or may be."""
+        if key in self._known:
+            return True
+        with self._lock:
+            if len(self._known) < self.max_programs or key in self._known:
+                self._known.add(key)
+                return True
+            full, self._full = self._full, True
+        if not full:
+            log.warning(
+                "sightline: %d programs have been compiled for recorded arrays, and no more will be: arrays "
+                "of further shapes and dtypes are copied and reduced on the host (said once). Pad to fewer "
+                "shapes, or raise max_programs in sl.start",
+                self.max_programs,
+            )
+        return False
+
+
+PROGRAMS = Programs()
