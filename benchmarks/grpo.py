@@ -1,8 +1,9 @@
 """What observability costs a real GRPO step, on two processes: steps with it and without it in turn.
 
-The same training runs on; every few steps recording and committing are switched off, and on again. "Off"
-comes twice a round, so that off against off (A/A) shows how much the machine itself varies. Run as a module
-it is one of the processes; :func:`figures` starts them.
+The same training runs on; every few steps recording and committing are switched off, and on again: the update
+is compiled twice, with recording inside and without. "Off" comes twice a round, so that off against off
+(A/A) shows how much the machine itself varies. Run as a module it is one of the processes; :func:`figures`
+starts them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ _RECORDING = (
     "rate",
     "summary",
     "masked",
+    "histogram",
     "text",
+    "ingest",
     "scope",
     "record_timing",
 )
@@ -65,6 +69,7 @@ def _work(folder: Path) -> None:
 
     sightline.jax.initialize()
     from runners.common.config import load
+    from runners.grpo_gsm8k import train as training
     from runners.grpo_gsm8k.config import Config
     from runners.grpo_gsm8k.train import Hooks, train
 
@@ -85,8 +90,22 @@ def _work(folder: Path) -> None:
     order = [kind for _ in range(_ROUNDS) for kind in draw.sample(("on", "off", "again"), 3)]
     seconds: dict[str, list[list[float]]] = {"on": [], "off": [], "again": []}
     last = time.perf_counter()
+    recorded, make_update = True, training.make_update
+
+    def make_both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """The halves of an update, each with a twin that is first called, and so traced, while all is off."""
+        pairs = zip(make_update(*args, **kwargs), make_update(*args, **kwargs), strict=True)
+        gradients, apply = (partial(one_of, *pair) for pair in pairs)
+        return gradients, apply
+
+    def one_of(on: Any, off: Any, *args: Any) -> Any:
+        return (on if recorded else off)(*args)
+
+    training.make_update = make_both
 
     def switch(kind: str) -> None:
+        nonlocal recorded
+        recorded = kind == "on"
         for name, (on, nothing) in recording.items():
             setattr(sl, name, on if kind == "on" else nothing)
         sl.Run.commit = commit if kind == "on" else _nothing  # type: ignore[method-assign, assignment]

@@ -7,7 +7,6 @@ arrays are those of all processes, and sightline counts them once. Nothing here 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -106,19 +105,12 @@ def record_eval(correct: np.ndarray, parts: Mapping[str, np.ndarray], total: np.
 
 
 class StepWindow:
-    """The mean duration of the last ten steps: a window over steps, which a per-step merge cannot make.
-
-    By the host's clock, which counts each moment once: `time/train/step_s` ends when the devices are done,
-    and by then the next step may have begun. A context manager, around a step and outside any scope.
-    """
+    """The mean duration of the last ten steps: a window over steps, which a per-step merge cannot make."""
 
     def __init__(self, length: int = 10) -> None:
         self._seconds: deque[float] = deque(maxlen=length)
-        self._began = 0.0
 
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds.append(time.perf_counter() - self._began)
+    def record(self, seconds: float) -> None:
+        """Call outside any scope, once a step."""
+        self._seconds.append(seconds)
         sl.scalar("time/train/step_avg_last10_s", sum(self._seconds) / len(self._seconds))

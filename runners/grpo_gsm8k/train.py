@@ -159,12 +159,13 @@ class _Training:
         ) as run:
             at = saved.progress if saved else self._begin(run)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
-                with self.window, sl.scope("train"), sl.record_timing("step") as timing:
+                # In host time, which counts each moment once: what is left of a step, the next one waits for.
+                with sl.scope("train"), sl.record_timing("step") as timing:
                     rollout = self._rollout(step, at)
                     at.state = self._update(at.state, rollout)
                     at.step, at.position = step, at.position + config.grpo.prompts_per_step
                     record_rollout(rollout)
-                    timing.until(at.state.step)
+                self.window.record(timing.seconds)
                 if self.hooks.on_step:
                     self.hooks.on_step(step, rollout)
                 run.commit(step)
@@ -193,7 +194,7 @@ class _Training:
 
     def _begin(self, run: sl.Run) -> Progress:
         params = self._warm_up(run)
-        rng = np.asarray(jax.random.key_data(jax.random.key(self.config.seed)))
+        rng = to_host(jax.random.key_data(jax.random.key(self.config.seed)))
         return Progress(
             state=State(params, self.optimizer.init(params), put_replicated(self.mesh, np.int32(0))),
             reference=self.copy(params) if self.config.grpo.kl_beta else {},
@@ -230,7 +231,7 @@ class _Training:
         like = Progress(
             state=State(params, self.optimizer.init(params), np.int32(0)),
             reference=params if self.config.grpo.kl_beta else {},
-            rng=np.asarray(jax.random.key_data(jax.random.key(0))),
+            rng=jax.random.key_data(jax.random.key(0)),
         )
         arrays, meta = self.checkpoints.restore(step, to_host(like.arrays()))
         self.saved_step = step
@@ -276,10 +277,12 @@ class _Training:
         mine = batch[my_slice(grpo.prompts_per_step)]
         repeated = np.repeat(mine, grpo.group_size)
         with sl.record_timing("rollout"):
-            with sl.record_timing("rollout_sync") as timing:  # the sampler's own copy of the weights
+            # The sampler's own copy of the weights: there when the last update is done, and it is copied.
+            with sl.record_timing("rollout_sync") as timing:
                 weights = self.copy(at.state.params)
-                timing.until(jax.tree.leaves(weights)[0])  # they come together
-            with sl.record_timing("rollout_generate"):  # ends with this process's rows on the host
+                timing.until(jax.tree.leaves(weights)[0])
+            # From the call, so with what is left of the sync, until this process's rows are on the host.
+            with sl.record_timing("rollout_generate"):
                 prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
                 samples = self.sample(weights, prompts, valid, _fold_in(at.rng, step))
                 tokens, mask, logprobs = map(local_rows, samples)

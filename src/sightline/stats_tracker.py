@@ -609,8 +609,11 @@ class StatsTracker:
         scope = self._scope.get()
         short = None
         if nonfinite == "show" and WHERE.get(values.__class__) == "device":
-            short = (call, scope, key, tuple(emit), tuple(quantiles), bins, replicated)
-            known = self._registry.calls.get(short)
+            short = (call, scope, key, emit, quantiles, bins, replicated)
+            try:
+                known = self._registry.calls.get(short)
+            except TypeError:  # a list among them
+                short = known = None
             if known is not None:
                 recorded = _recording().known_elements(known, values, mask, bool(quantiles or bins))
                 if recorded is not None:

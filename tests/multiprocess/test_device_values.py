@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.harness import Workers, until, workers_of
+from tests.harness import Worker, Workers, until, workers_of
 from tests.multiprocess import device_workers as script
 from tests.multiprocess.device_workers import (
     DATA,
@@ -17,6 +17,7 @@ from tests.multiprocess.device_workers import (
     Array,
     batch_of,
     big_amount,
+    by_programs,
     key_of,
     mask_of,
     numbers,
@@ -62,54 +63,59 @@ def wrong_elements(commit: dict[str, Any], key: str, data: Array, *, quantiles: 
     return [f"{key}/{name} is {said.get(name)}" for name, is_right in right.items() if not is_right]
 
 
-@pytest.mark.parametrize("processes", [1, 2, 4])
-def test_however_arrays_lie_their_numbers_are_numpys(workers: Workers, processes: int) -> None:
-    """Sharded, replicated, partly so, on some processes alone, on one's own devices; nine dtypes; by programs
-    on the devices, and beyond their cap."""
-    job = workers.start_job(processes, "records_everything", env=with_devices(4 if processes == 1 else 2))
-    job.wait()
-    commits = job.root.commits()
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Worker]:
+    """The number of processes that have recorded everything, and their root."""
+    processes = request.param
+    with workers_of(script.__file__, tmp_path_factory.mktemp("recorded")) as workers:
+        job = workers.start_job(processes, "records_everything", env=with_devices(4 if processes == 1 else 2))
+        job.wait()
+    return processes, job.root
+
+
+def test_however_arrays_lie_their_numbers_are_numpys(recorded: tuple[int, Worker]) -> None:
+    """Sharded, replicated, partly so, on some processes' devices, on one's own; nine dtypes; with a mask and
+    without; by programs on the devices, and beyond their cap."""
+    processes, root = recorded
+    commits = root.commits()
     assert [commit["step"] for commit in commits] == [0, 1, 2]
-    histograms = {(r["step"], r["key"]): r["counts"] for r in job.root.journal() if r["type"] == "histogram"}
+    histograms = {(r["step"], r["key"]): r["counts"] for r in root.journal() if r["type"] == "histogram"}
     wrong: list[str] = []
     for commit in commits:
         assert [key for key in commit["values"] if key.startswith("obs/")] == []
         for place, lies in places(processes).items():
-            for name in DATA:
+            for name in [d for d in DATA if not commit["step"] or by_programs(processes, place, d)]:
                 key = f"{place}/{key_of(name)}"
                 data = lies.data(numbers, name, lies.shape, processes)
                 chosen = data[lies.data(mask_of, name, lies.shape, processes) == 1]
                 wrong += wrong_elements(commit, f"{key}/summary", data)
                 wrong += wrong_elements(commit, f"{key}/masked", chosen, quantiles=True)
                 wrong += wrong_elements(commit, f"{key}/host_mask", chosen, quantiles=True)
-                if name == "float32":
+                if name == "float32" and place in ("sharded", "own"):
                     wrong += wrong_elements(commit, f"{key}/quantiles", data, quantiles=True)
-                    if not (place in OWNED_BY_SOME):
-                        wrong += wrong_elements(commit, f"{key}/host_values", chosen)
+                    wrong += wrong_elements(commit, f"{key}/host_values", chosen)
                     assert sum(histograms[commit["step"], f"{key}/histogram"]) == chosen.size
     assert wrong == []
 
 
-OWNED_BY_SOME: set[str] = set()
-
-
-def test_scalars_on_devices_count_as_often_as_there_are_values(workers: Workers) -> None:
+def test_scalars_on_devices_count_as_often_as_there_are_values(recorded: tuple[int, Worker]) -> None:
     """A replicated one once, one of each process's own on each; the sums of ints to the last digit."""
-    job = workers.start_job(2, "records_everything", env=with_devices(2))
-    job.wait()
-    for commit in job.root.commits():
+    processes, root = recorded
+    for commit in root.commits():
         values, counts = commit["values"], commit["counts"]
         for place in ("replicated", "own", "some"):
-            lies = places(2)[place]
+            lies = places(processes)[place]
             for name in DATA:
-                data = lies.data(numbers, name, (), 2).astype(np.float64).ravel()
+                data = lies.data(numbers, name, (), processes).astype(np.float64).ravel()
                 key = key_of(name)
                 assert values[f"{place}/scalar/{key}"] == close(data.mean(), rel=1e-12)
                 assert counts[f"{place}/scalar/{key}__count"] == data.size
-                assert values[f"{place}/total/{key}"] == data.sum()
+                assert values[f"{place}/total/{key}"] == math.fsum(data)
                 assert values[f"{place}/last/{key}"] == data[0]
             whole = int(numbers("int32", ()))
-            parts = [lies.data(numbers, name, (), 2).astype(np.int64).sum() for name in ("int32", "uint32")]
+            parts = [
+                lies.data(numbers, name, (), processes).astype(np.int64).sum() for name in ("int32", "uint32")
+            ]
             assert values[f"{place}/once"] == whole
             assert values[f"{place}/ratio"] == close(parts[0] / parts[1], rel=1e-15)
             assert values[f"{place}/ratio_once"] == whole / 1000
@@ -162,7 +168,7 @@ def test_a_global_array_without_some_of_its_owners_is_said_to_be_partial(workers
 
 def test_recording_what_is_still_computed_holds_nobody(workers: Workers) -> None:
     """A second of work in flight: its result is recorded, timed and committed at once, and rightly."""
-    steps = 5
+    steps = 3
     job = workers.start_job(2, "records_in_flight", steps=steps, env=with_devices(1))
     job.wait()
     for worker in job:
@@ -173,7 +179,9 @@ def test_recording_what_is_still_computed_holds_nobody(workers: Workers) -> None
         print(f"held {1e3 * held:.2f} ms ({1e3 * recording:.2f} ms of it recording) of {1e3 * took:.0f} ms")
         assert took > 0.3
         assert held < took / 4
-        assert [each["early"] for each in noted] == [False] * steps  # it was still computed when that was over
+        assert [each["early"] for each in noted] == [
+            False
+        ] * steps  # it was still computed when that was over
         assert [each["compiled"] for each in noted] == [[]] * steps
         assert worker.notes("compiled on") == [["MainThread"]]
         off = statistics.median(abs(each["timing"] / each["took"] - 1) for each in noted)
@@ -205,16 +213,19 @@ def test_what_is_recorded_may_be_donated_on_the_next_line(workers: Workers, max_
         values = commit["values"]
         assert values["loss"] == values["latest"] == step / 2
         assert values["weights/min"] == step
-        assert values["weights/mean"] == close(weights.mean() + step, rel=1e-7)
+        assert values["weights/mean"] == close(weights.mean() + step, rel=1e-6)
         assert values["weights/std"] == close(weights.std(), rel=1e-6)
         assert values["chosen/min"] == step + step % 2  # every second one, in turn
         assert commit["counts"]["chosen__count"] == 2500
         assert 0 < values["time/weights_s"] < 60
 
 
-def test_what_is_recorded_may_be_deleted_or_overwritten_while_the_device_works(workers: Workers) -> None:
+@pytest.mark.parametrize("max_programs", [64, 0])
+def test_what_is_recorded_may_be_deleted_or_overwritten_while_the_device_works(
+    workers: Workers, max_programs: int
+) -> None:
     """Its numbers are those at the call; with programs and, beyond their cap, with copies."""
-    worker = workers.start("forgets", env=with_devices(1))
+    worker = workers.start("forgets", max_programs=max_programs, env=with_devices(1))
     worker.wait()
     commits = worker.commits()
     assert len(commits) == 2
@@ -316,5 +327,3 @@ def test_a_computation_that_raises_costs_its_own_values_alone(workers: Workers) 
     assert worker.output.count("sightline: failing is left out") == 1
     assert worker.output.count("the reward model is down") >= 1
     assert worker.notes("finished") == [True]
-
-

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import numpy.typing as npt
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from sightline.jax.budget import PROGRAMS
 
@@ -87,7 +87,7 @@ def _place(array: jax.Array) -> Placement:
     if len(owned) > 1:
         local = NamedSharding(Mesh(np.array(devices), (_AXIS,)), _SPEC)
     return Placement(
-        is_whole=len(array.sharding.device_set) == 1 and array.is_fully_addressable,
+        is_whole=array.is_fully_addressable and _is_plain(array.sharding),
         is_global=bool(shards) and not array.is_fully_addressable,
         is_replicated=bool(array.is_fully_replicated),
         owned=owned,
@@ -95,6 +95,12 @@ def _place(array: jax.Array) -> Placement:
         size=array.size,
         owned_size=len(owned) * math.prod(array.sharding.shard_shape(array.shape)),
     )
+
+
+def _is_plain(sharding: Sharding) -> bool:
+    """One device, and no axes that JAX would check the reduction against."""
+    axes = getattr(getattr(sharding, "mesh", None), "axis_types", ())
+    return len(sharding.device_set) == 1 and AxisType.Explicit not in axes
 
 
 def owned(array: jax.Array) -> list[jax.Array]:

@@ -17,6 +17,7 @@ Error: 1e-5·max(\\|mean\\|, std) for float32 values, and counts, minima and max
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,7 @@ from sightline.aggregates import BIAS, LOG_GAMMA, WINDOW, Floats, Ints, Row, Ske
 
 WORD = jnp.uint32
 _BLOCK = 256
+_SHORT = 1 << 16  # elements that are summed as XLA likes it; more go axis by axis
 _LONG_AXIS = 4096  # summed in blocks
 _LARGE = 1 << 31  # elements that one 32-bit counter must not count
 _LIMB = 12  # bits of the lower of two counters
@@ -72,8 +74,11 @@ def _wide(x: jax.Array) -> jax.Array:
 
 def _words(x: jax.Array) -> jax.Array:
     """The bits of 32- or 64-bit numbers, in a row."""
-    words: jax.Array = lax.bitcast_convert_type(x, WORD).reshape(-1)
-    return words
+    if x.dtype.itemsize == 4:
+        return lax.bitcast_convert_type(x, WORD).reshape(-1)
+    # Not at once: XLA's CPU compiler crashes where a reduced number of 64 bits becomes two of 32.
+    bits = lax.bitcast_convert_type(x, jnp.uint64)
+    return jnp.stack([bits.astype(WORD), (bits >> 32).astype(WORD)], axis=-1).reshape(-1)
 
 
 # --- moments -----------------------------------------------------------------------------------------------
@@ -86,8 +91,7 @@ def moments_dtype(dtype: Any) -> np.dtype[Any]:
     float_ = "<f8" if number.itemsize == 8 else "<f4"
     return np.dtype(
         [
-            ("count", "<u4", 2), ("nan", "<u4", 2), ("posinf", "<u4", 2), ("neginf", "<u4", 2),
-            ("odd_mask", "<u4", 2),
+            ("low", "<u4", 5), ("high", "<u4", 5),  # counters: all, NaN, ∞, −∞, odd mask elements
             ("base", number), ("min", number), ("max", number),
             ("scale", float_), ("pivot", float_), ("sum", float_), ("squares", float_),
         ]
@@ -106,40 +110,69 @@ def moments_words(values: jax.Array, mask: jax.Array | None = None, *, pad: bool
     Returns:
         uint32 ``(moments_dtype(values.dtype).itemsize // 4,)``.
     """
-    values = lax.stop_gradient(values)
-    x = _wide(values)
-    chosen = jnp.ones(x.shape, bool) if mask is None else lax.stop_gradient(mask) != 0
-    odd = jnp.zeros((), bool) if mask is None or mask.dtype == np.bool_ else chosen & (mask != 1)
-    none = jnp.zeros(2, WORD)
-    size = x.size
+    x = _wide(lax.stop_gradient(values))
+    chosen = None if mask is None else lax.stop_gradient(mask) != 0
+    flags = [] if chosen is None else [chosen]
+    valid: jax.Array | None
     if jnp.issubdtype(x.dtype, jnp.floating):
-        valid = chosen & jnp.isfinite(x)
-        kinds = [_count(chosen & kind) for kind in (jnp.isnan(x), x == jnp.inf, x == -jnp.inf)]
-        least = jnp.min(x, initial=jnp.inf, where=valid)
-        most = jnp.max(x, initial=-jnp.inf, where=valid)
+        flags += [_both(chosen, kind) for kind in (jnp.isnan(x), x == jnp.inf, x == -jnp.inf)]
+        valid = _both(chosen, jnp.isfinite(x))
+        least, other = _least(jnp.stack([x, -x]), valid, np.array(np.inf, x.dtype))
+        most = -other
         base = jnp.zeros((), x.dtype)
-        low, high = least, most
-        d = x
+        low, high, d = least, most, x
     else:
-        valid, kinds = chosen, [none, none, none]
-        limits = np.iinfo(x.dtype)
-        least = jnp.min(x, initial=np.array(limits.max, x.dtype), where=valid)
-        most = jnp.max(x, initial=np.array(limits.min, x.dtype), where=valid)
-        base = (least >> 1) + (most >> 1)
+        valid = chosen  # None: all of them
+        least, other = _least(jnp.stack([x, ~x]), valid, np.array(np.iinfo(x.dtype).max, x.dtype))
+        most = ~other
+        base = (least >> 1) + (most >> 1) + ((least | most) & 1)
         float_ = jnp.float64 if x.dtype.itemsize == 8 else jnp.float32
-        signed = {4: jnp.int32, 8: jnp.int64}[x.dtype.itemsize]  # wraps to the signed distance
+        signed = jnp.int64 if x.dtype.itemsize == 8 else jnp.int32  # wraps to the signed distance
         low, high, d = ((v - base).astype(signed).astype(float_) for v in (least, most, x))
-    count = _size_words(size) if mask is None else _count(chosen)
-    finite = _as_float(count, d.dtype) - sum(_as_float(kind, d.dtype) for kind in kinds)
+    if mask is not None and chosen is not None and mask.dtype != np.bool_:
+        flags.append(chosen & (mask != 1))
+    count, kinds, odd = _counters(flags, x.size, masked=mask is not None, float_=d is x)
+    nan, posinf, neginf = _as_float(kinds, d.dtype)
+    finite = _as_float(count, d.dtype)[0] - nan - posinf - neginf
     # The pivot: Σ x/size cannot overflow. Its rounding does not matter; the second pass takes it out again.
-    (rough,) = _sums((jnp.where(valid, d * (1 / max(size, 1)), 0),), pad)
-    pivot = jnp.clip(rough * (size / jnp.maximum(finite, 1)), low, high)
+    (rough,) = _sums(_where(valid, d * (1 / max(x.size, 1)))[None], pad)
+    pivot = jnp.clip(rough * (x.size / jnp.maximum(finite, 1)), low, high)
     pivot = jnp.where(finite > 0, pivot, 0)
     scale, inverse = _power_of_two(jnp.where(finite > 0, jnp.maximum(jnp.abs(low), jnp.abs(high)), 0))
-    d = jnp.where(valid, d * inverse - pivot * inverse, 0)
-    total, squares = _sums((d, d * d), pad)
-    fields = (base, least, most, scale, pivot, total, squares)
-    return jnp.concatenate([count, *kinds, _count(odd), *map(_words, fields)])
+    d = _where(valid, d * inverse - pivot * inverse)
+    sums = _sums(jnp.stack([d, d * d]), pad)
+    counters = jnp.concatenate([count, kinds, odd], axis=1).reshape(-1)
+    return jnp.concatenate(
+        [counters, _words(jnp.stack([base, least, most])), _words(jnp.stack([scale, pivot])), _words(sums)]
+    )
+
+
+def _both(chosen: jax.Array | None, kind: jax.Array) -> jax.Array:
+    return kind if chosen is None else chosen & kind
+
+
+def _where(valid: jax.Array | None, x: jax.Array) -> jax.Array:
+    return x if valid is None else jnp.where(valid, x, 0)
+
+
+def _least(pair: jax.Array, valid: jax.Array | None, nothing: npt.NDArray[Any]) -> jax.Array:
+    """The minima of two arrays in one pass, ``(2,)``."""
+    pair = pair if valid is None else jnp.where(valid, pair, nothing)
+    return jnp.min(pair, axis=range(1, pair.ndim), initial=nothing)
+
+
+def _counters(
+    flags: Sequence[jax.Array], size: int, *, masked: bool, float_: bool
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Counts of the chosen elements ``(2, 1)``, of NaN, ∞ and −∞ ``(2, 3)``, and of odd mask elements ``(2, 1)``.
+
+    Args:
+        flags: those of them that are not known without looking, in this order.
+    """
+    counts = _count(jnp.stack(flags)) if flags else jnp.zeros((2, 0), WORD)
+    count, counts = (counts[:, :1], counts[:, 1:]) if masked else (_size_words(size), counts)
+    kinds, odd = (counts[:, :3], counts[:, 3:]) if float_ else (jnp.zeros((2, 3), WORD), counts)
+    return count, kinds, odd if odd.shape[1] else jnp.zeros((2, 1), WORD)
 
 
 def read_moments(words: npt.NDArray[np.uint32], dtype: Any) -> list[tuple[Row, int]]:
@@ -168,8 +201,8 @@ def read_moments_table(words: npt.NDArray[np.uint32], dtype: Any) -> tuple[Float
     """
     layout = moments_dtype(dtype)
     entries = np.ascontiguousarray(words).view(layout)[..., 0]
-    counters = (entries[name].astype(np.int64) for name in ("count", "nan", "posinf", "neginf", "odd_mask"))
-    count, nan, posinf, neginf, odd = (each[..., 0] + (each[..., 1] << _LIMB) for each in counters)
+    counters = entries["low"] + (entries["high"].astype(np.int64) << _LIMB)
+    count, nan, posinf, neginf, odd = np.moveaxis(counters, -1, 0)
     finite = count - nan - posinf - neginf
     some = finite > 0
     scale, pivot, total, squares = (
@@ -195,10 +228,8 @@ def read_moments_table(words: npt.NDArray[np.uint32], dtype: Any) -> tuple[Float
 
 
 def _row(entry: np.void) -> tuple[Row, int]:
-    count, nan, posinf, neginf, odd = (
-        int(entry[name][0]) + (int(entry[name][1]) << _LIMB)
-        for name in ("count", "nan", "posinf", "neginf", "odd_mask")
-    )
+    pairs = zip(entry["low"].tolist(), entry["high"].tolist(), strict=True)
+    count, nan, posinf, neginf, odd = (low + (high << _LIMB) for low, high in pairs)
     finite = count - nan - posinf - neginf
     counts = (float(count), float(nan), float(posinf), float(neginf))
     if finite <= 0:
@@ -213,43 +244,45 @@ def _row(entry: np.void) -> tuple[Row, int]:
     return (*counts, mean, rest, m2, float(entry["min"]), float(entry["max"])), odd
 
 
-def _count(chosen: jax.Array) -> jax.Array:
-    """How many are true, as a low and a high word; exact beyond 2^32."""
-    ones = chosen.astype(WORD)
-    if chosen.size < _LARGE:
-        return jnp.stack([jnp.sum(ones, dtype=WORD), jnp.zeros((), WORD)])
-    longest = int(np.argmax(chosen.shape))  # first, while there is nothing to carry
-    low = jnp.sum(ones, axis=longest, dtype=WORD)
+def _count(flags: jax.Array) -> jax.Array:
+    """How many are true in each of k arrays ``(k, …)``, as low and high words ``(2, k)``; exact beyond 2^32."""
+    low = flags.astype(WORD)
+    if math.prod(flags.shape[1:]) < _LARGE:
+        low = jnp.sum(low, axis=range(1, flags.ndim), dtype=WORD)
+        return jnp.stack([low, jnp.zeros_like(low)])
+    longest = 1 + int(np.argmax(flags.shape[1:]))  # first, while there is nothing to carry
+    low = jnp.sum(low, axis=longest, dtype=WORD)
     high = jnp.zeros(low.shape, WORD)
     while True:
         low, high = low & ((1 << _LIMB) - 1), high + (low >> _LIMB)
-        if not low.ndim:
+        if low.ndim == 1:
             return jnp.stack([low, high])
         low, high = jnp.sum(low, axis=-1, dtype=WORD), jnp.sum(high, axis=-1, dtype=WORD)
 
 
 def _size_words(size: int) -> jax.Array:
     low = size if size < _LARGE else size & ((1 << _LIMB) - 1)
-    return jnp.array([low, (size - low) >> _LIMB], WORD)
+    return jnp.array([[low], [(size - low) >> _LIMB]], WORD)
 
 
-def _as_float(count: jax.Array, dtype: Any) -> jax.Array:
-    return count[0].astype(dtype) + count[1].astype(dtype) * (1 << _LIMB)
+def _as_float(counts: jax.Array, dtype: Any) -> jax.Array:
+    low, high = counts.astype(dtype)
+    total: jax.Array = low + high * (1 << _LIMB)
+    return total
 
 
-def _sums(arrays: tuple[jax.Array, ...], pad: bool) -> tuple[jax.Array, ...]:
-    """The sum of each array, axis by axis and long axes block by block, so that rounding errors stay small."""
-    while arrays[0].ndim:
-        length = arrays[0].shape[-1]
+def _sums(arrays: jax.Array, pad: bool) -> jax.Array:
+    """The sums of k arrays ``(k, …)``, axis by axis and long axes block by block, for small rounding errors."""
+    if math.prod(arrays.shape[1:]) <= _SHORT:
+        return jnp.sum(arrays, axis=range(1, arrays.ndim))
+    while arrays.ndim > 1:
+        length = arrays.shape[-1]
         if length > _LONG_AXIS and (pad or length % _BLOCK == 0):
-            more = -length % _BLOCK
-            if more:
-                widths = [(0, 0)] * (arrays[0].ndim - 1) + [(0, more)]
-                arrays = tuple(jnp.pad(x, widths) for x in arrays)
-            arrays = tuple(x.reshape(*x.shape[:-1], -1, _BLOCK) for x in arrays)
+            if more := -length % _BLOCK:
+                arrays = jnp.pad(arrays, [(0, 0)] * (arrays.ndim - 1) + [(0, more)])
+            arrays = arrays.reshape(*arrays.shape[:-1], -1, _BLOCK)
         # The barrier keeps XLA from making one long sum of two short ones.
-        sums = tuple(jnp.sum(x, axis=-1) for x in arrays)
-        arrays = lax.optimization_barrier(sums)  # type: ignore[no-untyped-call]
+        arrays = lax.optimization_barrier(jnp.sum(arrays, axis=-1))  # type: ignore[no-untyped-call]
     return arrays
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from runners.common.config import load
 from runners.grpo_gsm8k.config import Config
-from tests.runners.grpo_gsm8k.old_style import train_and_compute
+from tests.runners.grpo_gsm8k.old_style import Expected, train_and_compute
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "runners" / "grpo_gsm8k" / "configs" / "smoke.yaml"
@@ -26,7 +26,7 @@ class Finished(NamedTuple):
     """A run that has ended."""
 
     dir: Path
-    old_style: dict[str, dict[str, float]]
+    old_style: dict[str, dict[str, Expected]]
     printed: list[str]  # by each process, when it ran in processes of its own
     outputs: list[Path]  # the output directory of each process
 

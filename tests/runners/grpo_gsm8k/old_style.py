@@ -9,20 +9,27 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.experimental import multihost_utils
 
 from runners.common.config import load
+from runners.common.model import Decoder, completion_logits, token_logprobs
 from runners.grpo_gsm8k.config import Config
 from runners.grpo_gsm8k.evaluate import EvalResult
-from runners.grpo_gsm8k.rollout import Rollout
-from runners.grpo_gsm8k.train import Hooks, Outcome, train
+from runners.grpo_gsm8k.rollout import Batch, Rollout
+from runners.grpo_gsm8k.train import Hooks, Outcome, State, make_schedule, train
+
+#: A value, and how far from it the journal may be.
+Expected = tuple[float, float]
 
 
 def gather(array: np.ndarray) -> np.ndarray:
     """All processes' rows of one array; a shorter share is padded for the gather and cut again."""
-    from jax.experimental import multihost_utils
-
     counts = np.asarray(multihost_utils.process_allgather(np.array([len(array)]))).reshape(-1)
     padded = np.zeros((counts.max(), *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
@@ -30,11 +37,87 @@ def gather(array: np.ndarray) -> np.ndarray:
     return np.concatenate([share[:count] for share, count in zip(shares, counts, strict=True)])
 
 
-def statistics(prefix: str, values: np.ndarray, names: str = "mean std min max") -> dict[str, float]:
-    return {f"{prefix}/{name}": float(getattr(np, name)(values)) for name in names.split()}
+def exact(value: Any) -> Expected:
+    """Of what is reduced on the host. The gather of the old way goes through float32."""
+    return float(value), max(2e-6 * abs(float(value)), 1e-7)
 
 
-def step_metrics(rollout: Rollout, updates: list[dict[str, float]]) -> dict[str, float]:
+def statistics(prefix: str, values: np.ndarray, names: str = "mean std min max") -> dict[str, Expected]:
+    return {f"{prefix}/{name}": exact(getattr(np, name)(values)) for name in names.split()}
+
+
+def mean_on_device(values: np.ndarray) -> Expected:
+    """Of what is reduced on devices, in float32: 1e-5·max(|mean|, std), and the rounding of one value."""
+    return float(values.mean()), max(1e-5 * max(abs(values.mean()), values.std()), 1e-7)
+
+
+def statistics_on_device(prefix: str, values: np.ndarray) -> dict[str, Expected]:
+    mean, tolerance = mean_on_device(values)
+    std = float(values.std())
+    return {
+        **statistics(prefix, values, "min max"),
+        f"{prefix}/mean": (mean, tolerance),
+        f"{prefix}/std": (std, tolerance),
+    }
+
+
+class OldUpdate:
+    """What one optimiser step is made of, token by token, before it is made."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.schedule = make_schedule(config.grpo)
+        self.logprobs = jax.jit(self._logprobs)
+        self.norm = jax.jit(lambda params, batches: optax.tree.norm(jax.grad(self._loss)(params, batches)))
+
+    def __call__(self, state: State, batches: list[Batch]) -> dict[str, np.ndarray]:
+        """Each metric of each token that is trained, `(tokens,)`; those of the whole step have length 1."""
+        parts = [self._tokens(state.params, batch) for batch in batches]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | {
+            "grad_norm": np.float64(self.norm(state.params, batches)).reshape(1),
+            "lr": np.float64(self.schedule(state.step)).reshape(1),
+        }
+
+    def _tokens(self, params: Any, batch: Batch) -> dict[str, np.ndarray]:
+        arrays = (*self.logprobs(params, batch), *batch[2:])
+        # Global arrays, whole on every process.
+        found = (multihost_utils.process_allgather(array, tiled=True) for array in arrays)
+        logprobs, entropy, mask, advantages, old, reference = (np.asarray(array) for array in found)
+        mask, grpo = mask.astype(bool), self.config.grpo
+        log_ratio = (logprobs - old).astype(np.float64)
+        difference = (reference - logprobs).astype(np.float64)
+        ratio, advantage = np.exp(log_ratio), np.broadcast_to(advantages[:, None], mask.shape)
+        clipped = np.clip(ratio, 1 - grpo.clip_low, 1 + grpo.clip_high) * advantage
+        kl = np.exp(difference) - 1 - difference
+        tokens = {
+            "loss": -np.minimum(ratio * advantage, clipped) + grpo.kl_beta * kl,
+            "entropy": entropy.astype(np.float64),
+            "clip_fraction": clipped < ratio * advantage,
+            "policy_kl": np.exp(-log_ratio) - 1 + log_ratio,
+            "kl": kl,
+            "ratio": ratio,
+        }
+        return {name: values[mask] for name, values in tokens.items()}
+
+    def _logprobs(self, params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        sizes, length = self.config.model, self.config.data.prompt_tokens
+        model = Decoder(len(params["embed"]["embedding"]), sizes.width, sizes.layers, sizes.heads)
+        logits = completion_logits(model, params, batch.tokens, batch.valid, length)
+        return token_logprobs(logits / self.config.grpo.temperature, batch.tokens[:, length:])
+
+    def _loss(self, params: Any, batches: list[Batch]) -> jax.Array:
+        """The mean over the tokens of all micro-batches at once."""
+        batch = Batch(*(jnp.concatenate(arrays) for arrays in zip(*batches, strict=True)))
+        grpo, (logprobs, _) = self.config.grpo, self._logprobs(params, batch)
+        ratio, advantage = jnp.exp(logprobs - batch.old_logprobs), batch.advantages[:, None]
+        clipped = jnp.clip(ratio, 1 - grpo.clip_low, 1 + grpo.clip_high)
+        difference = batch.ref_logprobs - logprobs
+        kl = jnp.exp(difference) - 1 - difference
+        losses = -jnp.minimum(ratio * advantage, clipped * advantage) + grpo.kl_beta * kl
+        return jnp.sum(losses * batch.mask) / jnp.sum(batch.mask)
+
+
+def step_metrics(rollout: Rollout, updates: list[dict[str, np.ndarray]]) -> dict[str, Expected]:
     """One step under the old names, and the canonical names that have no old one."""
     rewards = gather(rollout.rewards)
     mask = gather(rollout.mask)
@@ -44,50 +127,56 @@ def step_metrics(rollout: Rollout, updates: list[dict[str, float]]) -> dict[str,
     groups = rewards.reshape(-1, group)
     result = {
         **statistics("train-reward/total", rewards),
-        **statistics("train-reward/advantage", advantages),
+        **statistics_on_device("train-reward/advantage", advantages.astype(np.float64)),
         **statistics("train-seq_len/prompt", prompt, "mean max"),
         **statistics("train-seq_len/completion", completion, "mean max"),
         **statistics("train-seq_len/total", prompt + completion, "mean max"),
-        "train-other/batch_global": len(rewards),
-        "train-other/batch_local": len(rollout.rewards),
-        "train-other/total_valid_token_count": int(mask.sum()),
-        "train/completion_length/min": completion.min(),
-        "train/reward/zero_variance_groups": (groups.max(axis=1) == groups.min(axis=1)).mean(),
+        "train-other/batch_global": exact(len(rewards)),
+        "train-other/batch_local": exact(len(rollout.rewards)),
+        "train-other/total_valid_token_count": exact(mask.sum()),
+        "train/completion_length/min": exact(completion.min()),
+        "train/reward/zero_variance_groups": exact((groups.max(axis=1) == groups.min(axis=1)).mean()),
     }
     for name, values in rollout.reward_parts.items():
-        result[f"train-reward/func/{name}/mean"] = gather(values).mean()
+        result[f"train-reward/func/{name}/mean"] = exact(gather(values).mean())
+    tokens = {name: np.concatenate([update[name] for update in updates]) for name in updates[0]}
     for name in ("loss", "entropy"):
-        result[f"train-other/{name}"] = np.mean([update[name] for update in updates])
+        result[f"train-other/{name}"] = mean_on_device(tokens[name])
     for name in ("kl", "policy_kl", "clip_fraction", "grad_norm"):
-        result[f"train/{name}"] = np.mean([update[name] for update in updates])
-    result["train/lr"] = updates[-1]["lr"]
-    return {name: float(value) for name, value in result.items()}
+        result[f"train/{name}"] = mean_on_device(tokens[name])
+    result |= statistics_on_device("train/ratio", tokens["ratio"])
+    result["train/lr"] = exact(tokens["lr"][-1])
+    return result
 
 
-def eval_metrics(scope: str, result: EvalResult) -> dict[str, float]:
-    metrics = {f"{scope}/accuracy/mean": float(gather(result.correct).mean())}
+def eval_metrics(scope: str, result: EvalResult) -> dict[str, Expected]:
+    metrics = {f"{scope}/accuracy/mean": exact(gather(result.correct).mean())}
     metrics |= statistics(f"{scope}/reward/total", gather(result.total))
     for name, values in result.parts.items():
-        metrics[f"{scope}/reward/{name}/mean"] = float(gather(values).mean())
+        metrics[f"{scope}/reward/{name}/mean"] = exact(gather(values).mean())
     return metrics
 
 
-def train_and_compute(config: Config) -> tuple[Outcome, dict[str, dict[str, float]]]:
+def train_and_compute(config: Config) -> tuple[Outcome, dict[str, dict[str, Expected]]]:
     """Train; and beside it `{"<step> train" or "<step> <eval scope>": metrics}`, equal on every process."""
-    computed: dict[str, dict[str, float]] = {}
+    computed: dict[str, dict[str, Expected]] = {}
+    updates: list[dict[str, np.ndarray]] = []
+    old_update = OldUpdate(config)
 
-    def on_step(step: int, rollout: Rollout, updates: list[dict[str, float]]) -> None:
+    def on_update(state: State, batches: list[Batch]) -> None:
+        updates.append(old_update(state, batches))
+
+    def on_step(step: int, rollout: Rollout) -> None:
         computed[f"{step} train"] = step_metrics(rollout, updates)
+        updates.clear()
 
     def on_eval(step: int, scope: str, result: EvalResult) -> None:
         computed[f"{step} {scope}"] = eval_metrics(scope, result)
 
-    return train(config, Hooks(on_step, on_eval)), computed
+    return train(config, Hooks(on_step, on_eval, on_update)), computed
 
 
 def main(config_file: str, output: str, *overrides: str) -> None:
-    import jax
-
     import sightline.jax
 
     sightline.jax.initialize()

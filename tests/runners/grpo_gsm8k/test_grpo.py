@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,15 +12,16 @@ import pytest
 
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
 from runners.grpo_gsm8k.grpo import (
-    Batch,
     State,
     add,
+    clipped_loss,
     count_tokens,
     group_advantages,
-    loss_sums,
     make_update,
     zero_variance_groups,
 )
+from runners.grpo_gsm8k.rollout import Batch
+from sightline import StatsTracker
 
 CLIP = {"clip_low": 0.2, "clip_high": 0.3}
 PROMPT, COMPLETION, ROWS = 5, 4, 6
@@ -37,6 +40,14 @@ def a_batch(seed: int = 0) -> Batch:
         old_logprobs=rng.normal(-1.5, 0.5, (ROWS, COMPLETION)).astype(np.float32),
         ref_logprobs=rng.normal(-1.5, 0.5, (ROWS, COMPLETION)).astype(np.float32),
     )
+
+
+def exported(*stats: Any) -> dict[str, Any]:
+    """What compiled functions have recorded, as names and numbers."""
+    tracker = StatsTracker()
+    for each in stats:
+        tracker.ingest(each)
+    return tracker.export(reduce="local")
 
 
 def test_advantages_are_the_rewards_standardised_within_their_group() -> None:
@@ -62,9 +73,10 @@ def test_the_loss_is_the_formula_term_by_term(beta: float) -> None:
                 policy_kl += 1 / ratio - 1 + np.log(ratio)
                 difference = float(batch.ref_logprobs[i, t]) - logprobs[i, t]
                 kl += np.exp(difference) - 1 - difference
-    got, sums = loss_sums(jnp.asarray(logprobs), batch, **CLIP, kl_beta=beta)
+    got, terms = clipped_loss(jnp.asarray(logprobs), batch, **CLIP, kl_beta=beta)
+    sums = {name: np.sum(values, where=batch.mask) for name, values in terms.items()}
     np.testing.assert_allclose(got, loss + beta * kl, rtol=1e-5)
-    np.testing.assert_allclose(sums["clip_fraction"], clipped)
+    np.testing.assert_allclose(sums["clipped"], clipped)
     np.testing.assert_allclose(sums["policy_kl"], policy_kl, rtol=1e-4)
     assert ("kl" in sums) == (beta > 0)
 
@@ -86,13 +98,42 @@ def test_accumulated_micro_batches_give_the_gradient_and_metrics_of_the_whole_ba
     state = State(params, optimizer.init(params), np.int32(0))
     tokens = count_tokens([batch.mask])
     assert tokens == batch.mask.sum()
-    whole, metrics = apply(state, gradients(params, batch), tokens)
+    total, of_tokens = gradients(params, batch)
+    whole, of_step = apply(state, total, tokens)
     halves = [Batch(*(x[i : i + 3] for x in batch)) for i in (0, 3)]
-    sums = add(*(gradients(params, half) for half in halves))
-    parts, metrics_of_parts = apply(state, sums, count_tokens([half.mask for half in halves]))
+    (one, of_one), (other, of_other) = (gradients(params, half) for half in halves)
+    parts, of_step_of_parts = apply(state, add(one, other), count_tokens([half.mask for half in halves]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole.params, parts.params)
+    metrics, of_parts = exported(of_tokens, of_step), exported(of_one, of_other, of_step_of_parts)
+    assert {"loss", "entropy", "clip_fraction", "kl", "ratio/std", "advantage/mean"} <= metrics.keys()
+    assert metrics.keys() == of_parts.keys()
     for name, value in metrics.items():
-        np.testing.assert_allclose(metrics_of_parts[name], value, rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(of_parts[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_what_is_recorded_of_each_token_is_what_numpy_makes_of_the_batch() -> None:
+    model = Decoder(vocab_size=11, width=8, layers=1, heads=2)
+    params, batch = init_params(model, 0), a_batch()
+    gradients, _ = make_update(
+        model,
+        optax.sgd(0.1),
+        optax.constant_schedule(0.1),
+        prompt_length=PROMPT,
+        temperature=1.0,
+        **CLIP,
+        kl_beta=0.0,
+    )
+    logits = completion_logits(model, params, batch.tokens, batch.valid, PROMPT)
+    logprobs = np.asarray(token_logprobs(logits, batch.tokens[:, PROMPT:])[0])
+    expected = {
+        "ratio": np.exp(logprobs - batch.old_logprobs)[batch.mask],
+        "advantage": np.broadcast_to(batch.advantages[:, None], batch.mask.shape)[batch.mask],
+    }
+    metrics = exported(gradients(params, batch)[1])
+    for key, values in expected.items():
+        assert metrics[f"{key}__count"] == batch.mask.sum()
+        for name in ("mean", "std", "min", "max"):
+            np.testing.assert_allclose(metrics[f"{key}/{name}"], getattr(np, name)(values), rtol=1e-5)
 
 
 def test_a_step_raises_the_probability_of_what_was_better_than_its_group() -> None:
@@ -116,7 +157,9 @@ def test_a_step_raises_the_probability_of_what_was_better_than_its_group() -> No
     batch = a_batch()
     batch = batch._replace(old_logprobs=logprobs(params), advantages=np.float32([1, -1, 1, -1, 1, -1]))
     state = State(params, optimizer.init(params), np.int32(0))
-    state, metrics = apply(state, gradients(params, batch), count_tokens([batch.mask]))
+    total, of_tokens = gradients(params, batch)
+    state, _ = apply(state, total, count_tokens([batch.mask]))
+    metrics = exported(of_tokens)
     change = ((logprobs(state.params) - batch.old_logprobs) * batch.mask).sum(axis=1)
     assert np.sum(change * batch.advantages) > 0
     assert metrics["policy_kl"] == pytest.approx(0, abs=1e-6)

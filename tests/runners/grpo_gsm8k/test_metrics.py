@@ -33,9 +33,8 @@ def test_every_metric_equals_its_old_computation_key_by_key(run: Finished) -> No
             if not any(key.startswith(f"{name}/") for key in line["values"]):
                 continue
             seen.add(where := f"{line['step']} {name}")
-            for key, expected in run.old_style[where].items():
-                # The gather of the old way goes through float32.
-                assert line["values"][key] == pytest.approx(expected, rel=2e-6, abs=1e-7), (where, key)
+            for key, (expected, tolerance) in run.old_style[where].items():
+                assert line["values"][key] == pytest.approx(expected, rel=0, abs=tolerance), (where, key)
     assert seen == set(run.old_style)
 
 
@@ -47,11 +46,27 @@ def test_the_timings_and_rates_of_the_old_runner_are_there_at_every_step(run: Fi
             assert line["values"][key] > 0, key
 
 
-def test_the_phases_of_a_step_add_up_to_no_more_than_the_step(run: Finished) -> None:
+def test_the_phases_on_the_host_add_up_to_no_more_than_the_step(run: Finished) -> None:
     for line in run.journal():
         if "train/loss" in line["values"]:
             times = {name: line["values"][f"time/train/{name}_s"] for name in OLD_TIMINGS}
-            assert sum(times[name] for name in PHASES) <= times["step"] * 1.001
+            # The update's time ends on the devices, maybe after the step has let them go on alone.
+            assert sum(times[name] for name in PHASES if name != "update") <= times["step"] * 1.001
+
+
+def test_tokens_are_counted_once_for_each_optimiser_step_whatever_the_split(run: Finished) -> None:
+    for line in run.journal():
+        if "train/loss" in line["values"]:
+            tokens = line["values"]["train/valid_tokens"]
+            for key in ("train/ratio__count", "train/advantage__count"):
+                assert line["counts"][key] == 2 * tokens  # grpo.ppo_epochs of the smoke config
+            assert line["counts"]["train/grad_norm__count"] == 2
+
+
+def test_every_device_value_reaches_its_commit(run: Finished) -> None:
+    for line in run.journal():
+        trouble = [key for key in line["values"] if key.startswith("obs/")]
+        assert trouble == [], line["step"]
 
 
 def test_evaluations_carry_their_split_and_their_timings(run: Finished) -> None:

@@ -1,0 +1,295 @@
+"""Timings that end when a device is done: right, recorded in the step they were taken in, and nobody waits."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import sightline as sl
+from sightline import RecordError, StatsTracker
+from sightline.jax import waiting
+from tests.jax.several_devices import at_most, report, said_by
+
+LONG_S = 60.0
+
+
+class Busy:
+    """Work of a known length on the first device."""
+
+    def __init__(self, seconds: float) -> None:
+        def work(rounds: Any, x: Any) -> Any:
+            return jax.lax.fori_loop(0, rounds, lambda i, y: jnp.abs(jnp.sin(y)), x)
+
+        self._work = jax.jit(work)
+        self._start = jax.device_put(np.full((64, 64), 0.5, np.float32), jax.devices()[0])
+        self._rounds = 1000
+        self._work(1, self._start).block_until_ready()
+        while (took := self._time()) < 0.1:
+            self._rounds *= 2
+        self._rounds = int(self._rounds * seconds / took)
+
+    def _time(self) -> float:
+        begin = time.perf_counter()
+        self().block_until_ready()
+        return time.perf_counter() - begin
+
+    def __call__(self) -> Any:
+        return self._work(self._rounds, self._start)
+
+
+@pytest.fixture(scope="module")
+def busy() -> Busy:
+    return Busy(0.3)
+
+
+def seconds_of(timing: Any) -> float:
+    """When they are known."""
+    end = time.monotonic() + LONG_S
+    while math.isnan(timing.seconds):
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    return float(timing.seconds)
+
+
+def exported(tracker: StatsTracker) -> dict[str, Any]:
+    return tracker.export(reduce="local", timeout=LONG_S)
+
+
+def warm(tracker: StatsTracker, *values: Any) -> None:
+    """Compiles what ``until`` of such values needs."""
+    with tracker.record_timing("warm") as timing:
+        for each in values:
+            timing.until(each)
+    seconds_of(timing)
+    tracker.drain()
+
+
+def test_a_time_lasts_until_the_values_are_there(busy: Busy) -> None:
+    """Not known at the end of the block, which does not wait; then to a few percent, in export too."""
+    tracker = StatsTracker()
+    result = busy()
+    warm(tracker, result)
+    begin = time.perf_counter()
+    with tracker.scope("train"), tracker.record_timing("update") as timing:
+        result = busy()
+        timing.until(result)
+    held = time.perf_counter() - begin
+    unknown, ready = math.isnan(timing.seconds), result.is_ready()
+    result.block_until_ready()
+    took = time.perf_counter() - begin
+    assert unknown or ready
+    assert held < took / 2
+    assert seconds_of(timing) == pytest.approx(took, rel=0.1)
+    assert exported(tracker)["time/train/update_s"] == timing.seconds
+
+
+def test_host_values_end_with_the_block() -> None:
+    """Nothing to wait for is no error: the code is the same with a fake model."""
+    tracker = StatsTracker()
+    for values in (None, 1.5, np.ones(3), {"loss": 2.0, "name": "x"}, [], "text"):
+        with tracker.record_timing("update") as timing:
+            timing.until(values)
+        assert 0 <= timing.seconds < LONG_S
+    assert exported(tracker)["time/update_s"] > 0
+
+
+def test_several_values_end_with_the_latest(busy: Busy) -> None:
+    """Whatever their order, and wherever in a pytree they are."""
+    early = jnp.ones(3)
+    tracker = StatsTracker()
+    warm(tracker, early, busy())
+    warm(tracker, {"a": [early, busy()], "b": (None, 3)})
+    for given in (lambda late: (early, late), lambda late: (late, early)):
+        with tracker.record_timing("calls") as timing:
+            late = busy()
+            for each in given(late):
+                timing.until(each)
+        late.block_until_ready()
+        assert seconds_of(timing) > 0.1
+    with tracker.record_timing("tree") as timing:
+        timing.until({"a": [early, busy()], "b": (None, 3)})
+    assert seconds_of(timing) > 0.1
+    assert set(exported(tracker)) >= {"time/calls_s", "time/tree_s"}
+
+
+def test_a_block_that_ends_after_its_values_lasts_as_long_as_the_block() -> None:
+    with StatsTracker().record_timing("block") as timing:
+        timing.until(jnp.ones(3).block_until_ready())
+        time.sleep(0.05)
+    assert seconds_of(timing) >= 0.05
+
+
+@pytest.mark.parametrize("programs", [64, 0])
+def test_the_values_may_be_donated_or_deleted_on_the_next_line(busy: Busy, programs: int) -> None:
+    """Also beyond the cap of programs."""
+    tracker = StatsTracker()
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    add(busy())
+    with at_most(programs):
+        warm(tracker, busy())
+        for end in (add, lambda x: x.delete()):
+            with tracker.record_timing("update") as timing:
+                result = busy()
+                timing.until(result)
+                end(result)
+            assert result.is_deleted()
+            assert seconds_of(timing) > 0.1
+    assert exported(tracker)["time/update_s"] > 0.2
+
+
+def test_an_exception_inside_the_block_still_records(busy: Busy) -> None:
+    tracker = StatsTracker()
+    with pytest.raises(ValueError, match="diverged"), tracker.record_timing("update") as timing:
+        timing.until(busy())
+        raise ValueError("diverged")
+    assert exported(tracker)["time/update_s"] == timing.seconds > 0.1
+
+
+def test_nested_blocks_have_times_and_keys_of_their_own(busy: Busy) -> None:
+    """Under the scope that is active when each ends."""
+    tracker = StatsTracker()
+    warm(tracker, busy())
+    with tracker.scope("train"), tracker.record_timing("step") as outer:
+        with tracker.scope("actor"), tracker.record_timing("update") as inner:
+            result = busy()
+            inner.until(result)
+        with tracker.record_timing("host") as host:
+            pass
+        outer.until(result)
+    found = exported(tracker)
+    assert found["time/train/actor/update_s"] == inner.seconds > 0.1
+    assert found["time/train/step_s"] == outer.seconds >= 0.99 * inner.seconds
+    assert found["time/train/host_s"] == host.seconds < outer.seconds
+
+
+def test_times_of_one_key_add_up(busy: Busy) -> None:
+    """Those of the host and those of devices, as all timings within a step do."""
+    tracker = StatsTracker()
+    times = []
+    for _ in range(3):
+        with tracker.record_timing("update") as timing:
+            timing.until(busy())
+        with tracker.record_timing("update") as host:
+            time.sleep(0.01)
+        times += [timing, host]
+    assert exported(tracker)["time/update_s"] == pytest.approx(sum(seconds_of(t) for t in times), rel=1e-12)
+
+
+def test_a_time_inside_a_traced_function_is_refused() -> None:
+    """The message says what to do instead."""
+    tracker = StatsTracker()
+
+    def step(x: Any) -> Any:
+        with tracker.record_timing("update") as timing:
+            timing.until(x)
+        return x
+
+    with pytest.raises(RecordError, match="traced"):
+        jax.jit(step)(1.0)
+    with pytest.raises(RecordError, match="update"):
+        jax.jit(sl.collect(step))(1.0)
+
+
+def test_many_threads_time_at_once(busy: Busy) -> None:
+    """One thread looks at all of them."""
+    tracker = StatsTracker()
+    result = busy()
+    warm(tracker, result)
+
+    def time_some() -> None:
+        for _ in range(50):
+            with tracker.record_timing("update") as timing:
+                timing.until(result)
+            assert seconds_of(timing) < LONG_S
+
+    threads = [threading.Thread(target=time_some) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert exported(tracker)["time/update_s"] > 0
+    assert len([t for t in threading.enumerate() if t.name == "sightline-waiter"]) == 1
+
+
+def test_a_switched_off_tracker_times_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "tokens", None)
+    with StatsTracker(enabled=False).record_timing("update") as timing:
+        timing.until(jnp.ones(3))
+    assert timing.seconds == 0.0
+
+
+# --- in a process of two devices ---------------------------------------------------------------------------
+
+
+def the_last_device_counts() -> None:
+    """Of sharded values, and of values on several devices."""
+    busy = Busy(0.3)
+    tracker = StatsTracker()
+    second = jax.device_put(np.ones((64, 64), np.float32), jax.devices()[1])
+    mesh = Mesh(np.array(jax.devices()), ("d",))
+    sharding = NamedSharding(mesh, PartitionSpec("d"))  # type: ignore[no-untyped-call]
+    for programs in (64, 0):
+        with at_most(programs):
+            warm(tracker, [second, busy()])
+            with tracker.record_timing("several") as timing:
+                timing.until([second, busy()])
+            assert seconds_of(timing) > 0.1
+            with tracker.record_timing("sharded") as timing:
+                parts = [busy(), second]
+                timing.until(jax.make_array_from_single_device_arrays((128, 64), sharding, parts))
+            assert seconds_of(timing) > 0.1
+
+
+def a_device_that_hangs_holds_up_no_other_time() -> None:
+    """Of a commit, an export, or the waiter."""
+    forever = threading.Event()
+
+    def never(x: Any) -> Any:
+        forever.wait()
+        return x
+
+    busy = Busy(0.1)
+    shape = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    hang = jax.jit(lambda x: jax.pure_callback(never, shape, x)).lower(busy()).compile()
+    fine = jax.device_put(np.ones(3, np.float32), jax.devices()[1])
+    tracker = StatsTracker()
+    warm(tracker, fine)
+    warm(tracker, busy())
+    with tracker.record_timing("hung") as hung:
+        hung.until(hang(busy()))
+    with tracker.record_timing("fine") as timing:
+        timing.until(fine)
+    assert seconds_of(timing) < LONG_S
+    assert math.isnan(hung.seconds)
+    found = tracker.export(reduce="local", timeout=0.5)
+    assert "time/fine_s" in found
+    assert "time/hung_s" not in found
+
+
+ON_TWO_DEVICES: tuple[Callable[[], None], ...] = (
+    the_last_device_counts,
+    a_device_that_hangs_holds_up_no_other_time,
+)
+
+
+@pytest.fixture(scope="module")
+def on_two_devices() -> Iterator[dict[str, str]]:
+    """What each of those functions said, "" if nothing."""
+    yield said_by("tests.jax.test_waiting", devices=2)
+
+
+@pytest.mark.parametrize("name", [each.__name__ for each in ON_TWO_DEVICES])
+def test_on_two_devices(name: str, on_two_devices: dict[str, str]) -> None:
+    """Each of the functions above."""
+    assert on_two_devices[name] == "", on_two_devices[name]
+
+
+if __name__ == "__main__":
+    report(ON_TWO_DEVICES)

@@ -1,0 +1,50 @@
+"""Where the runner waits for a device: only where the host needs a value itself, and never to log one."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+RUNNERS = Path(__file__).parents[2] / "runners"
+
+#: What waits for a device when it is given a device value.
+WAITING = {"block_until_ready", "device_get", "float", "asarray", "item"}
+
+DEVICE_VALUES = {
+    "common/mesh.py local_rows device_get": "sampled tokens, which are decoded and rewarded on the host",
+    "common/mesh.py to_host device_get": "parameters and optimiser state, for checkpoints and the outcome",
+}
+HOST_VALUES = {
+    "common/mesh.py put_rows asarray": "rows on their way to the devices",
+    "common/mesh.py put_replicated asarray": "the same",
+    "grpo_gsm8k/checkpoint.py save asarray": "what `to_host` gave",
+    "grpo_gsm8k/checkpoint.py restore asarray": "the same",
+    "grpo_gsm8k/checkpoint.py newest_common_step asarray": "step numbers, gathered before training",
+    "grpo_gsm8k/evaluate.py gather_correct asarray": "every single answer, gathered for the comparison",
+    "grpo_gsm8k/grpo.py group_advantages asarray": "rewards",
+    "grpo_gsm8k/grpo.py zero_variance_groups asarray": "rewards",
+    "grpo_gsm8k/rewards.py correct float": "the text of an answer",
+    "grpo_gsm8k/rewards.py format float": "a bool",
+    "grpo_gsm8k/summary.py compare float": "right and wrong answers",
+}
+
+
+def waiting(tree: ast.AST, function: str = "") -> Iterator[str]:
+    """Each call of something that waits, itself or handed on, after the innermost function that it is in."""
+    for node in ast.iter_child_nodes(tree):
+        inside = node.name if isinstance(node, ast.FunctionDef) else function
+        for called in (node.func, *node.args) if isinstance(node, ast.Call) else ():
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if name in WAITING and not ast.unparse(called).startswith("jnp."):
+                yield f"{inside} {name}"
+        yield from waiting(node, inside)
+
+
+def test_the_runner_waits_for_its_devices_only_where_the_host_needs_the_values() -> None:
+    found = {
+        f"{file.relative_to(RUNNERS)} {call}"
+        for file in RUNNERS.rglob("*.py")
+        for call in waiting(ast.parse(file.read_text()))
+    }
+    assert sorted(found) == sorted(DEVICE_VALUES | HOST_VALUES)
