@@ -4,7 +4,7 @@ DeepSeekMath (arXiv:2402.03300), eq. 3, with the token-level mean over the whole
 arXiv:2503.14476): the sum over all valid tokens divided by their number, whatever the micro-batches and
 processes they sit in.
 
-What the loss has in its hands is recorded there: `sl.collect` carries it out of `jax.grad` and `jax.jit`.
+What the loss knows is recorded there; `sl.collect` brings it out of `shard_map`, `grad` and `jit`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 import sightline as sl
+from runners.common.mesh import AXIS
 from runners.common.model import Decoder, completion_logits, token_logprobs
 from runners.grpo_gsm8k.metrics import record_tokens, record_update
 from runners.grpo_gsm8k.rollout import Batch
@@ -59,16 +62,19 @@ def clipped_loss(
     advantage = batch.advantages[:, None]
     plain = ratio * advantage
     clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantage
-    loss = jnp.sum(-jnp.minimum(plain, clipped) * mask)
+    losses = -jnp.minimum(plain, clipped)
+    loss = jnp.sum(losses * mask)
     terms = {
+        "loss": losses,
         "ratio": ratio,
         "advantage": jnp.broadcast_to(advantage, ratio.shape),
-        "clipped": clipped < plain,
+        "clip_fraction": clipped < plain,
         "policy_kl": jnp.exp(-log_ratio) - 1 + log_ratio,
     }
     if kl_beta:
         difference = batch.ref_logprobs - logprobs  # k3 (Schulman): unbiased, never negative
         terms["kl"] = jnp.exp(difference) - 1 - difference
+        terms["loss"] = losses + kl_beta * terms["kl"]
         loss = loss + kl_beta * jnp.sum(terms["kl"] * mask)
     return loss, terms
 
@@ -78,6 +84,7 @@ Apply = Callable[[State, Any, jax.Array], tuple[State, Any]]
 
 
 def make_update(
+    mesh: Mesh,
     model: Decoder,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
@@ -94,13 +101,18 @@ def make_update(
     up. `apply(state, sum, tokens)` divides it by the number of valid tokens of all micro-batches and
     processes, and takes one optimiser step.
     """
+    # Each device records its own rows, so that recording adds no communication between them.
+    record = jax.shard_map(
+        sl.collect(record_tokens, axis=AXIS), mesh=mesh, in_specs=P(AXIS), out_specs=P(AXIS)
+    )
 
     def objective(params: Any, batch: Batch) -> jax.Array:
         logits = completion_logits(model, params, batch.tokens, batch.valid, prompt_length)
         # The distribution that was sampled from is the one that is trained.
         logprobs, entropy = token_logprobs(logits / (temperature or 1.0), batch.tokens[:, prompt_length:])
         loss, terms = clipped_loss(logprobs, batch, clip_low=clip_low, clip_high=clip_high, kl_beta=kl_beta)
-        record_tokens(batch.mask, loss=loss, entropy=entropy, **terms)
+        _, stats = record(batch.mask, {"entropy": entropy, **terms})
+        sl.add(stats)
         return loss
 
     def apply(state: State, total: Any, tokens: jax.Array) -> State:

@@ -1,8 +1,8 @@
 """What the runner records, and under which names: the only file that knows them.
 
 A process records its own rows as NumPy arrays and sightline merges them over the processes, so nothing here
-gathers. Of the update, its tokens and its optimiser step are recorded from inside, while JAX traces it; there
-arrays are those of all processes, and sightline counts them once. Nothing here waits for a device.
+gathers. The update is recorded from inside, while JAX traces it: its tokens by each device for its own rows,
+and what is the same on all of them counts once. Nothing here waits for a device.
 """
 
 from __future__ import annotations
@@ -57,31 +57,17 @@ def record_rollout(rollout: Rollout) -> None:
     sl.scalar("batch/local", rows)
 
 
-def record_tokens(
-    mask: jax.Array,
-    *,
-    loss: jax.Array,
-    entropy: jax.Array,
-    ratio: jax.Array,
-    advantage: jax.Array,
-    clipped: jax.Array,
-    policy_kl: jax.Array,
-    kl: jax.Array | None = None,
-) -> None:
-    """One micro-batch's trained tokens. Call inside the differentiated loss; ingest in scope `train`.
+def record_tokens(mask: jax.Array, terms: Mapping[str, jax.Array]) -> None:
+    """The trained tokens of a micro-batch, or of a part of it. Call inside the loss; ingest in scope `train`.
 
-    mask and the others: (B, C), but for the loss, a sum over the mask. Means are exported as Σ over tokens
-    divided by tokens, over all micro-batches, optimiser steps and processes.
+    mask, and each term: (B, C). The means are Σ over tokens / tokens, of all micro-batches, optimiser steps,
+    devices and processes.
     """
-    sl.masked("ratio", ratio, mask)
-    sl.masked("advantage", advantage, mask)  # a completion's counts once for each of its tokens
-    tokens = jnp.sum(mask)
-    sl.ratio("loss", loss, tokens)
-    means = {"entropy": entropy, "clip_fraction": clipped, "policy_kl": policy_kl}
-    if kl is not None:
-        means["kl"] = kl
-    for name, values in means.items():
-        sl.ratio(name, jnp.sum(values * mask), tokens)
+    sl.masked("ratio", terms["ratio"], mask)
+    sl.masked("advantage", terms["advantage"], mask)  # a completion's counts once for each of its tokens
+    for name in ("loss", "entropy", "clip_fraction", "policy_kl", "kl"):
+        if name in terms:
+            sl.ratio(name, jnp.sum(terms[name] * mask), jnp.sum(mask))
 
 
 def record_update(*, grad_norm: jax.Array, lr: Any) -> None:

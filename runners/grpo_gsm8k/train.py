@@ -128,6 +128,7 @@ class _Training:
             optax.clip_by_global_norm(grpo.max_grad_norm), optax.adam(self.schedule, b2=0.98)
         )
         self.gradients, self.apply = make_update(
+            self.mesh,
             self.model,
             self.optimizer,
             self.schedule,

@@ -41,8 +41,14 @@ class KeyRegistry:
         replicated: bool = False,
         bins: int = 0,
         call: str = "",
+        site: tuple[str, int] | None = None,
     ) -> None:
-        """Makes sure that a key is recorded with one reduction, the one it has had from the start."""
+        """Makes sure that a key is recorded with one reduction, the one it has had from the start.
+
+        Args:
+            call: the recording call, for messages.
+            site: file and line of it; None: the innermost caller outside this package.
+        """
         full = f"{scope}/{key}" if scope else key
         known = self.specs.get(full)
         if known is not None and known.kind == kind:
@@ -51,7 +57,7 @@ class KeyRegistry:
             if known[4:] == (emit, quantiles, over, replicated, bins):
                 return
         if known is not None:
-            new = Spec(full, kind, *call_site(), emit, quantiles, over, replicated, bins)
+            new = Spec(full, kind, *(site or call_site()), emit, quantiles, over, replicated, bins)
             raise RecordError(
                 f"{full!r} has two reductions: {known.described} at {known.site}, and now {new.described} at "
                 f"{new.site}. One key has one reduction; rename one of them"
@@ -67,7 +73,7 @@ class KeyRegistry:
                 f"{call}({full!r}): emit={emit!r}; expected some of {', '.join(EMITS)}"
                 + (f", and {unknown[0]!r} is none" if unknown else "")
             )
-        self._register(Spec(full, kind, *call_site(), emit, quantiles, over, replicated, bins))
+        self._register(Spec(full, kind, *(site or call_site()), emit, quantiles, over, replicated, bins))
 
     def _register(self, spec: Spec) -> None:
         names = spec.exported()

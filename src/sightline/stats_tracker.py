@@ -680,10 +680,12 @@ class StatsTracker:
         """Declares a key that a traced function has recorded; returns its full name."""
         scope = self._scope.get()
         if entry.kind != "summary":
-            return self._declare_number(scope, entry.key, entry.kind, entry.over, entry.replicated)
+            return self._declare_number(
+                scope, entry.key, entry.kind, entry.over, entry.replicated, entry.site
+            )
         self._registry.declare(
             scope, entry.key, "summary", call=entry.call, emit=entry.emit, quantiles=entry.quantiles,
-            bins=entry.bins, replicated=entry.replicated,
+            bins=entry.bins, replicated=entry.replicated, site=entry.site,
         )  # fmt: skip
         return naming.join(scope, entry.key)
 
@@ -691,14 +693,22 @@ class StatsTracker:
         collected.order = self._records.next_order()
         self._defer(collected)
 
-    def _declare_number(self, scope: str, key: str, kind: str, over: str, replicated: bool) -> str:
+    def _declare_number(
+        self,
+        scope: str,
+        key: str,
+        kind: str,
+        over: str,
+        replicated: bool,
+        site: tuple[str, int] | None = None,
+    ) -> str:
         """Declares a key that takes numbers; returns its full name."""
         if kind == "rate":
             full = f"throughput/{naming.join(scope, key)}_per_s"
             timing = self._timing_key(scope, checked_key(over)) if over else ""
-            self._registry.declare("", full, kind, over=timing, replicated=replicated)
+            self._registry.declare("", full, kind, over=timing, replicated=replicated, site=site)
             return full
-        self._registry.declare(scope, key, kind, replicated=replicated)
+        self._registry.declare(scope, key, kind, replicated=replicated, site=site)
         return naming.join(scope, key)
 
     def _defer(self, recorded: Deferred) -> None:

@@ -1,6 +1,7 @@
 """Timings that end when a device is done: right, recorded in the step they were taken in, and nobody waits."""
 
 import math
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,11 @@ LONG_S = 60.0
 
 
 class Busy:
-    """Work of a known length on the first device."""
+    """Work of some length on the first device.
+
+    Attributes:
+        least_s: how long it takes, at the very least.
+    """
 
     def __init__(self, seconds: float) -> None:
         def work(rounds: Any, x: Any) -> Any:
@@ -33,7 +38,8 @@ class Busy:
         self._work(1, self._start).block_until_ready()
         while (took := self._time()) < 0.1:
             self._rounds *= 2
-        self._rounds = int(self._rounds * seconds / took)
+        self._rounds = int(self._rounds * seconds / min(took, self._time(), self._time()))
+        self.least_s = 0.3 * min(self._time(), self._time())
 
     def _time(self) -> float:
         begin = time.perf_counter()
@@ -76,18 +82,21 @@ def test_a_time_lasts_until_the_values_are_there(busy: Busy) -> None:
     tracker = StatsTracker()
     result = busy()
     warm(tracker, result)
-    begin = time.perf_counter()
-    with tracker.scope("train"), tracker.record_timing("update") as timing:
-        result = busy()
-        timing.until(result)
-    held = time.perf_counter() - begin
-    unknown, ready = math.isnan(timing.seconds), result.is_ready()
-    result.block_until_ready()
-    took = time.perf_counter() - begin
-    assert unknown or ready
-    assert held < took / 2
-    assert seconds_of(timing) == pytest.approx(took, rel=0.1)
-    assert exported(tracker)["time/train/update_s"] == timing.seconds
+    shares, off = [], []
+    for _ in range(5):
+        begin = time.perf_counter()
+        with tracker.scope("train"), tracker.record_timing("update") as timing:
+            result = busy()
+            timing.until(result)
+        held = time.perf_counter() - begin
+        assert math.isnan(timing.seconds) or result.is_ready()
+        result.block_until_ready()
+        took = time.perf_counter() - begin
+        shares.append(held / took)
+        off.append(abs(seconds_of(timing) / took - 1))
+        assert exported(tracker)["time/train/update_s"] == timing.seconds
+    assert statistics.median(shares) < 0.25
+    assert statistics.median(off) < 0.1
 
 
 def test_host_values_end_with_the_block() -> None:
@@ -112,10 +121,10 @@ def test_several_values_end_with_the_latest(busy: Busy) -> None:
             for each in given(late):
                 timing.until(each)
         late.block_until_ready()
-        assert seconds_of(timing) > 0.1
+        assert seconds_of(timing) > busy.least_s
     with tracker.record_timing("tree") as timing:
         timing.until({"a": [early, busy()], "b": (None, 3)})
-    assert seconds_of(timing) > 0.1
+    assert seconds_of(timing) > busy.least_s
     assert set(exported(tracker)) >= {"time/calls_s", "time/tree_s"}
 
 
@@ -140,8 +149,8 @@ def test_the_values_may_be_donated_or_deleted_on_the_next_line(busy: Busy, progr
                 timing.until(result)
                 end(result)
             assert result.is_deleted()
-            assert seconds_of(timing) > 0.1
-    assert exported(tracker)["time/update_s"] > 0.2
+            assert seconds_of(timing) > busy.least_s
+    assert exported(tracker)["time/update_s"] > 2 * busy.least_s
 
 
 def test_an_exception_inside_the_block_still_records(busy: Busy) -> None:
@@ -149,7 +158,7 @@ def test_an_exception_inside_the_block_still_records(busy: Busy) -> None:
     with pytest.raises(ValueError, match="diverged"), tracker.record_timing("update") as timing:
         timing.until(busy())
         raise ValueError("diverged")
-    assert exported(tracker)["time/update_s"] == timing.seconds > 0.1
+    assert exported(tracker)["time/update_s"] == timing.seconds > busy.least_s
 
 
 def test_nested_blocks_have_times_and_keys_of_their_own(busy: Busy) -> None:
@@ -164,7 +173,7 @@ def test_nested_blocks_have_times_and_keys_of_their_own(busy: Busy) -> None:
             pass
         outer.until(result)
     found = exported(tracker)
-    assert found["time/train/actor/update_s"] == inner.seconds > 0.1
+    assert found["time/train/actor/update_s"] == inner.seconds > busy.least_s
     assert found["time/train/step_s"] == outer.seconds >= 0.99 * inner.seconds
     assert found["time/train/host_s"] == host.seconds < outer.seconds
 
@@ -240,11 +249,11 @@ def the_last_device_counts() -> None:
             warm(tracker, [second, busy()])
             with tracker.record_timing("several") as timing:
                 timing.until([second, busy()])
-            assert seconds_of(timing) > 0.1
+            assert seconds_of(timing) > busy.least_s
             with tracker.record_timing("sharded") as timing:
                 parts = [busy(), second]
                 timing.until(jax.make_array_from_single_device_arrays((128, 64), sharding, parts))
-            assert seconds_of(timing) > 0.1
+            assert seconds_of(timing) > busy.least_s
 
 
 def a_device_that_hangs_holds_up_no_other_time() -> None:

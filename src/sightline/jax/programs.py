@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
+from sightline.errors import RecordError
 from sightline.jax.budget import PROGRAMS
 
 _REMEMBERED = 4096  # placements; more begin anew
@@ -160,6 +161,24 @@ class Fetch:
 # --- programs ----------------------------------------------------------------------------------------------
 
 
+_NO_MESH = Mesh(np.empty((), object), ())
+
+
+def outside_meshes() -> Any:
+    """A context in which ``jax.set_mesh`` of the caller, of all processes' devices, is not in force.
+
+    Raises:
+        RecordError: inside a function that is being traced, where nothing must be launched.
+    """
+    try:
+        return jax.set_mesh(_NO_MESH)
+    except ValueError:
+        raise RecordError(
+            "a jax.Array is recorded inside a function that JAX traces: that would be once, not in each step. "
+            "Put sl.collect directly on the function that is given to the transformation"
+        ) from None
+
+
 def signature(array: jax.Array) -> tuple[Any, ...]:
     """What XLA compiles for, of an array on its devices."""
     return (array.aval, array.committed, array.sharding)
@@ -182,14 +201,16 @@ def launch(
     if not PROGRAMS.may_run((program, local, *map(signature, first))):
         return None
     if local is None:
-        return [program(*first)]
+        with outside_meshes():
+            return [program(*first)]
     joined = [
         jax.make_array_from_single_device_arrays(
             (len(shards) * shards[0].shape[0], *shards[0].shape[1:]), local, list(shards)
         )
         for shards in arrays
     ]
-    outputs = _spread(program, local, len(arrays))(*joined)
+    with outside_meshes():
+        outputs = _spread(program, local, len(arrays))(*joined)
     return [shard.data for shard in outputs.addressable_shards]
 
 
@@ -225,7 +246,8 @@ class Known:
             on_host = self._on_host.get(tuple([(a.aval, a.committed, a.sharding) for a in arrays]))
             if on_host is None:
                 return None
-            output = self.program(*arrays)
+            with outside_meshes():
+                output = self.program(*arrays)
         except (AttributeError, RuntimeError):  # a host value; a deleted one, which the long way names
             return None
         if not on_host:

@@ -17,9 +17,9 @@ Error: 1e-5·max(\\|mean\\|, std) for float32 values, and counts, minima and max
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ WORD = jnp.uint32
 _BLOCK = 256
 _SHORT = 1 << 16  # elements that are summed as XLA likes it; more go axis by axis
 _LONG_AXIS = 4096  # summed in blocks
+_FINE = 4096
 _LARGE = 1 << 31  # elements that one 32-bit counter must not count
 _LIMB = 12  # bits of the lower of two counters
 
@@ -47,9 +48,24 @@ def is_number(dtype: Any) -> bool:
     return real or dtype == np.bool_
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _with_defaults(trace: F) -> F:
+    """Traced as it is written, whatever promotion the caller has forbidden in code of its own."""
+
+    @wraps(trace)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return trace(*args, **kwargs)
+
+    return cast(F, traced)
+
+
 # --- scalars -----------------------------------------------------------------------------------------------
 
 
+@_with_defaults
 def scalar_words(value: jax.Array) -> jax.Array:
     """One number as one word, or two if it has 64 bits; exact for every dtype."""
     wide = _wide(value.reshape(()))
@@ -98,6 +114,7 @@ def moments_dtype(dtype: Any) -> np.dtype[Any]:
     )  # fmt: skip
 
 
+@_with_defaults
 def moments_words(values: jax.Array, mask: jax.Array | None = None, *, pad: bool = False) -> jax.Array:
     """The moments of an array, over the elements where ``mask`` is not 0.
 
@@ -137,7 +154,7 @@ def moments_words(values: jax.Array, mask: jax.Array | None = None, *, pad: bool
     # The pivot: Σ x/size cannot overflow. Its rounding does not matter; the second pass takes it out again.
     (rough,) = _sums(_where(valid, d * (1 / max(x.size, 1)))[None], pad)
     pivot = jnp.clip(rough * (x.size / jnp.maximum(finite, 1)), low, high)
-    pivot = jnp.where(finite > 0, pivot, 0)
+    pivot = jnp.where(finite > 0, _rounded(pivot, high - low), 0)
     scale, inverse = _power_of_two(jnp.where(finite > 0, jnp.maximum(jnp.abs(low), jnp.abs(high)), 0))
     d = _where(valid, d * inverse - pivot * inverse)
     sums = _sums(jnp.stack([d, d * d]), pad)
@@ -157,7 +174,7 @@ def _where(valid: jax.Array | None, x: jax.Array) -> jax.Array:
 
 def _least(pair: jax.Array, valid: jax.Array | None, nothing: npt.NDArray[Any]) -> jax.Array:
     """The minima of two arrays in one pass, ``(2,)``."""
-    pair = pair if valid is None else jnp.where(valid, pair, nothing)
+    pair = pair if valid is None else jnp.where(valid[None], pair, nothing)
     return jnp.min(pair, axis=range(1, pair.ndim), initial=nothing)
 
 
@@ -286,6 +303,13 @@ def _sums(arrays: jax.Array, pad: bool) -> jax.Array:
     return arrays
 
 
+def _rounded(pivot: jax.Array, span: jax.Array) -> jax.Array:
+    """To a 4096th of the span, so that the distances of whole numbers and the like are exact."""
+    unit, inverse = _power_of_two(span)
+    rounded = jnp.round(pivot * inverse * _FINE) * (unit / _FINE)
+    return jnp.where((span > 0) & jnp.isfinite(rounded), rounded, pivot)
+
+
 def _power_of_two(magnitude: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The largest power of two that is not above a magnitude, within limits, and its inverse; by the bits."""
     bits, shift = (jnp.uint64, 52) if magnitude.dtype.itemsize == 8 else (jnp.uint32, 23)
@@ -301,6 +325,7 @@ def _power_of_two(magnitude: jax.Array) -> tuple[jax.Array, jax.Array]:
 # --- sketches ----------------------------------------------------------------------------------------------
 
 
+@_with_defaults
 def sketch_words(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """The buckets of :class:`sightline.aggregates.Sketch` as a vector: uint32 ``(SKETCH_WORDS,)``, 16 kB.
 

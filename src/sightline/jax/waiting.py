@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,12 +21,10 @@ _PAUSE_S = (0.0002, 0.05)  # between two looks, at least and at most
 _SHARE = 1 / 200  # of the time so far
 
 
-def _sightline_token(*arrays: jax.Array) -> jax.Array:
-    return jnp.zeros((), bool)
-
-
 # Its output is ready when its inputs are, though it does not read them: so `keep_unused`.
-sightline_token = jax.jit(_sightline_token, keep_unused=True)
+@partial(jax.jit, keep_unused=True)
+def sightline_token(*arrays: jax.Array) -> jax.Array:
+    return jnp.zeros((), bool)
 
 
 def tokens(values: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from runners.common.mesh import make_mesh
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
 from runners.grpo_gsm8k.grpo import (
     State,
@@ -76,7 +77,8 @@ def test_the_loss_is_the_formula_term_by_term(beta: float) -> None:
     got, terms = clipped_loss(jnp.asarray(logprobs), batch, **CLIP, kl_beta=beta)
     sums = {name: np.sum(values, where=batch.mask) for name, values in terms.items()}
     np.testing.assert_allclose(got, loss + beta * kl, rtol=1e-5)
-    np.testing.assert_allclose(sums["clipped"], clipped)
+    np.testing.assert_allclose(sums["loss"], got, rtol=1e-5)
+    np.testing.assert_allclose(sums["clip_fraction"], clipped)
     np.testing.assert_allclose(sums["policy_kl"], policy_kl, rtol=1e-4)
     assert ("kl" in sums) == (beta > 0)
 
@@ -86,6 +88,7 @@ def test_accumulated_micro_batches_give_the_gradient_and_metrics_of_the_whole_ba
     params = init_params(model, 0)
     optimizer = optax.sgd(0.1)
     gradients, apply = make_update(
+        make_mesh(),
         model,
         optimizer,
         optax.constant_schedule(0.1),
@@ -115,6 +118,7 @@ def test_what_is_recorded_of_each_token_is_what_numpy_makes_of_the_batch() -> No
     model = Decoder(vocab_size=11, width=8, layers=1, heads=2)
     params, batch = init_params(model, 0), a_batch()
     gradients, _ = make_update(
+        make_mesh(),
         model,
         optax.sgd(0.1),
         optax.constant_schedule(0.1),
@@ -141,6 +145,7 @@ def test_a_step_raises_the_probability_of_what_was_better_than_its_group() -> No
     params = init_params(model, 0)
     optimizer = optax.sgd(0.5)
     gradients, apply = make_update(
+        make_mesh(),
         model,
         optimizer,
         optax.constant_schedule(0.5),
