@@ -41,9 +41,9 @@ class StatsLoggerConfig:
         finish_timeout_s: how long ``finish`` waits for the other processes and the sinks.
         grace_s: on SIGTERM, how long to write what is under way before the signal goes on.
         queue_size: commits that a process holds, while the root does not take them, before it folds them.
-        max_programs: how many programs may be compiled, in the process, to reduce recorded ``jax.Array``s: one
-            for each shape, dtype and sharding. Arrays beyond are copied on their device, fetched whole, and
-            reduced on the host.
+        max_programs: how many programs the process may compile to reduce recorded arrays of JAX, one for each
+            shape, dtype and sharding. Arrays beyond are copied on their device, fetched whole, and reduced on
+            the host.
 
     Example:
         >>> StatsLoggerConfig.from_dict({"log_dir": "runs", "console": {"style": "line"}}).console.style

@@ -101,8 +101,8 @@ def shape_error(call: str, key: str, shape: tuple[int, ...]) -> RecordError:
 def host_only_error(call: str, key: str) -> RecordError:
     """For something of the host inside a traced function."""
     return RecordError(
-        f"{call}({key!r}) inside a function under sl.collect: it would run once, while JAX traces, and not in "
-        f"each step. Put it around the call of the jitted function"
+        f"{call}({key!r}) inside a function under sl.collect: it would run once, while JAX traces, and not "
+        f"in each step. Put it around the call of the jitted function"
     )
 
 

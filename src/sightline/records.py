@@ -40,7 +40,9 @@ class Deferred(Protocol):
 class Records:
     """What a tracker holds between two drains."""
 
-    __slots__ = ("deferred", "lasts", "order", "rows", "scalars", "singles", "sketches", "texts")
+    __slots__ = (
+        "deferred", "lasts", "order", "rows", "scalars", "singles", "sketches", "texts", "trouble"
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.scalars: dict[str, dict[str, list[float]]] = {}  # scope -> key -> values
@@ -51,6 +53,7 @@ class Records:
         self.order = 0  # of what was recorded for `lasts`
         self.texts: dict[str, str] = {}
         self.deferred: list[Deferred] = []
+        self.trouble: Counter[str] = Counter()  # what went wrong with device values, as in `obs/*`
 
     def copy(self) -> Records:
         twin = Records()
@@ -60,7 +63,7 @@ class Records:
         twin.singles = {k: list(v) for k, v in self.singles.items()}
         twin.lasts, twin.order = dict(self.lasts), self.order
         twin.texts = dict(self.texts)
-        twin.deferred = list(self.deferred)
+        twin.deferred, twin.trouble = list(self.deferred), self.trouble.copy()
         return twin
 
     def add_scalar(self, scope: str, key: str, number: float) -> None:
@@ -94,12 +97,16 @@ class Records:
 class Drained:
     """Records taken off a tracker, not reduced yet. Reducing is the background's work."""
 
-    __slots__ = ("_records", "_specs", "trouble")
+    __slots__ = ("_records", "_specs")
 
     def __init__(self, records: Records, specs: Mapping[str, Spec]) -> None:
         self._records = records
         self._specs = specs
-        self.trouble: Counter[str] = Counter()  #: what went wrong with device values, as in ``obs/*``
+
+    @property
+    def trouble(self) -> Counter[str]:
+        """What went wrong with device values, as in ``obs/*``."""
+        return self._records.trouble
 
     def __bool__(self) -> bool:
         return bool(self.recorded())
@@ -116,7 +123,7 @@ class Drained:
 
     def settle(self) -> int:
         """Takes in the device values that have arrived; returns how many have not."""
-        self.trouble += settle(self._records)
+        settle(self._records)
         return len(self._records.deferred)
 
     def wait(self, timeout: float) -> None:
@@ -131,9 +138,9 @@ class Drained:
     def give_up(self) -> None:
         """Goes on without the device values that are not there."""
         records = self._records
-        self.trouble += settle(records, all_of_them=True)
+        settle(records, all_of_them=True)
         if records.deferred:
-            self.trouble["pending_device_values"] += len(records.deferred)
+            self.trouble["pending_device_values"] += sum(len(each.keys) for each in records.deferred)
             records.deferred = []
 
     def split(self) -> Drained | None:
@@ -217,13 +224,12 @@ class Drained:
 _said: set[str] = set()  # keys whose device values have failed
 
 
-def settle(records: Records, *, all_of_them: bool = False) -> Counter[str]:
+def settle(records: Records, *, all_of_them: bool = False) -> None:
     """Takes in the device values that have arrived, and counts those that failed.
 
     Args:
         all_of_them: look at each; else stop at the first that is not ready, since devices compute in order.
     """
-    trouble: Counter[str] = Counter()
     waiting, records.deferred = records.deferred, []
     for i, each in enumerate(waiting):
         try:
@@ -231,7 +237,7 @@ def settle(records: Records, *, all_of_them: bool = False) -> Counter[str]:
                 each.settle(records)
                 continue
         except Exception as error:  # noqa: BLE001 - of the computation, or a mask that proves to be none
-            trouble["failed_device_values"] += 1
+            records.trouble["failed_device_values"] += len(each.keys)
             if not _said.issuperset(each.keys):
                 _said.update(each.keys)
                 log.warning("sightline: %s is left out: %s (said once)", ", ".join(each.keys), error)
@@ -240,4 +246,3 @@ def settle(records: Records, *, all_of_them: bool = False) -> Counter[str]:
             records.deferred[:0] = waiting[i:]
             break
         records.deferred.append(each)
-    return trouble

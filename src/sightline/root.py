@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sightline.errors import SnapshotError, TransportError
 from sightline.journal import Journal, numbers
 from sightline.message import Message, Pending
-from sightline.naming import RESERVED, alias_targets, folders_among
+from sightline.naming import COUNT_SUFFIX, RESERVED, alias_targets, folders_among
 from sightline.patience import Patience
 from sightline.sinks.base import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
@@ -70,7 +70,11 @@ class Final:
         try:
             if numbers.ready():
                 self._numbers = None
-                self.values.update({key: number for key, (number,) in numbers.read().items()})
+                for key, (number,) in numbers.read().items():
+                    if key.endswith(COUNT_SUFFIX):
+                        self.counts[key] = int(number)
+                    else:
+                        self.values[key] = number
         except Exception as error:  # noqa: BLE001 - what the computation raised
             log.warning("sightline: %s is left out of step %d: %s", ", ".join(numbers.keys), self.step, error)
             self.obs["failed_device_values"] += len(numbers.keys)
@@ -247,7 +251,7 @@ class Root:
             self._stopped = True
 
     def _take_all(self) -> bool:
-        """Takes what is queued, up to a commit whose device values are awaited; returns whether there was any."""
+        """Takes what is queued, up to a commit that waits for device values; returns whether it took any."""
         took = False
         while True:
             with self._changed:
@@ -326,13 +330,6 @@ class Root:
         elif message.kind == "stalled":
             self._note_stacks(message)
         else:
-            self._notes.update(message.obs)
-            if pending := message.obs.get("pending_device_values"):
-                self._say(
-                    "pending",
-                    f"sightline: {pending} device values of process {message.process} were not computed in "
-                    f"time for step {message.slot[0]}, and are left out (said once)",
-                )
             if message.note:
                 self._notes["unreadable_snapshots"] += 1
                 self._say(
@@ -363,6 +360,8 @@ class Root:
     def _write(self, closed: Closed[Message]) -> None:
         (step, _), payloads, missing = closed
         messages = list(payloads.values())
+        for message in messages:
+            self._note_obs(message)
         snapshot = Snapshot.merge([m.snapshot or Snapshot.empty(m.process) for m in messages])
         rendered = snapshot.render(wall_s=payloads[0].wall_s if 0 in payloads else None)
         self._note_trouble(rendered, snapshot)
@@ -438,6 +437,7 @@ class Root:
 
     def _write_late(self, message: Message) -> None:
         self._notes["late_snapshots"] += 1
+        self._note_obs(message)
         step, k = message.slot
         k = self._line_of.get(message.slot, k)
         rendered = (message.snapshot or Snapshot.empty()).render(wall_s=message.wall_s)
@@ -511,6 +511,16 @@ class Root:
         if self._down:
             notes[RESERVED + "transport_down"] = 1
         return notes
+
+    def _note_obs(self, message: Message) -> None:
+        """What went wrong on the way of a commit belongs to its line."""
+        self._notes.update(message.obs)
+        if pending := message.obs.get("pending_device_values"):
+            self._say(
+                "pending",
+                f"sightline: {pending} device values of process {message.process} were not computed in "
+                f"time for step {message.slot[0]}, and are left out (said once)",
+            )
 
     def _note_trouble(self, rendered: Rendered, snapshot: Snapshot) -> None:
         self._notes["nonfinite"] += rendered.nonfinite

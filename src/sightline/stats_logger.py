@@ -146,9 +146,10 @@ class StatsLogger:
         Without ``stats``: everything recorded on this process since its previous commit. Call it on every
         process that has something; nobody waits for anybody.
 
-        With ``stats``: values that are final already, such as those of :meth:`StatsTracker.export`, or scalars on
-        devices, which are not waited for; the root writes them, other processes ignore them. A sequence takes consecutive steps from ``step`` on. Keys
-        ending in ``__count`` are counts, which stand apart in the journal; strings are texts.
+        With ``stats``: values that are final already, such as those of :meth:`StatsTracker.export`, or
+        scalars on devices, which are not waited for; the root writes them, other processes ignore them. A
+        sequence takes consecutive steps from ``step`` on. Keys ending in ``__count`` are counts, which stand
+        apart in the journal; strings are texts.
 
         A step that was committed before opens a new slot of that step. A lower one is treated as
         ``on_lower_step`` says.
@@ -514,7 +515,7 @@ def _final(stats: Any) -> Final:
         is_count = key.endswith(COUNT_SUFFIX)
         if isinstance(value, str):
             final.texts[key] = to_string("commit", key, value)
-        elif where_are([[value]]) == "device" and not is_count:
+        elif where_are([[value]]) == "device":
             final.on_devices[key] = (value,)
         else:
             number = to_number("commit", key, value)

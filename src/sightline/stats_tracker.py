@@ -1,9 +1,9 @@
 """The record side: :class:`StatsTracker` takes values wherever they arise and hands them over as a snapshot.
 
 A recording call checks its arguments, reduces arrays on the spot, and appends a few floats under a lock that
-is held for no longer than that. Arrays on devices are reduced there: the call launches that and goes on. Under
-:func:`sightline.collect` values go to the collector of the traced function instead. Draining swaps the store
-for an empty one, whatever the number of keys; the rest of the work happens on whoever makes the snapshot.
+is held for no longer than that. Arrays on devices are reduced there: the call launches that and goes on.
+Under :func:`sightline.collect` values go to the collector of the traced function instead. Draining swaps the
+store for an empty one, whatever the number of keys; the rest happens on whoever makes the snapshot.
 """
 
 from __future__ import annotations
@@ -85,8 +85,10 @@ class StatsTracker:
     """Records statistics under scopes, from any thread and any asyncio task.
 
     Module-level functions of ``sightline`` (``sl.scalar``, ``sl.scope``, …) act on the process's default
-    tracker. Values are host values: Python numbers and NumPy arrays of any float, int or bool dtype, bf16 and
-    float8 included; a ``jax.Array`` is converted, which waits for it.
+    tracker. Values are Python numbers, NumPy arrays of any float, int or bool dtype (bf16 and float8 included)
+    and arrays of JAX, which are not waited for and may be donated or deleted on the next line. Of an array
+    over several processes each process counts what it owns, so that every element counts once; an array on
+    this process's devices alone is its own data, unless ``replicated=True``.
 
     Args:
         name: names the tracker in :func:`sightline.tracker` and in its exports over processes.
@@ -197,7 +199,7 @@ class StatsTracker:
                         values = table[name]
                         values.append(number)
                         if len(values) >= _FOLD_AT:
-                            self._fold_scalars(name, values)
+                            self._fold_scalars(naming.join(self._scope.get(), name), values)
                     else:
                         return
         except KeyError:  # a scope or a key that is new since the last drain
@@ -536,16 +538,11 @@ class StatsTracker:
             numbers = {key: parts for key, parts in numbers.items() if math.isfinite(parts[0])}
         with self._lock:
             full = [self._declare_number(scope, key, kind, over, replicated) for key in numbers]
-            records = self._records
+            order = self._records.next_order()
             for name, (key, parts) in zip(full, numbers.items(), strict=True):
-                if kind == "scalar":
-                    records.add_scalar(scope, key, float(parts[0]))
-                    if per_process:
-                        self._registry.keep_beside(name, "per_process")
-                elif kind == "last":
-                    records.set_last(name, parts[0], records.next_order())
-                else:
-                    self._append_single(name, parts)
+                if per_process:
+                    self._registry.keep_beside(name, "per_process")
+                self._add_numbers(kind, scope, key, name, parts, order)
         return None
 
     def _record_numbers_later(
@@ -566,19 +563,37 @@ class StatsTracker:
             return self._collect(kind, scope, kvs, options)
         if where == "tracer":
             raise no_collector_error(kind, next(iter(kvs)))
+        on_host = {key: parts for key, parts in kvs.items() if where_are([parts]) == "host"}
+        on_devices = {key: parts for key, parts in kvs.items() if key not in on_host}
+        known = {key: [to_number(kind, key, part) for part in parts] for key, parts in on_host.items()}
         recording = _recording()
-        numbers = recording.Numbers(kind, kvs, anywhere=replicated or kind == "last")
+        numbers = recording.Numbers(kind, on_devices, anywhere=replicated or kind == "last")
         with self._lock:
             full = {key: self._declare_number(scope, key, kind, over, replicated) for key in kvs}
             if per_process:
                 for name in full.values():
                     self._registry.keep_beside(name, "per_process")
+            elif kind == "scalar" and not on_host:
+                self._registry.calls[scope, *kvs] = list(full.values())
+            order = self._records.next_order()
+            for key, parts in known.items():
+                if not (drop and not math.isfinite(parts[0])):
+                    self._add_numbers(kind, scope, key, full[key], parts, order)
             for key, coverage in numbers.coverage.items():
                 self._cover(full[key], coverage)
-            if kind == "scalar" and not per_process:
-                self._registry.calls[scope, *kvs] = list(full.values())
-            self._defer(recording.RecordedNumbers(kind, full, numbers, drop, self._records.next_order()))
+            names = {key: full[key] for key in on_devices}
+            self._defer(recording.RecordedNumbers(kind, names, numbers, drop, order))
         return None
+
+    def _add_numbers(
+        self, kind: str, scope: str, key: str, full: str, parts: Sequence[Value], order: int
+    ) -> None:
+        if kind == "scalar":
+            self._records.add_scalar(scope, key, float(parts[0]))
+        elif kind == "last":
+            self._records.set_last(full, parts[0], order)
+        else:
+            self._append_single(full, parts)
 
     def _record_known_scalars(self, kvs: Mapping[str, Any]) -> bool:
         """The short way for device scalars: of these keys and kinds of arrays there have been some before."""
@@ -659,10 +674,8 @@ class StatsTracker:
                 return self._defer(recording.RecordedElements(full, elements, drop))
             self._append_row(full, row)
             if sketch is not None:
-                sketches = self._records.sketches.setdefault(full, [])
-                sketches.append(sketch)
-                if len(sketches) > 64:
-                    self._fold(sketches, lambda taken: [Sketch.merge(taken)])
+                self._records.add_sketch(full, sketch)
+                self._fold_sketches(self._records.sketches[full])
         return None
 
     def _collect(
@@ -716,6 +729,7 @@ class StatsTracker:
         deferred.append(recorded)
         if len(deferred) % _SETTLE_AT == 0:  # a process that never commits
             settle(self._records)
+            self._fold_long()
 
     def _cover(self, full: str, coverage: Sequence[int]) -> None:
         """Of a global array under this key: elements that this process reduces, and that there are."""
@@ -744,6 +758,25 @@ class StatsTracker:
                 seconds.key = full
                 self._defer(seconds)
 
+    def _fold_long(self) -> None:
+        """Folds whatever has become long by settling."""
+        records = self._records
+        for scope, table in list(records.scalars.items()):
+            for key, values in list(table.items()):
+                if len(values) >= _FOLD_AT:
+                    self._fold_scalars(naming.join(scope, key), values)
+        for rows in list(records.rows.values()):
+            if len(rows) >= _FOLD_AT:
+                self._fold(rows, _merged_rows)
+        for full in list(records.singles):
+            self._append_single(full, ())
+        for sketches in list(records.sketches.values()):
+            self._fold_sketches(sketches)
+
+    def _fold_sketches(self, sketches: list[Sketch]) -> None:
+        if len(sketches) > 64:
+            self._fold(sketches, lambda taken: [Sketch.merge(taken)])
+
     def _append_single(self, full: str, numbers: Sequence[Value]) -> None:
         values = self._records.singles.setdefault(full, [])
         values.extend(numbers)
@@ -758,7 +791,7 @@ class StatsTracker:
         if len(rows) >= _FOLD_AT:
             self._fold(rows, _merged_rows)
 
-    def _fold_scalars(self, key: str, values: list[float]) -> None:
+    def _fold_scalars(self, full: str, values: list[float]) -> None:
         row: Row = ()
 
         def reduced(taken: list[float]) -> list[float]:
@@ -768,7 +801,7 @@ class StatsTracker:
 
         self._fold(values, reduced)
         if row:
-            self._append_row(naming.join(self._scope.get(), key), row)
+            self._append_row(full, row)
 
     def _fold(self, values: Any, reduced: Callable[[Any], Any]) -> None:
         """Replaces what a list holds by its reduction; what a signal handler adds meanwhile stays."""

@@ -54,7 +54,6 @@ def record(arrays: list[Any]) -> dict[str, Any]:
         def inside(x: jax.Array, name: str = name) -> jax.Array:
             with sl.scope("in"):
                 sl.summary(f"{name}/summary", x, quantiles=(0.5,))
-                sl.masked(f"{name}/masked", x, x.astype(bool))
                 sl.total(f"{name}/total", x[1, 1])
             return x
 
@@ -99,9 +98,9 @@ if __name__ == "__main__":
     import numpy as np
 
     binary = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]])
-    arrays = [jnp.asarray(binary).astype(t) for t in (jnp.float32, jnp.int8)]
+    arrays = [jnp.asarray(binary).astype(t) for t in (jnp.float32,)]
     expected = record(arrays)
-    assert expected["float32/summary/mean"] == expected["in/int8/summary/mean"] == 5 / 12
+    assert expected["float32/summary/mean"] == expected["in/float32/summary/mean"] == 5 / 12
     for name, context in contexts().items():
         for _ in range(2):
             with context():

@@ -1,8 +1,8 @@
-"""Programs for recorded arrays: few are compiled, on the caller's thread alone, and what they take is owned."""
+"""Programs for recorded arrays: few are compiled, on the caller's thread; and which elements they take."""
 
 import logging
+import tempfile
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -126,8 +126,6 @@ def each_element_of_an_array_is_owned_once() -> None:
 
 def nothing_is_compiled_behind_the_callers_back() -> None:
     """Nor launched: what background threads do with device values is reading them."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         tracker = sl.StatsTracker()
         logger = StatsLogger(StatsLoggerConfig(log_dir=folder, sinks=[]), tracker=tracker)
@@ -173,9 +171,9 @@ ON_FOUR_DEVICES = (
 
 
 @pytest.fixture(scope="module")
-def on_four_devices() -> Iterator[dict[str, str]]:
+def on_four_devices() -> dict[str, str]:
     """What each of those functions said, "" if nothing."""
-    yield said_by("tests.jax.test_programs", devices=4)
+    return said_by("tests.jax.test_programs", devices=4)
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in ON_FOUR_DEVICES])

@@ -18,7 +18,7 @@ from sightline import RecordError, StatsTracker
 from sightline.config import StatsLoggerConfig
 from sightline.jax.budget import PROGRAMS
 from sightline.stats_logger import StatsLogger
-from tests.jax.several_devices import at_most, compilations, report, said_by
+from tests.jax.several_devices import Busy, Callback, Hung, at_most, compilations, report, said_by
 
 P: Any = PartitionSpec
 LONG_S = 60.0
@@ -316,6 +316,44 @@ def test_a_process_that_never_commits_stays_bounded() -> None:
 
 
 @pytest.mark.usefixtures("programs")
+def test_what_has_settled_before_a_commit_is_folded_and_its_failures_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory stays bounded, and nothing that failed on the way is forgotten."""
+    monkeypatch.setattr("sightline.stats_tracker._SETTLE_AT", 16)
+    monkeypatch.setattr("sightline.stats_tracker._FOLD_AT", 64)
+    tracker = sl.StatsTracker()
+    one, rows, odd = jnp.int32(1), jnp.ones(3), jnp.full(3, 0.5)
+    for _ in range(400):
+        tracker.scalar(x=one)
+        tracker.total(t=one)
+        tracker.summary("s", rows, quantiles=(0.5,))
+        tracker.masked("m", rows, odd)
+    records = tracker._records
+    assert sum(len(values) for table in records.scalars.values() for values in table.values()) < 200
+    assert max(map(len, [*records.rows.values(), *records.singles.values()])) < 64 + 9 * 64
+    drained = tracker.drain()
+    drained.wait(60)
+    assert drained.trouble == {"failed_device_values": 400}
+    rendered = drained.snapshot(0).render()
+    assert (rendered.counts["x__count"], rendered.values["t"]) == (400, 400)
+    assert rendered.counts["s__count"] == 1200
+
+
+def test_a_late_value_takes_no_host_value_of_its_call_with_it() -> None:
+    """What is there is exported, and the rest is counted by key."""
+    busy = Busy(1.0)
+    tracker = sl.StatsTracker()
+    late = busy.scalar(busy(1))
+    tracker.scalar(host=1.0, fine=2, late=late)  # compiles
+    tracker.drain().wait(60)
+    tracker.scalar(host=1.0, fine=2, late=busy.scalar(busy()))
+    drained = tracker.drain()
+    drained.wait(0.01)
+    assert drained.trouble == {"pending_device_values": 1}
+    assert drained.snapshot(0).render().values == {"host": 1.0, "fine": 2.0}
+
+
 def test_threads_record_while_others_drain() -> None:
     """Every record is in one snapshot, and in no other."""
     tracker = StatsTracker()
@@ -427,22 +465,10 @@ def scalars_of_several_devices_in_one_call() -> None:
 
 def a_hung_device_leaves_the_rest_of_an_export() -> None:
     """Which comes within its time-out."""
-    forever = threading.Event()
-
-    def never(x: Any) -> Any:
-        forever.wait()
-        return x
-
-    x = jax.device_put(np.full((64, 64), 0.5, np.float32), jax.devices()[3])
-    work = jax.jit(lambda n, x: jax.lax.fori_loop(0, n, lambda i, y: jnp.sin(y), x)[0, 0])
-    shape = jax.ShapeDtypeStruct((), jnp.float32)
-    rounds = jax.device_put(np.int32(20_000), jax.devices()[3])
-    call = jax.jit(lambda x: jax.pure_callback(never, shape, x)).lower(work(rounds, x)).compile()
+    hangs = Callback(Hung(), jax.devices()[3])
     fine = jax.device_put(np.float32(2), jax.devices()[0])
     tracker = StatsTracker()
-    tracker.scalar(hung=jax.device_put(np.float32(2), jax.devices()[3]))  # compiled
-    tracker.drain()
-    tracker.scalar(hung=call(work(rounds, x)))
+    tracker.scalar(hung=hangs())
     tracker.scalar(fine=fine)
     tracker.scalar(host=3)
     for reset in (False, True):
@@ -462,9 +488,9 @@ ON_FOUR_DEVICES = (
 
 
 @pytest.fixture(scope="module")
-def on_four_devices() -> Iterator[dict[str, str]]:
+def on_four_devices() -> dict[str, str]:
     """What each of those functions said, "" if nothing."""
-    yield said_by("tests.jax.test_recording", devices=4)
+    return said_by("tests.jax.test_recording", devices=4)
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in ON_FOUR_DEVICES])

@@ -1,10 +1,10 @@
-"""Timings that end when a device is done: right, recorded in the step they were taken in, and nobody waits."""
+"""Timings that end when a device is done: right, of the step they were taken in, and nobody waits."""
 
 import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,38 +16,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import sightline as sl
 from sightline import RecordError, StatsTracker
 from sightline.jax import waiting
-from tests.jax.several_devices import at_most, report, said_by
+from tests.jax.several_devices import Busy, Callback, Hung, at_most, report, said_by
 
 LONG_S = 60.0
-
-
-class Busy:
-    """Work of some length on the first device.
-
-    Attributes:
-        least_s: how long it takes, at the very least.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        def work(rounds: Any, x: Any) -> Any:
-            return jax.lax.fori_loop(0, rounds, lambda i, y: jnp.abs(jnp.sin(y)), x)
-
-        self._work = jax.jit(work)
-        self._start = jax.device_put(np.full((64, 64), 0.5, np.float32), jax.devices()[0])
-        self._rounds = 1000
-        self._work(1, self._start).block_until_ready()
-        while (took := self._time()) < 0.1:
-            self._rounds *= 2
-        self._rounds = int(self._rounds * seconds / min(took, self._time(), self._time()))
-        self.least_s = 0.3 * min(self._time(), self._time())
-
-    def _time(self) -> float:
-        begin = time.perf_counter()
-        self().block_until_ready()
-        return time.perf_counter() - begin
-
-    def __call__(self) -> Any:
-        return self._work(self._rounds, self._start)
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +126,15 @@ def test_the_values_may_be_donated_or_deleted_on_the_next_line(busy: Busy, progr
 
 def test_an_exception_inside_the_block_still_records(busy: Busy) -> None:
     tracker = StatsTracker()
-    with pytest.raises(ValueError, match="diverged"), tracker.record_timing("update") as timing:
-        timing.until(busy())
-        raise ValueError("diverged")
+    timing = tracker.record_timing("update")
+
+    def diverges() -> None:
+        with timing:
+            timing.until(busy())
+            raise ValueError("diverged")
+
+    with pytest.raises(ValueError, match="diverged"):
+        diverges()
     assert exported(tracker)["time/update_s"] == timing.seconds > busy.least_s
 
 
@@ -256,23 +233,34 @@ def the_last_device_counts() -> None:
             assert seconds_of(timing) > busy.least_s
 
 
+def test_a_time_beyond_the_limit_on_programs_ends_with_the_last_value(busy: Busy) -> None:
+    """Without a program for these shapes, what is not there yet is copied and waited for."""
+    tracker = StatsTracker()
+    ready = jnp.zeros(3)
+    busy(1).block_until_ready()
+    with at_most(0), tracker.record_timing("both") as timing:
+        timing.until((ready, busy()))
+    assert seconds_of(timing) > busy.least_s
+
+
+def test_a_deleted_array_is_told_where_until_belongs() -> None:
+    """With the fix."""
+    gone = jnp.zeros(3)
+    gone.delete()
+    with pytest.raises(RecordError, match="deleted, or donated"), StatsTracker().record_timing("t") as timing:
+        timing.until(gone)
+
+
 def a_device_that_hangs_holds_up_no_other_time() -> None:
     """Of a commit, an export, or the waiter."""
-    forever = threading.Event()
-
-    def never(x: Any) -> Any:
-        forever.wait()
-        return x
-
-    busy = Busy(0.1)
-    shape = jax.ShapeDtypeStruct((64, 64), jnp.float32)
-    hang = jax.jit(lambda x: jax.pure_callback(never, shape, x)).lower(busy()).compile()
+    never = Hung()
+    hangs = Callback(never)
     fine = jax.device_put(np.ones(3, np.float32), jax.devices()[1])
     tracker = StatsTracker()
     warm(tracker, fine)
-    warm(tracker, busy())
+    warm(tracker, jax.device_put(np.float32(1), jax.devices()[0]))
     with tracker.record_timing("hung") as hung:
-        hung.until(hang(busy()))
+        hung.until(hangs())
     with tracker.record_timing("fine") as timing:
         timing.until(fine)
     assert seconds_of(timing) < LONG_S
@@ -280,6 +268,8 @@ def a_device_that_hangs_holds_up_no_other_time() -> None:
     found = tracker.export(reduce="local", timeout=0.5)
     assert "time/fine_s" in found
     assert "time/hung_s" not in found
+    never.over.set()
+    assert seconds_of(hung) > 0.5
 
 
 ON_TWO_DEVICES: tuple[Callable[[], None], ...] = (
@@ -289,9 +279,9 @@ ON_TWO_DEVICES: tuple[Callable[[], None], ...] = (
 
 
 @pytest.fixture(scope="module")
-def on_two_devices() -> Iterator[dict[str, str]]:
+def on_two_devices() -> dict[str, str]:
     """What each of those functions said, "" if nothing."""
-    yield said_by("tests.jax.test_waiting", devices=2)
+    return said_by("tests.jax.test_waiting", devices=2)
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in ON_TWO_DEVICES])

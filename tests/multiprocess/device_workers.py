@@ -11,14 +11,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 import sightline as sl
+from tests.jax.several_devices import Busy, Callback, Hung, compilations
 from tests.multiprocess.workers import LONG_S, RANK, connect, note, settings, wait_for
 
 Array = np.ndarray[Any, Any]
@@ -98,9 +98,9 @@ def places(processes: int) -> dict[str, Place]:
 def by_programs(processes: int, place: str, data: str) -> bool:
     """Whether data in a place is reduced by programs too. Compiling all of them would take minutes, and what
     a program does with a dtype does not depend on the place."""
-    if place == "sharded" and processes < 4:
+    if processes == 2 and (place == "sharded" or data.startswith("int32")):
         return True
-    return data.startswith("float32") or (data.startswith("int32") and processes > 1)
+    return data.startswith("float32")
 
 
 def some_devices(devices: list[Any], processes: int) -> list[Any]:
@@ -240,64 +240,6 @@ def some_owners_record() -> None:
 # --- without waiting ---------------------------------------------------------------------------------------
 
 
-class Busy:
-    """Seconds of work on a device, which no compilation interrupts."""
-
-    def __init__(self, seconds: float, device: Any = None) -> None:
-        import jax
-        import jax.numpy as jnp
-
-        self.device = device or jax.local_devices()[0]
-        self._start = jax.device_put(np.full((64, 64), 0.5, np.float32), self.device)
-
-        def work(rounds: Any, x: Any) -> Any:
-            y = jax.lax.fori_loop(0, rounds, lambda i, y: jnp.abs(jnp.sin(y)), x)
-            return jnp.where(y > 9, y, x)  # what it gives is known, however long it takes
-
-        self._work = jax.jit(work)
-        self._scalar = jax.jit(lambda x: x[0, 0] + 1)
-        rounds = 1000
-        self.scalar(self(rounds))
-        while (took := self._time(rounds)) < 0.25:
-            rounds *= 2
-        took = min(took, self._time(rounds), self._time(rounds))
-        self.rounds = jax.device_put(np.int32(rounds * seconds / took), self.device)
-
-    def _time(self, rounds: int) -> float:
-        begin = time.perf_counter()
-        self(rounds).block_until_ready()
-        return time.perf_counter() - begin
-
-    def __call__(self, rounds: int | None = None) -> Any:
-        """A ``(64, 64)`` of 0.5, when it is there."""
-        import jax
-
-        given = self.rounds if rounds is None else jax.device_put(np.int32(rounds), self.device)
-        return self._work(given, self._start)
-
-    def scalar(self, x: Any) -> Any:
-        """1.5, made of such an array."""
-        return self._scalar(x)
-
-
-@contextmanager
-def compilations() -> Iterator[list[str]]:
-    """The threads on which XLA compiles something."""
-    import jax
-
-    threads: list[str] = []
-
-    def listen(name: str, seconds: float, **_: Any) -> None:
-        if name == "/jax/core/compile/backend_compile_duration":
-            threads.append(threading.current_thread().name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield threads
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def records_in_flight(*, steps: int) -> None:
     """Records what is still computed for a second, and notes how long each step held the caller."""
     import jax
@@ -397,34 +339,13 @@ def forgets(*, max_programs: int) -> None:
 # --- devices that fail -------------------------------------------------------------------------------------
 
 
-class Callback:
-    """A number that a device gets from a Python function, on a thread of its own: its input is not ready."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        import jax
-        import jax.numpy as jnp
-
-        self._busy = Busy(0.1, jax.local_devices()[-1])
-        self._call = jax.jit(lambda x: jax.pure_callback(function, jax.ShapeDtypeStruct((), jnp.float32), x))
-        x = self._busy.scalar(self._busy(1)).block_until_ready()
-        self._compiled = self._call.lower(x).compile()
-
-    def __call__(self) -> Any:
-        return self._compiled(self._busy.scalar(self._busy()))
-
-
 def a_device_hangs(*, process: int, deadline_s: float, finish_s: float) -> None:
     """Some values of one process are never computed; it and the others go on, and end."""
     _join()
     import jax
 
-    ended = threading.Event()
-
-    def never(_: Any) -> Any:
-        ended.wait()
-        return np.float32(0)
-
-    hangs = Callback(never) if process == RANK else None
+    never = Hung()
+    hangs = Callback(never, jax.local_devices()[-1]) if process == RANK else None
     fine = jax.device_put(np.float32(2), jax.local_devices()[0])
     sl.scalar(fine=fine)
     sl.summary("device", fine)
@@ -452,7 +373,7 @@ def a_device_hangs(*, process: int, deadline_s: float, finish_s: float) -> None:
     note("finished", [run.finish(finish_s), time.perf_counter() - begin])
     if PROCESSES > 1:
         wait_for("end")
-    ended.set()
+    never.over.set()
     os._exit(0)  # JAX would wait for a device, or the other processes
 
 
@@ -464,7 +385,7 @@ def a_computation_raises() -> None:
         raise ValueError("the reward model is down")
 
     logging.getLogger("jax").setLevel(logging.CRITICAL)
-    fails = Callback(raises)
+    fails = Callback(raises, jax.local_devices()[-1])
     fine = jax.device_put(np.float32(2), jax.local_devices()[0])
     run = sl.start(logger=settings())
     for step in range(4):

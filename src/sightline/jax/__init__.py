@@ -1,9 +1,5 @@
 """What sightline knows of JAX. Nothing here is imported before it is used, and nothing starts a back end."""
 
-from __future__ import annotations
-
-from typing import Any
-
 from sightline.jax.distributed import initialize
 from sightline.jax.monitoring import monitor
 

@@ -1,16 +1,16 @@
 """Running small programs on recorded arrays: on the caller's thread, at once, and few of them.
 
-A recorded array may be donated or deleted on the next line. So its reduction is launched in the recording call,
-which takes as long as any jitted call on a warm cache, and what travels to the host is the program's small
-output. Nothing is launched later, or on another thread, where it would wait behind the next step.
+A recorded array may be donated or deleted on the next line. So its reduction is launched in the recording
+call, which takes as long as any jitted call on a warm cache, and what travels to the host is the program's
+small output. Nothing is launched later, or on another thread, where it would wait behind the next step.
 
 *Ownership.* Of a global array each process reduces its shards with ``replica_id`` 0; over all processes each
 element then counts once. Several shards of a process are reduced by one program over their devices, without
 communication.
 
-*Compilation.* XLA compiles a program for each shape, dtype, sharding and set of devices, which takes from 20 ms
-to seconds. A process compiles at most ``max_programs`` of sightline's; what comes after is copied on its device
-and reduced by NumPy in the background.
+*Compilation.* XLA compiles a program for each shape, dtype, sharding and set of devices, which takes from
+20 ms to seconds. A process compiles at most ``max_programs`` of sightline's; what comes after is copied on
+its device and reduced by NumPy in the background.
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ def outside_meshes() -> Any:
         return jax.set_mesh(_NO_MESH)
     except ValueError:
         raise RecordError(
-            "a jax.Array is recorded inside a function that JAX traces: that would be once, not in each step. "
-            "Put sl.collect directly on the function that is given to the transformation"
+            "a jax.Array is recorded inside a function that JAX traces: that would be once, not in each "
+            "step. Put sl.collect directly on the function that is given to the transformation"
         ) from None
 
 

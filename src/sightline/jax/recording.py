@@ -211,7 +211,18 @@ class Elements:
         RecordError: another shape or other shards of the mask, no real numbers, or deleted.
     """
 
-    __slots__ = ("_call", "_dtype", "_fetch", "_key", "_masked", "_packed", "_sketched", "coverage", "ready")
+    __slots__ = (
+        "_call",
+        "_dtype",
+        "_fetch",
+        "_is_empty",
+        "_key",
+        "_masked",
+        "_packed",
+        "_sketched",
+        "coverage",
+        "ready",
+    )
 
     def __init__(
         self, call: str, key: str, values: Any, mask: Any = None, *, sketched: bool, replicated: bool = False
@@ -242,6 +253,7 @@ class Elements:
             outputs = launch(program.program, shards, place.local)
             if outputs is not None:
                 program.learn((values,) if mask is None else (values, mask))
+        self._is_empty = not place.size
         self._packed = outputs is not None
         if outputs is None:
             outputs = [copy for shard in zip(*shards, strict=True) for copy in copies(shard)]
@@ -255,7 +267,7 @@ class Elements:
             RecordError: a mask with values other than 0 and 1, which is seen only now.
         """
         arrays = self._fetch.read()
-        if not arrays:  # of size 0, or without a shard on this process
+        if not arrays and self._is_empty:
             return Reduced([EMPTY_ROW], [Sketch.of(np.zeros(0))] if self._sketched else [])
         reduced = Reduced([], [])
         if not self._packed:

@@ -5,11 +5,11 @@ are ``uint32``, bit for bit, so that values of any dtype travel in one small cop
 them by mistake is noticed. The functions named ``*_words`` are traced; :func:`read_moments` and its siblings
 are plain NumPy.
 
-*Moments* take two passes around a pivot near the mean, in float32 (float64 where the values have 64 bits):
-the first finds counts, extrema and the pivot, the second sums of d = (x − pivot)/scale and of d². The scale is a
-power of two, so nothing overflows and scaling is exact. Integers are first moved by the middle of their range,
-in integers. The host puts mean and M2 together in float64. Sums are taken in blocks, since XLA adds up one long
-axis of a CPU array from left to right.
+*Moments* take two passes around a pivot near the mean, in float32 (float64 for 64-bit values). The first finds
+counts, extrema and the pivot, the second sums of d = (x − pivot)/scale and of d². The scale is a power of two,
+so nothing overflows and scaling is exact. Integers are first moved by the middle of their range, in integers.
+The host puts mean and M2 together in float64. Sums of many are taken in blocks, since XLA adds up one long axis
+of a CPU array from left to right.
 
 Error: 1e-5·max(\\|mean\\|, std) for float32 values, and counts, minima and maxima exact.
 """
@@ -181,7 +181,7 @@ def _least(pair: jax.Array, valid: jax.Array | None, nothing: npt.NDArray[Any]) 
 def _counters(
     flags: Sequence[jax.Array], size: int, *, masked: bool, float_: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Counts of the chosen elements ``(2, 1)``, of NaN, ∞ and −∞ ``(2, 3)``, and of odd mask elements ``(2, 1)``.
+    """Counts of the chosen elements ``(2, 1)``, of NaN, ∞ and −∞ ``(2, 3)``, of odd mask elements ``(2, 1)``.
 
     Args:
         flags: those of them that are not known without looking, in this order.
@@ -262,7 +262,7 @@ def _row(entry: np.void) -> tuple[Row, int]:
 
 
 def _count(flags: jax.Array) -> jax.Array:
-    """How many are true in each of k arrays ``(k, …)``, as low and high words ``(2, k)``; exact beyond 2^32."""
+    """How many are true in each of k arrays ``(k, …)``, low and high words ``(2, k)``; exact beyond 2^32."""
     low = flags.astype(WORD)
     if math.prod(flags.shape[1:]) < _LARGE:
         low = jnp.sum(low, axis=range(1, flags.ndim), dtype=WORD)
@@ -289,7 +289,7 @@ def _as_float(counts: jax.Array, dtype: Any) -> jax.Array:
 
 
 def _sums(arrays: jax.Array, pad: bool) -> jax.Array:
-    """The sums of k arrays ``(k, …)``, axis by axis and long axes block by block, for small rounding errors."""
+    """The sums of k arrays ``(k, …)``; axis by axis, and long axes by blocks, for small rounding errors."""
     if math.prod(arrays.shape[1:]) <= _SHORT:
         return jnp.sum(arrays, axis=range(1, arrays.ndim))
     while arrays.ndim > 1:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sightline.errors import RecordError
 from sightline.host_values import no_collector_error, where_are
 from sightline.jax.programs import copies, launch
 from sightline.records import Records
@@ -35,16 +36,20 @@ def tokens(values: Any) -> list[Any]:
     leaves = jax.tree.leaves(values)
     if where_are([leaves]) == "tracer":
         raise no_collector_error("until", "")
-    shards: dict[Any, list[jax.Array]] = {}
+    shards: dict[Any, list[Any]] = {}
     for leaf in leaves:
         if isinstance(leaf, jax.Array):
+            if leaf.is_deleted():
+                raise RecordError(
+                    "until(…): an array has been deleted, or donated to a jitted function. Call it before"
+                )
             for shard in leaf.addressable_shards:
                 shards.setdefault(shard.device, []).append(shard.data)
     found: list[jax.Array] = []
     for parts in shards.values():
         launched = launch(sightline_token, [[part] for part in parts], None)
-        # Without another program: a copy of the smallest stands for all of them.
-        found += launched if launched is not None else copies([min(parts, key=lambda part: part.nbytes)])
+        # Without another program: copies, which are ready when what they copy is.
+        found += launched if launched is not None else copies([p for p in parts if not p.is_ready()])
     return found
 
 
