@@ -85,10 +85,10 @@ class StatsTracker:
     """Records statistics under scopes, from any thread and any asyncio task.
 
     Module-level functions of ``sightline`` (``sl.scalar``, ``sl.scope``, …) act on the process's default
-    tracker. Values are Python numbers, NumPy arrays of any float, int or bool dtype (bf16 and float8 included)
-    and arrays of JAX, which are not waited for and may be donated or deleted on the next line. Of an array
-    over several processes each process counts what it owns, so that every element counts once; an array on
-    this process's devices alone is its own data, unless ``replicated=True``.
+    tracker. Values are Python numbers, NumPy arrays of any float, int or bool dtype (bf16 and float8
+    included) and arrays of JAX, which are not waited for and may be donated or deleted on the next line.
+    Of an array over several processes each process counts what it owns, so that every element counts
+    once; an array on this process's devices alone is its own data, unless ``replicated=True``.
 
     Args:
         name: names the tracker in :func:`sightline.tracker` and in its exports over processes.

@@ -265,7 +265,7 @@ def garbage(*, steps: int) -> None:
                 encoded = orjson.dumps(header)
                 return struct.pack("<I", len(encoded)) + encoded + body
 
-            good = {"kind": "commit", "process": 1, "slot": [step, 0], "wall_s": 0.0, "merged": 0, "note": ""}
+            good = {"kind": "commit", "process": 1, "slot": [step, 0], "wall_s": 0.0, "obs": {}, "note": ""}
             newer = bytearray(Snapshot.empty(1).to_bytes())
             newer[4] = 99
             channel = f"sl/{run.run_id}.{run.logger.attempt}"

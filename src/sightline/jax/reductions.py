@@ -5,11 +5,11 @@ are ``uint32``, bit for bit, so that values of any dtype travel in one small cop
 them by mistake is noticed. The functions named ``*_words`` are traced; :func:`read_moments` and its siblings
 are plain NumPy.
 
-*Moments* take two passes around a pivot near the mean, in float32 (float64 for 64-bit values). The first finds
-counts, extrema and the pivot, the second sums of d = (x − pivot)/scale and of d². The scale is a power of two,
-so nothing overflows and scaling is exact. Integers are first moved by the middle of their range, in integers.
-The host puts mean and M2 together in float64. Sums of many are taken in blocks, since XLA adds up one long axis
-of a CPU array from left to right.
+*Moments* take two passes around a pivot near the mean, in float32 (float64 for 64-bit values). The first
+finds counts, extrema and the pivot, the second sums of d = (x − pivot)/scale and of d². The scale is a
+power of two, so nothing overflows and scaling is exact. Integers are first moved by the middle of their
+range, in integers. The host puts mean and M2 together in float64. Sums of many are taken in blocks, since
+XLA adds up one long axis of a CPU array from left to right.
 
 Error: 1e-5·max(\\|mean\\|, std) for float32 values, and counts, minima and maxima exact.
 """
