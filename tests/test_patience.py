@@ -131,4 +131,4 @@ def test_looks_become_rarer_the_longer_the_wait(clock: Clock) -> None:
         clock.now = commit.made + later
         assert not patient.is_over(commit)
         pauses.append(patient.pause_s())
-    assert pauses == [pytest.approx(p) for p in (0.001, 0.01, 0.05)]
+    assert pauses == [pytest.approx(p) for p in (0.005, 0.05, 0.1)]

@@ -277,13 +277,15 @@ class _Training:
         batch = batch_indices(at.position, grpo.prompts_per_step, len(data), self.config.seed + 1)
         mine = batch[my_slice(grpo.prompts_per_step)]
         repeated = np.repeat(mine, grpo.group_size)
-        with sl.record_timing("rollout"):
-            # The sampler's own copy of the weights: there when the last update is done, and it is copied.
-            with sl.record_timing("rollout_sync") as timing:
+        with sl.record_timing("rollout") as whole:
+            whole.since(at.state.step)  # what is left of the last update is not the rollout's time
+            with sl.record_timing("rollout_sync") as timing:  # the sampler's own copy of the weights
+                timing.since(at.state.step)
                 weights = self.copy(at.state.params)
-                timing.until(jax.tree.leaves(weights)[0])
-            # From the call, so with what is left of the sync, until this process's rows are on the host.
-            with sl.record_timing("rollout_generate"):
+                synced = jax.tree.leaves(weights)[0]
+                timing.until(synced)
+            with sl.record_timing("rollout_generate") as timing:  # until this process's rows are on the host
+                timing.since(synced)
                 prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
                 samples = self.sample(weights, prompts, valid, _fold_in(at.rng, step))
                 tokens, mask, logprobs = map(local_rows, samples)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-_PAUSE_S = (0.001, 0.05)  # between two looks, at least and at most
+_PAUSE_S = (0.005, 0.1)  # between two looks, at least and at most: each takes the interpreter's lock
+_SHARE = 0.1  # of the wait so far
 _OF_DEADLINE = 0.8  # so that a process's host values reach the root before it calls the process missing
 _LONGEST = 3.0  # times the longest wait so far
 
@@ -69,4 +70,4 @@ class Patience:
     def pause_s(self) -> float:
         """Seconds to the next look."""
         waited = time.monotonic() - (self._since or 0.0)
-        return min(max(waited / 50, _PAUSE_S[0]), _PAUSE_S[1])
+        return min(max(_SHARE * waited, _PAUSE_S[0]), _PAUSE_S[1])

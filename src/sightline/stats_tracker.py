@@ -845,25 +845,29 @@ class Scope:
 class Timing:
     """What :meth:`StatsTracker.record_timing` gives: a context manager (for one block) and a decorator."""
 
-    __slots__ = ("_key", "_start", "_time", "_tracker", "_until")
+    __slots__ = ("_key", "_since", "_start", "_time", "_tracker", "_until")
 
     def __init__(self, tracker: StatsTracker, key: str) -> None:
         self._tracker = tracker
         self._key = key
+        self._since: list[Any] = []
         self._until: list[Any] = []
         self._time: float | DeviceTime = 0.0
 
     @property
     def seconds(self) -> float:
-        """The measured time, once the block has ended; with :meth:`until`, NaN until it is known."""
+        """The measured time, once the block has ended; with a device's part in it, NaN until it is known."""
         return self._time if isinstance(self._time, float) else self._time.seconds
 
     def until(self, values: Any) -> None:
         """The time ends when these values have been computed, or when the block does, if that is later.
 
-        Does not wait: a background thread looks when they are there, to 1 % of the time or 0.2 ms. The values
-        may be donated or deleted on the next line. The committed time belongs to the step that it was
-        recorded in. Small values are best: one program is compiled for each set of shapes.
+        Does not wait: a background thread does. The values may be donated or deleted on the next line. The
+        committed time belongs to the step that it was recorded in. Small values are best: one program is
+        compiled for each set of shapes.
+
+        A device works off what it is given. If it is still busy with earlier work when the block begins, the
+        time includes the rest of that, unless :meth:`since` leaves it out.
 
         Args:
             values: an array, or a pytree with arrays; host values are there already.
@@ -882,7 +886,34 @@ class Timing:
         """
         from sightline.jax.waiting import tokens
 
-        self._until += tokens(values)
+        self._until += tokens("until", values)
+
+    def since(self, values: Any) -> None:
+        """The time begins when these values have been computed, or when the block does, if that is later.
+
+        For a loop that runs ahead of its devices: give it what the block's work has to wait for, such as the
+        state that the step before has made. Does not wait.
+
+        Args:
+            values: as for :meth:`until`.
+
+        Raises:
+            RecordError: as :meth:`until`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> tracker = StatsTracker()
+            >>> state = jnp.ones(100)
+            >>> with tracker.record_timing("update") as timing:
+            ...     timing.since(state)
+            ...     state = state * 2
+            ...     timing.until(state)
+            >>> tracker.export(reduce="local")["time/update_s"] > 0
+            True
+        """
+        from sightline.jax.waiting import tokens
+
+        self._since += tokens("since", values)
 
     def __enter__(self) -> Timing:
         if self._tracker._scope.get()[:1] == COLLECTED:
@@ -895,11 +926,11 @@ class Timing:
     ) -> None:
         end = perf_counter_ns()
         self._time = (end - self._start) / 1e9
-        if self._until:
+        if self._since or self._until:
             from sightline.jax.waiting import DeviceTime
 
-            self._time = DeviceTime(self._start, end, self._until)
-            self._until = []
+            self._time = DeviceTime(self._start, end, self._since, self._until)
+            self._since, self._until = [], []
         self._tracker._add_timing(self._key, self._time)
 
     def __call__(self, function: F) -> F:
@@ -921,6 +952,9 @@ class _Off:
     seconds = 0.0
 
     def until(self, values: Any) -> None:
+        return None
+
+    def since(self, values: Any) -> None:
         return None
 
     def __enter__(self) -> _Off:

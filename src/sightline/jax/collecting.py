@@ -93,6 +93,10 @@ def collect(fn: Any = None, *, axis: Axis | None = None, like: Like | None = Non
             sl.add(stats)
             return update(params, grads)
 
+    Under ``jit`` over a mesh, statistics of an array that is divided over it take communication between the
+    devices, as any sum over it does: a few numbers for each record. Inside ``shard_map`` with ``axis=`` they take
+    none.
+
     Stacked statistics just work: those of a scan's body among its ``ys``, those of a vmapped function with
     the axis that vmap gives them.
 

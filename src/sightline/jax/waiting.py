@@ -1,13 +1,15 @@
-"""Times that end when a device is done: a thread that looks, so that nobody has to wait."""
+"""Times that end when a device is done: threads that wait for that, so that nobody else has to."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
 import time
 from collections.abc import Sequence
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import jax
@@ -18,8 +20,7 @@ from sightline.host_values import no_collector_error, where_are
 from sightline.jax.programs import copies, launch
 from sightline.records import Records
 
-_PAUSE_S = (0.0002, 0.05)  # between two looks, at least and at most
-_SHARE = 1 / 200  # of the time so far
+_THREADS = 4
 
 
 # Its output is ready when its inputs are, though it does not read them: so `keep_unused`.
@@ -28,20 +29,21 @@ def sightline_token(*arrays: jax.Array) -> jax.Array:
     return jnp.zeros((), bool)
 
 
-def tokens(values: Any) -> list[Any]:
+def tokens(call: str, values: Any) -> list[Any]:
     """For each device with a part of some values, an array that is ready when these parts are.
 
     The values themselves may be deleted, or donated to the next step, and could not be asked any more.
     """
     leaves = jax.tree.leaves(values)
     if where_are([leaves]) == "tracer":
-        raise no_collector_error("until", "")
+        raise no_collector_error(call, "")
     shards: dict[Any, list[Any]] = {}
     for leaf in leaves:
         if isinstance(leaf, jax.Array):
             if leaf.is_deleted():
                 raise RecordError(
-                    "until(…): an array has been deleted, or donated to a jitted function. Call it before"
+                    f"{call}(…): an array has been deleted, or donated to a jitted function. Call it before "
+                    f"that"
                 )
             for shard in leaf.addressable_shards:
                 shards.setdefault(shard.device, []).append(shard.data)
@@ -54,21 +56,25 @@ def tokens(values: Any) -> list[Any]:
 
 
 class DeviceTime:
-    """A time from a start until some tokens are ready, and not before the end of the block.
+    """A time that a device ends, and may begin.
+
+    It begins with the block, or when the tokens of ``since`` are ready, if that is later; it ends with the block,
+    or when those of ``until`` are ready, if that is later.
 
     Attributes:
         key: of the timing, once that is known.
     """
 
-    __slots__ = ("_ended_ns", "_ns", "_start_ns", "_tokens", "key")
+    __slots__ = ("_ended_ns", "_ns", "_since", "_start_ns", "_until", "key")
 
-    def __init__(self, start_ns: int, ended_ns: int, tokens: Sequence[Any]) -> None:
+    def __init__(self, start_ns: int, ended_ns: int, since: Sequence[Any], until: Sequence[Any]) -> None:
         self.key = ""
         self._start_ns = start_ns
         self._ended_ns = ended_ns
-        self._tokens = tokens
+        self._since = since
+        self._until = until
         self._ns: int | None = None
-        _waiter().watch(self)
+        _waiters().watch(self)
 
     @property
     def keys(self) -> list[str]:
@@ -76,19 +82,15 @@ class DeviceTime:
 
     @property
     def seconds(self) -> float:
-        """NaN until it is known."""
+        """NaN until it is known, and where the computation failed."""
         return math.nan if self._ns is None else self._ns / 1e9
 
-    def elapsed_s(self) -> float:
-        return (time.perf_counter_ns() - self._start_ns) / 1e9
-
-    def look(self) -> bool:
-        """Stamps the time if the tokens are ready; the waiter's call."""
-        now = time.perf_counter_ns()
-        if all(token.is_ready() for token in self._tokens):
-            self._ns = max(now, self._ended_ns) - self._start_ns
-            self._tokens = ()
-        return self._ns is not None
+    def wait(self) -> None:
+        """Waits for the devices, and takes the time; a waiter's call."""
+        begins = _when_ready(self._since, self._start_ns)
+        ends = _when_ready(self._until, self._ended_ns)
+        self._since = self._until = ()
+        self._ns = max(ends - begins, 0)
 
     def ready(self) -> bool:
         return self._ns is not None
@@ -97,41 +99,52 @@ class DeviceTime:
         records.add_numbers(self.key, self.seconds)
 
 
-class _Waiter:
-    """One thread that looks at all times that are running, the more often the younger they are."""
+def _when_ready(tokens: Sequence[Any], earliest_ns: int) -> int:
+    if not tokens:
+        return earliest_ns
+    with contextlib.suppress(Exception):  # what a computation raises, it raises where it is used
+        jax.block_until_ready(tokens)  # type: ignore[no-untyped-call]
+    return max(time.perf_counter_ns(), earliest_ns)
+
+
+class _Waiters:
+    """A few threads that wait for times to end, in C++ and without the interpreter's lock.
+
+    More than one, so that a device that hangs holds up no other time.
+    """
 
     def __init__(self) -> None:
-        self._running: list[DeviceTime] = []
-        self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="sightline-waiter", daemon=True).start()
+        self._times: SimpleQueue[DeviceTime] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
 
     def watch(self, timing: DeviceTime) -> None:
-        with self._changed:
-            self._running.append(timing)
-            self._changed.notify()
+        self._times.put(timing)
+        with self._lock:
+            if self._times.qsize() > self._idle and self._threads < _THREADS:
+                self._threads += 1
+                threading.Thread(target=self._run, name="sightline-waiter", daemon=True).start()
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._running)
-                running = list(self._running)
-            done = [each for each in running if each.look()]
-            with self._changed:
-                self._running = [each for each in self._running if each not in done]
-                youngest = min((each.elapsed_s() for each in self._running), default=0.0)
-            if youngest:
-                time.sleep(min(max(youngest * _SHARE, _PAUSE_S[0]), _PAUSE_S[1]))
+            with self._lock:
+                self._idle += 1
+            timing = self._times.get()
+            with self._lock:
+                self._idle -= 1
+            timing.wait()
 
 
-_running: _Waiter | None = None
+_running: _Waiters | None = None
 _lock = threading.Lock()
 
 
-def _waiter() -> _Waiter:
+def _waiters() -> _Waiters:
     global _running
     with _lock:
         if _running is None:
-            _running = _Waiter()
+            _running = _Waiters()
         return _running
 
 
