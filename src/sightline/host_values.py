@@ -46,6 +46,28 @@ def where_are(groups: Iterable[Iterable[Any]]) -> Where:
     return found
 
 
+def unwrapped(value: Any) -> Any:
+    """The one element of a list or tuple of one; anything else as it is."""
+    return value[0] if value.__class__ in (list, tuple) and len(value) == 1 else value
+
+
+def arrays_of(call: str, key: str, values: Any, mask: Any) -> list[tuple[Any, Any]] | None:
+    """The arrays of a list of device arrays, each with its mask; None if it is none.
+
+    NumPy would make one array of them, and wait for each.
+    """
+    lists = [each for each in (values, mask) if each.__class__ in (list, tuple)]
+    if not lists or where_are(lists) == "host":
+        return None
+    masks = [None] * len(values) if mask is None else mask
+    if len(lists) != (1 if mask is None else 2) or len(masks) != len(values):
+        raise RecordError(
+            f"{call}({key!r}): a list of arrays on devices goes with a list of as many masks, or join them: "
+            f"jnp.stack(values)"
+        )
+    return list(zip(values, masks, strict=True))
+
+
 def _where(cls: type) -> Where:
     if "jax" not in sys.modules:
         return "host"

@@ -237,12 +237,17 @@ def settle(records: Records, *, all_of_them: bool = False) -> None:
                 each.settle(records)
                 continue
         except Exception as error:  # noqa: BLE001 - of the computation, or a mask that proves to be none
-            records.trouble["failed_device_values"] += len(each.keys)
-            if not _said.issuperset(each.keys):
-                _said.update(each.keys)
-                log.warning("sightline: %s is left out: %s (said once)", ", ".join(each.keys), error)
+            fail(records, each.keys, error)
             continue
         if not all_of_them:
             records.deferred[:0] = waiting[i:]
             break
         records.deferred.append(each)
+
+
+def fail(records: Records, keys: Sequence[str], error: Exception) -> None:
+    """Counts device values that are not to be had, and says so once for each key."""
+    records.trouble["failed_device_values"] += len(keys)
+    if not _said.issuperset(keys):
+        _said.update(keys)
+        log.warning("sightline: %s is left out: %s (said once)", ", ".join(keys), error)

@@ -20,6 +20,10 @@ _lock = threading.Lock()
 def new_scope(name: str) -> ContextVar[str]:
     """A tracker's own path. Lives as long as the process, as context variables do."""
     path: ContextVar[str] = ContextVar(f"sightline_scope_{name}", default="")
+    for other in all_scopes():
+        if other.get().startswith(COLLECTED):  # made inside a function that is being traced
+            path.set(other.get().partition("/")[0])
+            break
     with _lock:
         _paths[next(_number)] = path
     return path

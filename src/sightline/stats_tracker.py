@@ -16,7 +16,8 @@ import os
 import threading
 import weakref
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter_ns
 from types import TracebackType
@@ -41,6 +42,7 @@ from sightline.exchange import Exchange
 from sightline.host_values import (
     MISSING,
     WHERE,
+    arrays_of,
     check_timing_key,
     checked_bins,
     checked_key,
@@ -54,11 +56,12 @@ from sightline.host_values import (
     to_number,
     to_numbers,
     to_string,
+    unwrapped,
     where_are,
 )
 from sightline.jax.distributed import distributed
 from sightline.key_registry import KeyRegistry
-from sightline.records import Deferred, Drained, Records, settle
+from sightline.records import Deferred, Drained, Records, fail, settle
 from sightline.scoping import COLLECTED, new_scope
 from sightline.snapshot import Snapshot, Value
 
@@ -380,8 +383,9 @@ class StatsTracker:
 
         In each process the times since its last commit add up; exported are their mean over the processes
         and, beside it, ``…_s_max`` and ``…_s_slowest`` (the process that took longest). Recorded on an
-        exception too. JAX is asynchronous: a block that only dispatches work measures the dispatch; end it
-        with a read of a result, or with ``jax.block_until_ready``, where the work itself is meant.
+        exception too. JAX is asynchronous: a block that only dispatches work measures the dispatch. Where
+        the work itself is meant, ``with … as t: …; t.until(result)`` ends the time when the device is done,
+        and ``t.since(state)`` begins it when the device is done with what came before; neither waits.
 
         A context manager, and a decorator for functions, coroutines, generators and async generators
         (generators are timed from each resumption to the next yield).
@@ -416,7 +420,8 @@ class StatsTracker:
         are over all of them, counts exact. Of global arrays each process takes in what it owns.
 
         Args:
-            stats: the second output of the function. It must not be donated.
+            stats: the second output of the function, as it comes: not donated, and on devices, since a host
+                copy of replicated statistics would count on each process.
 
         Raises:
             RecordError: inside a traced function (hand it to ``sl.add`` there); something that is not what
@@ -437,7 +442,7 @@ class StatsTracker:
         from sightline.jax.collected import ingest
 
         with self._lock:
-            ingest(stats, declare=self._declare_collected, defer=self._defer_collected)
+            ingest(stats, declare=self._declare_collected, cover=self._cover, defer=self._defer_collected)
 
     # --- handing over --------------------------------------------------------------------------------------
 
@@ -529,6 +534,10 @@ class StatsTracker:
         """Records one number for each key, or two for a ratio."""
         scope = self._scope.get()
         where = where_are(kvs.values())
+        if where == "host" and any(
+            part.__class__ in (list, tuple) for parts in kvs.values() for part in parts
+        ):
+            where = where_are([unwrapped(part) for part in parts] for parts in kvs.values())
         if where != "host" or scope[:1] == COLLECTED:
             return self._record_numbers_later(
                 kind, scope, where, kvs, over, replicated, per_process, nonfinite
@@ -563,11 +572,14 @@ class StatsTracker:
             return self._collect(kind, scope, kvs, options)
         if where == "tracer":
             raise no_collector_error(kind, next(iter(kvs)))
+        kvs = {key: tuple(map(unwrapped, parts)) for key, parts in kvs.items()}
         on_host = {key: parts for key, parts in kvs.items() if where_are([parts]) == "host"}
         on_devices = {key: parts for key, parts in kvs.items() if key not in on_host}
         known = {key: [to_number(kind, key, part) for part in parts] for key, parts in on_host.items()}
         recording = _recording()
-        numbers = recording.Numbers(kind, on_devices, anywhere=replicated or kind == "last")
+        numbers = None
+        with self._launching(on_devices):
+            numbers = recording.Numbers(kind, on_devices, anywhere=replicated or kind == "last")
         with self._lock:
             full = {key: self._declare_number(scope, key, kind, over, replicated) for key in kvs}
             if per_process:
@@ -579,11 +591,23 @@ class StatsTracker:
             for key, parts in known.items():
                 if not (drop and not math.isfinite(parts[0])):
                     self._add_numbers(kind, scope, key, full[key], parts, order)
-            for key, coverage in numbers.coverage.items():
-                self._cover(full[key], coverage)
-            names = {key: full[key] for key in on_devices}
-            self._defer(recording.RecordedNumbers(kind, names, numbers, drop, order))
+            if numbers is not None:
+                for key, coverage in numbers.coverage.items():
+                    self._cover(full[key], coverage)
+                names = {key: full[key] for key in on_devices}
+                self._defer(recording.RecordedNumbers(kind, names, numbers, drop, order))
         return None
+
+    @contextmanager
+    def _launching(self, keys: Iterable[str]) -> Iterator[None]:
+        """What JAX raises at a launch (a device without memory, say) is counted, and no reason to stop."""
+        try:
+            yield
+        except RecordError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            with self._lock:
+                fail(self._records, list(keys), error)
 
     def _add_numbers(
         self, kind: str, scope: str, key: str, full: str, parts: Sequence[Value], order: int
@@ -630,10 +654,15 @@ class StatsTracker:
             except TypeError:  # a list among them
                 short = known = None
             if known is not None:
-                recorded = _recording().known_elements(known, values, mask, bool(quantiles or bins))
+                recorded = _recording().known_elements(call, known, values, mask, bool(quantiles or bins))
                 if recorded is not None:
                     with self._lock:
                         return self._defer(recorded)
+        several = arrays_of(call, key, values, mask)
+        if several is not None and scope[:1] != COLLECTED:
+            for each, chosen in several:
+                self._record_elements(call, key, each, chosen, emit, quantiles, bins, replicated, nonfinite)
+            return None
         emit = tuple(emit) if not isinstance(emit, str) else (emit,)
         quantiles = checked_quantiles(call, key, quantiles)
         drop = checked_nonfinite(call, nonfinite) == "drop"
@@ -652,7 +681,12 @@ class StatsTracker:
         row = EMPTY_ROW
         if where == "device":
             recording = _recording()
-            elements = recording.Elements(call, key, values, mask, sketched=sketched, replicated=replicated)
+            with self._launching([naming.join(scope, key)]):
+                elements = recording.Elements(
+                    call, key, values, mask, sketched=sketched, replicated=replicated
+                )
+            if elements is None:
+                return None
         else:
             chosen = to_numbers(call, key, values)
             if mask is not None:
@@ -850,6 +884,7 @@ class Timing:
     def __init__(self, tracker: StatsTracker, key: str) -> None:
         self._tracker = tracker
         self._key = key
+        self._start: int | None = None
         self._since: list[Any] = []
         self._until: list[Any] = []
         self._time: float | DeviceTime = 0.0
@@ -862,9 +897,9 @@ class Timing:
     def until(self, values: Any) -> None:
         """The time ends when these values have been computed, or when the block does, if that is later.
 
-        Does not wait: a background thread does. The values may be donated or deleted on the next line. The
-        committed time belongs to the step that it was recorded in. Small values are best: one program is
-        compiled for each set of shapes.
+        Does not wait: a background thread looks, to 1 % of the time or 2 ms. The values may be donated or
+        deleted on the next line. The committed time belongs to the step that it was recorded in. Small values
+        are best: a program is compiled for each set of shapes.
 
         A device works off what it is given. If it is still busy with earlier work when the block begins, the
         time includes the rest of that, unless :meth:`since` leaves it out.
@@ -884,9 +919,7 @@ class Timing:
             >>> tracker.export(reduce="local")["time/update_s"] > 0
             True
         """
-        from sightline.jax.waiting import tokens
-
-        self._until += tokens("until", values)
+        self._until += self._tokens("until", values)
 
     def since(self, values: Any) -> None:
         """The time begins when these values have been computed, or when the block does, if that is later.
@@ -911,9 +944,14 @@ class Timing:
             >>> tracker.export(reduce="local")["time/update_s"] > 0
             True
         """
+        self._since += self._tokens("since", values)
+
+    def _tokens(self, call: str, values: Any) -> list[Any]:
         from sightline.jax.waiting import tokens
 
-        self._since += tokens("since", values)
+        if self._start is None:
+            raise RecordError(f"record_timing({self._key!r}): {call}() belongs inside the block")
+        return tokens(call, values)
 
     def __enter__(self) -> Timing:
         if self._tracker._scope.get()[:1] == COLLECTED:
@@ -925,11 +963,13 @@ class Timing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         end = perf_counter_ns()
-        self._time = (end - self._start) / 1e9
+        start, self._start = self._start, None
+        assert start is not None  # __enter__ has set it
+        self._time = (end - start) / 1e9
         if self._since or self._until:
             from sightline.jax.waiting import DeviceTime
 
-            self._time = DeviceTime(self._start, end, self._since, self._until)
+            self._time = DeviceTime(start, end, self._since, self._until)
             self._since, self._until = [], []
         self._tracker._add_timing(self._key, self._time)
 

@@ -1183,5 +1183,22 @@ def main() -> None:
     print(json.dumps(said))
 
 
+def test_a_tracker_made_inside_a_collected_function_records_there() -> None:
+    """And leaves nothing behind."""
+    made: list[sl.StatsTracker] = []
+
+    def body(x: jax.Array) -> jax.Array:
+        made.append(sl.StatsTracker())
+        made[-1].scalar(x=x)
+        return x
+
+    _, stats = jax.jit(sl.collect(body))(jnp.float32(2))
+    tracker = sl.StatsTracker()
+    tracker.ingest(stats)
+    assert tracker.export(reduce="local")["x"] == 2.0
+    made[0].scalar(y=1.0)
+    assert made[0].export(reduce="local")["y"] == 1.0
+
+
 if __name__ == "__main__":
     main()

@@ -354,6 +354,50 @@ def test_a_late_value_takes_no_host_value_of_its_call_with_it() -> None:
     assert drained.snapshot(0).render().values == {"host": 1.0, "fine": 2.0}
 
 
+def test_lists_of_device_arrays_are_recorded_one_by_one() -> None:
+    """Which waits for none of them; a list of one is a number where one is wanted."""
+    tracker = sl.StatsTracker()
+    x = jnp.arange(4.0)
+    tracker.summary("s", [x, x + 4])
+    tracker.masked("m", [x, x + 4], [x > 1, x + 4 > 5])
+    tracker.scalar(one=[jnp.float32(2)])
+    with pytest.raises(RecordError, match=r"a list of as many masks, or join them: jnp.stack"):
+        tracker.masked("bad", [x, x], np.ones((2, 4), bool))
+    exported = tracker.export(reduce="local")
+    assert (exported["s/mean"], exported["s__count"]) == (3.5, 8)
+    assert (exported["m/mean"], exported["m__count"], exported["one"]) == (4.5, 4, 2.0)
+
+
+def test_values_in_host_memory_are_recorded() -> None:
+    """Offloaded state, which no program on the device takes as it is."""
+    memory = jax.sharding.SingleDeviceSharding(jax.devices()[0], memory_kind="pinned_host")
+    tracker = sl.StatsTracker()
+    for _ in range(2):
+        tracker.summary("s", jax.device_put(jnp.arange(4.0), memory))
+        tracker.scalar(x=jax.device_put(jnp.float32(3), memory))
+    exported = tracker.export(reduce="local")
+    assert (exported["s/mean"], exported["s__count"], exported["x"]) == (1.5, 8, 3.0)
+
+
+def test_a_launch_that_fails_is_counted_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a device has no memory left, not even for a copy."""
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr("sightline.jax.programs._launch", fails)
+    monkeypatch.setattr("sightline.jax.recording.copies", fails)
+    tracker = sl.StatsTracker()
+    tracker.summary("full", jnp.ones((3, 17)))
+    tracker.scalar(fuller=jnp.ones(1), host=1.0)
+    drained = tracker.drain()
+    assert drained.trouble == {"failed_device_values": 2}
+    assert drained.snapshot(0).render().values == {"host": 1.0}
+    assert "full is left out: RESOURCE_EXHAUSTED" in caplog.text
+
+
 def test_threads_record_while_others_drain() -> None:
     """Every record is in one snapshot, and in no other."""
     tracker = StatsTracker()

@@ -465,3 +465,12 @@ def test_a_sketch_in_64_bits_is_the_hosts() -> None:
         assert_quantiles(sketch_of(values), values)
         large = np.arange(2**62, 2**62 + 9)
         assert_quantiles(sketch_of(large), large)
+
+
+def test_subnormal_numbers_are_zeros_of_a_sketch_and_none_is_lost() -> None:
+    """Devices may flush them."""
+    for values in ([1e-40] * 90 + [1.0] * 10, [3e38, -3e38, 1e-38]):
+        x = jnp.array(values, jnp.float32)
+        (sketch,) = reductions.read_sketches(np.asarray(jax.jit(reductions.sketch_words)(x)))
+        assert sketch.counts.sum() == len(values)
+        assert abs(sketch.quantile(0.5)) < 1e-37

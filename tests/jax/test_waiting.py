@@ -258,21 +258,32 @@ def test_a_time_that_begins_after_its_end_is_zero(busy: Busy) -> None:
     assert seconds_of(timing) == 0.0
 
 
-def test_a_process_ends_while_a_time_still_runs() -> None:
-    """A thread that waits for a device does no harm at exit."""
-    code = """
+@pytest.mark.parametrize(("last", "code"), [("", 0), ("raise SystemExit(3)", 3), ("1 / 0", 1)])
+def test_a_process_ends_as_it_means_to_while_times_still_run(last: str, code: int) -> None:
+    """A thread that looks at devices does no harm at exit, however that comes about."""
+    script = f"""
 import sightline as sl
 from tests.jax.several_devices import Busy
 
-tracker = sl.StatsTracker()
-with tracker.record_timing("t") as timing:
-    timing.until(Busy(2.0)())
+busy = Busy(0.5)
+for _ in range(10):
+    with sl.record_timing("t") as timing:
+        timing.until(busy())
 print("over", flush=True)
+{last}
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
     )
-    assert (done.returncode, done.stdout) == (0, "over\n"), done.stderr
+    assert (done.returncode, done.stdout) == (code, "over\n"), done.stderr
+
+
+def test_until_after_the_block_is_refused() -> None:
+    """It could change nothing any more."""
+    with StatsTracker().record_timing("t") as timing:
+        pass
+    with pytest.raises(RecordError, match="belongs inside the block"):
+        timing.until(jnp.zeros(3))
 
 
 def test_a_time_beyond_the_limit_on_programs_ends_with_the_last_value(busy: Busy) -> None:

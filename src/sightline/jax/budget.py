@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Any
 
@@ -19,7 +20,7 @@ class Programs:
     def __init__(self, max_programs: int = 64) -> None:
         self.max_programs = max_programs
         self._known: set[Any] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may record while a key is compared
         self._full = False
 
     def may_run(self, key: Any) -> bool:
@@ -42,3 +43,10 @@ class Programs:
 
 
 PROGRAMS = Programs()
+
+
+def _after_fork_in_child() -> None:
+    PROGRAMS._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

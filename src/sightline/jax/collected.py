@@ -24,7 +24,7 @@ from sightline.aggregates import COUNT, N_COUNTS, N_STATS, NAN, Floats, Moments
 from sightline.errors import RecordError
 from sightline.host_values import odd_mask_error
 from sightline.jax import mistakes
-from sightline.jax.programs import Fetch, owned
+from sightline.jax.programs import Fetch, owned, placement
 from sightline.jax.reductions import SKETCH_WORDS, moments_dtype, read_merged_sketch, read_moments_table
 from sightline.naming import join
 from sightline.records import Records
@@ -231,12 +231,19 @@ class Stats:
 # --- to the host -------------------------------------------------------------------------------------------
 
 
-def ingest(stats: Stats, *, declare: Callable[[Entry], str], defer: Callable[[Collected], None]) -> None:
+def ingest(
+    stats: Stats,
+    *,
+    declare: Callable[[Entry], str],
+    cover: Callable[[str, tuple[int, int]], None],
+    defer: Callable[[Collected], None],
+) -> None:
     """Takes the statistics of a collected function, without waiting.
 
     Args:
         stats: with any axes in front. Of global arrays each process takes its own shards.
         declare: makes sure that a key has one reduction; gives its full name.
+        cover: of a key in a global array, takes how many rows this process counts, and how many there are.
         defer: takes what is to be settled when it is ready.
 
     Raises:
@@ -253,6 +260,11 @@ def ingest(stats: Stats, *, declare: Callable[[Entry], str], defer: Callable[[Co
         (layout, [declare(entry) for entry, _ in layout.rows], len(found))
         for (layout, _), found in zip(stats.parts(), pieces, strict=True)
     ]
+    for (layout, words), (_, names, _) in zip(stats.parts(), parts, strict=True):
+        if isinstance(words, jax.Array) and (place := placement(words)).is_global:
+            for name, (_, repeats) in zip(names, layout.rows, strict=True):
+                rows = repeats * place.owned_size // layout.width, repeats * place.size // layout.width
+                cover(name, rows)
     if any(pieces):
         defer(Collected(parts, [piece for found in pieces for piece in found]))
 

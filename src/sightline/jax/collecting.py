@@ -93,9 +93,9 @@ def collect(fn: Any = None, *, axis: Axis | None = None, like: Like | None = Non
             sl.add(stats)
             return update(params, grads)
 
-    Under ``jit`` over a mesh, statistics of an array that is divided over it take communication between the
-    devices, as any sum over it does: a few numbers for each record. Inside ``shard_map`` with ``axis=`` they take
-    none.
+    Under ``jit`` over a mesh, statistics of an array that is divided over it take communication between
+    the devices, as any sum over it does: a few numbers for each record. Inside ``shard_map`` with ``axis=``
+    they take none.
 
     Stacked statistics just work: those of a scan's body among its ``ys``, those of a vmapped function with
     the axis that vmap gives them.
@@ -254,6 +254,9 @@ class Collector:
     def __exit__(self, *_: object) -> None:
         for scope, token in self._tokens:
             scope.reset(token)
+        for scope in all_scopes():
+            if scope.get().partition("/")[0] == self._path:  # of a tracker that was made meanwhile
+                scope.set("")
         del _collectors[self._path]
 
     def add(

@@ -119,8 +119,11 @@ class Monitor:
             self._trouble = error
 
     def _on_event(self, event: str, **said: Any) -> None:
-        if event in (_CACHE_ASKED, _CACHE_HIT):
-            self._cache_events.append(event)
+        try:
+            if event in (_CACHE_ASKED, _CACHE_HIT):
+                self._cache_events.append(event)
+        except Exception as error:  # noqa: BLE001 - the same
+            self._trouble = error
 
     # --- at a commit ---------------------------------------------------------------------------------------
 

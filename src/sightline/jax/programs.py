@@ -16,6 +16,7 @@ its device and reduced by NumPy in the background.
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from sightline.errors import RecordError
 from sightline.jax.budget import PROGRAMS
+
+log = logging.getLogger("sightline")
 
 _REMEMBERED = 4096  # placements; more begin anew
 _AXIS = "shard"
@@ -200,9 +203,21 @@ def launch(
     first = [shards[0] for shards in arrays]
     if not PROGRAMS.may_run((program, local, *map(signature, first))):
         return None
+    try:
+        return _launch(program, arrays, local)
+    except RecordError:
+        raise
+    except Exception as error:  # noqa: BLE001 - memory of another kind, layouts, a device without memory
+        log.debug("sightline: a reduction cannot be launched, and copies are made instead: %s", error)
+        return None
+
+
+def _launch(
+    program: Callable[..., jax.Array], arrays: Sequence[Sequence[jax.Array]], local: NamedSharding | None
+) -> list[jax.Array]:
     if local is None:
         with outside_meshes():
-            return [program(*first)]
+            return [program(*(shards[0] for shards in arrays))]
     joined = [
         jax.make_array_from_single_device_arrays(
             (len(shards) * shards[0].shape[0], *shards[0].shape[1:]), local, list(shards)
@@ -248,7 +263,9 @@ class Known:
                 return None
             with outside_meshes():
                 output = self.program(*arrays)
-        except (AttributeError, RuntimeError):  # a host value; a deleted one, which the long way names
+        except RecordError:
+            raise
+        except Exception:  # noqa: BLE001 - a host value, a deleted array, …: the long way says what it is
             return None
         if not on_host:
             start_copy(output)

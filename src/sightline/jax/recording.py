@@ -101,6 +101,11 @@ class Numbers:
                 group = shards.setdefault(shard.sharding, [])
                 row.append(_Place(shard.sharding, len(group)))
                 group.append(shard)
+            if key in self.coverage and not all(_is_global(part) for part in parts):
+                raise RecordError(
+                    f"{call}({key!r}): one part is an array over all processes, which counts once, and the "
+                    f"other this process's own. Make both global, or both this process's"
+                )
         self._fetches = {device: _FetchedScalars(group) for device, group in shards.items()}
         if len(self._fetches) == 1 and all(fetch.is_packed for fetch in self._fetches.values()):
             _SCALARS.learn([part for parts in kvs.values() for part in parts])
@@ -134,6 +139,10 @@ class Numbers:
             for key, row in self._numbers.items()
         }
         return {key: row for key, row in rows.items() if None not in row}  # type: ignore[misc]
+
+
+def _is_global(part: Any) -> bool:
+    return isinstance(part, jax.Array) and placement(part).is_global
 
 
 class _Place(NamedTuple):
@@ -433,9 +442,10 @@ class KnownElements:
         ready: whether they have been computed.
     """
 
-    __slots__ = ("_dtype", "_key", "_packed", "_sketched", "ready")
+    __slots__ = ("_call", "_dtype", "_key", "_packed", "_sketched", "ready")
 
-    def __init__(self, key: str, packed: Any, dtype: Any, sketched: bool) -> None:
+    def __init__(self, call: str, key: str, packed: Any, dtype: Any, sketched: bool) -> None:
+        self._call = call
         self._key = key
         self._packed = packed
         self._dtype = dtype
@@ -448,12 +458,12 @@ class KnownElements:
 
     def settle(self, records: Records) -> None:
         reduced = Reduced([], [])
-        _unpack("masked", self._key, read(self._packed), self._dtype, self._sketched, reduced)
+        _unpack(self._call, self._key, read(self._packed), self._dtype, self._sketched, reduced)
         _add(self._key, reduced, records)
 
 
-def known_elements(key: str, values: Any, mask: Any, sketched: bool) -> KnownElements | None:
+def known_elements(call: str, key: str, values: Any, mask: Any, sketched: bool) -> KnownElements | None:
     """Launches the reduction of an array, and a mask, like some before; None if there were none."""
     arrays = (values,) if mask is None else (values, mask)
     packed = (_SKETCH if sketched else _MOMENTS).launch(arrays)
-    return None if packed is None else KnownElements(key, packed, values.dtype, sketched)
+    return None if packed is None else KnownElements(call, key, packed, values.dtype, sketched)

@@ -11,6 +11,8 @@ power of two, so nothing overflows and scaling is exact. Integers are first move
 range, in integers. The host puts mean and M2 together in float64. Sums of many are taken in blocks, since
 XLA adds up one long axis of a CPU array from left to right.
 
+What is smaller than the smallest normal number may count as zero, as the device has it.
+
 Error: 1e-5·max(\\|mean\\|, std) for float32 values, and counts, minima and maxima exact.
 """
 
@@ -339,7 +341,7 @@ def sketch_words(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     if mask is not None:
         valid &= lax.stop_gradient(mask) != 0
     magnitude = jnp.abs(x)
-    nonzero = valid & (magnitude > 0)
+    nonzero = valid & (magnitude >= np.finfo(x.dtype).tiny)  # devices may flush what is smaller to zero
     bucket = jnp.ceil(jnp.log(jnp.where(nonzero, magnitude, 1)) * (1 / LOG_GAMMA)).astype(jnp.int32)
     top = jnp.max(bucket, initial=-BIAS, where=nonzero)
     below = top - bucket

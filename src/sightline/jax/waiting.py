@@ -1,15 +1,13 @@
-"""Times that end when a device is done: threads that wait for that, so that nobody else has to."""
+"""Times that end when a device is done: a thread that looks for that, so that nobody has to wait."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import threading
 import time
 from collections.abc import Sequence
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 import jax
@@ -20,7 +18,9 @@ from sightline.host_values import no_collector_error, where_are
 from sightline.jax.programs import copies, launch
 from sightline.records import Records
 
-_THREADS = 4
+_PAUSE_S = (0.002, 0.05)  # between two looks, at least and at most: each takes the interpreter's lock
+_SHARE = 0.01  # of the time so far
+_SMALL = 1 << 16  # bytes that are copied rather than have a program compiled for each device
 
 
 # Its output is ready when its inputs are, though it does not read them: so `keep_unused`.
@@ -42,15 +42,17 @@ def tokens(call: str, values: Any) -> list[Any]:
         if isinstance(leaf, jax.Array):
             if leaf.is_deleted():
                 raise RecordError(
-                    f"{call}(…): an array has been deleted, or donated to a jitted function. Call it before "
-                    f"that"
+                    f"{call}(…): an array has been deleted, or donated to a jitted function. "
+                    f"Call it before that"
                 )
             for shard in leaf.addressable_shards:
                 shards.setdefault(shard.device, []).append(shard.data)
     found: list[jax.Array] = []
     for parts in shards.values():
-        launched = launch(sightline_token, [[part] for part in parts], None)
-        # Without another program: copies, which are ready when what they copy is.
+        launched = None
+        if len(shards) == 1 or sum(part.nbytes for part in parts) > _SMALL:
+            launched = launch(sightline_token, [[part] for part in parts], None)
+        # Without a program: copies, which are ready when what they copy is.
         found += launched if launched is not None else copies([p for p in parts if not p.is_ready()])
     return found
 
@@ -58,23 +60,25 @@ def tokens(call: str, values: Any) -> list[Any]:
 class DeviceTime:
     """A time that a device ends, and may begin.
 
-    It begins with the block, or when the tokens of ``since`` are ready, if that is later; it ends with the block,
-    or when those of ``until`` are ready, if that is later.
+    It begins with the block, or when the tokens of ``since`` are ready, if that is later; it ends with the
+    block, or when those of ``until`` are ready, if that is later.
 
     Attributes:
         key: of the timing, once that is known.
+        started_ns: when the block began.
     """
 
-    __slots__ = ("_ended_ns", "_ns", "_since", "_start_ns", "_until", "key")
+    __slots__ = ("_begins_ns", "_ended_ns", "_ns", "_since", "_until", "key", "started_ns")
 
     def __init__(self, start_ns: int, ended_ns: int, since: Sequence[Any], until: Sequence[Any]) -> None:
         self.key = ""
-        self._start_ns = start_ns
+        self.started_ns = start_ns
         self._ended_ns = ended_ns
         self._since = since
         self._until = until
+        self._begins_ns: int | None = None
         self._ns: int | None = None
-        _waiters().watch(self)
+        _waiter().watch(self)
 
     @property
     def keys(self) -> list[str]:
@@ -82,15 +86,19 @@ class DeviceTime:
 
     @property
     def seconds(self) -> float:
-        """NaN until it is known, and where the computation failed."""
+        """NaN until it is known."""
         return math.nan if self._ns is None else self._ns / 1e9
 
-    def wait(self) -> None:
-        """Waits for the devices, and takes the time; a waiter's call."""
-        begins = _when_ready(self._since, self._start_ns)
-        ends = _when_ready(self._until, self._ended_ns)
+    def look(self) -> bool:
+        """Takes the time if all tokens are ready; returns whether they are. The waiter's call."""
+        now = time.perf_counter_ns()
+        if self._begins_ns is None and _are_ready(self._since):
+            self._begins_ns = max(now, self.started_ns) if self._since else self.started_ns
+        if self._begins_ns is None or not _are_ready(self._until):
+            return False
+        self._ns = max((max(now, self._ended_ns) if self._until else self._ended_ns) - self._begins_ns, 0)
         self._since = self._until = ()
-        self._ns = max(ends - begins, 0)
+        return True
 
     def ready(self) -> bool:
         return self._ns is not None
@@ -99,58 +107,58 @@ class DeviceTime:
         records.add_numbers(self.key, self.seconds)
 
 
-def _when_ready(tokens: Sequence[Any], earliest_ns: int) -> int:
-    if not tokens:
-        return earliest_ns
-    with contextlib.suppress(Exception):  # what a computation raises, it raises where it is used
-        jax.block_until_ready(tokens)  # type: ignore[no-untyped-call]
-    return max(time.perf_counter_ns(), earliest_ns)
+def _are_ready(tokens: Sequence[Any]) -> bool:
+    try:
+        return all(token.is_ready() for token in tokens)
+    except Exception:  # noqa: BLE001 - a computation that failed is over
+        return True
 
 
-class _Waiters:
-    """A few threads that wait for times to end, in C++ and without the interpreter's lock.
+class _Waiter:
+    """One thread that looks at all times that are running, the more often the younger they are.
 
-    More than one, so that a device that hangs holds up no other time.
+    It looks and does not wait in JAX: a thread that is in JAX's C++ when the interpreter ends aborts it.
     """
 
     def __init__(self) -> None:
-        self._times: SimpleQueue[DeviceTime] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._idle = 0
+        self._running: list[DeviceTime] = []
+        self._changed = threading.Condition()
+        threading.Thread(target=self._run, name="sightline-waiter", daemon=True).start()
 
     def watch(self, timing: DeviceTime) -> None:
-        self._times.put(timing)
-        with self._lock:
-            if self._times.qsize() > self._idle and self._threads < _THREADS:
-                self._threads += 1
-                threading.Thread(target=self._run, name="sightline-waiter", daemon=True).start()
+        with self._changed:
+            self._running.append(timing)
+            self._changed.notify()
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                self._idle += 1
-            timing = self._times.get()
-            with self._lock:
-                self._idle -= 1
-            timing.wait()
+            with self._changed:
+                self._changed.wait_for(lambda: self._running)
+                running = list(self._running)
+            over = {id(each) for each in running if each.look()}
+            with self._changed:
+                self._running = [each for each in self._running if id(each) not in over]
+                newest_ns = max((each.started_ns for each in self._running), default=0)
+            if newest_ns:
+                elapsed_s = (time.perf_counter_ns() - newest_ns) / 1e9
+                time.sleep(min(max(elapsed_s * _SHARE, _PAUSE_S[0]), _PAUSE_S[1]))
 
 
-_running: _Waiters | None = None
-_lock = threading.Lock()
+_running: _Waiter | None = None
+_lock = threading.RLock()
 
 
-def _waiters() -> _Waiters:
+def _waiter() -> _Waiter:
     global _running
     with _lock:
         if _running is None:
-            _running = _Waiters()
+            _running = _Waiter()
         return _running
 
 
 def _after_fork_in_child() -> None:
     global _running, _lock
-    _running, _lock = None, threading.Lock()
+    _running, _lock = None, threading.RLock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
