@@ -67,7 +67,7 @@ from sightline.snapshot import Snapshot, Value
 
 if TYPE_CHECKING:
     from sightline.jax.collected import Collected, Entry, Stats
-    from sightline.jax.waiting import DeviceTime
+    from sightline.jax.waiting import DeviceTime, Moment
     from sightline.transports.base import Transport
 
 log = logging.getLogger("sightline")
@@ -885,8 +885,8 @@ class Timing:
         self._tracker = tracker
         self._key = key
         self._start: int | None = None
-        self._since: list[Any] = []
-        self._until: list[Any] = []
+        self._since: list[Moment] = []
+        self._until: list[Moment] = []
         self._time: float | DeviceTime = 0.0
 
     @property
@@ -919,7 +919,7 @@ class Timing:
             >>> tracker.export(reduce="local")["time/update_s"] > 0
             True
         """
-        self._until += self._tokens("until", values)
+        self._until.append(self._moment("until", values))
 
     def since(self, values: Any) -> None:
         """The time begins when these values have been computed, or when the block does, if that is later.
@@ -941,17 +941,17 @@ class Timing:
             ...     timing.since(state)
             ...     state = state * 2
             ...     timing.until(state)
-            >>> tracker.export(reduce="local")["time/update_s"] > 0
+            >>> tracker.export(reduce="local")["time/update_s"] >= 0
             True
         """
-        self._since += self._tokens("since", values)
+        self._since.append(self._moment("since", values))
 
-    def _tokens(self, call: str, values: Any) -> list[Any]:
-        from sightline.jax.waiting import tokens
+    def _moment(self, call: str, values: Any) -> Moment:
+        from sightline.jax.waiting import Moment
 
         if self._start is None:
             raise RecordError(f"record_timing({self._key!r}): {call}() belongs inside the block")
-        return tokens(call, values)
+        return Moment(call, values)
 
     def __enter__(self) -> Timing:
         if self._tracker._scope.get()[:1] == COLLECTED:

@@ -57,28 +57,59 @@ def tokens(call: str, values: Any) -> list[Any]:
     return found
 
 
+class Moment:
+    """When some values have been computed; looked for from now on.
+
+    Args:
+        call: its name, for messages.
+        values: see :func:`tokens`.
+
+    Attributes:
+        asked_ns: when that was asked.
+        ns: when they were there; None until then.
+    """
+
+    __slots__ = ("_tokens", "asked_ns", "ns")
+
+    def __init__(self, call: str, values: Any) -> None:
+        self._tokens: Sequence[Any] = tokens(call, values)
+        self.asked_ns = time.perf_counter_ns()
+        self.ns: int | None = None
+        if not self.look():
+            _waiter().watch(self)
+
+    def look(self) -> bool:
+        """Whether they are there."""
+        try:
+            is_there = all(token.is_ready() for token in self._tokens)
+        except Exception:  # noqa: BLE001 - a computation that failed is over
+            is_there = True
+        if is_there:
+            self.ns = time.perf_counter_ns()
+            self._tokens = ()
+        return is_there
+
+
 class DeviceTime:
     """A time that a device ends, and may begin.
 
-    It begins with the block, or when the tokens of ``since`` are ready, if that is later; it ends with the
-    block, or when those of ``until`` are ready, if that is later.
+    It begins with the block, or at the latest of the moments ``since``, if that is later; it ends with the
+    block, or at the latest of the moments ``until``, if that is later.
 
     Attributes:
         key: of the timing, once that is known.
-        started_ns: when the block began.
     """
 
-    __slots__ = ("_begins_ns", "_ended_ns", "_ns", "_since", "_until", "key", "started_ns")
+    __slots__ = ("_ended_ns", "_since", "_start_ns", "_until", "key")
 
-    def __init__(self, start_ns: int, ended_ns: int, since: Sequence[Any], until: Sequence[Any]) -> None:
+    def __init__(
+        self, start_ns: int, ended_ns: int, since: Sequence[Moment], until: Sequence[Moment]
+    ) -> None:
         self.key = ""
-        self.started_ns = start_ns
+        self._start_ns = start_ns
         self._ended_ns = ended_ns
         self._since = since
         self._until = until
-        self._begins_ns: int | None = None
-        self._ns: int | None = None
-        _waiter().watch(self)
 
     @property
     def keys(self) -> list[str]:
@@ -87,58 +118,47 @@ class DeviceTime:
     @property
     def seconds(self) -> float:
         """NaN until it is known."""
-        return math.nan if self._ns is None else self._ns / 1e9
-
-    def look(self) -> bool:
-        """Takes the time if all tokens are ready; returns whether they are. The waiter's call."""
-        now = time.perf_counter_ns()
-        if self._begins_ns is None and _are_ready(self._since):
-            self._begins_ns = max(now, self.started_ns) if self._since else self.started_ns
-        if self._begins_ns is None or not _are_ready(self._until):
-            return False
-        self._ns = max((max(now, self._ended_ns) if self._until else self._ended_ns) - self._begins_ns, 0)
-        self._since = self._until = ()
-        return True
+        begins, ends = _latest(self._start_ns, self._since), _latest(self._ended_ns, self._until)
+        return max(ends - begins, 0.0) / 1e9
 
     def ready(self) -> bool:
-        return self._ns is not None
+        return not math.isnan(self.seconds)
 
     def settle(self, records: Records) -> None:
         records.add_numbers(self.key, self.seconds)
 
 
-def _are_ready(tokens: Sequence[Any]) -> bool:
-    try:
-        return all(token.is_ready() for token in tokens)
-    except Exception:  # noqa: BLE001 - a computation that failed is over
-        return True
+def _latest(block_ns: int, moments: Sequence[Moment]) -> float:
+    """The latest of some moments, or of the block's; NaN if one is still to come."""
+    times = [moment.ns for moment in moments]
+    return math.nan if None in times else max([block_ns, *(ns for ns in times if ns is not None)])
 
 
 class _Waiter:
-    """One thread that looks at all times that are running, the more often the younger they are.
+    """One thread that looks for all moments to come, the more often the newer they are.
 
     It looks and does not wait in JAX: a thread that is in JAX's C++ when the interpreter ends aborts it.
     """
 
     def __init__(self) -> None:
-        self._running: list[DeviceTime] = []
+        self._coming: list[Moment] = []
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="sightline-waiter", daemon=True).start()
 
-    def watch(self, timing: DeviceTime) -> None:
+    def watch(self, moment: Moment) -> None:
         with self._changed:
-            self._running.append(timing)
+            self._coming.append(moment)
             self._changed.notify()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._running)
-                running = list(self._running)
-            over = {id(each) for each in running if each.look()}
+                self._changed.wait_for(lambda: self._coming)
+                coming = list(self._coming)
+            come = {id(moment) for moment in coming if moment.look()}
             with self._changed:
-                self._running = [each for each in self._running if id(each) not in over]
-                newest_ns = max((each.started_ns for each in self._running), default=0)
+                self._coming = [moment for moment in self._coming if id(moment) not in come]
+                newest_ns = max((moment.asked_ns for moment in self._coming), default=0)
             if newest_ns:
                 elapsed_s = (time.perf_counter_ns() - newest_ns) / 1e9
                 time.sleep(min(max(elapsed_s * _SHARE, _PAUSE_S[0]), _PAUSE_S[1]))
