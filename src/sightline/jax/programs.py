@@ -167,19 +167,28 @@ class Fetch:
 _NO_MESH = Mesh(np.empty((), object), ())
 
 
-def outside_meshes() -> Any:
-    """A context in which ``jax.set_mesh`` of the caller, of all processes' devices, is not in force.
+def _run(program: Callable[..., jax.Array], arrays: Sequence[jax.Array]) -> jax.Array:
+    """The program's output. ``jax.set_mesh`` of the caller, of all processes' devices, is not in force here.
 
     Raises:
         RecordError: inside a function that is being traced, where nothing must be launched.
     """
-    try:
-        return jax.set_mesh(_NO_MESH)
-    except ValueError:
-        raise RecordError(
-            "a jax.Array is recorded inside a function that JAX traces: that would be once, not in each "
-            "step. Put sl.collect directly on the function that is given to the transformation"
-        ) from None
+    if jax.sharding.get_abstract_mesh().empty:
+        output = program(*arrays)
+        if hasattr(output, "is_ready"):
+            return output
+    else:
+        try:
+            outside: Any = jax.set_mesh(_NO_MESH)
+        except ValueError:  # while JAX traces
+            outside = None
+        if outside is not None:
+            with outside:
+                return program(*arrays)
+    raise RecordError(
+        "a jax.Array is recorded inside a function that JAX traces: that would be once, not in each step. "
+        "Put sl.collect directly on the function that is given to the transformation"
+    )
 
 
 def signature(array: jax.Array) -> tuple[Any, ...]:
@@ -216,16 +225,14 @@ def _launch(
     program: Callable[..., jax.Array], arrays: Sequence[Sequence[jax.Array]], local: NamedSharding | None
 ) -> list[jax.Array]:
     if local is None:
-        with outside_meshes():
-            return [program(*(shards[0] for shards in arrays))]
+        return [_run(program, [shards[0] for shards in arrays])]
     joined = [
         jax.make_array_from_single_device_arrays(
             (len(shards) * shards[0].shape[0], *shards[0].shape[1:]), local, list(shards)
         )
         for shards in arrays
     ]
-    with outside_meshes():
-        outputs = _spread(program, local, len(arrays))(*joined)
+    outputs = _run(_spread(program, local, len(arrays)), joined)
     return [shard.data for shard in outputs.addressable_shards]
 
 
@@ -261,8 +268,7 @@ class Known:
             on_host = self._on_host.get(tuple([(a.aval, a.committed, a.sharding) for a in arrays]))
             if on_host is None:
                 return None
-            with outside_meshes():
-                output = self.program(*arrays)
+            output = _run(self.program, arrays)
         except RecordError:
             raise
         except Exception:  # noqa: BLE001 - a host value, a deleted array, …: the long way says what it is
