@@ -165,6 +165,15 @@ class Fetch:
 
 
 _NO_MESH = Mesh(np.empty((), object), ())
+_get_mesh = jax.sharding.get_abstract_mesh
+
+
+def _signatures(arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """Those of some arrays in a row."""
+    if len(arrays) == 2:  # values and a mask: the usual case, without a loop
+        a, b = arrays
+        return (a.aval, a.committed, a.sharding, b.aval, b.committed, b.sharding)
+    return tuple([each for a in arrays for each in (a.aval, a.committed, a.sharding)])
 
 
 def _run(program: Callable[..., jax.Array], arrays: Sequence[jax.Array]) -> jax.Array:
@@ -173,7 +182,7 @@ def _run(program: Callable[..., jax.Array], arrays: Sequence[jax.Array]) -> jax.
     Raises:
         RecordError: inside a function that is being traced, where nothing must be launched.
     """
-    if jax.sharding.get_abstract_mesh().empty:
+    if _get_mesh().empty:
         output = program(*arrays)
         if hasattr(output, "is_ready"):
             return output
@@ -265,7 +274,7 @@ class Known:
     def launch(self, arrays: Sequence[Any]) -> Any:
         """The program's output, on its way to the host, if the arrays are known; else None."""
         try:
-            on_host = self._on_host.get(tuple([(a.aval, a.committed, a.sharding) for a in arrays]))
+            on_host = self._on_host.get(_signatures(arrays))
             if on_host is None:
                 return None
             output = _run(self.program, arrays)
@@ -282,7 +291,7 @@ class Known:
         if all(isinstance(array, jax.Array) and placement(array).is_whole for array in arrays):
             if len(self._on_host) >= _REMEMBERED:
                 self._on_host.clear()
-            self._on_host[tuple(map(signature, arrays))] = all(is_on_host(array) for array in arrays)
+            self._on_host[_signatures(arrays)] = all(is_on_host(array) for array in arrays)
 
 
 def copies(shards: Sequence[jax.Array]) -> list[jax.Array]:
