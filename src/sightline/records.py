@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from sightline import naming
-from sightline.aggregates import ROW_LENGTH, Floats, Moments, Row, Sketch, exact_sum
+from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, exact_sum
 from sightline.snapshot import FAMILIES, FAMILY_OF, Snapshot, Spec, Value
 
 log = logging.getLogger("sightline")
@@ -71,10 +71,6 @@ class Records:
 
     def add_row(self, key: str, row: Row) -> None:
         self.rows.setdefault(key, array("d")).extend(row)
-
-    def add_rows(self, key: str, table: Floats) -> None:
-        """Rows of moments, float64 ``(N, 9)``."""
-        self.rows.setdefault(key, array("d")).frombytes(table.tobytes())
 
     def add_sketch(self, key: str, sketch: Sketch) -> None:
         self.sketches.setdefault(key, []).append(sketch)

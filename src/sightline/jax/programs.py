@@ -216,7 +216,11 @@ def launch(
         local: of :class:`Placement`, for several shards.
 
     Returns:
-        The output of each shard, concatenated or one by one; None if that would need one program too many.
+        The output of each shard; None if that would need one program too many, or the program cannot take
+        such arrays.
+
+    Raises:
+        RecordError: inside a function that is being traced.
     """
     first = [shards[0] for shards in arrays]
     if not PROGRAMS.may_run((program, local, *map(signature, first))):
