@@ -1,16 +1,42 @@
-"""Names: what a key may look like, how scopes and suffixes build it, and how aliases mirror it.
+"""Names: what a key may look like and how it should, how scopes and suffixes build it, and its aliases.
 
 Keys are paths such as ``train/reward/total/mean``. Two rules keep every dashboard able to show them:
 a key is never the folder of another (``loss`` beside ``loss/max``), and ``__count`` is reserved for counts.
+The conventions, by which a key means the same in every run, are those of docs/naming.md.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 COUNT_SUFFIX = "__count"
 TIMING_KEY = "time/{key}_s"
 RESERVED = "obs/"
+#: What the first part of a key may be; ``eval_<name>`` besides.
+NAMESPACES = ("train", "eval", "warmup", "rollout", "time", "throughput", "jax", "obs")
+
+_PART = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*(@[a-z0-9]+)?")
+_QUANTILE = re.compile(r"p\d+(\.\d+)?")
+_STATISTICS = {"mean", "std", "min", "max", "sum", "count"}
+_TIMING = re.compile(r".+_s(_max|_slowest)?")
+_SECONDS = {"sec", "secs", "second", "seconds"}
+_NOT_SECONDS = {
+    "ms",
+    "msec",
+    "msecs",
+    "millis",
+    "milliseconds",
+    "us",
+    "usec",
+    "ns",
+    "nsec",
+    "minutes",
+    "hours",
+}
+_OTHER_STATISTICS = {"avg": "mean", "average": "mean", "stdev": "std", "stddev": "std", "minimum": "min",
+                     "maximum": "max", "median": "p50"}  # fmt: skip
+_PERCENT = {"pct", "percent", "percentage"}
 
 Aliases = Mapping[str, str | Sequence[str]]
 
@@ -57,6 +83,89 @@ def ancestors(key: str) -> Iterator[str]:
     while at != -1:
         yield key[:at]
         at = key.find("/", at + 1)
+
+
+def unconventional(key: str, *, namespaces: Sequence[str] = ()) -> str | None:
+    """Why a key, as it is exported, is outside of sightline's conventions; None if it keeps them.
+
+    Args:
+        key: with its scope, as in ``train/reward/total/mean``.
+        namespaces: first parts that are welcome besides :data:`NAMESPACES` and ``eval_<name>``.
+
+    Example:
+        >>> unconventional("train/reward/total/mean")
+        >>> unconventional("train/step_time_sec")
+        "'step_time_sec' is a duration: record it with record_timing, which makes it 'time/train/step_s'"
+        >>> unconventional("train-reward/total/mean")
+        "its first part 'train-reward' is none of train, eval, warmup, rollout, time, throughput, jax, obs"
+        >>> unconventional("actor/loss", namespaces=("actor",))
+    """
+    first, _, _ = key.partition("/")
+    known = (*NAMESPACES, *namespaces)
+    if first not in known and not (first.startswith("eval_") and _PART.fullmatch(first)):
+        return f"its first part {first!r} is none of {', '.join(known)}"
+    if key == first:
+        return f"it is the namespace alone: name what is measured, as in '{first}/loss'"
+    if key.startswith(RESERVED):
+        return None  # holds the names of sinks
+    parts = key.split("/")
+    for part in parts:
+        if not _PART.fullmatch(part) and not (part == parts[-1] and _QUANTILE.fullmatch(part)):
+            return (
+                f"{part!r} is not in snake_case: small letters, digits and single underscores, as in 'hr@10'"
+            )
+    if (parts[-1] in _STATISTICS or _QUANTILE.fullmatch(parts[-1])) and len(parts) > 2:
+        parts.pop()  # the statistic of a summary
+        if parts[-1].endswith("_s") and not parts[-1].endswith("_per_s"):
+            return None  # of many durations, such as those of sessions; it is no timing of the step
+    if first == "time":
+        return _odd_timing(parts[-1])
+    for part in parts[1:]:
+        if reason := _odd_part(part, first, "/".join(parts[:-1])):
+            return reason
+    return None
+
+
+def _odd_timing(name: str) -> str | None:
+    if _TIMING.fullmatch(name):
+        return None
+    base = re.sub(f"_({'|'.join((*_SECONDS, *_NOT_SECONDS))})$", "", name)
+    return f"{name!r} is no time in seconds: timings are spelled time/<scope>/<key>_s, as in '{base}_s'"
+
+
+def _odd_part(part: str, namespace: str, scope: str) -> str | None:
+    """Why one part of a key that is no timing is spelled unlike ours."""
+    words = part.split("_")
+    head, last = "_".join(words[:-1]), words[-1]
+    if len(words) > 2 and words[-2] == "per" and last in {"s", *_SECONDS, *_NOT_SECONDS}:
+        if last == "s" and namespace == "throughput":
+            return None
+        where = scope if namespace == "throughput" else f"throughput/{scope}"
+        return (
+            f"{part!r} is a rate: record it with rate, which makes it '{where}/{'_'.join(words[:-2])}_per_s'"
+        )
+    if head and last in {"s", "time", *_SECONDS, *_NOT_SECONDS}:
+        head = head.removesuffix("_time") or head
+        return f"{part!r} is a duration: record it with record_timing, which makes it 'time/{scope}/{head}_s'"
+    if words[0] in _OTHER_STATISTICS or last in _OTHER_STATISTICS:
+        word = last if last in _OTHER_STATISTICS else words[0]
+        rest = "_".join(words[:-1] if word == last else words[1:])
+        ours = _OTHER_STATISTICS[word]
+        return f"{part!r}: the statistic is spelled {ours!r}, as a part of its own{_as_in(rest, ours)}"
+    if head and last in _STATISTICS - {"count"}:
+        return f"{part!r}: a statistic is a part of its own{_as_in(head, last)}"
+    if words[0] in {"num", "number", "n"} and len(words) > 1:
+        things = "_".join(words[1:]).removeprefix("of_")
+        return f"{part!r}: a number of things is named by the things{_as_in(things)}"
+    if head and last in {"count", "cnt", "num"}:
+        return f"{part!r}: a number of things is named by the things, as in 'tokens' for 'token_count'"
+    if last in _PERCENT or words[0] in _PERCENT:
+        return f"{part!r}: shares are between 0 and 1 and need no unit, as in 'clip_fraction'"
+    return None
+
+
+def _as_in(*parts: str) -> str:
+    return f", as in {'/'.join(parts)!r}" if all(parts) else ""
 
 
 def folders_among(keys: Iterable[str]) -> dict[str, str]:
