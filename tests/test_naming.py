@@ -93,7 +93,8 @@ def test_an_alias_that_cannot_work_is_refused(aliases: dict[str, str]) -> None:
         "time/update_s", "time/train/rollout_s", "time/train/rollout_s_max", "time/train/rollout_s_slowest",
         "time/jax/compile_s", "throughput/tokens_per_s", "throughput/train/valid_tokens_update_per_s",
         "jax/compile/count", "jax/memory/process_in_use_bytes", "jax/memory/in_use_bytes/mean",
-        "train/max_length", "rollout/version", "obs/late_snapshots", "obs/sink/My Sink/errors", "rollout/session/total_s/p50",
+        "train/max_length", "rollout/version", "obs/late_snapshots", "obs/sink/My Sink/errors",
+        "rollout/session/total_s/p50",
     ],
 )  # fmt: skip
 def test_canonical_keys_keep_the_conventions(key: str) -> None:
