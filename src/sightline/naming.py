@@ -1,4 +1,4 @@
-"""Names: what a key may look like and how it should, how scopes and suffixes build it, and its aliases.
+"""Names: what a key may look like and how it should, and how scopes and suffixes build it.
 
 Keys are paths such as ``train/reward/total/mean``. Two rules keep every dashboard able to show them:
 a key is never the folder of another (``loss`` beside ``loss/max``), and ``__count`` is reserved for counts.
@@ -8,7 +8,7 @@ The conventions, by which a key means the same in every run, are those of docs/n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 COUNT_SUFFIX = "__count"
 TIMING_KEY = "time/{key}_s"
@@ -37,8 +37,6 @@ _NOT_SECONDS = {
 _OTHER_STATISTICS = {"avg": "mean", "average": "mean", "stdev": "std", "stddev": "std", "minimum": "min",
                      "maximum": "max", "median": "p50"}  # fmt: skip
 _PERCENT = {"pct", "percent", "percentage"}
-
-Aliases = Mapping[str, str | Sequence[str]]
 
 
 def check_key(key: object) -> str:
@@ -126,6 +124,11 @@ def unconventional(key: str, *, namespaces: Sequence[str] = ()) -> str | None:
     return None
 
 
+def is_namespace(name: object) -> bool:
+    """Whether ``name`` can be the first part of keys: one word in snake_case."""
+    return isinstance(name, str) and _PART.fullmatch(name) is not None
+
+
 def _odd_timing(name: str) -> str | None:
     if _TIMING.fullmatch(name):
         return None
@@ -177,53 +180,3 @@ def folders_among(keys: Iterable[str]) -> dict[str, str]:
     """
     names = set(keys)
     return {folder: key for key in sorted(names) for folder in ancestors(key) if folder in names}
-
-
-def check_aliases(aliases: Aliases) -> dict[str, tuple[str, ...]]:
-    """The table in its normal form, ``{name: (targets, …)}``.
-
-    A name that ends in ``/`` is a prefix and maps to prefixes; any other is one exact key and maps to keys.
-
-    Raises:
-        ValueError: a prefix mapped to a key or the other way round, or a target that is no key.
-
-    Example:
-        >>> check_aliases({"train/reward/": "train-reward/", "train/loss": ["loss", "train-other/loss"]})
-        {'train/reward/': ('train-reward/',), 'train/loss': ('loss', 'train-other/loss')}
-    """
-    table: dict[str, tuple[str, ...]] = {}
-    for name, targets in aliases.items():
-        table[name] = (targets,) if isinstance(targets, str) else tuple(targets)
-        for each in (name, *table[name]):
-            check_key(each.removesuffix("/") if isinstance(each, str) else each)
-            if each.endswith("/") != name.endswith("/"):
-                raise ValueError(
-                    f"alias {name!r} -> {each!r}: a prefix (ending in '/') maps to prefixes, "
-                    f"an exact key to exact keys"
-                )
-    for target, names in _by_target(table).items():
-        if len(names) > 1:
-            raise ValueError(f"aliases {names[0]!r} and {names[1]!r} both give {target!r}; only one can")
-    return table
-
-
-def _by_target(table: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = {}
-    for name, targets in table.items():
-        for target in targets:
-            names.setdefault(target, []).append(name)
-    return names
-
-
-def alias_targets(key: str, table: Mapping[str, Sequence[str]]) -> list[str]:
-    """The other names of ``key`` under a table made by :func:`check_aliases`, exact ones first.
-
-    Example:
-        >>> alias_targets("train/reward/total/mean", {"train/reward/": ("train-reward/", "reward/")})
-        ['train-reward/total/mean', 'reward/total/mean']
-    """
-    names = list(table.get(key, ()))
-    for folder in ancestors(key):
-        prefix = folder + "/"
-        names.extend(target + key[len(prefix) :] for target in table.get(prefix, ()))
-    return names
