@@ -25,7 +25,7 @@ def make(tmp_path: Path, tracker: sl.StatsTracker) -> Iterator[Make]:
     made: list[sl.StatsLogger] = []
 
     def one(state_dict: Any = None, *, tracker: Any = tracker, **settings: Any) -> sl.StatsLogger:
-        config = sl.StatsLoggerConfig(**{"log_dir": tmp_path, "sinks": [], **settings})
+        config = sl.StatsLoggerConfig(**{"log_dir": tmp_path, "sinks": [], "naming": "off", **settings})
         made.append(sl.StatsLogger(config, tracker=tracker, state_dict=state_dict))
         return made[-1]
 

@@ -89,7 +89,8 @@ class StatsLoggerConfig:
             raise ConfigurationError(f"max_programs={self.max_programs!r}; expected an int, 0 or more")
         if self.naming not in ("warn", "strict", "off"):
             raise ConfigurationError(f"naming={self.naming!r}; expected 'warn', 'strict' or 'off'")
-        if isinstance(self.namespaces, str) or not all(map(is_namespace, self.namespaces)):
+        several = isinstance(self.namespaces, Sequence) and not isinstance(self.namespaces, str)
+        if not several or not all(map(is_namespace, self.namespaces)):
             raise ConfigurationError(
                 f"namespaces={self.namespaces!r}; expected first parts of keys, as in ('actor', 'critic')"
             )

@@ -160,8 +160,8 @@ def _odd_part(part: str, namespace: str, scope: str) -> str | None:
     if words[0] in {"num", "number", "n"} and len(words) > 1:
         things = "_".join(words[1:]).removeprefix("of_")
         return f"{part!r}: a number of things is named by the things{_as_in(things)}"
-    if head and last in {"count", "cnt", "num"}:
-        return f"{part!r}: a number of things is named by the things, as in 'tokens' for 'token_count'"
+    if head and last in {"cnt", "num"}:
+        return f"{part!r}: a number of things is named by the things, as in 'tokens' for 'token_cnt'"
     if last in _PERCENT or words[0] in _PERCENT:
         return f"{part!r}: shares are between 0 and 1 and need no unit, as in 'clip_fraction'"
     return None

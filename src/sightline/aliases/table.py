@@ -132,9 +132,9 @@ class AliasTable:
             return False
         if isinstance(after, date):
             return today > after
-        if _VERSION.fullmatch(after):
-            return _numbers(version) > _numbers(after)
         try:
+            if _VERSION.fullmatch(after):
+                return _numbers(version) > _numbers(after)
             return today > date.fromisoformat(after)
         except (TypeError, ValueError):
             raise ValueError(
