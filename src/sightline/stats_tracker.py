@@ -586,7 +586,7 @@ class StatsTracker:
                 for name in full.values():
                     self._registry.keep_beside(name, "per_process")
             elif kind == "scalar" and not on_host:
-                self._registry.calls[scope, *kvs] = list(full.values())
+                self._registry.calls[scope, *kvs] = recording.RepeatedScalars(list(full.values()))
             order = self._records.next_order()
             for key, parts in known.items():
                 if not (drop and not math.isfinite(parts[0])):
@@ -624,8 +624,8 @@ class StatsTracker:
         for value in kvs.values():
             if WHERE.get(value.__class__) != "device":
                 return False
-        keys = self._registry.calls.get((self._scope.get(), *kvs))
-        recorded = _recording().known_scalars(keys, list(kvs.values())) if keys is not None else None
+        repeated = self._registry.calls.get((self._scope.get(), *kvs))
+        recorded = repeated.record(list(kvs.values())) if repeated is not None else None
         if recorded is None:
             return False
         with self._lock:
@@ -650,11 +650,11 @@ class StatsTracker:
         if nonfinite == "show" and WHERE.get(values.__class__) == "device":
             short = (call, scope, key, emit, quantiles, bins, replicated)
             try:
-                known = self._registry.calls.get(short)
+                repeated = self._registry.calls.get(short)
             except TypeError:  # a list among them
-                short = known = None
-            if known is not None:
-                recorded = _recording().known_elements(call, known, values, mask, bool(quantiles or bins))
+                short = repeated = None
+            if repeated is not None:
+                recorded = repeated.record(values, mask)
                 if recorded is not None:
                     with self._lock:
                         return self._defer(recorded)
@@ -702,7 +702,7 @@ class StatsTracker:
             self._registry.declare(scope, key, "summary", call=call, **options)
             if elements is not None:
                 if short is not None:
-                    self._registry.calls[short] = full
+                    self._registry.calls[short] = recording.RepeatedElements(call, full, sketched)
                 if elements.coverage is not None:
                     self._cover(full, elements.coverage)
                 return self._defer(recording.RecordedElements(full, elements, drop))
