@@ -37,6 +37,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -59,7 +60,7 @@ class Journal:
     """The writing end. One process, the root, holds it; it has the run's lock.
 
     A write that fails (a full disk) does not raise: lines wait in memory, up to 64 MiB, and go out with a
-    later one. Used by one thread.
+    later one; what does not fit is lost, and counted. One thread writes; any may :meth:`read`.
 
     Args:
         path: the file; made if it does not exist, and continued after its last whole line if it does.
@@ -70,6 +71,7 @@ class Journal:
         run_id: of the last run line, or None.
         last_step: of the last commit line, or None.
         size: bytes of whole lines that are in the kernel.
+        lost: lines that did not fit into memory while the disk refused them.
 
     Raises:
         JournalError: the file cannot be opened, is no journal, or has a newer format.
@@ -81,6 +83,8 @@ class Journal:
         self.attempt = 0
         self.run_id: str | None = None
         self.last_step: int | None = None
+        self.lost = 0
+        self._lock = threading.Lock()  # over size and what waits
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._written = 0  # bytes of the first waiting line that are in the kernel
@@ -103,25 +107,26 @@ class Journal:
         """Writes records as lines; returns whether all that was given so far is in the kernel."""
         for record in records:
             line = _line(record)
-            self._waiting.append(line)
-            self._waiting_bytes += len(line)
+            with self._lock:
+                if self._waiting_bytes + len(line) > _BUFFER_BYTES and self._waiting:
+                    self.lost += 1
+                else:
+                    self._waiting.append(line)
+                    self._waiting_bytes += len(line)
         try:
             while self._waiting:
                 line = self._waiting[0]
                 self._written += os.write(self._file, memoryview(line)[self._written :])
                 if self._written == len(line):
-                    self._waiting.popleft()
-                    self._waiting_bytes -= len(line)
-                    self.size += len(line)
                     self._written = 0
+                    with self._lock:
+                        self._waiting.popleft()
+                        self._waiting_bytes -= len(line)
+                        self.size += len(line)
         except OSError as error:
             if not self._failed:
                 log.error("sightline: writing %s fails, lines wait in memory: %s", self.path, error)
             self._failed = True
-            while self._waiting_bytes > _BUFFER_BYTES and len(self._waiting) > 2:
-                # The first may be partly written: the rest of it must follow, or the file would be torn.
-                self._waiting_bytes -= len(self._waiting[1])
-                del self._waiting[1]
             return False
         if self._failed:
             self._failed = False
@@ -140,6 +145,31 @@ class Journal:
                 )
             os.close(self._file)
             self._file = -1
+
+    @property
+    def end(self) -> int:
+        """Where the next line begins, or will once the disk has taken those before it."""
+        with self._lock:
+            return self.size + self._waiting_bytes
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Whole lines from an offset on, also those that the disk has refused so far; from any thread.
+
+        Args:
+            offset: where a line begins.
+            limit: bytes, about; at least one line is returned if there is one.
+        """
+        with self._lock:
+            size, waiting = self.size, list(self._waiting)
+        taken = [whole_lines(self.path, offset, min(limit, size - offset))] if offset < size else []
+        length = sum(map(len, taken))
+        at = size
+        for line in waiting:
+            if offset + length == at and length < limit:
+                taken.append(line)
+                length += len(line)
+            at += len(line)
+        return b"".join(taken)
 
     @property
     def waiting(self) -> bool:
@@ -188,6 +218,17 @@ class Journal:
             raise JournalError(
                 f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline"
             )
+
+
+def whole_lines(path: Path, offset: int, limit: int) -> bytes:
+    """The whole lines of a file from an offset on, about ``limit`` bytes of them, or one longer line."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        data = file.read(limit)
+        if data and not data.endswith(b"\n"):
+            whole, newline, rest = data.rpartition(b"\n")
+            data = whole + newline or rest + file.readline()
+        return data if data.endswith(b"\n") else b""
 
 
 def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[Record]:

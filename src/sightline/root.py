@@ -19,7 +19,7 @@ from sightline.message import Message, Pending
 from sightline.naming import COUNT_SUFFIX, RESERVED
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
-from sightline.sinks.base import SinkReader
+from sightline.sinks.reader import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
 from sightline.stall import StallWatch, stacks
@@ -152,6 +152,8 @@ class Root:
         self._pause = _POLL_S[0]
         self._closings = StallWatch()
         self._own_commits = StallWatch()
+        for reader in readers:
+            reader.wake(journal.end, journal.seq)
         self._thread = threading.Thread(target=self._run, name="sightline-root", daemon=True)
         self._thread.start()
 
@@ -207,7 +209,9 @@ class Root:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._stopped, 2.0)
         for reader in self._readers:
-            reader.close(0)  # all of them at once, so that a stuck one does not take the others' time
+            reader.begin_close(
+                max(0.5, end - time.monotonic())
+            )  # all at once: one that is stuck takes no other's time
         closed = [reader.close(max(0.5, end - time.monotonic())) for reader in self._readers]
         return done and all(closed) and not self._journal.waiting
 
@@ -471,10 +475,12 @@ class Root:
         return {**fields, "type": "event", "attempt": self._attempt, "time": time.time()}
 
     def _append(self, *lines: Mapping[str, Any]) -> None:
+        lost = self._journal.lost
         if not self._journal.append(*lines) and lines:
             self._notes["journal_errors"] += 1
+        self._notes["journal_lost_lines"] += self._journal.lost - lost
         for reader in self._readers:
-            reader.wake(self._journal.size)
+            reader.wake(self._journal.end, self._journal.seq)
 
     def _with_aliases(self, mirrored: Mirrored) -> dict[str, Any]:
         """Values under all their names."""
@@ -492,8 +498,13 @@ class Root:
             if count:
                 notes[RESERVED + name] = count
         for reader in self._readers:
-            if errors := reader.take_errors():
-                notes[f"{RESERVED}sink/{reader.sink.name}/errors"] = errors
+            feeding, about = reader.look(), f"{RESERVED}sink/{reader.sink.name}"
+            if feeding.errors:
+                notes[f"{about}/errors"] = feeding.errors
+            if reader.stores:
+                notes[f"{about}/lag_steps"] = feeding.lag_steps
+                if feeding.commit_ms is not None:
+                    notes[f"{about}/commit_ms"] = feeding.commit_ms
         if self._down:
             notes[RESERVED + "transport_down"] = 1
         return notes

@@ -39,7 +39,7 @@ from sightline.poster import Poster
 from sightline.root import Final, Root
 from sightline.run_directory import RunDirectory
 from sightline.sampling import sample
-from sightline.sinks import SinkReader, make_sinks
+from sightline.sinks import Cursor, Sink, SinkReader, SinkRun, StoringSink, make_sinks
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
 from sightline.stats_tracker import StatsTracker, all_trackers
@@ -384,7 +384,7 @@ class StatsLogger:
         if journal.last_step is not None and state["last_slot"] is None:
             self.next_step = journal.last_step + 1
         mirror = self._mirror(journal)
-        start = journal.size
+        last_step, start = journal.last_step, journal.size
         journal.append(
             {
                 "type": "run", "format": FORMAT, "run_id": self.run_id, "name": self.dir.name,
@@ -392,8 +392,8 @@ class StatsLogger:
                 "aliases": mirror.plain, **({"derived": mirror.derived} if mirror.derived else {}),
             }
         )  # fmt: skip
-        self._write_facts(run_config)
-        readers = [SinkReader(sink, journal.path, start) for sink in sinks]
+        facts = self._write_facts(run_config)
+        readers = [self._reader(sink, journal, start, last_step, facts) for sink in sinks]
         self._announce(
             {
                 "run_id": self.run_id,
@@ -414,6 +414,30 @@ class StatsLogger:
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
         )
+
+    def _reader(
+        self, sink: Sink, journal: Journal, start: int, last_step: int | None, facts: Mapping[str, Any]
+    ) -> SinkReader:
+        """What feeds a sink: one that shows from this attempt on, one that stores from where it was."""
+        if not isinstance(sink, StoringSink):
+            return SinkReader(sink, journal, start)
+        assert self.dir is not None
+        assert self.run_id is not None
+        assert self.attempt is not None
+        cursor = Cursor(self.dir / "cursors" / f"{sink.name}.json", self.run_id)
+        run = SinkRun(
+            self.run_id,
+            self.dir.name,
+            self.dir,
+            self.attempt,
+            config=facts["config"],
+            facts={name: value for name, value in facts.items() if name != "config"},
+            first_step=self.next_step,
+            last_step=last_step,
+            kept=cursor.kept,
+        )
+        offset = cursor.offset if cursor.offset <= start else 0
+        return SinkReader(sink, journal, offset, run=run, cursor=cursor)
 
     def _mirror(self, journal: Journal) -> Mirror:
         """The run's aliases, their windows and totals where an earlier attempt has left them."""
@@ -487,7 +511,8 @@ class StatsLogger:
     def _channel(self) -> str:
         return f"{self.run_id}.{self.attempt}"
 
-    def _write_facts(self, run_config: Any) -> None:
+    def _write_facts(self, run_config: Any) -> dict[str, Any]:
+        """Leaves ``run.json``, and returns what it says."""
         from sightline.facts import plain, redacted, run_facts
 
         assert self._directory is not None
@@ -508,6 +533,7 @@ class StatsLogger:
             os.replace(part, path)
         except OSError as error:
             log.warning("sightline: cannot write %s: %s", path, error)
+        return facts
 
     def _trackers(self) -> Iterable[StatsTracker]:
         return [self._tracker] if self._tracker is not None else all_trackers()

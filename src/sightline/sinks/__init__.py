@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sightline.errors import ConfigurationError
-from sightline.sinks.base import Sink, SinkReader
+from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.console import ConsoleConfig, ConsoleSink
+from sightline.sinks.cursor import Cursor
+from sightline.sinks.reader import SinkReader
 
-__all__ = ["ConsoleConfig", "ConsoleSink", "Sink", "SinkReader", "make_sinks"]
+__all__ = [
+    "ConsoleConfig",
+    "ConsoleSink",
+    "Cursor",
+    "Sink",
+    "SinkReader",
+    "SinkRun",
+    "StoringSink",
+    "make_sinks",
+]
 
 
 def make_sinks(wanted: Sequence[str | Sink], console: ConsoleConfig) -> list[Sink]:

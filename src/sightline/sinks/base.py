@@ -1,114 +1,80 @@
-"""What a sink is, and the thread that feeds it from the journal."""
+"""What a sink is."""
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import orjson
-
-log = logging.getLogger("sightline")
-
-_BATCH_BYTES = 4 << 20
+Record = Mapping[str, Any]
 
 
 @runtime_checkable
 class Sink(Protocol):
     """Shows or stores what the journal says. Called from one thread of its own, with NumPy-free plain data.
 
-    ``write`` may raise: the trouble is counted and logged once, and neither training nor other sinks notice.
+    ``write`` may raise, or take its time: neither training nor other sinks notice, and the same records come
+    again, a little later, until it has taken them.
     """
 
     name: str
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Takes the next records of the journal, in order (see :mod:`sightline.journal`)."""
+    def write(self, records: Sequence[Record]) -> None:
+        """Takes the next records of the journal, in order (see :mod:`sightline.journal`).
+
+        All that belongs to one commit comes in one call. When it returns, the records count as stored.
+        """
 
     def close(self) -> None:
         """Nothing more will come."""
 
 
-class SinkReader:
-    """One thread that tails a journal and feeds one sink.
+@dataclass(frozen=True)
+class SinkRun:
+    """The run, as a sink with a back end sees it.
 
-    Args:
-        sink: where the records go.
-        path: the journal.
-        offset: where to begin; a place where a line begins.
+    Attributes:
+        run_id: of the run, the same for all attempts.
+        name: of the run directory.
+        dir: the run directory.
+        attempt: this one, from 1 on.
+        config: the run's own configuration, as plain data without credentials.
+        facts: versions, command, git, host and processes.
+        first_step: the step at which this attempt begins; None: it is not known yet.
+        last_step: the last step that earlier attempts have committed; None: there is none.
+        kept: what the sink has kept from its earlier attempts, plain data. It may change it in ``open`` and
+            ``write``, and finds it again in the next attempt.
     """
 
-    def __init__(self, sink: Sink, path: Path, offset: int = 0) -> None:
-        self.sink = sink
-        self._path = path
-        self._offset = offset  # everything before has been handed over
-        self._target = offset
-        self._errors = 0
-        self._failed = False
-        self._closing = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"sightline-sink-{sink.name}", daemon=True)
-        self._thread.start()
+    run_id: str
+    name: str
+    dir: Path
+    attempt: int
+    config: Any = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    first_step: int | None = None
+    last_step: int | None = None
+    kept: dict[str, Any] = field(default_factory=dict)
 
-    def wake(self, size: int) -> None:
-        """The journal has grown to ``size`` bytes."""
-        with self._changed:
-            self._target = size
-            self._changed.notify_all()
 
-    def flush(self, timeout: float) -> bool:
-        """Waits until all has been handed over; returns whether it was, in time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._offset >= self._target, timeout)
+@runtime_checkable
+class StoringSink(Sink, Protocol):
+    """A sink with a back end that keeps what it was given, over crashes of this process.
 
-    def close(self, timeout: float) -> bool:
-        """Hands over what is left, closes the sink, and waits for it; a stuck sink is left behind."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+    It is opened before the first record, and again after each failure. What it gets begins after the last
+    commit that the back end has; where the back end cannot be asked, after the last one for which ``write``
+    returned.
 
-    def take_errors(self) -> int:
-        """How many batches the sink failed on since the last call."""
-        with self._changed:
-            errors, self._errors = self._errors, 0
-        return errors
+    Attributes:
+        stores_at_close: what ``write`` has taken is stored for sure only when ``close`` returns. A crash
+            before that is made good by what ``open`` answers.
+    """
 
-    def _run(self) -> None:
-        with open(self._path, "rb") as file:
-            file.seek(self._offset)
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._offset < self._target or self._closing)
-                    if self._offset >= self._target:
-                        break
-                self._hand_over(file.readlines(min(_BATCH_BYTES, self._target - self._offset)))
-        self._guard(self.sink.close)
+    stores_at_close: bool
 
-    def _hand_over(self, lines: list[bytes]) -> None:
-        records = []
-        for line in lines:
-            try:
-                records.append(orjson.loads(line))
-            except orjson.JSONDecodeError:
-                continue  # torn by a crash of the machine
-        if records:
-            self._guard(lambda: self.sink.write(records))
-        with self._changed:
-            self._offset = self._offset + sum(map(len, lines)) if lines else self._target
-            self._changed.notify_all()
+    def open(self, run: SinkRun) -> int | None:
+        """Connects, and returns the ``seq`` of the last commit that is stored, 0 for none.
 
-    def _guard(self, call: Any) -> None:
-        try:
-            call()
-        except Exception as error:  # a sink's trouble, whatever it is, stays the sink's
-            with self._changed:
-                self._errors += 1
-            if not self._failed:
-                self._failed = True
-                log.exception("sightline: sink %s fails: %s (said once)", self.sink.name, error)
-            time.sleep(0.1)
+        None: the back end cannot be asked. Raises what keeps it from connecting, and is called again later.
+        """

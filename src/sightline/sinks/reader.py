@@ -1,0 +1,323 @@
+"""The thread that feeds one sink from the journal, however the sink fares.
+
+A sink that raises gets the same records again, after a pause that doubles from half a second to a minute.
+After five failures in a row its circuit is open: it is tried once a pause, and ``flush`` and ``close`` no
+longer wait for it. A sink that hangs holds up its own thread and nobody else. Memory stays bounded however
+long it takes, since what waits is in the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from sightline.sinks.base import Sink, SinkRun, StoringSink
+from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
+
+log = logging.getLogger("sightline")
+
+_BATCH_BYTES = 4 << 20
+_PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
+_PATIENCE = 5  # failures in a row before the circuit opens
+_HANGS_AFTER_S = 60.0
+
+
+class Lines(Protocol):
+    """Where a reader finds the journal's lines: a live journal, or a file."""
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Whole lines from an offset on, about ``limit`` bytes; nothing if there are none yet."""
+
+
+class Feeding(NamedTuple):
+    """How a sink has fared since the last look.
+
+    Attributes:
+        errors: calls that failed.
+        lag_steps: commits in the journal that it has not taken.
+        commit_ms: how long it took over a commit, on average; None if it took none.
+    """
+
+    errors: int
+    lag_steps: int
+    commit_ms: float | None
+
+
+class SinkReader:
+    """Feeds one sink.
+
+    Args:
+        sink: where the records go.
+        lines: of the journal.
+        offset: where to begin; a place where a line begins.
+        run: for a sink that stores: the run, and
+        cursor: how far it was.
+        resume_hint: how to bring up later what is missing, for messages.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        lines: Lines,
+        offset: int,
+        *,
+        run: SinkRun | None = None,
+        cursor: Cursor | None = None,
+        resume_hint: str = "",
+    ) -> None:
+        self.sink = sink
+        self.is_behind_for_good = False  # it was left with records that it had not taken
+        self._lines = lines
+        self._run_facts = run
+        self._cursor = cursor
+        self._hint = resume_hint
+        self._offset = offset  # everything before has been taken
+        self._seq = cursor.seq if cursor is not None else 0
+        self._target = offset
+        self._target_seq = self._seq
+        self._is_open = not isinstance(sink, StoringSink)
+        self._failures = 0  # in a row
+        self._errors = 0  # since the last look
+        self._took_s, self._took_commits = 0.0, 0
+        self._since: float | None = None  # when the call under way began
+        self._said: set[str] = set()
+        self._closing_at: float | None = None  # until when the rest may be tried
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
+        self._thread.start()
+
+    # --- called by the root --------------------------------------------------------------------------------
+
+    def wake(self, end: int, seq: int) -> None:
+        """The journal has grown to ``end`` bytes and commit ``seq``."""
+        with self._changed:
+            self._target, self._target_seq = end, seq
+            self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Waits until all has been taken; returns whether it was, in time. Does not wait for a sink that is
+        down."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_all() or self._is_down(), timeout)
+            return self._has_all()
+
+    def begin_close(self, timeout: float) -> None:
+        """Nothing more will come; what is left may be tried for so long."""
+        with self._changed:
+            self._closing_at = time.monotonic() + timeout
+            self._changed.notify_all()
+
+    def close(self, timeout: float) -> bool:
+        """Hands over what is left, closes the sink, and waits for it; a stuck sink is left behind.
+
+        Returns:
+            Whether it has everything.
+        """
+        if self._closing_at is None:
+            self.begin_close(timeout)
+        self._thread.join(timeout)
+        if self._thread.is_alive() or not self._has_all():
+            if not self.is_behind_for_good:
+                self.is_behind_for_good = True
+                log.warning(
+                    "sightline: sink %s was left %d commits behind%s",
+                    self.sink.name, self._target_seq - self._seq, self._hint and f"; {self._hint}",
+                )  # fmt: skip
+            return False
+        return True
+
+    def look(self) -> Feeding:
+        """How the sink has fared since the last look."""
+        with self._changed:
+            ms = 1e3 * self._took_s / self._took_commits if self._took_commits else None
+            found = Feeding(self._errors, max(self._target_seq - self._seq, 0), ms)
+            self._errors, self._took_s, self._took_commits = 0, 0.0, 0
+            since = self._since
+        if since is not None and time.monotonic() - since > _HANGS_AFTER_S:
+            self._say("hangs", f"has not answered for {_HANGS_AFTER_S:g} s")
+        return found
+
+    @property
+    def stores(self) -> bool:
+        """Whether the sink has a back end, whose state is worth following."""
+        return isinstance(self.sink, StoringSink)
+
+    def _is_due(self) -> bool:
+        return not self._is_open or not self._has_all()
+
+    def _has_all(self) -> bool:
+        return self._offset >= self._target
+
+    def _is_down(self) -> bool:
+        return self._failures >= _PATIENCE
+
+    # --- the thread ----------------------------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        while True:
+            with self._changed:
+                comes = self._changed.wait_for(
+                    lambda: self._is_due() or self._closing_at is not None,
+                    None if self._cursor is None or self._cursor.is_saved else SAVED_WITHIN_S,
+                )
+                if comes and not self._is_due():
+                    break
+            if not comes:
+                assert self._cursor is not None
+                self._cursor.save()
+                continue
+            if self._try(self._connect) and self._try(self._hand_over):
+                continue
+            if not self._pause():
+                break
+        if self._is_open and self._try(self.sink.close) and self._cursor is not None:
+            self._cursor.move(self._offset, self._seq, now=True)
+
+    def _connect(self) -> None:
+        """Opens a sink that stores, and goes to the place after what it has."""
+        if self._is_open:
+            return
+        assert isinstance(self.sink, StoringSink)
+        assert self._run_facts is not None
+        stored = self.sink.open(self._run_facts)
+        if stored is not None and stored != self._seq:
+            self._go_after(stored)
+        self._is_open = True
+        if self._cursor is not None:
+            self._cursor.save()  # with what the sink keeps
+
+    def _go_after(self, seq: int) -> None:
+        """To the lines after those of a commit."""
+        at = offset = self._offset if seq >= self._seq else 0
+        while data := self._lines.read(at, _BATCH_BYTES):
+            for line in data.splitlines(keepends=True):
+                at += len(line)
+                found = _seq_of(_parsed(line))
+                if found is not None:
+                    if found > seq:
+                        break
+                    offset = at
+            else:
+                continue
+            break
+        with self._changed:
+            self._offset, self._seq = offset, seq
+
+    def _hand_over(self) -> None:
+        if self._has_all():
+            return
+        records, length = self._next_batch()
+        begun = time.monotonic()
+        if records:
+            self.sink.write(records)
+        seq = max((s for s in map(_seq_of, records) if s is not None), default=self._seq)
+        with self._changed:
+            self._took_s += time.monotonic() - begun
+            self._took_commits += sum(record.get("type") == "commit" for record in records)
+            self._offset = self._offset + length if length else self._target
+            self._seq = max(self._seq, seq)
+            self._failures = 0
+            self._changed.notify_all()
+        if "fails" in self._said:
+            self._said.clear()
+            log.warning("sightline: sink %s works again", self.sink.name)
+        if self._cursor is not None and not getattr(self.sink, "stores_at_close", False):
+            self._cursor.move(self._offset, self._seq)
+
+    def _next_batch(self) -> tuple[list[dict[str, Any]], int]:
+        """Records from here on, all lines of each commit, and how many bytes they take."""
+        limit = _BATCH_BYTES
+        while True:
+            data = self._lines.read(self._offset, limit)
+            records, length = whole_commits(data, more=self._offset + len(data) < self._target)
+            if length or not data:
+                return records, length
+            limit *= 2  # one commit that is longer than a batch
+
+    def _try(self, call: Callable[[], Any]) -> bool:
+        """Whether a call of the sink's went well."""
+        with self._changed:
+            self._since = time.monotonic()
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - a sink's trouble, whatever it is, stays the sink's
+            with self._changed:
+                self._errors += 1
+                self._failures += 1
+                self._is_open = not self.stores
+                self._changed.notify_all()
+            if self._is_down():
+                self._say(
+                    "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
+                )
+            else:
+                self._say("fails", f"fails: {error}", exc_info=True)
+            return False
+        finally:
+            self._since = None
+        return True
+
+    def _pause(self) -> bool:
+        """Waits for the next try; returns False where there is none, since the run is over."""
+        pause = min(_PAUSE_S[0] * 2 ** (self._failures - 1), _PAUSE_S[1]) * random.uniform(0.5, 1.5)
+        with self._changed:
+            if self._closing_at is None:
+                self._changed.wait_for(lambda: self._closing_at is not None, pause)
+                return True
+            rest = self._closing_at - time.monotonic()
+            if rest <= 0 or self._is_down():
+                return False
+            self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
+            return True
+
+    def _say(self, about: str, what: str, *, exc_info: bool = False) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            log.warning("sightline: sink %s %s (said once)", self.sink.name, what, exc_info=exc_info)
+
+
+def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int]:
+    """The records of some lines, without those of a last commit that may go on behind them.
+
+    Args:
+        data: whole lines.
+        more: whether there are lines behind them.
+
+    Returns:
+        The records, and how many bytes they take: 0 if all are lines of one commit that may go on.
+    """
+    records: list[dict[str, Any]] = []
+    ends = [0]
+    at = 0
+    for line in data.splitlines(keepends=True):
+        at += len(line)
+        record = _parsed(line)
+        if record is not None:  # else torn by a crash of the machine
+            records.append(record)
+            ends.append(at)
+    last = _seq_of(records[-1]) if records else None
+    if not more or last is None:
+        return records, at
+    n = len(records)
+    while n and _seq_of(records[n - 1]) == last:
+        n -= 1
+    return records[:n], ends[n]
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _seq_of(record: dict[str, Any] | None) -> int | None:
+    seq = record.get("seq") if record is not None else None
+    return seq if isinstance(seq, int) else None

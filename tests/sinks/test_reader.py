@@ -1,0 +1,242 @@
+"""A sink gets every commit, in order, however it fares; and nobody else notices."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.journal import Journal
+from sightline.sinks import Cursor, SinkReader, SinkRun
+from sightline.sinks import reader as room
+from sightline.sinks.reader import whole_commits
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_PAUSE_S", (0.001, 0.01))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "metrics.jsonl")
+    journal.append({"type": "run", "format": 1, "run_id": "r", "attempt": 1})
+    yield journal
+    journal.close()
+
+
+def commit(journal: Journal, *, histograms: int = 0) -> None:
+    journal.seq += 1
+    place = {"seq": journal.seq, "attempt": 1, "step": journal.seq}
+    lines = [{"type": "histogram", **place, "key": f"h{i}"} for i in range(histograms)]
+    journal.append({"type": "commit", **place, "values": {"loss": 0.5}}, *lines)
+
+
+class Kept:
+    """A back end with a connection that can break: keeps what is written, and answers up to which commit."""
+
+    name = "kept"
+    stores_at_close = False
+
+    def __init__(self, fails: Callable[[str], bool] = lambda call: False, answers: bool = True) -> None:
+        self.fails = fails
+        self.answers = answers
+        self.seqs: list[int] = []
+        self.calls: list[str] = []
+        self.is_closed = False
+
+    def open(self, run: SinkRun) -> int | None:
+        self._call("open")
+        return max(self.seqs, default=0) if self.answers else None
+
+    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self._call("write")
+        for record in records:
+            if record["type"] == "commit":
+                self.seqs.append(record["seq"])
+                self._call("written")
+
+    def close(self) -> None:
+        self._call("close")
+        self.is_closed = True
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.fails(name):
+            raise ConnectionError(f"{name} fails")
+
+
+def fed(sink: Kept, journal: Journal, tmp_path: Path, cursor: Cursor | None = None) -> SinkReader:
+    """A reader of the whole journal, or from a cursor on."""
+    cursor = cursor or Cursor(tmp_path / "cursors" / "kept.json", "r")
+    run = SinkRun("r", "run", tmp_path, 1, kept=cursor.kept)
+    reader = SinkReader(sink, journal, cursor.offset, run=run, cursor=cursor)
+    reader.wake(journal.end, journal.seq)
+    return reader
+
+
+class Now:
+    """Fails for a while: the first so many calls of a kind."""
+
+    def __init__(self, **times: int) -> None:
+        self.left = times
+
+    def __call__(self, call: str) -> bool:
+        self.left[call] = self.left.get(call, 0) - 1
+        return self.left[call] >= 0
+
+
+@pytest.mark.parametrize("times", [{"open": 3}, {"write": 4}, {"written": 2}, {"open": 2, "written": 20}])
+def test_after_an_outage_every_commit_is_there_once(
+    times: dict[str, int], journal: Journal, tmp_path: Path
+) -> None:
+    """The back end may have stored part of a batch before it failed."""
+    sink = Kept(Now(**times))
+    for _ in range(50):
+        commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: sink.seqs == list(range(1, 51)))
+    assert reader.close(5)
+    assert sink.seqs == list(range(1, 51))
+    assert sink.is_closed
+
+
+def test_a_back_end_that_cannot_be_asked_gets_every_commit_at_least_once(
+    journal: Journal, tmp_path: Path
+) -> None:
+    sink = Kept(Now(written=1), answers=False)
+    for _ in range(5):
+        commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: 5 in sink.seqs)
+    assert reader.close(5)
+    assert sink.seqs == [1, 1, 2, 3, 4, 5]
+
+
+def test_the_next_attempt_goes_on_where_the_back_end_stands_whatever_the_cursor_says(
+    journal: Journal, tmp_path: Path
+) -> None:
+    for _ in range(10):
+        commit(journal)
+    for stored, cursor_at in ((4, 10), (4, 0), (10, 4), (0, 10)):
+        sink = Kept()
+        sink.seqs = list(range(1, stored + 1))
+        cursor = Cursor(tmp_path / "cursors" / "kept.json", "r")
+        whole = journal.read(0, 1 << 20).splitlines(keepends=True)
+        cursor.offset, cursor.seq = sum(map(len, whole[: 1 + cursor_at])), cursor_at
+        reader = fed(sink, journal, tmp_path, cursor)
+        assert reader.flush(5)
+        assert reader.close(5)
+        assert sink.seqs == list(range(1, 11)), (stored, cursor_at)
+
+
+def test_a_cursor_moves_when_write_has_returned_or_when_all_is_closed(
+    journal: Journal, tmp_path: Path
+) -> None:
+    for stores_at_close in (False, True):
+        sink = Kept()
+        sink.stores_at_close = stores_at_close
+        commit(journal)
+        reader = fed(sink, journal, tmp_path / str(stores_at_close))
+        assert reader.flush(5)
+        path = tmp_path / str(stores_at_close) / "cursors" / "kept.json"
+        if stores_at_close:
+            assert Cursor(path, "r").seq == 0
+        else:
+            assert until(lambda path=path: Cursor(path, "r").seq == journal.seq)  # type: ignore[misc]
+        assert reader.close(5)
+        assert Cursor(path, "r").seq == journal.seq
+        assert Cursor(path, "another run").seq == 0
+
+
+def test_a_sink_that_is_down_holds_up_neither_flush_nor_close(journal: Journal, tmp_path: Path) -> None:
+    sink = Kept(lambda call: True)
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: len(sink.calls) > 5)
+    assert not reader.flush(600)
+    assert not reader.close(600)
+    feeding = reader.look()
+    assert feeding.errors >= 5
+    assert feeding.lag_steps == 1
+    assert not sink.is_closed
+
+
+def test_a_sink_that_hangs_is_left_behind(journal: Journal, tmp_path: Path) -> None:
+    never = threading.Event()
+    sink = Kept(lambda call: call == "write" and never.wait())
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert not reader.flush(0.1)
+    assert not reader.close(0.1)
+    assert reader.look().lag_steps == 1
+    never.set()
+
+
+def test_what_the_disk_refuses_reaches_the_sinks(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Kept()
+    reader = fed(sink, journal, tmp_path)
+    commit(journal)
+
+    def refuse(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", refuse)
+        for _ in range(3):
+            commit(journal)
+        reader.wake(journal.end, journal.seq)
+        assert reader.flush(5)
+        assert sink.seqs == [1, 2, 3, 4]
+    commit(journal)
+    reader.wake(journal.end, journal.seq)
+    assert reader.close(5)
+    assert sink.seqs == [1, 2, 3, 4, 5]
+
+
+def test_all_lines_of_a_commit_come_in_one_call(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a batch ends in the middle of them, or is smaller than all of them."""
+    batches: list[list[tuple[str, int | None]]] = []
+
+    class Watched(Kept):
+        def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+            batches.append([(record["type"], record.get("seq")) for record in records])
+
+    for i in range(20):
+        commit(journal, histograms=i % 5)
+    monkeypatch.setattr(room, "_BATCH_BYTES", 200)
+    reader = fed(Watched(), journal, tmp_path)
+    assert reader.flush(5)
+    assert reader.close(5)
+    flat = [place for batch in batches for place in batch]
+    assert [seq for kind, seq in flat if kind == "commit"] == list(range(1, 21))
+    for before, after in pairwise(batches):
+        assert before[-1][1] != after[0][1]
+
+
+def test_whole_commits_leaves_the_last_one_for_the_next_batch() -> None:
+    lines = b'{"type":"run"}\n{"seq":1}\ntorn\n{"seq":2}\n{"seq":2}\n'
+    assert whole_commits(lines, more=False) == (
+        [{"type": "run"}, {"seq": 1}, {"seq": 2}, {"seq": 2}],
+        len(lines),
+    )
+    assert whole_commits(lines, more=True) == ([{"type": "run"}, {"seq": 1}], lines.index(b"torn"))
+    assert whole_commits(b'{"seq":2}\n{"seq":2}\n', more=True) == ([], 0)
+    assert whole_commits(b"torn\n", more=True) == ([], 5)
+
+
+def until(condition: Callable[[], bool], timeout: float = 10) -> bool:
+    waited = threading.Event()
+    for _ in range(int(timeout / 0.005)):
+        if condition():
+            return True
+        waited.wait(0.005)
+    return condition()
