@@ -20,12 +20,15 @@ SURFACE = [
     "RunDirectoryError",
     "SightlineError",
     "Sink",
+    "SinkRun",
     "Snapshot",
     "SnapshotError",
     "StatsLogger",
     "StatsLoggerConfig",
     "StatsTracker",
     "StepError",
+    "StoringSink",
+    "TensorBoardConfig",
     "Transport",
     "TransportError",
     "add",
@@ -100,7 +103,7 @@ def test_every_public_name_says_what_it_is() -> None:
 
 def test_every_setting_is_described() -> None:
     """Each field of the public configs stands in its class's docstring."""
-    for config in (sl.StatsLoggerConfig, sl.ConsoleConfig):
+    for config in (sl.StatsLoggerConfig, sl.ConsoleConfig, sl.TensorBoardConfig):
         for field in dataclasses.fields(config):
             assert f"        {field.name}: " in (config.__doc__ or ""), f"{config.__name__}.{field.name}"
 

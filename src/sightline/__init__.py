@@ -35,7 +35,8 @@ from sightline.errors import (
 from sightline.exported_stats import merge_stats
 from sightline.journal import read_journal
 from sightline.run import Run, start
-from sightline.sinks import ConsoleConfig, Sink
+from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
+from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
@@ -70,12 +71,15 @@ __all__ = [
     "RunDirectoryError",
     "SightlineError",
     "Sink",
+    "SinkRun",
     "Snapshot",
     "SnapshotError",
     "StatsLogger",
     "StatsLoggerConfig",
     "StatsTracker",
     "StepError",
+    "StoringSink",
+    "TensorBoardConfig",
     "Transport",
     "TransportError",
     "add",

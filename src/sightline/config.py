@@ -17,6 +17,7 @@ from sightline.naming import is_namespace
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
+from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.transports import TransportName
 
 OnLowerStep = Literal["clamp", "error", "drop"]
@@ -33,6 +34,7 @@ class StatsLoggerConfig:
         resume: ``"never"`` refuses to append to an earlier run, ``"must"`` wants one, ``"allow"`` takes both.
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
+        tensorboard: where the TensorBoard sink writes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
         naming: what a key outside of the conventions (docs/naming.md) does: it is logged once (``"warn"``),
@@ -61,6 +63,7 @@ class StatsLoggerConfig:
     resume: Resume = "never"
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
     aliases: Aliases = ()
     naming: NamingMode = "warn"
     namespaces: Sequence[str] = ()

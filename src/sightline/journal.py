@@ -5,7 +5,8 @@ any signal. A line that was cut by a crash can only be the last; opening the jou
 that fragment. Lines are told apart by ``"type"``:
 
 ``run``
-    ``format``, ``run_id``, ``attempt``, ``started`` (epoch s), ``processes``, ``aliases`` {key: [its other
+    ``format``, ``run_id``, ``attempt``, ``started`` (epoch s), ``processes``, ``starts`` (of all attempts so
+    far: [its number, its first step, the last step before it or null]), ``aliases`` {key: [its other
     names]}, and ``derived`` {other name: what it shows} for those that show no key's own value. A key or name
     that ends in ``/`` is a prefix; a ``*`` stands for any part of one. The first line of every attempt.
 ``commit``
@@ -68,7 +69,7 @@ class Journal:
     Attributes:
         seq: of the last commit line.
         attempt: of the last run line, 0 if there is none.
-        run_id: of the last run line, or None.
+        run_line: the last one, or None.
         last_step: of the last commit line, or None.
         size: bytes of whole lines that are in the kernel.
         lost: lines that did not fit into memory while the disk refused them.
@@ -81,7 +82,7 @@ class Journal:
         self.path = path
         self.seq = 0
         self.attempt = 0
-        self.run_id: str | None = None
+        self.run_line: Record | None = None
         self.last_step: int | None = None
         self.lost = 0
         self._lock = threading.Lock()  # over size and what waits
@@ -145,6 +146,11 @@ class Journal:
                 )
             os.close(self._file)
             self._file = -1
+
+    @property
+    def run_id(self) -> str | None:
+        """Of the run that the journal holds."""
+        return None if self.run_line is None else self.run_line["run_id"]
 
     @property
     def end(self) -> int:
@@ -211,10 +217,10 @@ class Journal:
                         f"{self.path} has format {record['format']}, and this sightline writes {FORMAT}: "
                         f"continue it with the version that wrote it, or start another run"
                     )
-                self.run_id = record["run_id"]
+                self.run_line = self.run_line or record
                 if self.last_step is not None:
                     return
-        if self.size and self.run_id is None:
+        if self.size and self.run_line is None:
             raise JournalError(
                 f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline"
             )

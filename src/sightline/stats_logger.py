@@ -39,7 +39,8 @@ from sightline.poster import Poster
 from sightline.root import Final, Root
 from sightline.run_directory import RunDirectory
 from sightline.sampling import sample
-from sightline.sinks import Cursor, Sink, SinkReader, SinkRun, StoringSink, make_sinks
+from sightline.sinks import Sink, SinkReader, StoringSink, make_sinks, storing_reader
+from sightline.sinks.lineage import Start, starts_of
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
 from sightline.stats_tracker import StatsTracker, all_trackers
@@ -365,7 +366,7 @@ class StatsLogger:
 
     def _become_root(self, run_config: Any, state: Mapping[str, Any]) -> Root:
         try:
-            sinks = make_sinks(self.config.sinks, self.config.console)
+            sinks = make_sinks(self.config.sinks, vars(self.config))
             name = self.config.name or state["name"]
             self._directory = RunDirectory(self.config.log_dir, name, self.config.resume)
         except SightlineError as error:
@@ -384,16 +385,18 @@ class StatsLogger:
         if journal.last_step is not None and state["last_slot"] is None:
             self.next_step = journal.last_step + 1
         mirror = self._mirror(journal)
-        last_step, start = journal.last_step, journal.size
+        starts = [*starts_of(journal.run_line), Start(self.attempt, self.next_step, journal.last_step)]
+        start = journal.size
         journal.append(
             {
                 "type": "run", "format": FORMAT, "run_id": self.run_id, "name": self.dir.name,
                 "attempt": self.attempt, "started": time.time(), "processes": self.processes,
-                "aliases": mirror.plain, **({"derived": mirror.derived} if mirror.derived else {}),
+                "starts": [list(each) for each in starts], "aliases": mirror.plain,
+                **({"derived": mirror.derived} if mirror.derived else {}),
             }
         )  # fmt: skip
         facts = self._write_facts(run_config)
-        readers = [self._reader(sink, journal, start, last_step, facts) for sink in sinks]
+        readers = [self._reader(sink, journal, start, starts, facts) for sink in sinks]
         self._announce(
             {
                 "run_id": self.run_id,
@@ -416,28 +419,12 @@ class StatsLogger:
         )
 
     def _reader(
-        self, sink: Sink, journal: Journal, start: int, last_step: int | None, facts: Mapping[str, Any]
+        self, sink: Sink, journal: Journal, start: int, starts: Sequence[Start], facts: Mapping[str, Any]
     ) -> SinkReader:
         """What feeds a sink: one that shows from this attempt on, one that stores from where it was."""
         if not isinstance(sink, StoringSink):
             return SinkReader(sink, journal, start)
-        assert self.dir is not None
-        assert self.run_id is not None
-        assert self.attempt is not None
-        cursor = Cursor(self.dir / "cursors" / f"{sink.name}.json", self.run_id)
-        run = SinkRun(
-            self.run_id,
-            self.dir.name,
-            self.dir,
-            self.attempt,
-            config=facts["config"],
-            facts={name: value for name, value in facts.items() if name != "config"},
-            first_step=self.next_step,
-            last_step=last_step,
-            kept=cursor.kept,
-        )
-        offset = cursor.offset if cursor.offset <= start else 0
-        return SinkReader(sink, journal, offset, run=run, cursor=cursor)
+        return storing_reader(sink, journal, start, directory=journal.path.parent, starts=starts, facts=facts)
 
     def _mirror(self, journal: Journal) -> Mirror:
         """The run's aliases, their windows and totals where an earlier attempt has left them."""

@@ -13,6 +13,7 @@ import pytest
 from sightline.journal import Journal
 from sightline.sinks import Cursor, SinkReader, SinkRun
 from sightline.sinks import reader as room
+from sightline.sinks.lineage import Rewind
 from sightline.sinks.reader import whole_commits
 
 
@@ -40,6 +41,7 @@ class Kept:
     """A back end with a connection that can break: keeps what is written, and answers up to which commit."""
 
     name = "kept"
+    rewind: Rewind = "continue"
     stores_at_close = False
 
     def __init__(self, fails: Callable[[str], bool] = lambda call: False, answers: bool = True) -> None:

@@ -2,48 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.base import Sink, SinkRun, StoringSink
-from sightline.sinks.console import ConsoleConfig, ConsoleSink
-from sightline.sinks.cursor import Cursor
-from sightline.sinks.reader import SinkReader
+from sightline.sinks.console import ConsoleConfig
+from sightline.sinks.reader import SinkReader, storing_reader
 
-__all__ = [
-    "ConsoleConfig",
-    "ConsoleSink",
-    "Cursor",
-    "Sink",
-    "SinkReader",
-    "SinkRun",
-    "StoringSink",
-    "make_sinks",
-]
+__all__ = ["ConsoleConfig", "Sink", "SinkReader", "SinkRun", "StoringSink", "make_sinks", "storing_reader"]
+
+#: Where others' sinks are found: ``[project.entry-points."sightline.sinks"] name = "package:factory"``.
+ENTRY_POINTS = "sightline.sinks"
+
+#: Ours by name: the module, and what in it makes the sink of its settings.
+_OURS = {
+    "console": ("sightline.sinks.console", "ConsoleSink"),
+    "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
+}
 
 
-def make_sinks(wanted: Sequence[str | Sink], console: ConsoleConfig) -> list[Sink]:
+def make_sinks(wanted: Sequence[str | Sink], settings: Mapping[str, Any]) -> list[Sink]:
     """The sinks of these names, and the sinks among them as they are.
 
+    Args:
+        wanted: names of ours, names that an installed package gives under :data:`ENTRY_POINTS`, and sinks.
+        settings: of ours, by name.
+
     Raises:
-        ConfigurationError: a name that is none, an object that is no sink, or two sinks of one name.
+        ConfigurationError: a name that is none, a missing extra, an object that is no sink, or two sinks of
+            one name.
     """
     sinks: list[Sink] = []
     for sink in wanted:
-        if sink == "console":
-            sinks.append(ConsoleSink(console))
-        elif isinstance(sink, str):
+        made: Any = _maker(sink, settings)() if isinstance(sink, str) else sink
+        if not isinstance(made, Sink):
             raise ConfigurationError(
-                f"unknown sink {sink!r}; expected 'console', or an object with name, write and close. "
-                f"The journal metrics.jsonl is written with any sinks, and with none"
+                f"sink {sink!r} is no sink: expected an object with name, write and close, got {made!r}"
             )
-        elif isinstance(sink, Sink):
-            sinks.append(sink)
-        else:
-            raise ConfigurationError(
-                f"sink {sink!r} is no sink: expected an object with name, write and close"
-            )
+        sinks.append(made)
     names = [sink.name for sink in sinks]
     if len(set(names)) < len(names):
         raise ConfigurationError(f"two sinks of one name in {names}: each is counted under its own name")
     return sinks
+
+
+def _maker(name: str, settings: Mapping[str, Any]) -> Callable[[], Any]:
+    if name in _OURS:
+        module, maker = _OURS[name]
+        return lambda: getattr(import_module(module), maker)(settings[name])
+    others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name in others:
+        try:
+            return others[name].load()  # type: ignore[no-any-return]
+        except Exception as error:
+            raise ConfigurationError(
+                f"sink {name!r} ({others[name].value}) cannot be loaded: {error}"
+            ) from error
+    raise ConfigurationError(
+        f"unknown sink {name!r}; expected one of {', '.join(sorted([*_OURS, *others]))}, or an object with "
+        f"name, write and close. The journal metrics.jsonl is written with any sinks, and with none"
+    )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from sightline.sinks.lineage import Rewind
+
 Record = Mapping[str, Any]
 
 
@@ -41,8 +43,10 @@ class SinkRun:
         attempt: this one, from 1 on.
         config: the run's own configuration, as plain data without credentials.
         facts: versions, command, git, host and processes.
-        first_step: the step at which this attempt begins; None: it is not known yet.
-        last_step: the last step that earlier attempts have committed; None: there is none.
+        fork: the attempt with which another run began in the back end (see
+            :mod:`sightline.sinks.lineage`); 0: it is the first.
+        first_step: the step at which this attempt went on.
+        is_rewound: this attempt commits steps again, and the sink shows them.
         kept: what the sink has kept from its earlier attempts, plain data. It may change it in ``open`` and
             ``write``, and finds it again in the next attempt.
     """
@@ -53,8 +57,9 @@ class SinkRun:
     attempt: int
     config: Any = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    first_step: int | None = None
-    last_step: int | None = None
+    fork: int = 0
+    first_step: int = 0
+    is_rewound: bool = False
     kept: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,10 +72,12 @@ class StoringSink(Sink, Protocol):
     returned.
 
     Attributes:
+        rewind: what becomes of steps that a resumed run commits again.
         stores_at_close: what ``write`` has taken is stored for sure only when ``close`` returns. A crash
             before that is made good by what ``open`` answers.
     """
 
+    rewind: Rewind
     stores_at_close: bool
 
     def open(self, run: SinkRun) -> int | None:

@@ -12,13 +12,15 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
+from sightline.sinks.lineage import Lineage, Start
 
 log = logging.getLogger("sightline")
 
@@ -56,8 +58,9 @@ class SinkReader:
         sink: where the records go.
         lines: of the journal.
         offset: where to begin; a place where a line begins.
-        run: for a sink that stores: the run, and
-        cursor: how far it was.
+        run: for a sink that stores: the run,
+        cursor: how far it was, and
+        lineage: which commits belong to it.
         resume_hint: how to bring up later what is missing, for messages.
     """
 
@@ -69,6 +72,7 @@ class SinkReader:
         *,
         run: SinkRun | None = None,
         cursor: Cursor | None = None,
+        lineage: Lineage | None = None,
         resume_hint: str = "",
     ) -> None:
         self.sink = sink
@@ -76,6 +80,7 @@ class SinkReader:
         self._lines = lines
         self._run_facts = run
         self._cursor = cursor
+        self._lineage = lineage
         self._hint = resume_hint
         self._offset = offset  # everything before has been taken
         self._seq = cursor.seq if cursor is not None else 0
@@ -213,13 +218,14 @@ class SinkReader:
         if self._has_all():
             return
         records, length = self._next_batch()
+        mine = records if self._lineage is None else [r for r in records if self._lineage.has(r)]
         begun = time.monotonic()
-        if records:
-            self.sink.write(records)
+        if mine:
+            self.sink.write(mine)
         seq = max((s for s in map(_seq_of, records) if s is not None), default=self._seq)
         with self._changed:
             self._took_s += time.monotonic() - begun
-            self._took_commits += sum(record.get("type") == "commit" for record in records)
+            self._took_commits += sum(record.get("type") == "commit" for record in mine)
             self._offset = self._offset + length if length else self._target
             self._seq = max(self._seq, seq)
             self._failures = 0
@@ -280,6 +286,44 @@ class SinkReader:
         if about not in self._said:
             self._said.add(about)
             log.warning("sightline: sink %s %s (said once)", self.sink.name, what, exc_info=exc_info)
+
+
+def storing_reader(
+    sink: StoringSink,
+    lines: Lines,
+    size: int,
+    *,
+    directory: Path,
+    starts: Sequence[Start],
+    facts: Mapping[str, Any],
+) -> SinkReader:
+    """Feeds a sink that stores, from where it was in this run.
+
+    Args:
+        sink, lines: as for :class:`SinkReader`.
+        size: bytes of the journal that cursors may point into.
+        directory: of the run.
+        starts: of its attempts, the current one last.
+        facts: as ``run.json`` has them, the run's config among them.
+    """
+    lineage = Lineage(starts, sink.rewind)
+    name = f"{sink.name}.fork{lineage.fork:02d}" if lineage.fork else sink.name
+    cursor = Cursor(directory / "cursors" / f"{name}.json", facts["run_id"])
+    run = SinkRun(
+        facts["run_id"],
+        directory.name,
+        directory,
+        lineage.current.attempt,
+        config=facts["config"],
+        facts={name: value for name, value in facts.items() if name != "config"},
+        fork=lineage.fork,
+        first_step=lineage.current.first_step,
+        is_rewound=lineage.current.is_rewound and sink.rewind == "continue",
+        kept=cursor.kept,
+    )
+    offset = cursor.offset if cursor.offset <= size else 0
+    hint = f"to bring up later what is missing: sightline sync {directory} --to {sink.name}"
+    return SinkReader(sink, lines, offset, run=run, cursor=cursor, lineage=lineage, resume_hint=hint)
 
 
 def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int]:

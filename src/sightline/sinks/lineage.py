@@ -1,0 +1,87 @@
+"""Which commits belong to what a sink shows, when a run has gone on from an older checkpoint.
+
+The journal keeps every attempt. An attempt that goes on from a checkpoint older than its last step commits
+some steps again, and each sink says what becomes of them: ``rewind="continue"`` shows both, ``"skip"`` the
+first of each step, and ``"fork"`` begins another run in the back end, with the history up to the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+Rewind = Literal["continue", "fork", "skip"]
+
+
+class Start(NamedTuple):
+    """How an attempt began.
+
+    Attributes:
+        attempt: its number.
+        first_step: where it went on.
+        after: the last step of the attempt before it; None: it had none.
+    """
+
+    attempt: int
+    first_step: int
+    after: int | None
+
+    @property
+    def is_rewound(self) -> bool:
+        """Whether it commits steps again."""
+        return self.after is not None and self.first_step <= self.after
+
+
+class Lineage:
+    """The commits that one sink shows.
+
+    Args:
+        starts: of all attempts.
+        rewind: what becomes of steps that are committed again.
+
+    Example:
+        >>> starts = [Start(1, 0, None), Start(2, 5, 9)]  # the second began at 5, when 9 had been committed
+        >>> places = [(1, 4), (1, 7), (2, 7), (2, 10)]
+        >>> for rewind in ("continue", "fork", "skip"):
+        ...     lineage = Lineage(starts, rewind)
+        ...     shown = [lineage.has({"attempt": a, "step": s}) for a, s in places]
+        ...     rewind, lineage.fork, shown
+        ('continue', 0, [True, True, True, True])
+        ('fork', 2, [True, False, True, True])
+        ('skip', 0, [True, True, False, True])
+    """
+
+    def __init__(self, starts: Iterable[Start], rewind: Rewind) -> None:
+        self.starts = sorted(starts)
+        self.rewind = rewind
+        forks = [start.attempt for start in self.starts if start.is_rewound] if rewind == "fork" else []
+        #: The attempt with which what the sink shows began; 0: it has never been forked.
+        self.fork = max(forks, default=0)
+
+    @property
+    def current(self) -> Start:
+        """How the newest attempt began."""
+        return self.starts[-1] if self.starts else Start(1, 0, None)
+
+    def has(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record of the journal belongs here; what has no step does."""
+        attempt, step = record.get("attempt"), record.get("step")
+        if self.rewind == "continue" or not isinstance(attempt, int) or not isinstance(step, int):
+            return True
+        if self.rewind == "fork":
+            return all(step < start.first_step for start in self.starts if start.attempt > attempt)
+        return all(
+            start.after is None or step > start.after for start in self.starts if start.attempt <= attempt
+        )
+
+
+def starts_of(line: Mapping[str, Any] | None) -> list[Start]:
+    """The starts in a journal's ``run`` line; those of an older one, or of none, are unknown."""
+    found = []
+    for each in (line or {}).get("starts") or ():
+        try:
+            attempt, first, after = each
+            found.append(Start(int(attempt), int(first), None if after is None else int(after)))
+        except (TypeError, ValueError):
+            continue
+    return found

@@ -1,0 +1,251 @@
+"""TensorBoard: one event a commit, with all its values, histograms and texts, in the kernel at once.
+
+Event files are written through TensorBoard's own record writer, on this sink's thread, without a queue. What
+an earlier attempt has stored is read back from its files, so nothing is lost or written twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.errors import ConfigurationError
+from sightline.sinks.base import Record, SinkRun
+from sightline.sinks.lineage import Rewind
+
+log = logging.getLogger("sightline")
+
+SEQ = "sightline/seq"  #: the tag under which each event has the seq of its commit
+
+
+@dataclass(frozen=True)
+class TensorBoardConfig:
+    """Settings of the TensorBoard sink.
+
+    Attributes:
+        dir: where the event files go; None: ``tensorboard`` in the run directory. A fork goes into a folder
+            beside it (``tensorboard.fork02``).
+        rewind: steps that a resumed run commits again: ``"continue"`` shows them in place of the first ones,
+            which TensorBoard then leaves out (a purge), ``"skip"`` keeps the first ones, and ``"fork"``
+            begins another folder.
+    """
+
+    dir: str | Path | None = None
+    rewind: Rewind = "continue"
+
+    def __post_init__(self) -> None:
+        if self.rewind not in ("continue", "fork", "skip"):
+            raise ConfigurationError(
+                f"tensorboard rewind={self.rewind!r}: expected 'continue', 'fork' or 'skip'"
+            )
+
+
+class TensorBoardSink:
+    """Writes event files.
+
+    Values are 32-bit floats, as TensorBoard keeps them. A commit's event is written by one call, with the
+    ``seq`` of the commit under :data:`SEQ`.
+
+    Args:
+        config: where to, and how.
+
+    Raises:
+        ConfigurationError: without ``pip install 'sightline[tensorboard]'``.
+    """
+
+    name = "tensorboard"
+    stores_at_close = False
+
+    def __init__(self, config: TensorBoardConfig | None = None) -> None:
+        try:
+            import tensorboard.summary.writer.record_writer  # noqa: F401
+        except ImportError as error:
+            raise ConfigurationError(
+                f"sink 'tensorboard' needs TensorBoard: pip install 'sightline[tensorboard]' ({error})"
+            ) from error
+        self._config = config or TensorBoardConfig()
+        self.rewind: Rewind = self._config.rewind
+        self._writer: Any = None
+
+    def open(self, run: SinkRun) -> int:
+        """A new event file; returns the ``seq`` of the last commit in the files that are there."""
+        folder = Path(self._config.dir or run.dir / "tensorboard")
+        if run.fork:
+            folder = folder.with_name(f"{folder.name}.fork{run.fork:02d}")
+        folder.mkdir(parents=True, exist_ok=True)
+        stored = last_seq(folder)
+        self._open_file(folder, run)
+        if not stored:
+            self._write(self._event(0, time.time(), [_text("run/config", _as_markdown(run.config))]))
+        if run.is_rewound and run.kept.get("purged_attempt") != run.attempt:
+            self._purge(run.first_step)
+            run.kept["purged_attempt"] = run.attempt
+        self._writer.flush()
+        return stored
+
+    def write(self, records: Sequence[Record]) -> None:
+        """One event for each commit, all in the kernel when this returns."""
+        for seq, lines in itertools.groupby(records, key=lambda record: record.get("seq")):
+            together = [line for line in lines if line.get("type") in ("commit", "histogram")]
+            if seq is not None and together:
+                values = [value for line in together for value in _values(line)]
+                first = together[0]
+                when = first.get("time", time.time())
+                self._write(self._event(first["step"], when, [*values, _exact(SEQ, seq)]))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _open_file(self, folder: Path, run: SinkRun) -> None:
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with suppress(OSError):  # the file before, if this is after a failure
+            self.close()
+        # TensorBoard reads the files of a folder in the order of their names.
+        unique = f"{run.attempt:04d}.{os.getpid()}.{os.urandom(3).hex()}"
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{unique}"
+        self._writer = RecordWriter((folder / name).open("xb"))
+        source = event_pb2.SourceMetadata(writer="sightline")
+        self._write(
+            event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=source)
+        )
+
+    def _purge(self, first_step: int) -> None:
+        """What was written of this step and later ones is not shown any more."""
+        from tensorboard.compat.proto import event_pb2
+
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(event_pb2.Event(wall_time=time.time(), step=first_step, session_log=start))
+
+    def _event(self, step: int, when: float, values: Sequence[Any]) -> Any:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+
+        return event_pb2.Event(wall_time=when, step=step, summary=summary_pb2.Summary(value=values))
+
+    def _write(self, event: Any) -> None:
+        self._writer.write(event.SerializeToString())
+
+
+def last_seq(folder: Path) -> int:
+    """The ``seq`` of the last commit in a folder's event files; 0 if there is none.
+
+    A file that was cut in the middle of an event counts up to there.
+    """
+    for path in sorted(folder.glob("events.out.tfevents.*"), reverse=True):
+        seqs = [
+            int(_number(value)) for event in events(path) for value in event.summary.value if value.tag == SEQ
+        ]
+        if seqs:
+            return max(seqs)
+    return 0
+
+
+def events(path: Path) -> Iterator[Any]:
+    """The events of a file, up to where it is cut or damaged."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    loader = LegacyEventFileLoader(str(path))
+    try:
+        yield from loader.Load()
+    except Exception as error:  # noqa: BLE001 - TensorBoard raises errors of its own for damaged files
+        log.warning("sightline: %s is damaged, and counts up to there: %s", path, error)
+
+
+def _number(value: Any) -> float:
+    from tensorboard.util import tensor_util
+
+    return float(tensor_util.make_ndarray(value.tensor)) if value.HasField("tensor") else value.simple_value
+
+
+# --- a commit's parts as TensorBoard has them --------------------------------------------------------------
+
+
+def _values(line: Record) -> Iterator[Any]:
+    from tensorboard.compat.proto import summary_pb2
+
+    if line["type"] == "histogram":
+        yield _histogram(line)
+        return
+    nonfinite = line.get("nonfinite") or {}
+    for key, value in line["values"].items():
+        yield summary_pb2.Summary.Value(
+            tag=key, simple_value=float(nonfinite.get(key, "nan")) if value is None else value
+        )
+    for key, text in (line.get("texts") or {}).items():
+        yield _text(key, text)
+
+
+def _histogram(line: Record) -> Any:
+    """Bins as TensorBoard has them: by their upper edges, and moments from the middles of the bins."""
+    from tensorboard.compat.proto import histogram_pb2, summary_pb2
+
+    edges, counts = line["edges"], line["counts"]
+    middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
+    return summary_pb2.Summary.Value(
+        tag=line["key"],
+        histo=histogram_pb2.HistogramProto(
+            min=edges[0],
+            max=edges[-1],
+            num=sum(counts),
+            sum=sum(x * n for x, n in zip(middles, counts, strict=True)),
+            sum_squares=sum(x * x * n for x, n in zip(middles, counts, strict=True)),
+            bucket_limit=edges[1:],
+            bucket=counts,
+        ),
+    )
+
+
+def _text(tag: str, text: str) -> Any:
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
+
+    return summary_pb2.Summary.Value(
+        tag=tag,
+        metadata=_plugin("text"),
+        tensor=tensor_pb2.TensorProto(
+            dtype=types_pb2.DT_STRING, string_val=[text.encode(errors="backslashreplace")]
+        ),
+    )
+
+
+def _exact(tag: str, number: int) -> Any:
+    """A scalar of 64 bits."""
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
+
+    return summary_pb2.Summary.Value(
+        tag=tag,
+        metadata=_plugin("scalars"),
+        tensor=tensor_pb2.TensorProto(dtype=types_pb2.DT_DOUBLE, double_val=[float(number)]),
+    )
+
+
+def _plugin(name: str) -> Any:
+    from tensorboard.compat.proto import summary_pb2
+
+    return summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=name))
+
+
+def _as_markdown(config: Any) -> str:
+    """The run's settings as a list, one line each."""
+    lines = [f"- `{name}`: `{value}`" for name, value in _flat(config, "")]
+    return "\n".join(lines) or "(none)"
+
+
+def _flat(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping) and config:
+        for name, value in config.items():
+            yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    elif config is not None or prefix:
+        yield prefix or "config", config

@@ -1,0 +1,88 @@
+"""A run that goes on from an older checkpoint: the journal keeps all, each sink shows what it was told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sightline as sl
+from sightline.sinks import SinkRun
+from sightline.sinks.lineage import Lineage, Rewind, Start, starts_of
+
+
+class Shown:
+    """Keeps the steps it was given, by back-end run, over attempts; and what it was told of them."""
+
+    name = "shown"
+    stores_at_close = False
+
+    def __init__(self, rewind: Rewind) -> None:
+        self.rewind: Rewind = rewind
+        self.steps: dict[int, list[tuple[int, int]]] = {}  # fork -> attempt and step
+        self.stored: dict[int, int] = {}
+        self.told: list[tuple[int, int, bool]] = []
+
+    def open(self, run: SinkRun) -> int | None:
+        self.fork = run.fork
+        self.told.append((run.fork, run.first_step, run.is_rewound))
+        return self.stored.get(run.fork, 0)
+
+    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+        for record in records:
+            if record["type"] == "commit":
+                self.steps.setdefault(self.fork, []).append((record["attempt"], record["step"]))
+                self.stored[self.fork] = record["seq"]
+
+    def close(self) -> None:
+        pass
+
+
+def attempt(folder: Path, sink: Shown, steps: range, state: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """One attempt; returns the state of each step's checkpoint."""
+    states = []
+    with sl.start(folder, name="run", sinks=[sink], resume="allow", state_dict=state, naming="off") as run:
+        for step in run.steps(steps.stop, start=steps.start):
+            sl.scalar(loss=step)
+            run.commit(step)
+            states.append(run.state_dict())
+    return states
+
+
+@pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
+def test_steps_that_are_committed_again_are_shown_as_wanted(rewind: Rewind, tmp_path: Path) -> None:
+    """Three attempts: 0 to 9; from the checkpoint of step 4 on to 7; on to 11 without going back."""
+    sink = Shown(rewind)
+    states = attempt(tmp_path, sink, range(10), None)
+    states = attempt(tmp_path, sink, range(5, 8), states[4])
+    attempt(tmp_path, sink, range(8, 12), states[-1])
+
+    first, again, on = (
+        [(a + 1, s) for s in steps] for a, steps in enumerate((range(10), range(5, 8), range(8, 12)))
+    )
+    committed = [
+        (r["attempt"], r["step"]) for r in sl.read_journal(tmp_path / "run") if r["type"] == "commit"
+    ]
+    assert committed == [*first, *again, *on]
+    if rewind == "continue":
+        assert sink.steps == {0: committed}
+        assert sink.told == [(0, 0, False), (0, 5, True), (0, 8, False)]
+    elif rewind == "fork":
+        assert sink.steps == {0: first, 2: [*first[:5], *again, *on]}
+        assert sink.told == [(0, 0, False), (2, 5, False), (2, 8, False)]
+    else:
+        assert sink.steps == {0: [*first, (3, 10), (3, 11)]}
+
+
+def test_starts_are_read_from_the_run_line() -> None:
+    assert starts_of({"starts": [[1, 0, None], [2, 5, 9]]}) == [Start(1, 0, None), Start(2, 5, 9)]
+    assert starts_of({"starts": ["?", [2, 5, 9]]}) == [Start(2, 5, 9)]
+    assert starts_of({}) == starts_of(None) == []
+
+
+def test_what_has_no_step_belongs_to_every_lineage() -> None:
+    lineage = Lineage([Start(1, 0, None), Start(2, 5, 9)], "fork")
+    assert lineage.has({"type": "event", "attempt": 1})
+    assert lineage.has({"type": "run", "attempt": 1})

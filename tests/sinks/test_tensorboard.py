@@ -1,0 +1,154 @@
+"""What TensorBoard's own reader finds is what the journal says, after crashes and rewinds too."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sightline as sl
+
+pytest.importorskip("tensorboard")
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sightline.sinks.tensorboard import SEQ, events, last_seq
+
+
+def read(folder: Path) -> EventAccumulator:
+    """All that TensorBoard would show."""
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def numbers(accumulator: EventAccumulator, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in accumulator.Scalars(tag)]
+
+
+def seqs(folder: Path) -> list[int]:
+    """Of all events in all files, in the order of their names."""
+    return [
+        int(value.tensor.double_val[0])
+        for path in sorted(folder.glob("events.*"))
+        for event in events(path)
+        for value in event.summary.value
+        if value.tag == SEQ
+    ]
+
+
+def start(folder: Path, **settings: Any) -> sl.Run:
+    return sl.start(folder, name="run", sinks=["tensorboard"], naming="off", resume="allow", **settings)
+
+
+def commits(run: Path) -> list[dict[str, Any]]:
+    return [record for record in sl.read_journal(run) if record["type"] == "commit"]
+
+
+def test_tensorboard_shows_every_value_of_the_journal(tmp_path: Path) -> None:
+    with start(tmp_path, config={"lr": 1e-3, "model": {"width": 8}}) as run:
+        for step in run.steps(5):
+            sl.scalar(loss=1.0 / (step + 1), odd=math.inf if step == 2 else 1.0)
+            sl.summary("reward", np.arange(step + 1.0))
+            sl.text(split="test")
+            run.commit(step)
+    found = read(run.dir / "tensorboard")
+    for key in commits(run.dir)[0]["values"]:
+        if not key.startswith("obs/"):
+            shown = dict(numbers(found, key))
+            for commit in commits(run.dir):
+                expected = commit["values"][key]
+                expected = math.inf if expected is None else np.float32(expected)
+                assert shown[commit["step"]] == expected, (key, commit["step"])
+    assert not any(tag.endswith("__count") for tag in found.Tags()["scalars"])
+    texts = {
+        tag: found.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in ("split", "run/config")
+    }
+    assert texts["split"] == "test"
+    assert "`model.width`: `8`" in texts["run/config"]
+    assert seqs(run.dir / "tensorboard") == [1, 2, 3, 4, 5]
+
+
+def test_a_histogram_stands_in_the_event_of_its_commit(tmp_path: Path) -> None:
+    with start(tmp_path) as run:
+        sl.scalar(loss=0.5)
+        sl.histogram("length", np.arange(100.0), bins=10)
+        run.commit(3)
+    found = read(run.dir / "tensorboard")
+    (shown,) = found.Histograms("length")
+    assert shown.step == 3
+    value = shown.histogram_value
+    assert value.num == sum(value.bucket) == 100
+    assert (value.min, value.bucket_limit[-1]) == (0, pytest.approx(99))
+    assert value.sum / value.num == pytest.approx(49.5, rel=0.05)
+    (path,) = (run.dir / "tensorboard").glob("events.*")
+    tags = [{value.tag for value in event.summary.value} for event in events(path)]
+    assert any({"loss", "length", SEQ} <= found for found in tags)
+
+
+def test_a_file_cut_in_the_middle_of_an_event_is_made_good(tmp_path: Path) -> None:
+    """As after a crash of the machine: the cut commit and what is missing come again, in a new file."""
+    with start(tmp_path) as run:
+        for step in run.steps(6):
+            sl.scalar(loss=step)
+            run.commit(step)
+    (path,) = (run.dir / "tensorboard").glob("events.*")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * 0.6)])
+    stored = last_seq(path.parent)
+    assert 0 < stored < 6
+    with start(tmp_path) as run:
+        sl.scalar(loss=6)
+        run.commit(6)
+    assert seqs(path.parent) == [1, 2, 3, 4, 5, 6, 7]
+    assert numbers(read(path.parent), "loss") == [(step, float(step)) for step in range(7)]
+
+
+def test_a_newly_added_sink_gets_the_run_from_its_beginning(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="run", sinks=[], naming="off") as run:
+        for step in run.steps(3):
+            sl.scalar(loss=step)
+            run.commit(step)
+    with start(tmp_path) as run:
+        sl.scalar(loss=3)
+        run.commit(3)
+    assert numbers(read(run.dir / "tensorboard"), "loss") == [(step, float(step)) for step in range(4)]
+
+
+@pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
+def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
+    """Ten steps, and again from the fifth on, with other values."""
+    settings = {"logger": sl.StatsLoggerConfig(tensorboard=sl.TensorBoardConfig(rewind=rewind))}
+    states = []
+    with start(tmp_path, **settings) as run:
+        for step in run.steps(10):
+            sl.scalar(loss=step)
+            run.commit(step)
+            states.append(run.state_dict())
+    with start(tmp_path, state_dict=states[4], **settings) as run:
+        for step in run.steps(12):
+            sl.scalar(loss=100 + step)
+            run.commit(step)
+    first = [(step, float(step)) for step in range(10)]
+    again = [(step, 100.0 + step) for step in range(5, 12)]
+    shown = numbers(read(run.dir / "tensorboard"), "loss")
+    if rewind == "continue":
+        assert shown == [*first[:5], *again]
+        assert seqs(run.dir / "tensorboard") == list(range(1, 18))  # all are in the files
+    elif rewind == "fork":
+        assert shown == first
+        assert numbers(read(run.dir / "tensorboard.fork02"), "loss") == [*first[:5], *again]
+    else:
+        assert shown == [*first, *again[-2:]]
+
+
+def test_files_of_one_second_do_not_collide(tmp_path: Path) -> None:
+    for step in range(3):
+        with start(tmp_path) as run:
+            sl.scalar(loss=step)
+            run.commit(step)
+    assert len(list((run.dir / "tensorboard").glob("events.*"))) == 3
+    assert numbers(read(run.dir / "tensorboard"), "loss") == [(0, 0.0), (1, 1.0), (2, 2.0)]
