@@ -40,7 +40,7 @@ from sightline.root import Final, Root
 from sightline.run_directory import RunDirectory
 from sightline.sampling import sample
 from sightline.sinks import Sink, SinkReader, StoringSink, make_sinks, storing_reader
-from sightline.sinks.lineage import Start, starts_of
+from sightline.sinks.lineage import Lineage, Start, starts_of
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
 from sightline.stats_tracker import StatsTracker, all_trackers
@@ -424,7 +424,9 @@ class StatsLogger:
         """What feeds a sink: one that shows from this attempt on, one that stores from where it was."""
         if not isinstance(sink, StoringSink):
             return SinkReader(sink, journal, start)
-        return storing_reader(sink, journal, start, directory=journal.path.parent, starts=starts, facts=facts)
+        lineage = Lineage(starts, sink.rewind)
+        directory = journal.path.parent
+        return storing_reader(sink, journal, start, directory=directory, lineage=lineage, facts=facts)
 
     def _mirror(self, journal: Journal) -> Mirror:
         """The run's aliases, their windows and totals where an earlier attempt has left them."""
