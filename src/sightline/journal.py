@@ -106,14 +106,18 @@ class Journal:
 
     def append(self, *records: Mapping[str, Any]) -> bool:
         """Writes records as lines; returns whether all that was given so far is in the kernel."""
+        self._write_waiting()  # makes room, where the disk has some again
         for record in records:
             line = _line(record)
             with self._lock:
-                if self._waiting_bytes + len(line) > _BUFFER_BYTES and self._waiting:
+                if self._waiting and self._waiting_bytes + len(line) > _BUFFER_BYTES:
                     self.lost += 1
                 else:
                     self._waiting.append(line)
                     self._waiting_bytes += len(line)
+        return self._write_waiting()
+
+    def _write_waiting(self) -> bool:
         try:
             while self._waiting:
                 line = self._waiting[0]

@@ -145,6 +145,7 @@ class Root:
         self._stopped = False
         self._notes: Counter[str] = Counter()  # obs/* since the last commit
         self._said: set[str] = set()
+        self._lost_said = 0  # lines that the disk refused, and memory did not hold, in a commit that is kept
         self._down = False
         self._looked = time.monotonic()
         self._time = 0.0
@@ -417,6 +418,9 @@ class Root:
             del self._lines[min(self._lines)]
         values = self._with_aliases(self._mirror.values(rendered.values))
         values.update(self._take_notes())
+        lost = self._journal.lost
+        if lost > self._lost_said:
+            values[f"{RESERVED}journal_lost_lines"] = lost - self._lost_said
         self._journal.seq += 1
         place = {"seq": self._journal.seq, "attempt": self._attempt, "step": step, "k": k}
         lines: list[dict[str, Any]] = [
@@ -446,6 +450,8 @@ class Root:
             for key, (edges, counts) in self._with_aliases(self._mirror.others(rendered.histograms)).items()
         ]
         self._append(*lines)
+        if self._journal.lost == lost:  # else this line, which says so, is lost too
+            self._lost_said = lost
         return k
 
     def _write_late(self, message: Message) -> None:
@@ -475,10 +481,8 @@ class Root:
         return {**fields, "type": "event", "attempt": self._attempt, "time": time.time()}
 
     def _append(self, *lines: Mapping[str, Any]) -> None:
-        lost = self._journal.lost
         if not self._journal.append(*lines) and lines:
             self._notes["journal_errors"] += 1
-        self._notes["journal_lost_lines"] += self._journal.lost - lost
         for reader in self._readers:
             reader.wake(self._journal.end, self._journal.seq)
 
