@@ -22,6 +22,10 @@ that fragment. Lines are told apart by ``"type"``:
     A distribution of a commit, one line for each, written with it: ``seq`` (of its commit), ``attempt``,
     ``step``, ``k``, ``key``, ``edges`` [..] (ascending) and ``counts`` [..], one fewer. A bin holds its lower
     edge, the last one both. Counts add up to the finite records; all are ``<key>__count`` of the commit.
+``sample``
+    Some rows of a sample table, written with the commit that they belong to: ``seq`` (of its commit),
+    ``attempt``, ``step``, ``k``, ``table``, ``recorded`` (rows on all processes), ``rows`` [{column: value}],
+    each with its ``process``. All rows in full are in the files of the processes.
 ``late``
     A snapshot that came after its slot was closed: ``attempt``, ``step``, ``k``, ``process``, ``time``, and
     ``values``, ``nonfinite``, ``counts``, ``texts`` as above.
