@@ -233,9 +233,10 @@ class Root:
         now = self._now()
         done = hurried or (ending and self._board.all_ended())
         self._unended = sorted(self._board.present)  # before closing by force, which gives them up
+        mine = self._next_own_slot()
         for closed in (
-            *self._board.close(now=now, force=done),
-            *(self._board.close(now=now, force=True, upto=upto) if upto else ()),
+            *self._board.close(now=now, force=done, before=mine),
+            *(self._board.close(now=now, force=True, upto=upto, before=mine) if upto else ()),
         ):
             self._write_finals(closed.slot)
             with self._going_on():
@@ -286,14 +287,20 @@ class Root:
     def _now(self) -> float:
         """The board's clock, which stands still while this process does (SIGSTOP, a frozen container).
 
-        Nobody could post then, and nobody may be called missing for it. So it does while this process's own
-        devices are still at work: so may be those of the others.
+        Nobody could post then, and nobody may be called missing for it.
         """
         now = time.monotonic()
-        if self._head is None:
-            self._time += min(now - self._looked, _LONGEST_LOOK_S)
+        self._time += min(now - self._looked, _LONGEST_LOOK_S)
         self._looked = now
         return self._time
+
+    def _next_own_slot(self) -> Slot | None:
+        """The first of this process's commits that is still on its way, for its devices' sake or another's.
+
+        No slot from there on closes without it.
+        """
+        with self._changed:
+            return next((item.slot for item in (self._head, *self._queue) if isinstance(item, Pending)), None)
 
     def _poll(self) -> None:
         if time.monotonic() < self._next_poll:
