@@ -388,6 +388,7 @@ def the_roots_devices_never_rest(*, deadline_s: float, steps: int) -> None:
     import jax
     import jax.numpy as jnp
 
+    jax.devices()  # of all: the back end starts when everyone's does
     run = sl.start(logger=settings(deadline_s=deadline_s, first_deadline_s=LONG_S))
     sl.scalar(host=1.0)
     run.commit(0)
