@@ -31,6 +31,7 @@ SURFACE = [
     "add",
     "collect",
     "export",
+    "export_stats",
     "histogram",
     "ingest",
     "jax",

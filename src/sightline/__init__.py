@@ -41,6 +41,7 @@ from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
 from sightline.transports import Transport
+from sightline.worker_stats import export_stats
 
 if TYPE_CHECKING:
     from sightline.jax.collecting import add, collect
@@ -81,6 +82,7 @@ __all__ = [
     "add",
     "collect",
     "export",
+    "export_stats",
     "histogram",
     "ingest",
     "jax",
