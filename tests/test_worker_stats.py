@@ -99,7 +99,7 @@ def test_snapshots_of_any_split_over_workers_equal_the_whole(
         for n in range(5)
     ]
     stats = sl.export_stats(exports, wall_s=2.0)
-    assert stats.pop("obs/missing_processes", 0) == 5 - len(trackers)
+    assert stats.pop("obs/missing_exports", 0) == 5 - len(trackers)
     assert_equal(stats, whole(records))
 
 
@@ -113,7 +113,7 @@ def test_any_mix_of_forms_equals_the_whole_but_for_what_it_lists(
     used = {forms[n] for n in trackers}
     exports = [FORMS[forms[n]](trackers[n]) if n in trackers else None for n in range(5)]
     stats = sl.export_stats(exports, wall_s=2.0)
-    stats.pop("obs/missing_processes", 0)
+    stats.pop("obs/missing_exports", 0)
     averaged = set(filter(None, str(stats.pop("merge_stats/unweighted", "")).split(",")))
     if "dict" not in used:
         assert averaged == set()
@@ -184,7 +184,7 @@ def test_workers_that_all_call_themselves_process_0_are_told_apart() -> None:
         stats = sl.export_stats([None, *exports])
         assert stats["time/rollout_s"] == 2.0
         assert (stats["time/rollout_s_max"], stats["time/rollout_s_slowest"]) == (3.0, 3)
-        assert stats["obs/missing_processes"] == 1
+        assert stats["obs/missing_exports"] == 1
         if set(forms) != {"dict"}:
             assert stats["batches"] == 7
             assert stats["version"] == 0
@@ -284,7 +284,7 @@ def test_damaged_bytes_are_counted_said_once_and_hold_nothing_up(caplog: pytest.
         with caplog.at_level(logging.WARNING, "sightline"):
             stats = sl.export_stats({"damaged": [good, good[:-1], bytearray(good)]})
         assert (stats["damaged/a__count"], stats["obs/unreadable_snapshots"]) == (2, 1)
-        assert "obs/missing_processes" not in stats
+        assert "obs/missing_exports" not in stats
     (record,) = caplog.records
     assert "what worker 1 of 'damaged' sent cannot be read" in record.getMessage()
 

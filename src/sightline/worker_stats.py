@@ -41,7 +41,7 @@ def export_stats(
     - an exported dict (``sl.export(reduce="local")``): as :func:`merge_stats` does it, by the ``__count`` of
       each key, and what has none is averaged and listed under ``"merge_stats/unweighted"``. Beside snapshots
       of the same keys totals, timings, latest values and texts of dicts merge as the snapshots declare;
-    - None: the worker is gone, or did not answer. ``obs/missing_processes`` counts it.
+    - None: the worker is gone, or did not answer. ``obs/missing_exports`` counts it.
 
     Each is another worker's, numbered by its place (``time/rollout_s_slowest`` is such a number). A snapshot
     that is merged already takes as many numbers as it has processes. A worker that has several snapshots for
@@ -57,7 +57,7 @@ def export_stats(
 
     Returns:
         Keys with their values, ``<key>__count`` with counts, and texts, as :meth:`StatsTracker.export` gives
-        them; of histograms the counts alone. Under ``obs/``: ``missing_processes``;
+        them; of histograms the counts alone. Under ``obs/``: ``missing_exports``, how many were None;
         ``unreadable_snapshots``, damaged or of another version; ``conflicts``, keys that two workers reduce
         differently, or that are folders of others; ``nonfinite`` records; ``partial_keys``; and the sums of
         what dicts had there.
@@ -76,7 +76,7 @@ def export_stats(
         >>> stats = export_stats({"rollout": [worker([1.0, 2.0, 0.0]), worker([5.0]), None], "critic": None})
         >>> stats["rollout/reward/mean"], stats["rollout/reward__count"], stats["rollout/accepted"]
         (2.0, 4, 0.75)
-        >>> stats["obs/missing_processes"]
+        >>> stats["obs/missing_exports"]
         1
     """
     if wall_s is not None and not 0 < to_number("export_stats", "wall_s", wall_s) < math.inf:
@@ -133,7 +133,7 @@ class _Part:
                 _say(f"unreadable {worker}", f"what {worker} sent cannot be read: {error}")
                 return None
         if export is None:
-            self.trouble["missing_processes"] += 1
+            self.trouble["missing_exports"] += 1
             return None
         if isinstance(export, (Snapshot, Mapping)):
             return export
