@@ -363,7 +363,8 @@ def train(
             evaluated = rollouts.evaluate(step, trainer.policy) if step % 5 == 4 else []
             trainer.train(samples_of(found))
             on_step(Step(step, found, evaluated, *before))
-            parts = {**rollouts.exports(), **trainer.exports(), "controller": [sl.snapshot().to_bytes()]}
+            parts = {**rollouts.exports(), **trainer.exports()}
+            parts["controller"] = [sl.snapshot().to_bytes()]
             run.commit(step, sl.export_stats(parts, wall_s=time.perf_counter() - start))
 
 
