@@ -1,9 +1,11 @@
-"""Phase 0: the runner as it was. Timings by hand, arrays gathered for each metric, `wandb.log` on process 0."""
+"""Phase 0: the runner as it was. Times by hand, arrays gathered for each metric, `wandb.log` on process 0."""
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections import deque
+from typing import Any
 
 import jax
 
@@ -15,13 +17,19 @@ def main() -> None:
     options = task.parse_options()
     task.initialize()
     wandb = maybe_init_wandb(
-        cfg=vars(options), project="adding", name="phase0", mode=options.wandb_mode,
+        cfg=vars(options), project="adding", name=options.name, mode=options.wandb_mode,
         process_index=jax.process_index(),
     )  # fmt: skip
+    train(options, wandb)
+    if wandb is not None:
+        wandb.finish()
+
+
+def train(options: argparse.Namespace, wandb: Any) -> None:
+    print(f"[{jax.process_index()}] {len(task.my_rows(task.PROMPTS))} of {task.PROMPTS} prompts a step")
     mesh = task.make_mesh()
     params = task.initial_params(mesh)
     step_times: deque[float] = deque(maxlen=10)
-    print(f"[{jax.process_index()}] {len(task.my_rows(task.PROMPTS))} of {task.PROMPTS} prompts a step")
     for step in range(1, options.steps + 1):
         times = {}
         step_start = time.perf_counter()
@@ -51,25 +59,25 @@ def main() -> None:
         all_rewards = task.gather(rewards)
         all_advantages = task.gather(advantages)
         all_parts = {name: task.gather(values) for name, values in parts.items()}
-        prompt_lengths = task.gather((completions.prompts >= 0).sum(axis=1))
+        prompt_lengths = task.gather((prompts >= 0).sum(axis=1))
         all_lengths = task.gather(lengths)
-        tokens = task.gather(lengths.sum(keepdims=True)).sum()
-        rows = task.gather(lengths * 0 + 1).sum()
+        tokens = int(task.gather(lengths.sum(keepdims=True)).sum())
+        rows = int(task.gather(lengths * 0 + 1).sum())
         metrics = {
             "train-other/loss": loss,
             "train-other/entropy": entropy,
-            "train-other/batch_global": int(rows),
+            "train-other/batch_global": rows,
             "train-other/batch_local": len(rewards),
-            "train-other/total_valid_token_count": int(tokens),
+            "train-other/total_valid_token_count": tokens,
             "train-seq_len/prompt/mean": float(prompt_lengths.mean()),
             "train-seq_len/prompt/max": int(prompt_lengths.max()),
             "train-seq_len/completion/mean": float(all_lengths.mean()),
             "train-seq_len/completion/max": int(all_lengths.max()),
-            "throughput/train/valid_tokens_per_s": float(tokens / times["step"]),
+            "throughput/train/valid_tokens_per_s": tokens / times["step"],
             "time/train/step_avg_last10_s": sum(step_times) / len(step_times),
         }
         for name, values in all_parts.items():
-            metrics[f"train-reward/func/{name}/mean"] = float(values.mean())
+            metrics[f"train-reward/func/reward_{name}/mean"] = float(values.mean())
         for name, values in {"total": all_rewards, "advantage": all_advantages}.items():
             metrics[f"train-reward/{name}/mean"] = float(values.mean())
             metrics[f"train-reward/{name}/std"] = float(values.std())
@@ -85,16 +93,14 @@ def main() -> None:
             start = time.perf_counter()
             correct = task.evaluate(params, task.test_prompts())
             seconds = time.perf_counter() - start
-            accuracy = float(task.gather(correct).mean())
+            all_correct = task.gather(correct)
+            scores = {
+                "eval/accuracy/mean": float(all_correct.mean()),
+                "eval/accuracy/split": "test",
+                "time/eval/generate_s": seconds,
+            }
             if wandb is not None:
-                metrics = {
-                    "eval/accuracy/mean": accuracy,
-                    "eval/accuracy/split": "test",
-                    "time/eval/generate_s": seconds,
-                }
-                wandb.log(metrics, step=step)
-    if wandb is not None:
-        wandb.finish()
+                wandb.log(scores, step=step)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What the runner trains, and no phase touches: a tiny policy that learns to add digits, by GRPO.
 
-A prompt is two or three digits up to 4; a completion is up to 8 tokens, digits and an end. The right completion is the
-last digit of the sum, and then the end. Rows (completions) are divided over the processes, and which random
-numbers a row gets does not depend on how.
+A prompt is two or three digits up to 4; a completion is up to 8 tokens, digits and an end. Right is the last
+digit of the sum, and then the end. Rows (completions) are divided over the processes, and which random numbers
+a row gets does not depend on how.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jax.sharding import PartitionSpec as P
 LENGTH, VOCABULARY, END = 8, 11, 10
 PROMPTS, GROUP = 16, 8  # prompts of a step over all processes, and completions of each
 TEST_PROMPTS = 24
-LEARNING_RATE = 40.0
+LEARNING_RATE = 20.0
 
 
 class Completions(NamedTuple):
@@ -45,6 +45,7 @@ class Batch(NamedTuple):
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", default="runs", help="where logs lie [runs]")
+    parser.add_argument("--name", default="adding", help="of the run [adding]")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--eval-every", type=int, default=4)
     parser.add_argument(
@@ -119,7 +120,7 @@ def _complete(params: Any, prompts: np.ndarray, noise: np.ndarray) -> Completion
 
 
 def _sums(prompts: np.ndarray) -> np.ndarray:
-    return np.where(prompts >= 0, prompts, 0).sum(axis=1)
+    return np.asarray(np.where(prompts >= 0, prompts, 0).sum(axis=1))
 
 
 # --- rewards -----------------------------------------------------------------------------------------------
@@ -127,9 +128,9 @@ def _sums(prompts: np.ndarray) -> np.ndarray:
 
 def score(completions: Completions) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The total reward of each row, and its parts; float64 (R,)."""
-    correct = _correct(completions)
-    parts = {"correct": correct, "brief": correct / completions.mask.sum(axis=1)}
-    return parts["correct"] + 0.5 * parts["brief"], parts
+    well_formed = completions.mask.sum(axis=1) == 2  # a digit and the end
+    parts = {"correct": _correct(completions), "format": np.asarray(well_formed, np.float64)}
+    return parts["correct"] + 0.5 * parts["format"], parts
 
 
 def _correct(completions: Completions) -> np.ndarray:
@@ -141,7 +142,7 @@ def group_advantages(rewards: np.ndarray) -> np.ndarray:
     """Rewards against their group's mean, by its standard deviation; float64 (R,)."""
     groups = rewards.reshape(-1, GROUP)
     deviations = groups - groups.mean(axis=1, keepdims=True)
-    return (deviations / (groups.std(axis=1, keepdims=True) + 1e-6)).ravel()
+    return np.asarray(deviations / (groups.std(axis=1, keepdims=True) + 1e-6)).ravel()
 
 
 # --- update ------------------------------------------------------------------------------------------------
@@ -165,7 +166,8 @@ def shard(mesh: Mesh, completions: Completions, advantages: np.ndarray, length: 
 def _global(mesh: Mesh, spec: P, values: np.ndarray) -> jax.Array:
     if values.dtype == np.float64:
         values = values.astype(np.float32)
-    return jax.make_array_from_process_local_data(NamedSharding(mesh, spec), values)
+    array: jax.Array = jax.make_array_from_process_local_data(NamedSharding(mesh, spec), values)
+    return array
 
 
 @jax.jit

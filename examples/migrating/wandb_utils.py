@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MODES = ("online", "offline")
-
 
 class LoggedRun:
     """What the runner takes for the `wandb` module."""
@@ -37,7 +35,7 @@ def maybe_init_wandb(
         return None
     folder = Path(cfg["output"]) / name
     run = None
-    if mode in MODES:
+    if mode == "online" or mode == "offline":
         import wandb
 
         run = wandb.init(project=project, name=name, mode=mode, config=dict(cfg), dir=str(folder.parent))
