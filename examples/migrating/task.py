@@ -1,8 +1,8 @@
 """What the runner trains, and no phase touches: a tiny policy that learns to add digits, by GRPO.
 
 A prompt is two or three digits up to 4; a completion is up to 8 tokens, digits and an end. Right is the last
-digit of the sum, and then the end. Rows (completions) are divided over the processes, and which random numbers
-a row gets does not depend on how.
+digit of the sum, and then the end. Rows (completions) are divided over the processes, and the random numbers
+of a row do not depend on how.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sightline as sl
-from examples.migrating.wandb_sink import wandb_sinks
+from examples.migrating.wandb_sink import Mode, wandb_sinks
 
 
 class CommittedRun:
@@ -23,7 +23,7 @@ class CommittedRun:
 
 
 def maybe_init_wandb(
-    *, cfg: Mapping[str, Any], project: str, name: str, mode: str, process_index: int | None = None
+    *, cfg: Mapping[str, Any], project: str, name: str, mode: Mode, process_index: int | None = None
 ) -> CommittedRun | None:
     """A run on process 0, None elsewhere; but every process takes part in it, from the first phase on."""
     is_root = process_index in (None, 0)

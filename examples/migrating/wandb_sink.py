@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+Mode = Literal["online", "offline", "disabled"]
 NONFINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -33,10 +34,10 @@ class WandbSink:
 
 
 def wandb_sinks(
-    *, project: str, name: str, mode: str, config: Mapping[str, Any], folder: str
+    *, project: str, name: str, mode: Mode, config: Mapping[str, Any], folder: str
 ) -> list[WandbSink]:
     """The sink of a run that is to be shown in W&B; none otherwise. Call it on process 0."""
-    if mode != "online" and mode != "offline":
+    if mode == "disabled":
         return []
     import wandb
 

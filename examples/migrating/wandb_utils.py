@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+Mode = Literal["online", "offline", "disabled"]
 
 
 class LoggedRun:
@@ -28,14 +30,14 @@ class LoggedRun:
 
 
 def maybe_init_wandb(
-    *, cfg: Mapping[str, Any], project: str, name: str, mode: str, process_index: int | None = None
+    *, cfg: Mapping[str, Any], project: str, name: str, mode: Mode, process_index: int | None = None
 ) -> LoggedRun | None:
     """A run on process 0, None elsewhere."""
     if process_index not in (None, 0):
         return None
     folder = Path(cfg["output"]) / name
     run = None
-    if mode == "online" or mode == "offline":
+    if mode != "disabled":
         import wandb
 
         run = wandb.init(project=project, name=name, mode=mode, config=dict(cfg), dir=str(folder.parent))
