@@ -4,7 +4,7 @@ import logging
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -319,7 +319,7 @@ def test_what_dicts_say_of_trouble_adds_up_and_is_no_ones_key() -> None:
     """And what they had to average stays listed."""
     stats = sl.export_stats(
         {
-            "actor": [{"obs/nonfinite": 2, "a": 1.0}, {"obs/nonfinite": 3, "merge_stats/unweighted": "a"}],
+            "actor": [{"obs/nonfinite": 2, "a": 1.0}, {"obs/nonfinite": 3.0, "merge_stats/unweighted": "a"}],
             "critic": recorded(lambda t: t.summary("v", [math.nan, 1.0])),
         }
     )
@@ -343,7 +343,55 @@ def test_a_rate_without_a_time_is_left_out_with_a_warning(caplog: pytest.LogCapt
         assert sl.export_stats([export, export]) == sl.export_stats([export]) == {}
     (record,) = caplog.records
     assert "wall_s=" in record.getMessage()
+    beside = recorded(lambda t: t.rate("rate_without_a_time", 10), "dict")
+    assert sl.export_stats([export, beside]) == {}  # no share of it, which would look like the whole
     assert sl.export_stats([export, export], wall_s=4.0) == {"throughput/rate_without_a_time_per_s": 5.0}
+
+
+KEYS = ["a", "a/b", "a__count", "a/mean", "a/std", "a/p50", "b", "merge_stats/unweighted", "obs/x"]
+KEYS += ["time/a_s", "time/a_s_max", "time/a_s_slowest", "throughput/a_per_s"]
+VALUES = st.floats() | st.integers() | st.none() | st.sampled_from(["x", "a,b"])
+RECORDINGS: list[Callable[[sl.StatsTracker], object]] = [
+    lambda t: t.scalar(a=1.0),
+    lambda t: t.total(a=2**60),
+    lambda t: t.summary("a", [1.0, math.inf], quantiles=(0.5,), replicated=True),
+    lambda t: t.last("a/b", math.nan),
+    lambda t: t.text(b="y"),
+    lambda t: t.rate("a", 3),
+    lambda t: t._add_timing("a", 1.0),
+]
+
+
+@pytest.fixture(scope="module")
+def committing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sl.StatsLogger]:
+    config = sl.StatsLoggerConfig(log_dir=tmp_path_factory.mktemp("runs"), sinks=[])
+    logger = sl.StatsLogger(config, tracker=sl.StatsTracker())
+    yield logger
+    logger.finish()
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6)
+        | st.sampled_from(RECORDINGS).map(recorded)
+        | st.binary(max_size=8)
+        | st.none(),
+        max_size=5,
+    )
+)
+def test_whatever_workers_send_is_committed_or_named_as_what_it_is(
+    committing: sl.StatsLogger, exports: list[Any]
+) -> None:
+    """A controller's step ends by no other error, and a dict that merges can be committed."""
+    try:
+        stats = sl.export_stats({"part": exports})
+    except sl.RecordError as error:
+        said = str(error)
+    else:
+        said = "worker 0 of 'part'"
+        committing.commit(0, stats)
+    assert "of 'part'" in said
 
 
 @pytest.mark.parametrize(
@@ -358,6 +406,10 @@ def test_a_rate_without_a_time_is_left_out_with_a_warning(caplog: pytest.LogCapt
         ({"actor": [sl.StatsTracker()]}, r"worker 0 of 'actor' is <sightline"),
         ({"actor": [{"a": "x", "b": [1, 2]}]}, r"worker 0 of 'actor': .*'b'.*shape \(2,\)"),
         ({"actor": [{"a": {"b": 1.0}}]}, r"worker 0 of 'actor': .*'a'.*expected real numbers"),
+        ([{"a": 1.0, "a__count": 1.5}], r"worker 0: 'a__count' is 1.5; expected a whole number"),
+        ([{"a": 1.0, "a__count": math.nan}], r"worker 0: 'a__count' is nan; expected a whole number"),
+        ([{"a": 1.0, "a__count": "3"}], r"worker 0: .*'a__count'.*expected real numbers"),
+        ([{"obs/late_snapshots": -1}], r"worker 0: 'obs/late_snapshots' is -1; expected a whole number"),
         ([{"a//b": 1.0}], r"worker 0: 'a//b' has an empty part"),
         ([{3: 1.0}], r"worker 0: 3 is a int; a key is a string"),
         ({"": []}, "'' has an empty part"),

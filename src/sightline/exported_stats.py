@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -35,6 +36,7 @@ def merge_stats(dicts: Sequence[Exported]) -> dict[str, Value | str]:
     return merged
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def merge_dicts(dicts: Sequence[Exported]) -> tuple[dict[str, Value | str], list[str]]:
     """What :func:`merge_stats` merges, and apart from it the keys that could only be averaged."""
     merged: dict[str, Value | str] = {}
@@ -56,7 +58,8 @@ def timing_of(key: str, stats: Exported) -> str | None:
     """The timing that ``key`` belongs to: itself, or what it is the ``_max`` or ``_slowest`` of."""
     base = key.removesuffix("_max").removesuffix("_slowest")
     together = [stats.get(name) for name in (base, f"{base}_max", f"{base}_slowest")]
-    return base if all(isinstance(each, (int, float)) for each in together) else None
+    known = all(isinstance(each, (int, float)) and math.isfinite(each) for each in together)
+    return base if known else None
 
 
 def is_of_one_process(timing: str, stats: Exported) -> bool:

@@ -148,15 +148,12 @@ class _Part:
         try:
             for key, value in stats.items():
                 checked_key(key.removesuffix(naming.COUNT_SUFFIX) if isinstance(key, str) else key)
-                if isinstance(value, str):
-                    checked[key] = to_string("export_stats", key, value)
-                else:  # JSON has null for NaN
-                    checked[key] = math.nan if value is None else to_number("export_stats", key, value)
+                is_count = key.endswith(naming.COUNT_SUFFIX) or key.startswith(naming.RESERVED)
+                checked[key] = _count(key, value) if is_count else _value(key, value)
         except RecordError as error:
             raise RecordError(f"export_stats: {worker}: {error}") from None
         for key in [key for key in checked if key.startswith(naming.RESERVED)]:
-            count = checked.pop(key)
-            self.trouble[key.removeprefix(naming.RESERVED)] += count if isinstance(count, int) else 1
+            self.trouble[key.removeprefix(naming.RESERVED)] += int(checked.pop(key))
         for key in checked:
             timing = timing_of(key, checked)
             if timing is not None and key.endswith("_slowest") and is_of_one_process(timing, checked):
@@ -175,6 +172,7 @@ class _Part:
         if not dicts:
             return stats, []
         declared: dict[str, Value | str] = {}
+        left_out: set[str] = set()
         inexact: list[str] = []
         for family in FAMILIES:
             owners = snapshot.owners_of(family).tolist() if family != "timings" else itertools.repeat(0)
@@ -186,10 +184,13 @@ class _Part:
                     continue
                 elif spec.replicated or spec.kind in ("last", "text"):
                     declared |= self._of_lowest(spec, owner, stats)
+                elif spec.kind == "rate" and spec.key not in stats:
+                    left_out.add(spec.key)  # those of the dicts alone would be a part of it
                 elif spec.kind in ("total", "rate"):
                     declared |= self._sum(spec, stats, inexact)
+        settled = declared.keys() | left_out
         rest, averaged = merge_dicts(
-            [{key: value for key, value in each.items() if key not in declared} for each in (stats, *dicts)]
+            [{key: value for key, value in each.items() if key not in settled} for each in (stats, *dicts)]
         )
         return {**rest, **declared}, [*inexact, *averaged]
 
@@ -284,6 +285,19 @@ def _workers(name: str, part: Any) -> Iterable[Any]:
             f"dicts without parts go in a list: export_stats([stats, stats])"
         )
     return part
+
+
+def _value(key: str, value: object) -> Value | str:
+    if isinstance(value, str):
+        return to_string("export_stats", key, value)
+    return math.nan if value is None else to_number("export_stats", key, value)  # JSON has null for NaN
+
+
+def _count(key: str, value: object) -> int:
+    number = to_number("export_stats", key, value)
+    if number < 0 or number != number // 1:
+        raise RecordError(f"{key!r} is {value!r}; expected a whole number, since it is a count")
+    return int(number)
 
 
 def _under(name: str, key: str) -> str:
