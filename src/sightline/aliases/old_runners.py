@@ -26,7 +26,7 @@ GRPO_GSM8K = AliasTable(
             "train/reward/total/": "train-reward/total/",
             "train/advantage/": "train-reward/advantage/",
             **{
-                f"train/reward/{ours}/mean": [f"train-reward/func/{name}/mean" for name in (theirs, ours)]
+                f"train/reward/{ours}/mean": f"train-reward/func/{theirs}/mean"
                 for ours, theirs in _REWARDS.items()
             },
             "train/seq_len/": "train-seq_len/",
