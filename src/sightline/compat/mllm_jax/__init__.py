@@ -1,7 +1,7 @@
 """The observability of MLLM-JAX (its ``plugins/common``), over sightline's journal.
 
-``sightline adopt mllm-jax PATH`` writes files into a checkout that import these names. Its runners stay as they
-are: ``wandb.log`` calls go to the journal of a run in ``runs/<project>/<name>``, and nothing is uploaded.
+``sightline adopt mllm-jax PATH`` writes files into a checkout that import these names. Its runners stay as
+they are: ``wandb.log`` calls go to the journal of a run in ``runs/<project>/<name>``, nothing is uploaded.
 """
 
 from sightline.compat.mllm_jax.perf_tracer import PerfTracer, trace_perf, trace_scope

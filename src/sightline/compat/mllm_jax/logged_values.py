@@ -123,9 +123,9 @@ def flattened(data: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
 def as_stats(data: Mapping[Any, Any]) -> dict[str, Any]:
     """The names and values of one ``log``, ready to be committed.
 
-    Numbers, arrays of one element (on devices too, which are not waited for) and strings stay. An array of more
-    becomes its ``/mean``, ``/std``, ``/min`` and ``/max``; media become texts; None is left out. What cannot
-    be held is left out with a warning, said once for the key.
+    Numbers, arrays of one element (on devices too, which are not waited for) and strings stay. An array of
+    more becomes its ``/mean``, ``/std``, ``/min`` and ``/max``; media become texts; None is left out. What
+    cannot be held is left out with a warning, said once for the key.
 
     Example:
         >>> as_stats({"loss": 0.5, "ok": True, "note": "x", "none": None, "a": [1, 3]})

@@ -85,10 +85,10 @@ def maybe_init_wandb(
 class JournalWandb:
     """The ``wandb`` module's calls that training loops make, over a sightline run. None of them raises.
 
-    ``log(data, step=, commit=)`` counts steps as W&B does, and each call is a line of the journal at once. Nested
-    dicts are flattened with dots; what a journal does not hold is degraded as :func:`as_stats` says. ``init``
-    gives the run that is open, or a new one after ``finish``; ``run`` is this object while it is open, and None
-    after. Other names of the module give objects that do nothing, and say so once.
+    ``log(data, step=, commit=)`` counts steps as W&B does, and each call is a line of the journal at once.
+    Nested dicts are flattened with dots; what a journal does not hold is degraded as :func:`as_stats` says.
+    ``init`` gives the run that is open, or a new one after ``finish``; ``run`` is this object while it is
+    open, and None after. Other names of the module give objects that do nothing, and say so once.
 
     Attributes:
         config: a dict whose keys are attributes too; what ``update`` changes is an event of the journal.
@@ -194,9 +194,11 @@ class JournalWandb:
 
     def _log(self, data: Mapping[str, Any], step: int | None, commit: bool | None) -> None:
         if self._run is None:
-            return say_once("closed", "wandb.log after wandb.finish, or before wandb.init, is not kept")
+            say_once("closed", "wandb.log after wandb.finish, or before wandb.init, is not kept")
+            return
         if not isinstance(data, Mapping):
-            return say_once("data", "wandb.log(%r) is not kept: expected a dict", data)
+            say_once("data", "wandb.log(%r) is not kept: expected a dict", data)
+            return
         stats = as_stats(data)
         with self._lock:
             if step is not None:
@@ -206,7 +208,7 @@ class JournalWandb:
                 self._commit(at, part)
             if commit or (commit is None and step is None):
                 self._step += 1
-        return self.summary.keep(stats)
+        self.summary.keep(stats)
 
     def _commit(self, step: int, stats: dict[str, Any]) -> None:
         """Writes what can be written. A step below the last one counts as that, with a warning."""
@@ -216,9 +218,10 @@ class JournalWandb:
             self._run.commit(step, stats)
         except Exception as error:  # noqa: BLE001 - of one value, as of an array that has been donated
             if len(stats) == 1:
-                return say_left_out(next(iter(stats)), error)
-            for key, value in stats.items():
-                self._commit(step, {key: value})
+                say_left_out(next(iter(stats)), error)
+            else:
+                for key, value in stats.items():
+                    self._commit(step, {key: value})
 
     # --- inside --------------------------------------------------------------------------------------------
 
