@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.host_values import to_number, where_are
+from sightline.host_values import to_number, to_numbers, where_are
 from sightline.naming import COUNT_SUFFIX, check_key, folders_among
 
 log = logging.getLogger("sightline")
@@ -190,7 +190,7 @@ def _of(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _of_array(key: str, values: Any) -> Iterator[tuple[str, float]]:
-    numbers = np.asarray(values, np.float64)
+    numbers = to_numbers("log", key, values).astype(np.float64)
     if numbers.size == 1:
         yield key, float(numbers.item())
     elif numbers.size:
