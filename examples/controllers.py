@@ -352,7 +352,9 @@ def train(
     with (
         contextlib.closing(RolloutController(workers[0])) as rollouts,
         contextlib.closing(TrainController(*workers[1:])) as trainer,
-        sl.start(log_dir, config=settings, sinks=sinks, console_format=LINE) as run,
+        sl.start(
+            log_dir, config=settings, sinks=sinks, console_format=LINE, namespaces=tuple(LEARNING_RATES)
+        ) as run,
     ):
         for step in run.steps(steps):
             if step == lose_worker_at:
@@ -364,7 +366,7 @@ def train(
             trainer.train(samples_of(found))
             on_step(Step(step, found, evaluated, *before))
             parts = {**rollouts.exports(), **trainer.exports()}
-            parts["controller"] = [sl.snapshot().to_bytes()]
+            parts["train"] = [sl.snapshot().to_bytes()]
             run.commit(step, sl.export_stats(parts, wall_s=time.perf_counter() - start))
 
 

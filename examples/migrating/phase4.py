@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections import deque
 
 import jax
 
 import sightline as sl
-from examples.migrating import names, task
+from examples.migrating import task
 from examples.migrating.wandb_sink import wandb_sinks
+
+#: What is printed for each step, and grepped for.
+LINE = "step={step} loss={train/loss:.4f} reward={train/reward/total/mean:.4f} entropy={train/entropy:.4f}"
 
 
 def main() -> None:
@@ -22,7 +24,7 @@ def main() -> None:
     )  # fmt: skip
     with sl.start(
         options.output, name=options.name, config=vars(options), sinks=["console", *sinks],
-        aliases=names.GRPO, console_format=names.LINE,
+        aliases="grpo_gsm8k", console_format=LINE,
     ) as run:  # fmt: skip
         train(options, run)
 
@@ -31,9 +33,8 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
     print(f"[{jax.process_index()}] {len(task.my_rows(task.PROMPTS))} of {task.PROMPTS} prompts a step")
     mesh = task.make_mesh()
     params = task.initial_params(mesh)
-    step_times: deque[float] = deque(maxlen=10)
     for step in run.steps(options.steps + 1, start=1):
-        with sl.scope("train"), sl.record_timing("step") as timing:
+        with sl.scope("train"), sl.record_timing("step"):
             prompts = task.draw_prompts(step)
 
             with sl.record_timing("rollout") as rollout_timing:
@@ -51,7 +52,6 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
                 batch = task.shard(mesh, completions, advantages, length)
                 params, meta = task.update(params, batch)
                 update_timing.until(meta["loss"])  # the time ends when the device is done; nobody waits
-        step_times.append(timing.seconds)
 
         tokens = int(lengths.sum())
         with sl.scope("train"):
@@ -66,7 +66,6 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
             sl.summary("advantage", advantages)
             for name, values in parts.items():
                 sl.summary(f"reward/{name}", values, emit=("mean",))
-        sl.scalar("time/train/step_avg_last10_s", sum(step_times) / len(step_times))
         run.commit(step)
 
         if step % options.eval_every == 0:

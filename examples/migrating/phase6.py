@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-from collections import deque
 
 import jax
 
 import sightline as sl
-from examples.migrating import names, task
+from examples.migrating import task
 from examples.migrating.wandb_sink import wandb_sinks
 
 log = logging.getLogger("adding")
+
+#: What is printed for each step, and grepped for.
+LINE = "step={step} loss={train/loss:.4f} reward={train/reward/total/mean:.4f} entropy={train/entropy:.4f}"
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
     )  # fmt: skip
     with sl.start(
         options.output, name=options.name, config=vars(options), sinks=["console", *sinks],
-        aliases=names.GRPO, console_format=names.LINE,
+        aliases="grpo_gsm8k", console_format=LINE,
     ) as run:  # fmt: skip
         log_to_run(run)
         train(options, run)
@@ -50,10 +52,9 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
     log.info("%d of %d prompts a step", len(task.my_rows(task.PROMPTS)), task.PROMPTS)
     mesh = task.make_mesh()
     params = task.initial_params(mesh)
-    step_times: deque[float] = deque(maxlen=10)
     for step in run.steps(options.steps + 1, start=1):
         profile = profiled(run) if step == options.profile_step else contextlib.nullcontext()
-        with profile, sl.scope("train"), sl.record_timing("step") as timing:
+        with profile, sl.scope("train"), sl.record_timing("step"):
             prompts = task.draw_prompts(step)
 
             with sl.record_timing("rollout") as rollout_timing:
@@ -71,7 +72,6 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
                 batch = task.shard(mesh, completions, advantages, length)
                 params, meta = task.update(params, batch)
                 update_timing.until(meta["loss"])  # the time ends when the device is done; nobody waits
-        step_times.append(timing.seconds)
 
         tokens = int(lengths.sum())
         with sl.scope("train"):
@@ -86,7 +86,6 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
             sl.summary("advantage", advantages)
             for name, values in parts.items():
                 sl.summary(f"reward/{name}", values, emit=("mean",))
-        sl.scalar("time/train/step_avg_last10_s", sum(step_times) / len(step_times))
         run.commit(step)
 
         if step % options.eval_every == 0:

@@ -38,10 +38,10 @@ class LogToWandb:
 
     def on_evaluate(self, step: int, ranks: np.ndarray) -> None:
         metrics: dict[str, Any] = {"eval/invalid_prediction_count": int((ranks >= task.ITEMS).sum())}
-        for k in (1, 3):
+        for k in (1, 10):
             metrics[f"eval/hr@{k}"] = float((ranks < k).mean())
             metrics[f"eval/ndcg@{k}"] = float(np.where(ranks < k, 1 / np.log2(ranks + 2), 0).mean())
-        self.best = max(self.best, (metrics["eval/hr@3"], step), key=lambda best: best[0])
+        self.best = max(self.best, (metrics["eval/ndcg@10"], step), key=lambda best: best[0])
         metrics["eval/best_metric_value"], metrics["eval/best_metric_step"] = self.best
         self.wandb.log(metrics, step=step)
 

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 import sightline as sl
-from examples.migrating import names
 from examples.migrating import sft_task as task
 from examples.migrating.task import initialize, make_mesh, my_rows, parse_options
 from examples.migrating.wandb_sink import wandb_sinks
@@ -39,11 +38,13 @@ class Record:
     def on_evaluate(self, step: int, ranks: np.ndarray) -> None:
         with sl.scope("eval"):
             sl.total(invalid_predictions=(ranks >= task.ITEMS).sum())
-            for k in (1, 3):
+            for k in (1, 10):
+                gains = np.where(ranks < k, 1 / np.log2(ranks + 2), 0)
                 sl.ratio(f"hr@{k}", (ranks < k).sum(), ranks.size)
-                sl.ratio(f"ndcg@{k}", np.where(ranks < k, 1 / np.log2(ranks + 2), 0).sum(), ranks.size)
-            self.best = max(self.best, (float((ranks < 3).mean()), step), key=lambda best: best[0])
-            sl.last(best_metric_value=self.best[0], best_metric_step=self.best[1])
+                sl.ratio(f"ndcg@{k}", gains.sum(), ranks.size)
+            self.best = max(self.best, (float(gains.mean()), step), key=lambda best: best[0])
+            sl.last("best_ndcg@10", self.best[0])
+            sl.last("best_step", self.best[1])
         self.run.commit(step)
 
 
@@ -56,7 +57,7 @@ def main() -> None:
         config=vars(options), folder=options.output,
     )  # fmt: skip
     with sl.start(
-        options.output, name=options.name, config=vars(options), sinks=["console", *sinks], aliases=names.SFT
+        options.output, name=options.name, config=vars(options), sinks=["console", *sinks], aliases="sid_sft"
     ) as run:
         train(options.steps, options.eval_every, [Record(run)], evaluates=run.is_root)
 

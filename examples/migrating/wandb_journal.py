@@ -32,5 +32,5 @@ def maybe_init_wandb(
         if is_root
         else []
     )
-    run = sl.start(cfg["output"], name=name, config=cfg, sinks=sinks)
+    run = sl.start(cfg["output"], name=name, config=cfg, sinks=sinks, naming="off")  # they are old names
     return CommittedRun(run) if is_root else None

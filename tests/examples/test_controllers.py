@@ -157,4 +157,5 @@ def test_it_runs_as_its_first_lines_say(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == [f"step={n}" for n in range(4)]
     assert ["missing=1" in line for line in lines] == [False, False, True, True]
     assert done.stderr.count("RolloutWorker 2 is lost, going on without it") == 1
+    assert "sightline:" not in done.stderr  # no odd name, nor anything else
     assert len(list(sl.read_journal(tmp_path / "runs" / "latest"))) > 4

@@ -196,6 +196,13 @@ def test_every_commit_is_whole(run: Run, phase: str) -> None:
         assert not any(key.startswith("obs/") for key in commit["values"])
 
 
+@pytest.mark.parametrize("module", [*ON_EVERY_PROCESS, "sft_phase5"])
+def test_what_is_recorded_has_names_that_sightline_has_nothing_to_say_against(run: Run, module: str) -> None:
+    """No warning about a name, nor about anything else."""
+    for worker in run(module, 2).job:
+        assert "sightline:" not in worker.output
+
+
 def test_phase_4_shows_the_same_on_one_process_and_on_two(run: Run) -> None:
     """But for the share of one process."""
     one, two = (run("phase4", n).committed() for n in (1, 2))
@@ -240,8 +247,8 @@ def test_the_other_runner_leaves_its_old_keys_too(run: Run, processes: int) -> N
         assert new[step]["train/step_time_sec"] == new[step]["time/train/step_s"] > 0
         samples = new[step]["train/samples_per_sec"] * new[step]["train/step_time_sec"]
         assert samples == pytest.approx(row["train/effective_batch_size"])
-        assert ("eval/hr@3" in row) == (step % EVAL_EVERY == 0)
-    evaluations = [c for c in run("sft_phase5", processes).journal("commit") if "eval/hr@3" in c["values"]]
+        assert ("eval/hr@10" in row) == (step % EVAL_EVERY == 0)
+    evaluations = [c for c in run("sft_phase5", processes).journal("commit") if "eval/hr@10" in c["values"]]
     assert {commit["reported"] for commit in evaluations} == {1}
 
 
