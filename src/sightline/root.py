@@ -387,16 +387,28 @@ class Root:
                 self._notes.update(final.obs)
                 rendered = Snapshot.empty().render()
                 rendered.values.update(final.values)
+                counted = self._take_counts(rendered.values)
                 rendered.counts.update(final.counts)
                 rendered.texts.update(final.texts)
                 if self._naming is not None:
                     self._say_odd(self._naming.of_keys((*final.values, *final.texts)))
                 kinds = numbers(final.values)[1]
-                self._notes["nonfinite"] += len(kinds)
+                if "nonfinite" not in counted:
+                    self._notes["nonfinite"] += len(kinds)
                 # Whose they are is unknown: they may be an export's, merged over processes.
                 nonfinite = {key: {"count": 1, "processes": [], kind: 1} for key, kind in kinds.items()}
                 self._say_nonfinite(final.step, nonfinite, {})
                 self._write_commit(final.step, rendered, 1, 1, (), nonfinite)
+
+    def _take_counts(self, values: dict[str, Value]) -> set[str]:
+        """Moves what an export has counted under ``obs/`` to what this commit counts; returns the names."""
+        counts = {
+            key: count for key, count in values.items() if key.startswith(RESERVED) and math.isfinite(count)
+        }
+        for key, count in counts.items():
+            del values[key]
+            self._notes[key.removeprefix(RESERVED)] += int(count)
+        return {key.removeprefix(RESERVED) for key in counts}
 
     def _write_commit(
         self,
