@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from sightline.aliases.areal import AREAL
 from sightline.aliases.old_runners import GRPO_GSM8K, MINIONEREC_RL, NANO_GPT, SID_SFT
-from sightline.aliases.table import Alias, AliasTable, Names, is_exact
+from sightline.aliases.table import Alias, AliasTable, Names
 from sightline.aliases.trl import TRL
 from sightline.aliases.verl import VERL
 
@@ -83,7 +83,7 @@ def combined(given: Aliases) -> tuple[Alias, ...]:
                     )
             aliases[alias] = None
     for alias in aliases:
-        if alias.key in by_name and is_exact(alias.key):
+        if alias.key in by_name:
             other, of = by_name[alias.key]
             raise ValueError(
                 f"alias {other.key!r} -> {alias.key!r}{of}: {alias.key!r} is a key with an alias of its own "
