@@ -22,7 +22,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -222,6 +222,23 @@ class Snapshot:
         if self.owners is None:
             return np.full(len(self.specs(family)), self.processes[0], np.int32)
         return self.owners[family]
+
+    def numbered_from(self, first: int) -> Snapshot:
+        """The same, its processes numbered anew, in their order: ``first``, ``first + 1``, …
+
+        For workers that do not know their place among the others, and so all call themselves process 0.
+        """
+        owners = self.owners and {
+            family: (first + np.searchsorted(self.processes, each)).astype(np.int32)
+            for family, each in self.owners.items()
+        }
+        processes = tuple(range(first, first + len(self.processes)))
+        number = dict(zip(self.processes, processes, strict=True)).__getitem__
+        conflicts = [
+            Conflict(kept, dropped, number(kept_process), number(dropped_process))
+            for kept, dropped, kept_process, dropped_process in self.conflicts
+        ]
+        return replace(self, processes=processes, owners=owners, conflicts=conflicts)
 
     # --- merging -------------------------------------------------------------------------------------------
 
