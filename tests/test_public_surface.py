@@ -35,6 +35,7 @@ SURFACE = [
     "aliases",
     "collect",
     "export",
+    "export_stats",
     "histogram",
     "ingest",
     "jax",

@@ -42,6 +42,7 @@ from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
 from sightline.transports import Transport
+from sightline.worker_stats import export_stats
 
 if TYPE_CHECKING:
     from sightline.jax.collecting import add, collect
@@ -87,6 +88,7 @@ __all__ = [
     "aliases",
     "collect",
     "export",
+    "export_stats",
     "histogram",
     "ingest",
     "jax",

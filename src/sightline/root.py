@@ -246,9 +246,10 @@ class Root:
         now = self._now()
         done = hurried or (ending and self._board.all_ended())
         self._unended = sorted(self._board.present)  # before closing by force, which gives them up
+        mine = self._next_own_slot()
         for closed in (
-            *self._board.close(now=now, force=done),
-            *(self._board.close(now=now, force=True, upto=upto) if upto else ()),
+            *self._board.close(now=now, force=done, before=mine),
+            *(self._board.close(now=now, force=True, upto=upto, before=mine) if upto else ()),
         ):
             self._write_finals(closed.slot)
             with self._going_on():
@@ -299,14 +300,20 @@ class Root:
     def _now(self) -> float:
         """The board's clock, which stands still while this process does (SIGSTOP, a frozen container).
 
-        Nobody could post then, and nobody may be called missing for it. So it does while this process's own
-        devices are still at work: so may be those of the others.
+        Nobody could post then, and nobody may be called missing for it.
         """
         now = time.monotonic()
-        if self._head is None:
-            self._time += min(now - self._looked, _LONGEST_LOOK_S)
+        self._time += min(now - self._looked, _LONGEST_LOOK_S)
         self._looked = now
         return self._time
+
+    def _next_own_slot(self) -> Slot | None:
+        """The first of this process's commits that is still on its way, for its devices' sake or another's.
+
+        No slot from there on closes without it.
+        """
+        with self._changed:
+            return next((item.slot for item in (self._head, *self._queue) if isinstance(item, Pending)), None)
 
     def _poll(self) -> None:
         if time.monotonic() < self._next_poll:
@@ -402,16 +409,28 @@ class Root:
                 self._notes.update(final.obs)
                 rendered = Snapshot.empty().render()
                 rendered.values.update(final.values)
+                counted = self._take_counts(rendered.values)
                 rendered.counts.update(final.counts)
                 rendered.texts.update(final.texts)
                 if self._naming is not None:
                     self._say_odd(self._naming.of_keys((*final.values, *final.texts)))
                 kinds = numbers(final.values)[1]
-                self._notes["nonfinite"] += len(kinds)
+                if "nonfinite" not in counted:
+                    self._notes["nonfinite"] += len(kinds)
                 # Whose they are is unknown: they may be an export's, merged over processes.
                 nonfinite = {key: {"count": 1, "processes": [], kind: 1} for key, kind in kinds.items()}
                 self._say_nonfinite(final.step, nonfinite, {})
                 self._write_commit(final.step, rendered, 1, 1, (), nonfinite)
+
+    def _take_counts(self, values: dict[str, Value]) -> set[str]:
+        """Moves what an export has counted under ``obs/`` to what this commit counts; returns the names."""
+        counts = {
+            key: count for key, count in values.items() if key.startswith(RESERVED) and math.isfinite(count)
+        }
+        for key, count in counts.items():
+            del values[key]
+            self._notes[key.removeprefix(RESERVED)] += int(count)
+        return {key.removeprefix(RESERVED) for key in counts}
 
     def _write_commit(
         self,
@@ -518,9 +537,8 @@ class Root:
 
     def _with_aliases(self, mirrored: Mirrored) -> dict[str, Any]:
         """Values under all their names."""
-        for key, name, other in mirrored.hidden:
-            has = "is recorded too" if other == name else f"is {other}'s alias too"
-            self._say(f"alias {name}", f"sightline: alias {key} -> {name} shows nothing: {name} {has}")
+        for key, name, why in mirrored.hidden:
+            self._say(f"alias {name}", f"sightline: alias {key} -> {name} shows nothing: {why} (said once)")
         return mirrored.values
 
     # --- trouble -------------------------------------------------------------------------------------------
