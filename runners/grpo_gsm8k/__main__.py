@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 import sightline.jax
 from runners.common.config import ConfigError, load, to_yaml
-from runners.grpo_gsm8k.checkpoint import CheckpointError
+from runners.common.errors import CheckpointError, DataError
 from runners.grpo_gsm8k.config import Config
-from runners.grpo_gsm8k.data import DataError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,12 +20,14 @@ import optax
 from jax.sharding import Mesh
 
 import sightline as sl
+from runners.common.batches import batch_indices
+from runners.common.checkpoint import Checkpoints
+from runners.common.errors import CheckpointError
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
 from runners.common.sampler import make_sampler
-from runners.grpo_gsm8k.checkpoint import CheckpointError, Checkpoints
 from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
-from runners.grpo_gsm8k.data import Encoded, batch_indices, encode, load_problems, target_text
+from runners.grpo_gsm8k.data import Encoded, encode, load_problems, target_text
 from runners.grpo_gsm8k.evaluate import EvalResult, evaluate, gather_correct
 from runners.grpo_gsm8k.grpo import (
     State,
@@ -39,7 +41,7 @@ from runners.grpo_gsm8k.metrics import ALIASES, StepWindow, record_rollout, reco
 from runners.grpo_gsm8k.rewards import score
 from runners.grpo_gsm8k.rollout import Batch, Rollout
 from runners.grpo_gsm8k.summary import Comparison, compare, describe, write_eval
-from runners.grpo_gsm8k.tokenizer import EOS, PAD, Tokenizer
+from runners.grpo_gsm8k.tokenizer import EOS, PAD, train_tokenizer
 from runners.grpo_gsm8k.warmup import Examples, make_warmup_step
 
 OnStep = Callable[[int, Rollout], None]
@@ -107,7 +109,7 @@ class _Training:
         data = config.data
         train_problems = load_problems("train", data.train_file, data.train_problems, config.seed)
         test_problems = load_problems("test", data.test_file, data.test_problems, config.seed)
-        self.tokenizer = Tokenizer.train(
+        self.tokenizer = train_tokenizer(
             (text for p in train_problems for text in (p.question, target_text(p))), data.max_words
         )
         lengths = data.prompt_tokens, data.completion_tokens
