@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def run(request: pytest.FixtureRequest) -> Finished:
     return finished
 
 
-def steps_of(run: Finished) -> list[dict]:
+def steps_of(run: Finished) -> list[dict[str, Any]]:
     return [line for line in run.journal() if "train/loss" in line["values"]]
 
 
@@ -87,22 +88,20 @@ def test_the_root_alone_evaluates_and_the_others_wait_outside_of_their_steps(
     job: str, request: pytest.FixtureRequest
 ) -> None:
     run: Finished = request.getfixturevalue(job)
-    others = len(run.outputs) - 1
-    of_processes = {line["seq"]: line for line in run.journal("process_values")}
+    everyone = list(range(len(run.outputs)))
+    by_process = {line["seq"]: line for line in run.journal("process_values")}
     for line in run.journal():
-        assert line["expected"] == line["reported"] == others + 1
-        times = {key for key in line["values"] if re.fullmatch(r"time/\w+/\w+_s", key)}
-        if (scope := "eval") in line.get("texts", {}) or "eval/hr@1" in line["values"]:
-            assert times == {f"time/{scope}/step_s", f"time/{scope}/wait_s"}
-            found = of_processes[line["seq"]]
-            by_process = {
-                key: dict(zip(found["processes"], row, strict=True)) for key, row in found["values"].items()
-            }
-            assert by_process["time/eval/step_s"].keys() >= {0}
-            assert [p for p, v in by_process["time/eval/step_s"].items() if v is not None] == [0]
-            assert [p for p, v in by_process["time/eval/wait_s"].items() if v is not None] == [
-                *range(1, others + 1)
-            ]
+        assert line["expected"] == line["reported"] == len(everyone)
+        times = by_process[line["seq"]]
+        recorded = {
+            key: [p for p, value in zip(times["processes"], row, strict=True) if value is not None]
+            for key, row in times["values"].items()
+        }
+        if "train/loss" in line["values"]:
+            assert recorded == {f"time/train/{name}_s": everyone for name in ("data", "update", "step")}
+        else:
+            scope = "eval" if "eval/epoch" in line["values"] else "eval_full"
+            assert recorded == {f"time/{scope}/step_s": [0], f"time/{scope}/wait_s": everyone[1:]}
     for output in run.outputs[1:]:
         computed = json.loads((output / "old_style.json").read_text())
         assert sorted(computed) == [f"{n} train" for n in range(1, 5)]
