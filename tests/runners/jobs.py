@@ -1,17 +1,15 @@
-"""A runner's config run to its end, as one job of real processes, and what it left behind."""
+"""Runs of a runner: in real processes, one job each, and what they leave."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import jax
-
-from tests.harness import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +21,7 @@ class Finished(NamedTuple):
     """A run that has ended."""
 
     dir: Path
-    old_style: dict[str, dict[str, Expected]]
+    old_style: dict[str, dict[str, Expected]]  # what the old way computes, by place and old name
     printed: list[str]  # by each process, when it ran in processes of its own
     outputs: list[Path]  # the output directory of each process
 
@@ -33,12 +31,16 @@ class Finished(NamedTuple):
         return [line for line in lines if line["type"] == kind]
 
 
-def launch(module: str, config: Path, outputs: list[Path], *overrides: str, timeout: float = 300) -> Finished:
-    """Runs `python -m MODULE CONFIG OUTPUT [KEY=VALUE …]` on a process for each output directory.
+def launch(
+    module: str, config: Path, outputs: Sequence[Path], *overrides: str, timeout: float = 300
+) -> Finished:
+    """Runs `python -m MODULE CONFIG OUTPUT OVERRIDES…` as one job, a process for each output, to its end.
 
-    The module trains into `OUTPUT/run` and leaves `OUTPUT/old_style.json`.
+    The root leaves what the old way computes in its output as `old_style.json`.
     """
-    address = f"127.0.0.1:{free_port()}"
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{s.getsockname()[1]}"
     started = []
     for i, output in enumerate(outputs):
         env = os.environ | {
@@ -46,8 +48,6 @@ def launch(module: str, config: Path, outputs: list[Path], *overrides: str, time
             "JAX_NUM_PROCESSES": str(len(outputs)),
             "JAX_PROCESS_ID": str(i),
             "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir or ""),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
         command = [sys.executable, "-m", module, str(config), str(output), *overrides]
@@ -64,4 +64,4 @@ def launch(module: str, config: Path, outputs: list[Path], *overrides: str, time
     for i, process in enumerate(started):
         assert process.returncode == 0, f"process {i} failed:\n{printed[i][-4000:]}"
     computed = json.loads((outputs[0] / "old_style.json").read_text())
-    return Finished(outputs[0] / "run", computed, printed, outputs)
+    return Finished(outputs[0] / "run", computed, printed, list(outputs))

@@ -1,4 +1,4 @@
-"""Runs that several tests look at are made once: the smoke config on one process, and on two."""
+"""Runs that several tests look at are made once: the smoke config on one, two and four processes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def smoke_config(output: Path, *overrides: str) -> Config:
     return load(Config, SMOKE, [f"output.dir={output}", "output.name=run", "output.sinks=[]", *overrides])
 
 
+def launch(outputs: list[Path], *overrides: str, config: Path = SMOKE, timeout: float = 300) -> Finished:
+    """A config as one job of real processes, each with an output directory of its own."""
+    module = "tests.runners.grpo_gsm8k.old_style"
+    return jobs.launch(module, config, outputs, *overrides, timeout=timeout)
+
+
 @pytest.fixture(scope="session")
 def one_process(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     output = tmp_path_factory.mktemp("one")
@@ -29,10 +35,11 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture(scope="session")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Two real processes, each with an output directory of its own: no shared disk."""
     return launch([tmp_path_factory.mktemp(f"two_p{i}") for i in range(2)])
 
 
-def launch(outputs: list[Path], *overrides: str, config: Path = SMOKE, timeout: float = 300) -> Finished:
-    """Runs a config as one job of real processes, one for each output directory, to its end."""
-    return jobs.launch("tests.runners.grpo_gsm8k.old_style", config, outputs, *overrides, timeout=timeout)
+@pytest.fixture(scope="session")
+def four_processes(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Fewer steps: each process compiles everything, on the same two cores."""
+    outputs = [tmp_path_factory.mktemp(f"four_p{i}") for i in range(4)]
+    return launch(outputs, "grpo.steps=2", "grpo.grad_accumulation=1", "checkpoint.enabled=false")

@@ -104,7 +104,7 @@ def test_a_bad_data_file_is_named_with_its_line_and_a_run_that_is_there_stays_as
         ),
         (
             ["data.max_words=60"],
-            r"its vocabulary is not that of the data: word 60 is '.*' in the checkpoint and nothing in the data",
+            r"its vocabulary is not that of the data: word 60 is '.*' in the checkpoint and nothing",
         ),
     ],
 )
