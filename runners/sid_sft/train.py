@@ -187,8 +187,8 @@ class _Training:
             return None
         source = self.checkpoints.dir / str(step)
         check_vocabulary(source, tokenizer_of(self.checkpoints.meta(step)), self.tokenizer, "the data")
-        params = init_params(self.model, self.config.seed)
-        like = State(params, self.optimizer.init(params), np.int32(0))
+        params = jax.eval_shape(lambda: init_params(self.model, self.config.seed))
+        like = State(params, jax.eval_shape(self.optimizer.init, params), np.int32(0))
         arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
         self.saved_step = step
         best = None if meta["best"] is None else Best(**meta["best"])
