@@ -10,7 +10,7 @@ What the loss knows is recorded there; `sl.collect` brings it out of `shard_map`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +22,9 @@ from jax.sharding import PartitionSpec as P
 import sightline as sl
 from runners.common.mesh import AXIS
 from runners.common.model import Decoder, completion_logits, token_logprobs
+from runners.common.optimising import State
 from runners.grpo_gsm8k.metrics import record_tokens, record_update
 from runners.grpo_gsm8k.rollout import Batch
-
-
-class State(NamedTuple):
-    """What an update changes; replicated over the mesh."""
-
-    params: Any
-    opt_state: Any
-    step: Any  # () int32: updates applied
 
 
 def group_advantages(rewards: np.ndarray, group: int, epsilon: float = 1e-6) -> np.ndarray:
@@ -122,12 +115,6 @@ def make_update(
         return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 
     return jax.jit(jax.grad(sl.collect(objective), has_aux=True)), jax.jit(sl.collect(apply))
-
-
-@jax.jit
-def add(a: Any, b: Any) -> Any:
-    """Two trees of sums into one: gradient accumulation."""
-    return jax.tree.map(jnp.add, a, b)
 
 
 @jax.jit

@@ -12,9 +12,8 @@ import pytest
 
 from runners.common.mesh import make_mesh
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
+from runners.common.optimising import State, add
 from runners.grpo_gsm8k.grpo import (
-    State,
-    add,
     clipped_loss,
     count_tokens,
     group_advantages,
