@@ -130,9 +130,9 @@ class Job(list[Worker]):
         for worker in self:
             worker.tell(name)
 
-    def wait(self, expected: int = 0) -> None:
+    def wait(self, expected: int = 0, *, patience: float = PATIENCE) -> None:
         for worker in self:
-            worker.wait(expected)
+            worker.wait(expected, patience=patience)
 
     def signal(self, number: signal.Signals) -> None:
         for worker in self:

@@ -18,10 +18,8 @@ import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from time import perf_counter_ns
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -36,7 +34,7 @@ from sightline.aggregates import (
     moments_row,
     only_finite_row,
 )
-from sightline.decorating import around
+from sightline.disabled import nothing, off
 from sightline.errors import RecordError
 from sightline.exchange import Exchange
 from sightline.host_values import (
@@ -62,17 +60,17 @@ from sightline.host_values import (
 from sightline.jax.distributed import distributed
 from sightline.key_registry import KeyRegistry
 from sightline.records import Deferred, Drained, Records, fail, settle
-from sightline.scoping import COLLECTED, new_scope
+from sightline.scoping import COLLECTED, Scope, new_scope
 from sightline.snapshot import Snapshot, Value
+from sightline.timing import Timing
 
 if TYPE_CHECKING:
     from sightline.jax.collected import Collected, Entry, Stats
-    from sightline.jax.waiting import DeviceTime, Moment
+    from sightline.jax.waiting import DeviceTime
     from sightline.transports.base import Transport
 
 log = logging.getLogger("sightline")
 
-F = TypeVar("F", bound=Callable[..., Any])
 NonFinite = Literal["show", "drop"]
 
 DEFAULT_EMIT = ("mean", "std", "min", "max")
@@ -134,9 +132,9 @@ class StatsTracker:
         _TRACKERS_FOR_FORK.add(self)
         if not self._enabled:
             for call in _RECORDING_CALLS:
-                setattr(self, call, _nothing)
+                setattr(self, call, nothing)
             for call in ("scope", "record_timing"):
-                setattr(self, call, _off)
+                setattr(self, call, off)
 
     @property
     def enabled(self) -> bool:
@@ -397,7 +395,7 @@ class StatsTracker:
             >>> tracker.export(reduce="local")["time/train/rollout_s"] > 0
             True
         """
-        return Timing(self, checked_key(key))
+        return Timing(checked_key(key), self._scope, self._add_timing)
 
     def text(self, key: str | None = None, value: Any = MISSING, /, **kvs: str) -> None:
         """Records short strings (a split's name); the latest counts, over processes the lowest one's."""
@@ -586,7 +584,7 @@ class StatsTracker:
                 for name in full.values():
                     self._registry.keep_beside(name, "per_process")
             elif kind == "scalar" and not on_host:
-                self._registry.calls[scope, *kvs] = list(full.values())
+                self._registry.calls[scope, *kvs] = recording.RepeatedScalars(list(full.values()))
             order = self._records.next_order()
             for key, parts in known.items():
                 if not (drop and not math.isfinite(parts[0])):
@@ -624,8 +622,8 @@ class StatsTracker:
         for value in kvs.values():
             if WHERE.get(value.__class__) != "device":
                 return False
-        keys = self._registry.calls.get((self._scope.get(), *kvs))
-        recorded = _recording().known_scalars(keys, list(kvs.values())) if keys is not None else None
+        repeated = self._registry.calls.get((self._scope.get(), *kvs))
+        recorded = repeated.record(list(kvs.values())) if repeated is not None else None
         if recorded is None:
             return False
         with self._lock:
@@ -650,11 +648,11 @@ class StatsTracker:
         if nonfinite == "show" and WHERE.get(values.__class__) == "device":
             short = (call, scope, key, emit, quantiles, bins, replicated)
             try:
-                known = self._registry.calls.get(short)
+                repeated = self._registry.calls.get(short)
             except TypeError:  # a list among them
-                short = known = None
-            if known is not None:
-                recorded = _recording().known_elements(call, known, values, mask, bool(quantiles or bins))
+                short = repeated = None
+            if repeated is not None:
+                recorded = repeated.record(values, mask)
                 if recorded is not None:
                     with self._lock:
                         return self._defer(recorded)
@@ -702,7 +700,7 @@ class StatsTracker:
             self._registry.declare(scope, key, "summary", call=call, **options)
             if elements is not None:
                 if short is not None:
-                    self._registry.calls[short] = full
+                    self._registry.calls[short] = recording.RepeatedElements(call, full, sketched)
                 if elements.coverage is not None:
                     self._cover(full, elements.coverage)
                 return self._defer(recording.RecordedElements(full, elements, drop))
@@ -849,173 +847,12 @@ class StatsTracker:
             self._folding = False
 
 
-class Scope:
-    """What :meth:`StatsTracker.scope` gives: a context manager and a decorator, to be used freely."""
-
-    __slots__ = ("_name", "_var")
-
-    def __init__(self, var: ContextVar[str], name: str) -> None:
-        self._var = var
-        self._name = name
-
-    def __enter__(self) -> None:
-        path = self._var.get()
-        self._var.set(f"{path}/{self._name}" if path else self._name)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # The innermost of this name. A block that is left out of order (in a generator, say) takes only its
-        # own part of the path away; one left in another task than it was entered in finds nothing to take.
-        path = f"/{self._var.get()}/"
-        at = path.rfind(f"/{self._name}/")
-        if at >= 0:
-            self._var.set((path[:at] + path[at + len(self._name) + 1 :]).strip("/"))
-
-    def __call__(self, function: F) -> F:
-        return around(function, lambda: self)
-
-
-class Timing:
-    """What :meth:`StatsTracker.record_timing` gives: a context manager (for one block) and a decorator."""
-
-    __slots__ = ("_key", "_since", "_start", "_time", "_tracker", "_until")
-
-    def __init__(self, tracker: StatsTracker, key: str) -> None:
-        self._tracker = tracker
-        self._key = key
-        self._start: int | None = None
-        self._since: list[Moment] = []
-        self._until: list[Moment] = []
-        self._time: float | DeviceTime = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """The measured time, once the block has ended; with a device's part in it, NaN until it is known."""
-        return self._time if isinstance(self._time, float) else self._time.seconds
-
-    def until(self, values: Any) -> None:
-        """The time ends when these values have been computed, or when the block does, if that is later.
-
-        Does not wait: a background thread looks, to 1 % of the time or 2 ms. The values may be donated or
-        deleted on the next line. The committed time belongs to the step that it was recorded in. Small values
-        are best: a program is compiled for each set of shapes.
-
-        A device works off what it is given. If it is still busy with earlier work when the block begins, the
-        time includes the rest of that, unless :meth:`since` leaves it out.
-
-        Args:
-            values: an array, or a pytree with arrays; host values are there already.
-
-        Raises:
-            RecordError: inside a function that JAX traces.
-
-        Example:
-            >>> import jax.numpy as jnp
-            >>> tracker = StatsTracker()
-            >>> with tracker.record_timing("update") as timing:
-            ...     loss = jnp.ones(100).sum()
-            ...     timing.until(loss)
-            >>> tracker.export(reduce="local")["time/update_s"] > 0
-            True
-        """
-        self._until.append(self._moment("until", values))
-
-    def since(self, values: Any) -> None:
-        """The time begins when these values have been computed, or when the block does, if that is later.
-
-        For a loop that runs ahead of its devices: give it what the block's work has to wait for, such as the
-        state that the step before has made. Does not wait.
-
-        Args:
-            values: as for :meth:`until`.
-
-        Raises:
-            RecordError: as :meth:`until`.
-
-        Example:
-            >>> import jax.numpy as jnp
-            >>> tracker = StatsTracker()
-            >>> state = jnp.ones(100)
-            >>> with tracker.record_timing("update") as timing:
-            ...     timing.since(state)
-            ...     state = state * 2
-            ...     timing.until(state)
-            >>> tracker.export(reduce="local")["time/update_s"] >= 0
-            True
-        """
-        self._since.append(self._moment("since", values))
-
-    def _moment(self, call: str, values: Any) -> Moment:
-        from sightline.jax.waiting import Moment
-
-        if self._start is None:
-            raise RecordError(f"record_timing({self._key!r}): {call}() belongs inside the block")
-        return Moment(call, values)
-
-    def __enter__(self) -> Timing:
-        if self._tracker._scope.get()[:1] == COLLECTED:
-            raise host_only_error("record_timing", self._key)
-        self._start = perf_counter_ns()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        end = perf_counter_ns()
-        start, self._start = self._start, None
-        assert start is not None  # __enter__ has set it
-        self._time = (end - start) / 1e9
-        if self._since or self._until:
-            from sightline.jax.waiting import DeviceTime
-
-            self._time = DeviceTime(start, end, self._since, self._until)
-            self._since, self._until = [], []
-        self._tracker._add_timing(self._key, self._time)
-
-    def __call__(self, function: F) -> F:
-        return around(function, lambda: Timing(self._tracker, self._key))
-
-
 @functools.cache
 def _recording() -> Any:
     """The room that needs JAX; an import statement in a recording call would take longer than this."""
     from sightline.jax import recording
 
     return recording
-
-
-class _Off:
-    """What scopes and timings are when sightline is disabled."""
-
-    __slots__ = ()
-    seconds = 0.0
-
-    def until(self, values: Any) -> None:
-        return None
-
-    def since(self, values: Any) -> None:
-        return None
-
-    def __enter__(self) -> _Off:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def __call__(self, function: F) -> F:
-        return function
-
-
-_OFF = _Off()
-
-
-def _nothing(*_: object, **__: object) -> None:
-    """What recording calls are when sightline is disabled."""
-
-
-def _off(*_: object, **__: object) -> _Off:
-    return _OFF
 
 
 def _all_plain(kvs: Mapping[str, Any], table: Mapping[str, object]) -> bool:

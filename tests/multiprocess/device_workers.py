@@ -136,8 +136,9 @@ def placed(place: str, values: Array) -> Any:
 # --- the same numbers as NumPy -----------------------------------------------------------------------------
 
 
-def records_everything() -> None:
-    """All data in all places with every reduction, beyond the cap of programs; then some below it, twice."""
+def records_everything(*, all_by_programs: bool) -> None:
+    """All data in all places with every reduction, beyond the cap of programs; then below it, twice, some or
+    all of it."""
     from sightline.jax.budget import PROGRAMS
 
     _join()
@@ -147,7 +148,11 @@ def records_everything() -> None:
             PROGRAMS.max_programs = 10_000
         for name, place in places(PROCESSES).items():
             with sl.scope(name):
-                _record(name, place, [d for d in DATA if not step or by_programs(PROCESSES, name, d)])
+                _record(
+                    name,
+                    place,
+                    [d for d in DATA if all_by_programs or not step or by_programs(PROCESSES, name, d)],
+                )
         run.commit(step)
     run.finish()
 

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -63,20 +63,31 @@ def wrong_elements(commit: dict[str, Any], key: str, data: Array, *, quantiles: 
     return [f"{key}/{name} is {said.get(name)}" for name, is_right in right.items() if not is_right]
 
 
-@pytest.fixture(scope="module", params=[1, 2, 4])
-def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Worker]:
-    """The number of processes that have recorded everything, and their root."""
-    processes = request.param
+class Recorded(NamedTuple):
+    """A job that has recorded everything, and how much of it by programs."""
+
+    processes: int
+    root: Worker
+    all_by_programs: bool
+
+
+@pytest.fixture(
+    scope="module",
+    params=[1, 2, 4, *(pytest.param(-n, marks=pytest.mark.long, id=f"{n}-programs") for n in (1, 2, 4))],
+)
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    processes, whole = abs(request.param), request.param < 0
     with workers_of(script.__file__, tmp_path_factory.mktemp("recorded")) as workers:
-        job = workers.start_job(processes, "records_everything", env=with_devices(4 if processes == 1 else 2))
-        job.wait()
-    return processes, job.root
+        devices = with_devices(4 if processes == 1 else 2)
+        job = workers.start_job(processes, "records_everything", all_by_programs=whole, env=devices)
+        job.wait(patience=1200)
+    return Recorded(processes, job.root, whole)
 
 
-def test_however_arrays_lie_their_numbers_are_numpys(recorded: tuple[int, Worker]) -> None:
+def test_however_arrays_lie_their_numbers_are_numpys(recorded: Recorded) -> None:
     """Sharded, replicated, partly so, on some processes' devices, on one's own; nine dtypes; with a mask and
     without; by programs on the devices, and beyond their cap."""
-    processes, root = recorded
+    processes, root, whole = recorded
     commits = root.commits()
     assert [commit["step"] for commit in commits] == [0, 1, 2]
     histograms = {(r["step"], r["key"]): r["counts"] for r in root.journal() if r["type"] == "histogram"}
@@ -84,7 +95,7 @@ def test_however_arrays_lie_their_numbers_are_numpys(recorded: tuple[int, Worker
     for commit in commits:
         assert [key for key in commit["values"] if key.startswith("obs/")] == []
         for place, lies in places(processes).items():
-            for name in [d for d in DATA if not commit["step"] or by_programs(processes, place, d)]:
+            for name in [d for d in DATA if whole or not commit["step"] or by_programs(processes, place, d)]:
                 key = f"{place}/{key_of(name)}"
                 data = lies.data(numbers, name, lies.shape, processes)
                 chosen = data[lies.data(mask_of, name, lies.shape, processes) == 1]
@@ -98,9 +109,9 @@ def test_however_arrays_lie_their_numbers_are_numpys(recorded: tuple[int, Worker
     assert wrong == []
 
 
-def test_scalars_on_devices_count_as_often_as_there_are_values(recorded: tuple[int, Worker]) -> None:
+def test_scalars_on_devices_count_as_often_as_there_are_values(recorded: Recorded) -> None:
     """A replicated one once, one of each process's own on each; the sums of ints to the last digit."""
-    processes, root = recorded
+    processes, root, _ = recorded
     for commit in root.commits():
         values, counts = commit["values"], commit["counts"]
         for place in ("replicated", "own", "some"):

@@ -225,6 +225,13 @@ def wrong_shape(call: str, keys: str, shape: tuple[int, ...], words: int) -> Rec
             why="P stacks along an axis that is there, which is that of the words; axis= adds one in front",
             right='jax.shard_map(sl.collect(f, axis="d"), mesh=mesh, in_specs=…, out_specs=(P("d"), P("d")))',
         )
+    if words in shape[:-1]:
+        return lesson(
+            f"{what}. They stand along axis {shape.index(words)}",
+            wrong="ys, stats = jax.vmap(sl.collect(f), out_axes=1)(xs)",
+            why="what is stacked must stand in front of the words, and out_axes=1 puts it behind them",
+            right="ys, stats = jax.vmap(sl.collect(f), out_axes=(1, 0))(xs)",
+        )
     return not_words(what)
 
 

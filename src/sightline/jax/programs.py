@@ -168,14 +168,6 @@ _NO_MESH = Mesh(np.empty((), object), ())
 _get_mesh = jax.sharding.get_abstract_mesh
 
 
-def _signatures(arrays: Sequence[Any]) -> tuple[Any, ...]:
-    """Those of some arrays in a row."""
-    if len(arrays) == 2:  # values and a mask: the usual case, without a loop
-        a, b = arrays
-        return (a.aval, a.committed, a.sharding, b.aval, b.committed, b.sharding)
-    return tuple([each for a in arrays for each in (a.aval, a.committed, a.sharding)])
-
-
 def _run(program: Callable[..., jax.Array], arrays: Sequence[jax.Array]) -> jax.Array:
     """The program's output. ``jax.set_mesh`` of the caller, of all processes' devices, is not in force here.
 
@@ -200,9 +192,9 @@ def _run(program: Callable[..., jax.Array], arrays: Sequence[jax.Array]) -> jax.
     )
 
 
-def signature(array: jax.Array) -> tuple[Any, ...]:
-    """What XLA compiles for, of an array on its devices."""
-    return (array.aval, array.committed, array.sharding)
+def _signatures(arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """What XLA compiles for, of some arrays on their devices: three things of each, in a row."""
+    return tuple([each for a in arrays for each in (a.aval, a.committed, a.sharding)])
 
 
 def launch(
@@ -223,7 +215,7 @@ def launch(
         RecordError: inside a function that is being traced.
     """
     first = [shards[0] for shards in arrays]
-    if not PROGRAMS.may_run((program, local, *map(signature, first))):
+    if not PROGRAMS.may_run((program, local, *_signatures(first))):
         return None
     try:
         return _launch(program, arrays, local)
@@ -263,9 +255,9 @@ def _spread(program: Callable[..., jax.Array], local: NamedSharding, n: int) -> 
 
 
 class Known:
-    """The short way of a program: arrays that have been looked at before, each whole and on one device.
+    """The arrays that a program has been launched for after all about them had been looked at.
 
-    Looking takes longer than launching.
+    Each whole and on one device. Looking takes longer than launching.
 
     Args:
         program: jitted.
@@ -275,27 +267,59 @@ class Known:
         self.program = program
         self._on_host: dict[Any, bool] = {}  # by the signatures of the arrays
 
-    def launch(self, arrays: Sequence[Any]) -> Any:
-        """The program's output, on its way to the host, if the arrays are known; else None."""
-        try:
-            on_host = self._on_host.get(_signatures(arrays))
-            if on_host is None:
-                return None
-            output = _run(self.program, arrays)
-        except RecordError:
-            raise
-        except Exception:  # noqa: BLE001 - a host value, a deleted array, …: the long way says what it is
-            return None
-        if not on_host:
-            start_copy(output)
-        return output
-
     def learn(self, arrays: Sequence[Any]) -> None:
-        """The program has been launched for these arrays, after all has been looked at."""
+        """The program has been launched for these arrays."""
         if all(isinstance(array, jax.Array) and placement(array).is_whole for array in arrays):
             if len(self._on_host) >= _REMEMBERED:
                 self._on_host.clear()
             self._on_host[_signatures(arrays)] = all(is_on_host(array) for array in arrays)
+
+    def is_on_host(self, signatures: tuple[Any, ...]) -> bool | None:
+        """Whether arrays with these signatures lie in the host's memory; None if they are not known."""
+        return self._on_host.get(signatures)
+
+
+class Repeated:
+    """The short way of a recording call that is made again and again, with arrays that are known.
+
+    They are usually like those of the last time, and JAX keeps one object for what the outputs of a program
+    have in common. Comparing is then cheaper than looking up, which takes the hash of each.
+
+    Args:
+        known: the arrays that the call's program may be launched for.
+    """
+
+    __slots__ = ("_known", "_last", "_program")
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._program = known.program
+        self._last: tuple[Any, bool | None] = (None, None)
+
+    def launch(self, arrays: Sequence[Any]) -> Any:
+        """The program's output, on its way to the host, if the arrays are known; else None."""
+        try:
+            if len(arrays) == 2:  # values and a mask: the usual case, without a loop
+                a, b = arrays
+                now: Any = (a.aval, a.committed, a.sharding, b.aval, b.committed, b.sharding)
+            else:
+                now = _signatures(arrays)
+            last, on_host = self._last
+            if now != last:
+                on_host = self._known.is_on_host(now)
+                self._last = now, on_host
+            if on_host is None:
+                return None
+            output = self._program(*arrays) if _get_mesh().empty else _run(self._program, arrays)
+            if output.__class__ is not arrays[0].__class__:  # while JAX traces: the long way says so
+                return None
+            if not on_host:
+                start_copy(output)
+        except RecordError:
+            raise
+        except Exception:  # noqa: BLE001 - a host value, a deleted array, …: the long way says what it is
+            return None
+        return output
 
 
 def copies(shards: Sequence[jax.Array]) -> list[jax.Array]:

@@ -24,7 +24,7 @@ from sightline.host_values import (
     to_number,
     to_numbers,
 )
-from sightline.jax.programs import Fetch, Known, Placement, copies, launch, placement, read
+from sightline.jax.programs import Fetch, Known, Placement, Repeated, copies, launch, placement, read
 from sightline.jax.reductions import (
     is_number,
     moments_dtype,
@@ -408,7 +408,26 @@ def _add(key: str, reduced: Reduced, records: Records, drop: bool = False) -> No
 # --- the short way, for calls that are repeated ------------------------------------------------------------
 
 
-class KnownScalars:
+class RepeatedScalars:
+    """A recording call of scalars that is made again and again.
+
+    Args:
+        keys: their full names.
+    """
+
+    __slots__ = ("_keys", "_launch")
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._launch = Repeated(_SCALARS).launch
+
+    def record(self, arrays: Sequence[Any]) -> PackedScalars | None:
+        """Launches the reduction of scalars like some before; None if there were none."""
+        packed = self._launch(arrays)
+        return None if packed is None else PackedScalars(self._keys, packed, [a.dtype for a in arrays])
+
+
+class PackedScalars:
     """Scalars on one device that one program has packed.
 
     Attributes:
@@ -429,41 +448,50 @@ class KnownScalars:
             records.add_scalar("", key, float(number))
 
 
-def known_scalars(keys: Sequence[str], arrays: Sequence[Any]) -> KnownScalars | None:
-    """Launches the reduction of scalars like some before; None if there were none."""
-    packed = _SCALARS.launch(arrays)
-    return None if packed is None else KnownScalars(keys, packed, [array.dtype for array in arrays])
+class RepeatedElements:
+    """A recording call of the elements of an array that is made again and again.
+
+    Attributes:
+        call: its name, for messages.
+        keys: the full name of its key.
+        sketched: whether quantiles or a histogram are wanted.
+    """
+
+    __slots__ = ("_launch", "call", "keys", "sketched")
+
+    def __init__(self, call: str, key: str, sketched: bool) -> None:
+        self.call = call
+        self.keys = [key]
+        self.sketched = sketched
+        self._launch = Repeated(_SKETCH if sketched else _MOMENTS).launch
+
+    def record(self, values: Any, mask: Any) -> PackedElements | None:
+        """Launches the reduction of an array, and a mask, like some before; None if there were none."""
+        packed = self._launch((values,) if mask is None else (values, mask))
+        return None if packed is None else PackedElements(self, packed, values.dtype)
 
 
-class KnownElements:
+class PackedElements:
     """The elements of an array on one device, reduced.
 
     Attributes:
         ready: whether they have been computed.
     """
 
-    __slots__ = ("_call", "_dtype", "_key", "_packed", "_sketched", "ready")
+    __slots__ = ("_call", "_dtype", "_packed", "ready")
 
-    def __init__(self, call: str, key: str, packed: Any, dtype: Any, sketched: bool) -> None:
+    def __init__(self, call: RepeatedElements, packed: Any, dtype: Any) -> None:
         self._call = call
-        self._key = key
         self._packed = packed
         self._dtype = dtype
-        self._sketched = sketched
         self.ready = packed.is_ready
 
     @property
     def keys(self) -> list[str]:
-        return [self._key]
+        return self._call.keys
 
     def settle(self, records: Records) -> None:
+        call, (key,) = self._call, self._call.keys
         reduced = Reduced([], [])
-        _unpack(self._call, self._key, read(self._packed), self._dtype, self._sketched, reduced)
-        _add(self._key, reduced, records)
-
-
-def known_elements(call: str, key: str, values: Any, mask: Any, sketched: bool) -> KnownElements | None:
-    """Launches the reduction of an array, and a mask, like some before; None if there were none."""
-    arrays = (values,) if mask is None else (values, mask)
-    packed = (_SKETCH if sketched else _MOMENTS).launch(arrays)
-    return None if packed is None else KnownElements(call, key, packed, values.dtype, sketched)
+        _unpack(call.call, key, read(self._packed), self._dtype, call.sketched, reduced)
+        _add(key, reduced, records)

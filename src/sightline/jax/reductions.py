@@ -150,11 +150,11 @@ def moments_words(values: jax.Array, mask: jax.Array | None = None, *, pad: bool
         low, high, d = ((v - base).astype(signed).astype(float_) for v in (least, most, x))
     if mask is not None and chosen is not None and mask.dtype != np.bool_:
         flags.append(chosen & (mask != 1))
-    count, kinds, odd = _counters(flags, x.size, masked=mask is not None, float_=d is x)
+    # The pivot: Σ x/size cannot overflow. Its rounding does not matter; the second pass takes it out again.
+    counts, rough = _counts_and_sum(flags, _where(valid, d * (1 / max(x.size, 1))), pad)
+    count, kinds, odd = _counters(counts, x.size, masked=mask is not None, float_=d is x)
     nan, posinf, neginf = _as_float(kinds, d.dtype)
     finite = _as_float(count, d.dtype)[0] - nan - posinf - neginf
-    # The pivot: Σ x/size cannot overflow. Its rounding does not matter; the second pass takes it out again.
-    (rough,) = _sums(_where(valid, d * (1 / max(x.size, 1)))[None], pad)
     pivot = jnp.clip(rough * (x.size / jnp.maximum(finite, 1)), low, high)
     pivot = jnp.where(finite > 0, _rounded(pivot, high - low), 0)
     scale, inverse = _power_of_two(jnp.where(finite > 0, jnp.maximum(jnp.abs(low), jnp.abs(high)), 0))
@@ -180,15 +180,27 @@ def _least(pair: jax.Array, valid: jax.Array | None, nothing: npt.NDArray[Any]) 
     return jnp.min(pair, axis=range(1, pair.ndim), initial=nothing)
 
 
+def _counts_and_sum(flags: Sequence[jax.Array], values: jax.Array, pad: bool) -> tuple[jax.Array, jax.Array]:
+    """How many of each flag are true, as words ``(2, len(flags))``, and the sum of the values.
+
+    In one pass where floats count exactly: on a CPU the launch of a program costs more for each reduction.
+    """
+    if values.size > 1 << np.finfo(values.dtype).nmant:
+        counts = _count(jnp.stack(flags)) if flags else jnp.zeros((2, 0), WORD)
+        return counts, _sums(values[None], pad)[0]
+    sums = _sums(jnp.stack([*(flag.astype(values.dtype) for flag in flags), values]), pad)
+    low = sums[:-1].astype(WORD)
+    return jnp.stack([low, jnp.zeros_like(low)]), sums[-1]
+
+
 def _counters(
-    flags: Sequence[jax.Array], size: int, *, masked: bool, float_: bool
+    counts: jax.Array, size: int, *, masked: bool, float_: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Counts of the chosen elements ``(2, 1)``, of NaN, ∞ and −∞ ``(2, 3)``, of odd mask elements ``(2, 1)``.
 
     Args:
-        flags: those of them that are not known without looking, in this order.
+        counts: those of them that are not known without looking, in this order.
     """
-    counts = _count(jnp.stack(flags)) if flags else jnp.zeros((2, 0), WORD)
     count, counts = (counts[:, :1], counts[:, 1:]) if masked else (_size_words(size), counts)
     kinds, odd = (counts[:, :3], counts[:, 3:]) if float_ else (jnp.zeros((2, 3), WORD), counts)
     return count, kinds, odd if odd.shape[1] else jnp.zeros((2, 1), WORD)

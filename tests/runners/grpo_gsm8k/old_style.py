@@ -24,9 +24,7 @@ from runners.grpo_gsm8k.config import Config
 from runners.grpo_gsm8k.evaluate import EvalResult
 from runners.grpo_gsm8k.rollout import Batch, Rollout
 from runners.grpo_gsm8k.train import Hooks, Outcome, make_schedule, train
-
-#: A value, and how far from it the journal may be.
-Expected = tuple[float, float]
+from tests.runners.jobs import Expected
 
 
 def gather(array: np.ndarray) -> np.ndarray:

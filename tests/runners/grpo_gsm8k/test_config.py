@@ -13,7 +13,8 @@ import yaml
 from runners.common.config import ConfigError, load, to_yaml
 from runners.grpo_gsm8k.__main__ import main
 from runners.grpo_gsm8k.config import Config, check_divisible
-from tests.runners.grpo_gsm8k.conftest import ROOT, SMOKE
+from tests.runners.grpo_gsm8k.conftest import SMOKE
+from tests.runners.jobs import ROOT
 
 
 def test_later_overrides_win_over_earlier_ones_and_over_the_file(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from runners.common.errors import CheckpointError
 from runners.grpo_gsm8k.train import train
-from tests.runners.grpo_gsm8k.conftest import Finished, launch, smoke_config
+from tests.runners.grpo_gsm8k.conftest import launch, smoke_config
+from tests.runners.jobs import Finished
 
 
 def test_two_steps_and_two_more_equal_four_in_one_journal_with_two_attempts(tmp_path: Path) -> None:
