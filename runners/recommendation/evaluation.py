@@ -7,6 +7,7 @@ times show it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Ranks the items for the rows of one split, batch by batch, with one compiled program."""
+    """Ranks the items for the users of a split, batch by batch, with one compiled program for all splits."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Evaluator:
         trie: Trie,
         catalogue: Catalogue,
         tokenizer: Tokenizer,
-        rows: Interactions,
+        splits: Mapping[str, Interactions],
         *,
         beams: int,
         batch_size: int,
@@ -55,23 +56,28 @@ class Evaluator:
     ) -> None:
         self.mesh: Mesh = make_local_mesh()
         self.batch_size = -(-batch_size // self.mesh.size) * self.mesh.size  # a multiple of the devices
-        self.targets = rows.targets
-        self.data = tasks.encode(tasks.next_item(catalogue, rows), tokenizer, prompt_length, trie.levels + 1)
+        self.splits = {
+            name: (
+                tasks.encode(tasks.next_item(catalogue, rows), tokenizer, prompt_length, trie.levels + 1),
+                rows.targets,
+            )
+            for name, rows in splits.items()
+        }
         self.search = make_beam_search(self.mesh, model, trie, beams=beams)
 
-    def __call__(self, params: Any, count: int | None = None) -> Evaluation:
+    def __call__(self, params: Any, split: str, count: int | None = None) -> Evaluation:
         """Rank for the first `count` rows (none: all). params: replicated over any mesh of the job."""
-        weights = copy_to_local(self.mesh, params)
-        total = len(self.targets) if count is None else min(count, len(self.targets))
+        weights, (data, targets) = copy_to_local(self.mesh, params), self.splits[split]
+        total = len(targets) if count is None else min(count, len(targets))
         found = []
         for start in range(0, total, self.batch_size):
             # The last batch is filled up with the first row, so that one program serves all batches.
             batch = np.arange(start, start + self.batch_size)
             batch = np.where(batch < total, batch, 0)
-            prompts, valid = put_rows(self.mesh, (self.data.prompts[batch], self.data.prompt_valid[batch]))
+            prompts, valid = put_rows(self.mesh, (data.prompts[batch], data.prompt_valid[batch]))
             found.append(local_rows(self.search(weights, prompts, valid).items)[: total - start])
         items = np.concatenate(found).astype(np.int64)
-        return Evaluation(items, ranks(items, self.targets[:total]))
+        return Evaluation(items, ranks(items, targets[:total]))
 
 
 def is_root() -> bool:
