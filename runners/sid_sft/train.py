@@ -23,7 +23,7 @@ from runners.common.errors import CheckpointError
 from runners.common.loop import due, resume_command
 from runners.common.mesh import make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.model import Decoder, init_params
-from runners.common.optimising import State, add, learning_rate
+from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.recommendation.config import load_dataset
 from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
 from runners.recommendation.policy import check_vocabulary, describe_policy, tokenizer_of
@@ -34,7 +34,7 @@ from runners.sid_sft.callbacks import Best, Callback, Evaluated, Step
 from runners.sid_sft.config import Config, check_divisible
 from runners.sid_sft.metrics import ALIASES, Recorder
 from runners.sid_sft.mixture import mix
-from runners.sid_sft.sft import Batch, Update, make_optimizer, make_update
+from runners.sid_sft.sft import Batch, Update, make_update
 from runners.sid_sft.summary import Result, describe, judge, write_eval
 
 
@@ -94,7 +94,7 @@ class _Training:
         self.schedule = learning_rate(
             sft.learning_rate, steps=sft.steps, warmup_steps=sft.lr_warmup_steps, shape=sft.schedule
         )
-        self.optimizer = make_optimizer(
+        self.optimizer = make_adamw(
             self.schedule, weight_decay=sft.weight_decay, max_grad_norm=sft.max_grad_norm
         )
         self.gradients, self.apply = make_update(
