@@ -40,7 +40,13 @@ from runners.recommendation import tasks
 from runners.recommendation.config import load_dataset
 from runners.recommendation.decoding import Candidates, make_beam_search, make_sampler
 from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
-from runners.recommendation.policy import Policy, check_vocabulary, describe_policy, load_policy
+from runners.recommendation.policy import (
+    Policy,
+    check_catalogue,
+    check_vocabulary,
+    describe_policy,
+    load_policy,
+)
 from runners.recommendation.scoring import score_items
 from runners.recommendation.tasks import Encoded, make_tokenizer
 from runners.recommendation.trie import make_trie
@@ -215,6 +221,7 @@ class _Training:
                 "start.run: expected the directory of a run of runners.sid_sft, to begin from its checkpoint"
             )
         check_vocabulary(policy.source, policy.tokenizer, self.tokenizer, "the data")
+        check_catalogue(policy.source, policy.catalogue, self.dataset.catalogue, "the data")
         return policy
 
     def _begin(self, run: sl.Run) -> Progress:
@@ -235,7 +242,7 @@ class _Training:
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
-            **describe_policy(self.model, self.tokenizer),
+            **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
             "position": at.position,
             "before": None if at.before is None else at.before.tolist(),
             "sightline": run.state_dict(),

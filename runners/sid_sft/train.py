@@ -26,7 +26,7 @@ from runners.common.model import Decoder, init_params
 from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.recommendation.config import load_dataset
 from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
-from runners.recommendation.policy import check_vocabulary, describe_policy, tokenizer_of
+from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
 from runners.recommendation.ranking import ndcg
 from runners.recommendation.tasks import make_tokenizer
 from runners.recommendation.trie import make_trie
@@ -164,7 +164,7 @@ class _Training:
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
-            **describe_policy(self.model, self.tokenizer),
+            **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
             "best": None if at.best is None else asdict(at.best),
             "sightline": run.state_dict(),
         }
@@ -186,7 +186,9 @@ class _Training:
                 )
             return None
         source = self.checkpoints.dir / str(step)
-        check_vocabulary(source, tokenizer_of(self.checkpoints.meta(step)), self.tokenizer, "the data")
+        saved = self.checkpoints.meta(step)
+        check_vocabulary(source, tokenizer_of(saved), self.tokenizer, "the data")
+        check_catalogue(source, saved["catalogue"], self.dataset.catalogue, "the data")
         params = init_params(self.model, self.config.seed)
         like = State(params, self.optimizer.init(params), np.int32(0))
         arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
