@@ -20,10 +20,10 @@ class Tokenizer:
     """Ids: pad, bos, eos, the tags, 256 bytes, `words` in the order given, then what `extended` adds.
 
     Example:
-        >>> tokenizer = Tokenizer.train(["to be or not to be"], max_words=100).extended(["<a_1>", "<b_1>"])
-        >>> ids = tokenizer.encode("<a_1><b_1> to be")
+        >>> tokenizer = Tokenizer.train(["as it is, as it was"], max_words=100).extended(["<a_1>", "<b_1>"])
+        >>> ids = tokenizer.encode("<a_1><b_1> it is")
         >>> [tokenizer.decode([i]) for i in ids]
-        ['<a_1>', '<b_1>', ' to', ' be']
+        ['<a_1>', '<b_1>', ' it', ' ', 'i', 's']
         >>> ids[0] == tokenizer.vocab_size - 2
         True
     """

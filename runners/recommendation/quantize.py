@@ -34,9 +34,8 @@ def residual_kmeans(
     Example:
         >>> points = np.random.default_rng(0).normal(size=(100, 8))
         >>> quantized = residual_kmeans(points, levels=3, codes=8, seed=0)
-        >>> error = [np.square(points - quantized.reconstruct(n)).sum() for n in (1, 2, 3)]
-        >>> error[0] > error[1] > error[2]
-        True
+        >>> [round(float(np.square(points - quantized.reconstruct(n)).mean()), 2) for n in (1, 2, 3)]
+        [0.56, 0.32, 0.2]
     """
     if len(vectors) < codes:
         raise ValueError(f"{len(vectors)} vectors cannot fill {codes} codes; expected at least as many")

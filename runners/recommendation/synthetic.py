@@ -47,10 +47,10 @@ BRANDS = ("Arlo", "Brenn", "Corva", "Delta", "Ember", "Fjord", "Grano", "Hexel")
 
 DIMENSION = 32
 SUCCESSORS = (0.6, 0.25, 0.15)  # of the three items that may follow an item, how likely each is
-NEIGHBOURS = 12  # among how many nearest items of its category they are
-STAY = 0.7  # with an interest, from one choice to the next
+NEIGHBOURS = 5  # among how many nearest items of its category they are
+STAY = 0.5  # with an interest, from one choice to the next
 FOLLOW = 0.85  # a successor, rather than something popular in the category
-LENGTHS = (6, 12)  # choices of a user, from and to
+LENGTHS = (5, 9)  # choices of a user, from and to
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def make_tokenizer(catalogue: Catalogue, max_words: int) -> Tokenizer:
     """
     wording = ["history next item:", " next title:", "titles next item:", "item title:"]
     titles = [_title(catalogue, i) for i in range(len(catalogue))]
-    base = Tokenizer.train([*wording * 2, *titles], max_words)
+    # Twice, since a word that is there once only would be spelled in bytes: here it will come again.
+    base = Tokenizer.train([*wording, *titles] * 2, max_words)
     return base.extended(catalogue.sid_tokens())
 
 
