@@ -23,7 +23,7 @@ def penalties(count: int) -> np.ndarray:
     Example:
         >>> penalties(3).round(4).tolist()
         [-0.4693, -0.2961, -0.2346]
-        >>> round(penalties(16).sum(), 12)
+        >>> round(float(penalties(16).sum()), 12)
         -1.0
     """
     discounts = 1 / np.log2(np.arange(count) + 2.0)
