@@ -20,7 +20,8 @@ class Quantized(NamedTuple):
     def reconstruct(self, levels: int | None = None) -> np.ndarray:
         """The vectors as the first `levels` levels have them: (N, D) float64."""
         chosen = [book[code] for book, code in zip(self.codebooks, self.codes.T, strict=True)]
-        return np.asarray(np.sum(chosen[:levels], axis=0))
+        total: np.ndarray = np.sum(chosen[:levels], axis=0)
+        return total
 
 
 def residual_kmeans(
@@ -125,4 +126,5 @@ def _squared_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """(N, K) float64."""
     cross = points @ centres.T
     squares = np.square(points).sum(axis=1)[:, None] + np.square(centres).sum(axis=1)[None]
-    return np.asarray(np.maximum(squares - 2 * cross, 0.0))
+    distances: np.ndarray = np.maximum(squares - 2 * cross, 0.0)
+    return distances

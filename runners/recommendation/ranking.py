@@ -21,12 +21,14 @@ def ranks(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
         [1, 3]
     """
     hit = predicted == targets[:, None]
-    return np.asarray(np.where(hit.any(axis=1), hit.argmax(axis=1), predicted.shape[1]))
+    found: np.ndarray = np.where(hit.any(axis=1), hit.argmax(axis=1), predicted.shape[1])
+    return found
 
 
 def hit_rate(rank: np.ndarray, k: int) -> np.ndarray:
     """HR@k of each row, (N,) float64 of 0 and 1; the mean over rows is what is reported."""
-    return np.asarray((rank < k).astype(np.float64))
+    hits: np.ndarray = (rank < k).astype(np.float64)
+    return hits
 
 
 def ndcg(rank: np.ndarray, k: int) -> np.ndarray:

@@ -110,7 +110,8 @@ def make_items(count: int, seed: int) -> Items:
     orders = [rng.permutation(n) for n in per_category]
 
     def vectors(n: int, length: float) -> np.ndarray:
-        return np.asarray(rng.normal(size=(n, DIMENSION)) * length / np.sqrt(DIMENSION))
+        drawn: np.ndarray = rng.normal(size=(n, DIMENSION)) * length / np.sqrt(DIMENSION)
+        return drawn
 
     of_category, of_noun = vectors(len(nouns), 1.0), vectors(sum(map(len, nouns)), 0.7)
     of_adjective, of_brand = vectors(len(ADJECTIVES), 0.5), vectors(len(BRANDS), 0.3)
@@ -197,4 +198,5 @@ class _Shop:
 def _zipf(n: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
     """Weights (n,) that fall as rank^-exponent, in random order; they sum to 1."""
     weight = np.arange(1, n + 1) ** -exponent
-    return np.asarray(rng.permutation(weight / weight.sum()))
+    shuffled: np.ndarray = rng.permutation(weight / weight.sum())
+    return shuffled

@@ -40,7 +40,7 @@ class Trie:
     @property
     def tokens(self) -> np.ndarray:
         """(N, L) int32: the token ids of each item."""
-        return np.asarray(self.columns + self.first_token, np.int32)
+        return (self.columns + self.first_token).astype(np.int32)
 
     def allowed(self, nodes: jax.Array) -> jax.Array:
         """(..., S) bool: the columns that go on from these nodes (...); none from a leaf."""

@@ -10,6 +10,7 @@ import pytest
 from runners.common.errors import DataError
 from runners.recommendation import ranking, synthetic
 from runners.recommendation.catalogue import Dataset, Interactions
+from runners.recommendation.config import DataConfig
 
 SIZES = {"items": 160, "codes": 16, "train_users": 800, "valid_users": 50, "test_users": 200}
 
@@ -120,3 +121,12 @@ def test_what_cannot_be_generated_is_refused_with_the_numbers() -> None:
         synthetic.generate(**SIZES | {"items": 160, "codes": 3}, seed=0)
     with pytest.raises(DataError, match="32 items are too few for 16 categories; expected at least 80"):
         synthetic.generate(**SIZES | {"items": 32}, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_other_seeds_give_a_shop_of_the_default_size_too(seed: int) -> None:
+    default = DataConfig()
+    made = synthetic.generate(
+        items=default.items, codes=default.codes, train_users=1, valid_users=1, test_users=1, seed=seed
+    )
+    assert len(set(made.catalogue.sids)) == default.items

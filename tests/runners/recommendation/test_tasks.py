@@ -13,7 +13,7 @@ from runners.recommendation.tasks import TASKS, Encoded, Example
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return synthetic.generate(items=160, codes=8, train_users=20, valid_users=5, test_users=5, seed=0)
+    return synthetic.generate(items=160, codes=16, train_users=20, valid_users=5, test_users=5, seed=0)
 
 
 def all_tasks(dataset: Dataset) -> list[Example]:
@@ -57,7 +57,7 @@ def test_no_prompt_gives_its_answer_away(dataset: Dataset) -> None:
     assert not any(example.answer.strip() in example.prompt for example in all_tasks(dataset))
 
 
-def test_arrays_give_back_the_text_with_prompts_on_the_right_and_answers_on_the_left(
+def test_arrays_give_back_the_text_prompts_padded_on_the_left_answers_on_the_right(
     dataset: Dataset,
 ) -> None:
     examples = all_tasks(dataset)
@@ -96,7 +96,7 @@ def test_a_history_that_is_too_long_loses_its_oldest_items_whole(dataset: Datase
 
 
 def test_the_vocabulary_follows_from_the_catalogue_alone(dataset: Dataset) -> None:
-    other = synthetic.generate(items=160, codes=8, train_users=3, valid_users=1, test_users=1, seed=0)
+    other = synthetic.generate(items=160, codes=16, train_users=3, valid_users=1, test_users=1, seed=0)
     a, b = (tasks.make_tokenizer(d.catalogue, 4096) for d in (dataset, other))
     assert (a.words, a.added) == (b.words, b.added)
     assert list(a.added) == dataset.catalogue.sid_tokens()

@@ -29,15 +29,16 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture(scope="session")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Two real processes, each with an output directory of its own: no shared disk."""
     return launch([tmp_path_factory.mktemp(f"sft_two_p{i}") for i in range(2)])
 
 
 @pytest.fixture(scope="session")
 def four_processes(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return launch([tmp_path_factory.mktemp(f"sft_four_p{i}") for i in range(4)])
+    outputs = [tmp_path_factory.mktemp(f"sft_four_p{i}") for i in range(4)]
+    return launch(outputs, "checkpoint.enabled=false")
 
 
 def launch(outputs: list[Path], *overrides: str, config: Path = SMOKE, timeout: float = 300) -> Finished:
-    """Runs a config as one job of real processes, one for each output directory, to its end."""
-    return jobs.launch("tests.runners.sid_sft.old_style", config, outputs, *overrides, timeout=timeout)
+    """A config as one job of real processes, each with an output directory of its own."""
+    module = "tests.runners.sid_sft.old_style"
+    return jobs.launch(module, config, outputs, *overrides, timeout=timeout)
