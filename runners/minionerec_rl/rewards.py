@@ -26,8 +26,8 @@ def penalties(count: int) -> np.ndarray:
         >>> round(float(penalties(16).sum()), 12)
         -1.0
     """
-    discounts = 1 / np.log2(np.arange(count) + 2.0)
-    return np.asarray(-discounts / discounts.sum())
+    discounts: np.ndarray = 1 / np.log2(np.arange(count) + 2.0)
+    return -discounts / discounts.sum()
 
 
 def score(
