@@ -26,8 +26,9 @@ def penalties(count: int) -> np.ndarray:
         >>> round(float(penalties(16).sum()), 12)
         -1.0
     """
-    discounts: np.ndarray = 1 / np.log2(np.arange(count) + 2.0)
-    return -discounts / discounts.sum()
+    discounts = 1 / np.log2(np.arange(count) + 2.0)
+    normalised: np.ndarray = -discounts / discounts.sum()
+    return normalised
 
 
 def score(
