@@ -91,7 +91,14 @@ class Progress:
     before: np.ndarray | None = None  # on the root, (test users,) int64: ranks of the true items at step 0
 
     def arrays(self) -> dict[str, Any]:
+        """As a checkpoint keeps them; its `params` are where `load_policy` looks for a policy's."""
         return {**self.state._asdict(), "reference": self.reference, "rng": self.rng}
+
+    @classmethod
+    def of(cls, arrays: dict[str, Any], **rest: Any) -> Progress:
+        """With what `arrays` has given."""
+        state = State(*(arrays[name] for name in State._fields))
+        return cls(state, arrays["reference"], arrays["rng"], **rest)
 
 
 @dataclass(frozen=True)
@@ -225,15 +232,21 @@ class _Training:
         return policy
 
     def _begin(self, run: sl.Run) -> Progress:
-        params = put_replicated(self.mesh, self.policy.params)
-        rng = to_host(jax.random.key_data(jax.random.key(self.config.grpo.seed)))
-        before = self._evaluate(run, 0, params, "eval_full") if self.config.eval.full else None
-        return Progress(
-            state=State(params, self.optimizer.init(params), put_replicated(self.mesh, np.int32(0))),
-            reference=params if self.config.grpo.kl_beta else {},
-            rng=put_replicated(self.mesh, rng),
-            before=before.ranks if before else None,
+        at = Progress.of(put_replicated(self.mesh, self._first_arrays()))
+        if self.config.eval.full and (before := self._evaluate(run, 0, at.state.params, "eval_full")):
+            at.before = before.ranks
+        return at
+
+    def _first_arrays(self) -> dict[str, Any]:
+        """What a run begins with, in NumPy; and so the shapes of what a checkpoint has."""
+        params, grpo = self.policy.params, self.config.grpo
+        first = Progress(
+            state=State(params, self.optimizer.init(params), np.int32(0)),
+            reference=params if grpo.kl_beta else {},
+            rng=jax.random.key_data(jax.random.key(grpo.seed)),
         )
+        arrays: dict[str, Any] = to_host(first.arrays())
+        return arrays
 
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
@@ -254,18 +267,9 @@ class _Training:
         """The whole of the checkpoint that `_policy` has found."""
         assert self.checkpoints is not None
         assert self.saved_step is not None
-        params = self.policy.params
-        like = Progress(
-            state=State(params, self.optimizer.init(params), np.int32(0)),
-            reference=params if self.config.grpo.kl_beta else {},
-            rng=jax.random.key_data(jax.random.key(0)),
-        )
-        arrays, meta = self.checkpoints.restore(self.saved_step, to_host(like.arrays()))
-        arrays = put_replicated(self.mesh, arrays)
-        progress = Progress(
-            state=State(*(arrays[name] for name in State._fields)),
-            reference=arrays["reference"],
-            rng=arrays["rng"],
+        arrays, meta = self.checkpoints.restore(self.saved_step, self._first_arrays())
+        progress = Progress.of(
+            put_replicated(self.mesh, arrays),
             step=self.saved_step,
             position=meta["position"],
             before=None if meta["before"] is None else np.array(meta["before"], np.int64),

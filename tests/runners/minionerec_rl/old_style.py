@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 
 from runners.common.batches import batch_indices
 from runners.common.config import load
+from runners.common.mesh import make_mesh, put_replicated
 from runners.common.model import completion_logits, token_logprobs
 from runners.common.optimising import State
 from runners.common.tokenizer import EOS
@@ -62,7 +63,7 @@ class OldUpdate:
     def __init__(self, config: Config) -> None:
         self.config = config
         policy = load_policy(str(config.start.run))
-        self.model, self.reference = policy.model, policy.params
+        self.model, self.reference = policy.model, put_replicated(make_mesh(), policy.params)
         self.schedule = make_schedule(config.grpo)
         self.logprobs = jax.jit(self._logprobs)
         self.norm = jax.jit(lambda *args: optax.tree.norm(jax.grad(self._loss)(*args)))
