@@ -4,7 +4,7 @@ BIN    := .venv/bin
 SRC    := $(shell find src -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-oldest bench check clean
+.PHONY: help setup demo demo-sft test test-long test-oldest bench check clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ setup: .venv/.wheel  ## prepare .venv (quick when nothing changed)
 
 demo: setup      ## GRPO on two processes, for a few minutes: watch it learn
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.grpo_gsm8k --config runners/grpo_gsm8k/configs/demo.yaml
+
+demo-sft: setup  ## fine-tuning on semantic ids, two processes, a few minutes: a model learns to recommend
+	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.sid_sft --config runners/sid_sft/configs/demo.yaml
 
 test: setup      ## the tests, against the built wheel
 	$(BIN)/python -m pytest -m "not long"

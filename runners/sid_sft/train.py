@@ -59,6 +59,15 @@ class Progress:
         return dict(self.state._asdict())
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of a step that comes from this process."""
+
+    batches: list[Batch]  # the micro-batches, in global arrays
+    examples: int  # this process's rows
+    tokens: int  # answer tokens in them
+
+
 def train(config: Config, callbacks: Sequence[Callback] = ()) -> Outcome:
     """Run the whole of `config` on every process of the job; `jax.distributed` is up already.
 
@@ -119,17 +128,18 @@ class _Training:
             console_format=output.console_format,
         ) as run:
             at = saved[0] if saved else self._begin()
+            following: Share | None = None
             for step in run.steps(config.sft.steps + 1, start=at.step + 1):
-                # In host time, which counts each moment once.
                 with sl.scope("train"), sl.record_timing("step"):
-                    batches, examples, tokens = self._batches(step)
-                    before = at.state.step
-                    at.state, update = self._update(at.state, batches)
+                    share = following or self._share(step)
+                    at.state, update = self._update(at.state, share.batches)
                     at.step = step
                     for callback in self.callbacks:
-                        callback.on_step(Step(step, examples, tokens, update))
-                    # One step ahead of the devices is enough to keep them busy; more would only fill memory.
-                    jax.block_until_ready(before)
+                        callback.on_step(Step(step, share.examples, share.tokens, update))
+                    # The next batch is made while the devices compute; then the host lets them catch up:
+                    # running further ahead would only fill memory.
+                    following = self._share(step + 1)
+                    jax.block_until_ready(at.state.step)
                 run.commit(step)
                 if due(config.eval.every, step):
                     self._evaluate(run, at, "eval")
@@ -189,8 +199,8 @@ class _Training:
         saved = self.checkpoints.meta(step)
         check_vocabulary(source, tokenizer_of(saved), self.tokenizer, "the data")
         check_catalogue(source, saved["catalogue"], self.dataset.catalogue, "the data")
-        params = init_params(self.model, self.config.seed)
-        like = State(params, self.optimizer.init(params), np.int32(0))
+        params = jax.eval_shape(lambda: init_params(self.model, self.config.seed))
+        like = State(params, jax.eval_shape(self.optimizer.init, params), np.int32(0))
         arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
         self.saved_step = step
         best = None if meta["best"] is None else Best(**meta["best"])
@@ -198,8 +208,8 @@ class _Training:
 
     # The phases of a step.
 
-    def _batches(self, step: int) -> tuple[list[Batch], int, int]:
-        """The step's micro-batches in global arrays; this process's rows and answer tokens in them."""
+    def _share(self, step: int) -> Share:
+        """What this process puts into a step."""
         sft, data = self.config.sft, self.examples
         with sl.record_timing("data"):
             start = (step - 1) * sft.batch_size
@@ -213,14 +223,14 @@ class _Training:
                 tasks=data.tasks[mine],
             )
             parts = zip(*(np.split(x, sft.grad_accumulation) for x in whole), strict=True)
-            return [put_rows(self.mesh, Batch(*part)) for part in parts], len(mine), int(mask.sum())
+            batches = [put_rows(self.mesh, Batch(*part)) for part in parts]
+            return Share(batches, len(mine), int(mask.sum()))
 
     def _update(self, state: State, batches: list[Batch]) -> tuple[State, Update]:
-        """One optimiser step, which the devices may still have before them."""
+        """One optimiser step, which the devices still have before them."""
         for callback in self.callbacks:
             callback.on_update(state, batches)
         with sl.record_timing("update") as timing:
-            timing.since(state.step)  # what the step before left to do is that step's time
             total = self.gradients(state.params, batches[0])
             for batch in batches[1:]:
                 total = add(total, self.gradients(state.params, batch))

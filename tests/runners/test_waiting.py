@@ -14,7 +14,7 @@ WAITING = {"block_until_ready", "device_get", "float", "asarray"}
 DEVICE_VALUES = {
     "common/mesh.py local_rows device_get": "sampled tokens, which are decoded and rewarded on the host",
     "common/mesh.py to_host device_get": "parameters and optimiser state, for checkpoints and the outcome",
-    "sid_sft/train.py run block_until_ready": "the step before, so that the host is one step ahead, not many",
+    "sid_sft/train.py run block_until_ready": "the end of a step: the host does not run away",
 }
 HOST_VALUES = {
     "common/config.py _convert float": "a setting",

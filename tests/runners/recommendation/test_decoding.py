@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -16,6 +20,7 @@ from runners.common.tokenizer import Tokenizer
 from runners.recommendation.catalogue import Catalogue
 from runners.recommendation.decoding import Candidates, make_beam_search, make_sampler
 from runners.recommendation.trie import Trie, make_trie
+from tests.runners.jobs import ROOT
 
 PROMPT = 6
 #: Some first tokens have one item, some many; the second and third tokens are shared between prefixes.
@@ -169,3 +174,15 @@ def test_the_tries_slice_of_the_logits_is_that_of_the_sid_tokens() -> None:
     ids = [TOKENIZER.id_of(token) for token in CATALOGUE.sid_tokens()]
     assert TRIE.sid_logits(logits).tolist() == ids
     assert isinstance(TRIE, Trie)
+
+
+def test_two_devices_find_and_draw_what_one_does() -> None:
+    command = [sys.executable, "-m", "tests.runners.recommendation.two_devices"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout).values()
+    assert one == two
+    beams, drawn = one
+    assert len({tuple(row) for row in drawn}) > 1
+    assert np.shape(beams) == np.shape(drawn) == (6, 4)
