@@ -7,7 +7,9 @@ step that every process has. Another run may begin from such a copy: `read_only`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,8 @@ class Checkpoints:
             raise CheckpointError(f"{run_dir}: no checkpoints in it; expected {run_dir}/checkpoints/p00000/…")
         mine = run_dir / "checkpoints" / f"p{jax.process_index():05d}"
         self = cls.__new__(cls)
-        self._open(mine if mine in found else found[0], None, read_only=True)
+        with _no_warnings():  # Orbax warns that what is opened to be read can only be read
+            self._open(mine if mine in found else found[0], None, read_only=True)
         return self
 
     def _open(self, directory: Path, keep: int | None, *, read_only: bool) -> None:
@@ -165,3 +168,15 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Of Orbax, which logs as `absl`."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

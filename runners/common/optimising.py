@@ -39,3 +39,17 @@ def learning_rate(peak: float, *, steps: int, warmup_steps: int = 0, shape: Shap
         return after
     rise = optax.linear_schedule(0.0, peak, warmup_steps)
     return optax.join_schedules([rise, after], [warmup_steps])
+
+
+def make_adamw(
+    schedule: optax.Schedule, *, weight_decay: float, max_grad_norm: float
+) -> optax.GradientTransformation:
+    """AdamW on clipped gradients; what is no matrix (norms, biases) does not decay."""
+
+    def matrices(params: Any) -> Any:
+        return jax.tree.map(lambda x: x.ndim > 1, params)
+
+    return optax.chain(
+        optax.clip_by_global_norm(max_grad_norm),
+        optax.adamw(schedule, b2=0.98, weight_decay=weight_decay, mask=matrices),
+    )

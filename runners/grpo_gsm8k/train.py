@@ -22,6 +22,7 @@ from runners.common.batches import batch_indices
 from runners.common.checkpoint import Checkpoints
 from runners.common.comparison import Comparison, compare
 from runners.common.errors import CheckpointError
+from runners.common.grpo import count_tokens, group_advantages, make_update, zero_variance_groups
 from runners.common.loop import due, fold_in, resume_command
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
@@ -30,7 +31,6 @@ from runners.common.sampler import make_sampler
 from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
 from runners.grpo_gsm8k.data import Encoded, encode, load_problems, target_text
 from runners.grpo_gsm8k.evaluate import EvalResult, evaluate, gather_correct
-from runners.grpo_gsm8k.grpo import count_tokens, group_advantages, make_update, zero_variance_groups
 from runners.grpo_gsm8k.metrics import record_rollout, record_warmup
 from runners.grpo_gsm8k.rewards import score
 from runners.grpo_gsm8k.rollout import Batch, Rollout
@@ -125,16 +125,14 @@ class _Training:
         )
         self.gradients, self.apply = make_update(
             self.mesh,
-            self.model,
+            self._logprobs,
             self.optimizer,
             self.schedule,
-            prompt_length=data.prompt_tokens,
-            temperature=grpo.temperature,
             clip_low=grpo.clip_low,
             clip_high=grpo.clip_high,
             kl_beta=grpo.kl_beta,
         )
-        self.reference_logprobs = jax.jit(self._reference_logprobs)
+        self.reference_logprobs = jax.jit(lambda reference, batch: self._logprobs(reference, batch)[0])
         self.copy = jax.jit(lambda params: jax.tree.map(jnp.copy, params))
         self.checkpoints: Checkpoints | None = None
         self.saved_step: int | None = None
@@ -320,10 +318,11 @@ class _Training:
         ]
         return rollout.with_reference(np.concatenate(parts))
 
-    def _reference_logprobs(self, reference: Any, batch: Batch) -> jax.Array:
+    def _logprobs(self, params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """The completions' log-probabilities and entropies: of the distribution that was sampled from."""
         length = self.config.data.prompt_tokens
-        logits = completion_logits(self.model, reference, batch.tokens, batch.valid, length)
-        return token_logprobs(logits / self.config.grpo.temperature, batch.tokens[:, length:])[0]
+        logits = completion_logits(self.model, params, batch.tokens, batch.valid, length)
+        return token_logprobs(logits / self.config.grpo.temperature, batch.tokens[:, length:])
 
     def _update(self, state: State, rollout: Rollout) -> State:
         """`ppo_epochs` optimiser steps on the rollout, which the devices may still have before them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from runners.common.checkpoint import Checkpoints
 from runners.common.errors import CheckpointError
 from runners.common.model import Decoder, init_params
 from runners.common.tokenizer import Tokenizer
+from runners.recommendation.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,32 @@ class Policy:
 
     model: Decoder
     tokenizer: Tokenizer
+    catalogue: str  # fingerprint of the items that it recommends
     params: Any  # nested dict of NumPy arrays, as `init_params` makes them
     step: int  # of the run that it comes from
     source: Path  # the directory of the checkpoint
 
 
-def describe_policy(model: Decoder, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The part of a checkpoint's metadata from which `load_policy` builds model and tokenizer; JSON."""
+def describe_policy(model: Decoder, tokenizer: Tokenizer, catalogue: Catalogue) -> dict[str, Any]:
+    """The part of a checkpoint's metadata from which `load_policy` builds a policy; JSON."""
     return {
         "model": {"width": model.width, "layers": model.layers, "heads": model.heads},
         "vocabulary": {"words": list(tokenizer.words), "sid_tokens": list(tokenizer.added)},
+        "catalogue": fingerprint(catalogue),
     }
+
+
+def fingerprint(catalogue: Catalogue) -> str:
+    """Which semantic id is which title: the number of items, and a digest of all pairs in any order.
+
+    Example:
+        >>> shop = Catalogue(("7", "8"), ("Hammer", "Saw"), (("<a_1>", "<b_1>", "<c_1>"), ("<a_2>",) * 3))
+        >>> fingerprint(shop)
+        '2 items, c7b6e0ad6509'
+    """
+    pairs = sorted(f"{catalogue.sid(i)}\t{title}" for i, title in enumerate(catalogue.titles))
+    digest = hashlib.sha256("\n".join(pairs).encode()).hexdigest()
+    return f"{len(catalogue)} items, {digest[:12]}"
 
 
 def load_policy(run_dir: str | Path, step: int | None = None) -> Policy:
@@ -52,9 +69,9 @@ def load_policy(run_dir: str | Path, step: int | None = None) -> Policy:
         if not source.is_dir():
             raise CheckpointError(f"{source}: no such checkpoint")
         meta = checkpoints.meta(newest)
-        if "model" not in meta or "vocabulary" not in meta:
+        if not {"model", "vocabulary", "catalogue"} <= meta.keys():
             raise CheckpointError(
-                f"{source}: no model and vocabulary in its metadata; expected a checkpoint of a "
+                f"{source}: no model, vocabulary and catalogue in its metadata; expected a checkpoint of a "
                 f"recommendation runner"
             )
         tokenizer = tokenizer_of(meta)
@@ -63,7 +80,7 @@ def load_policy(run_dir: str | Path, step: int | None = None) -> Policy:
         arrays, _ = checkpoints.restore(newest, like)
     finally:
         checkpoints.close()
-    return Policy(model, tokenizer, arrays["params"], newest, source)
+    return Policy(model, tokenizer, meta["catalogue"], arrays["params"], newest, source)
 
 
 def tokenizer_of(meta: Mapping[str, Any]) -> Tokenizer:
@@ -88,3 +105,16 @@ def check_vocabulary(source: Path | str, saved: Tokenizer, needed: Tokenizer, ne
                 f"{source}: its vocabulary is not that of {needed_by}: {what} {at} is {first[0]} in the "
                 f"checkpoint and {first[1]} in the data ({len(a)} and {len(b)} {what}s)"
             )
+
+
+def check_catalogue(source: Path | str, saved: str, needed: Catalogue, needed_by: str) -> None:
+    """Whether a checkpoint's semantic ids mean what they mean in the data: `saved` is its fingerprint.
+
+    Raises:
+        CheckpointError: they do not, or not all of them.
+    """
+    if saved != (found := fingerprint(needed)):
+        raise CheckpointError(
+            f"{source}: its semantic ids are not those of {needed_by}: it was trained with {saved}, "
+            f"{needed_by} has {found}; expected the same index and item files, or the same `seed` and `data`"
+        )

@@ -87,17 +87,3 @@ def make_update(
         return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), update
 
     return jax.jit(jax.grad(objective, has_aux=True)), jax.jit(apply)
-
-
-def make_optimizer(
-    schedule: optax.Schedule, *, weight_decay: float, max_grad_norm: float
-) -> optax.GradientTransformation:
-    """AdamW on clipped gradients; what is no matrix (norms, biases) does not decay."""
-
-    def matrices(params: Any) -> Any:
-        return jax.tree.map(lambda x: x.ndim > 1, params)
-
-    return optax.chain(
-        optax.clip_by_global_norm(max_grad_norm),
-        optax.adamw(schedule, b2=0.98, weight_decay=weight_decay, mask=matrices),
-    )

@@ -23,10 +23,10 @@ from runners.common.errors import CheckpointError
 from runners.common.loop import due, resume_command
 from runners.common.mesh import make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.model import Decoder, init_params
-from runners.common.optimising import State, add, learning_rate
+from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.recommendation.config import load_dataset
 from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
-from runners.recommendation.policy import check_vocabulary, describe_policy, tokenizer_of
+from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
 from runners.recommendation.ranking import ndcg
 from runners.recommendation.tasks import make_tokenizer
 from runners.recommendation.trie import make_trie
@@ -34,7 +34,7 @@ from runners.sid_sft.callbacks import Best, Callback, Evaluated, Step
 from runners.sid_sft.config import Config, check_divisible
 from runners.sid_sft.metrics import ALIASES, Recorder
 from runners.sid_sft.mixture import mix
-from runners.sid_sft.sft import Batch, Update, make_optimizer, make_update
+from runners.sid_sft.sft import Batch, Update, make_update
 from runners.sid_sft.summary import Result, describe, judge, write_eval
 
 
@@ -103,7 +103,7 @@ class _Training:
         self.schedule = learning_rate(
             sft.learning_rate, steps=sft.steps, warmup_steps=sft.lr_warmup_steps, shape=sft.schedule
         )
-        self.optimizer = make_optimizer(
+        self.optimizer = make_adamw(
             self.schedule, weight_decay=sft.weight_decay, max_grad_norm=sft.max_grad_norm
         )
         self.gradients, self.apply = make_update(
@@ -174,7 +174,7 @@ class _Training:
         if self.checkpoints is None:
             self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
-            **describe_policy(self.model, self.tokenizer),
+            **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
             "best": None if at.best is None else asdict(at.best),
             "sightline": run.state_dict(),
         }
@@ -196,7 +196,9 @@ class _Training:
                 )
             return None
         source = self.checkpoints.dir / str(step)
-        check_vocabulary(source, tokenizer_of(self.checkpoints.meta(step)), self.tokenizer, "the data")
+        saved = self.checkpoints.meta(step)
+        check_vocabulary(source, tokenizer_of(saved), self.tokenizer, "the data")
+        check_catalogue(source, saved["catalogue"], self.dataset.catalogue, "the data")
         params = jax.eval_shape(lambda: init_params(self.model, self.config.seed))
         like = State(params, jax.eval_shape(self.optimizer.init, params), np.int32(0))
         arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
