@@ -19,23 +19,6 @@ from runners.recommendation.evaluation import Evaluation
 from runners.recommendation.metrics import record_ranking
 from runners.recommendation.scoring import with_end
 
-# Canonical name -> the spelling that earlier runners logged and dashboards ask for.
-ALIASES: dict[str, str | list[str]] = {
-    "train/reward/total/mean": ["train/reward_mean", "reward"],
-    "train/reward/rule/mean": ["train/reward_rule_mean", "rewards/rule_reward"],
-    "train/reward/ndcg/mean": ["train/reward_ndcg_mean", "rewards/ndcg_rule_reward"],
-    "train/reward/group/std": "reward_std",
-    "train/pass@k": "train/pass@K",
-    "train/candidate_diversity": "categorical_diversity",
-    "train/token_diversity": "token_diversity",
-    "train/batch/prompts": "train/prompt_batch_size",
-    "train/batch/group": "train/num_generations",
-    "train/batch/global": "train/completions_per_step",
-    "train/batch/accumulated": "train/grad_accum_steps",
-    "eval/reward/total/mean": "eval_small/reward_mean",
-    "eval/invalid_predictions": "eval/invalid_prediction_count",
-}
-
 
 def record_rollout(rollout: Rollout, *, grad_accumulation: int) -> None:
     """This process's candidates: rewards, hits, lengths, counts. Call inside scope `train`."""

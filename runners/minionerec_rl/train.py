@@ -28,7 +28,6 @@ from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated,
 from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.minionerec_rl.config import Config, GrpoConfig, check_divisible, check_items
 from runners.minionerec_rl.metrics import (
-    ALIASES,
     record_evaluation,
     record_rollout,
     record_token_diversity,
@@ -169,7 +168,8 @@ class _Training:
             name=output.name,
             config=config,
             sinks=list(output.sinks),
-            aliases=ALIASES,
+            aliases="minionerec_rl",
+            naming="strict",
             resume=output.resume,
             state_dict=saved.sightline if saved else None,
             console_format=output.console_format,
