@@ -29,6 +29,7 @@ SURFACE = [
     "Transport",
     "TransportError",
     "add",
+    "aliases",
     "collect",
     "export",
     "histogram",

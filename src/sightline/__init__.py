@@ -20,7 +20,7 @@ The functions below act on the default tracker of the process; ``tracker("name")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sightline import jax
+from sightline import aliases, jax
 from sightline.config import StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
@@ -79,6 +79,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "add",
+    "aliases",
     "collect",
     "export",
     "histogram",

@@ -358,6 +358,22 @@ def odd_texts(*, steps: int) -> None:
 # --- the two-call form -----------------------------------------------------------------------------------
 
 
+def names_keys_oddly(*, naming: Any) -> None:
+    """Each process by itself, and all alike; what a commit raises is noted."""
+    connect()
+    logging.basicConfig(format="%(message)s")
+    with sl.start(logger=settings(), naming=naming) as run:
+        for step in run.steps(3):
+            sl.scalar("train/loss", 1.0)
+            sl.scalar("everyone", 1.0)
+            if RANK == 1:
+                sl.scalar("only_one", 1.0)
+            try:
+                run.commit(step)
+            except sl.RecordError as error:
+                note("raised", str(error))
+
+
 def two_unnamed_trackers() -> None:
     """Two trackers made without a name export in turn, under steps that NumPy's numbers give."""
     connect()
