@@ -321,6 +321,7 @@ def _read_origin(it: _Call, steps: list[Tag], node: ast.expr) -> Origin | None:
         return None
     origin = it.flow.origin(Kind.READ, it.node, frame, how=it.name, operand=node)
     origin.step_like = origin.step_like or any(step.step_like for step in in_loop)
+    origin.made_by.update(step.how for step in in_loop)
     function = frame.function
     origin.here = function is None or any(function.contains(step.node) for step in in_loop)
     return origin
@@ -438,29 +439,31 @@ def _mapped(it: _Call) -> Value | None:
     if not it.any(libraries.TREE_MAPS) or not it.args:
         return None
     function, trees = it.args[0], it.args[1:]
-    loops = it.frame.loops
-    for each in function.functions:
-        if function.compiled:
-            break
-        result = NOTHING
-        values = [tagged(tree.tags) for tree in trees]
-        if "with_path" in it.name:
-            values.insert(0, NOTHING)
-        result = join(result, it.flow.inline(each, it.node, it.frame, values))
-        return result
-    if it.any({"map"}):
-        loops.append(it.node)
-    tree = tagged(tag for value in trees for tag in value.tags)
-    result = tree
-    if function.paths & libraries.NUMBER_READS:
-        result = _read_of(it, tree, it.node.args[-1], number=True)
-    elif function.paths & libraries.ARRAY_READS:
-        result = _read_of(it, tree, it.node.args[-1], number=False)
-    elif function.paths & libraries.GATHERS or function.paths & libraries.TRACED_GATHERS:
-        result = _gathered(it)
-    if it.any({"map"}):
-        loops.pop()
+    in_turn = it.any({"map"})
+    if in_turn:
+        it.frame.loops.append(it.node)
+    result = _applied(it, function, trees)
+    if in_turn:
+        it.frame.loops.pop()
     return result
+
+
+def _applied(it: _Call, function: Value, trees: Sequence[Value]) -> Value:
+    leaves = [tagged(tree.tags) for tree in trees]
+    result = NOTHING
+    for each in () if function.compiled else function.functions:
+        given = [NOTHING, *leaves] if "with_path" in it.name else leaves
+        result = join(result, it.flow.inline(each, it.node, it.frame, given))
+    if function.functions and not function.compiled:
+        return result
+    tree = tagged(tag for leaf in leaves for tag in leaf.tags)
+    if function.paths & libraries.NUMBER_READS:
+        return _read_of(it, tree, it.node.args[-1], number=True)
+    if function.paths & libraries.ARRAY_READS:
+        return _read_of(it, tree, it.node.args[-1], number=False)
+    if function.paths & (libraries.GATHERS | libraries.TRACED_GATHERS):
+        return _gathered(it)
+    return tree
 
 
 def _mutation(it: _Call) -> Value | None:

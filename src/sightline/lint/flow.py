@@ -1,9 +1,9 @@
 """What flows where in one file: an abstract interpretation of its syntax tree.
 
 Every function is read as if a stranger called it, and again wherever the file itself calls it, with what is
-known of the arguments. Statements are followed in their order, both ways of a branch are joined, and a loop is
-read until nothing new comes round, twice at most. What the rules need is noted on the way: what each call may
-be a call of, and what became of the values that they care about.
+known of the arguments. Statements are followed in their order, both ways of a branch are joined, a loop is read
+until nothing new comes round, twice at most. What the rules need is noted on the way: what each call may be a
+call of, and what became of the values that they care about.
 """
 
 from __future__ import annotations
@@ -533,7 +533,7 @@ class Flow:
                 self.assign(item.optional_vars, entered, frame)
             if libraries.is_scope(value.paths):
                 frame.scopes.append(value.text)
-            if libraries.is_start(value.paths):
+            if libraries.is_start(path.removesuffix("()") for path in value.paths):
                 frame.rooted = True
         left = self.body(node.body, frame)
         for expression, function, value in exits:

@@ -6,6 +6,7 @@ A call in a name is written ``()``: ``wandb.init().log`` is the method of what `
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from sightline.lint.words import named
 
@@ -238,6 +239,6 @@ def is_scope(paths: frozenset[str]) -> bool:
     return any(_SCOPE.fullmatch(path) for path in paths)
 
 
-def is_start(paths: frozenset[str]) -> bool:
-    """Whether a value is a run of sightline's."""
-    return not paths.isdisjoint({"sightline.start()", "sightline.run.start()"})
+def is_start(paths: Iterable[str]) -> bool:
+    """Whether a function is ``sl.start``."""
+    return any(path in ("sightline.start", "sightline.run.start") for path in paths)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from sightline.lint import words
+from sightline.lint import advice, words
+from sightline.lint.findings import SINK_CALL, Finding
+from sightline.lint.frames import Called
+from sightline.lint.source import Source
 from sightline.lint.values import Value
 
 _TENSORBOARD = (
@@ -89,3 +92,80 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     for keyword in node.keywords:
         if keyword.arg not in steps:
             yield keyword.value
+
+
+def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
+    """The calls of sinks, and the recording calls to write instead."""
+    for each in called:
+        path = next(filter(is_sink, sorted(each.paths)), None)
+        if path is not None:
+            instead = "\n".join(
+                [*_recorded(source, path, each.node), f"run.commit({_step(source, path, each.node)})"]
+            )
+            yield source.finding(SINK_CALL, each.node, instead, why=_why(path))
+
+
+def _why(path: str) -> str:
+    tracker = {
+        "wandb": "W&B",
+        "swanlab": "SwanLab",
+        "trackio": "trackio",
+        "mlflow": "MLflow",
+    }.get(path.partition(".")[0], "TensorBoard")
+    return (
+        f"What goes straight to {tracker} is of this process alone, under keys and steps of its own, and a "
+        f"tracker that hangs or raises does so in the training loop."
+    )
+
+
+def _step(source: Source, path: str, node: ast.Call) -> str:
+    method = path.rpartition(".")[2]
+    for keyword in node.keywords:
+        if keyword.arg in ("step", "global_step"):
+            return source.expression(keyword.value)
+    at = {"write": 0, "add": 2, "log": 1}.get(method.partition("_")[0], 2)
+    if method in ("log_metric", "log_metrics", "log_batch"):
+        at = {"log_metric": 2, "log_metrics": 1}.get(method, 9) + ("MlflowClient" in path)
+        at += "MlflowClient" in path and method == "log_metric"  # a timestamp stands before it
+    if at < len(node.args) and not isinstance(node.args[at], ast.Starred):
+        return source.expression(node.args[at])
+    return "step"
+
+
+def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
+    method = path.rpartition(".")[2]
+    values = list(metric_arguments(path, node))
+    if not values:
+        yield "sl.scalar(…)"
+        return
+    value = values[0]
+    at = 1 if "MlflowClient" in path else 0
+    key = node.args[at] if at < len(node.args) else None
+    for keyword in node.keywords:
+        if keyword.arg in ("tag", "name", "key", "main_tag"):
+            key = keyword.value
+    if method.startswith("add_") or method in ("log_metric", "scalar", "histogram", "text", "image"):
+        yield _one(source, method, key, value)
+    elif isinstance(value, ast.Dict):
+        for name, each in zip(value.keys, value.values, strict=True):
+            yield advice.entry(source, name, each)
+    else:
+        yield f"sl.scalar(**{source.expression(value)})"
+
+
+def _one(source: Source, method: str, key: ast.expr | None, value: ast.expr) -> str:
+    if key is None or method in ("add_scalars",):
+        return f"sl.scalar(**{source.expression(value)})"
+    if "histogram" in method:
+        return f"sl.histogram({_quoted(source, key)}, {advice.value_text(source, value)})"
+    if "text" in method:
+        return f"sl.text(**{{{_quoted(source, key)}: {source.expression(value)}}})"
+    if "scalar" in method or method == "log_metric":
+        return advice.entry(source, key, value)
+    return "# sightline has no images and the like; what stays needs an allow with its reason"
+
+
+def _quoted(source: Source, key: ast.expr) -> str:
+    if isinstance(key, ast.Constant) and isinstance(key.value, str):
+        return f'"{key.value}"'
+    return source.expression(key)

@@ -10,6 +10,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline.lint.findings import Finding, Rule
+
 _NEWLINE = re.compile("\r\n|\r|\n")
 _LONGEST = 60  # characters of an expression that is quoted
 
@@ -77,7 +79,13 @@ class Source:
             raise UnreadableError("is nested too deeply to be parsed") from None
         return cls(path, text, tree, text.split("\n"))
 
-    def column(self, node: ast.expr | ast.stmt) -> int:
+    def finding(self, rule: Rule, node: ast.expr | ast.keyword, instead: str, why: str = "") -> Finding:
+        """A finding of a rule at a node."""
+        return Finding(
+            self.path, node.lineno, self.column(node), rule.code, rule.name, why or rule.why, instead
+        )
+
+    def column(self, node: ast.expr | ast.keyword) -> int:
         """The column of a node, from 1, in characters."""
         before = self.lines[node.lineno - 1].encode()[: node.col_offset]
         return len(before.decode(errors="replace")) + 1

@@ -43,6 +43,7 @@ class Origin:
         node: the place.
         how: the function or method that makes it, as in ``"float"``.
         step_like: of a STEP or a READ: training or evaluation goes by it.
+        here: of a READ: its function made what it reads, and was not given it.
         inner: the origin inside a function of the same file, if this is a call of it.
         operand: what is read or gathered.
         loops: the loops of its function around it.
@@ -50,6 +51,7 @@ class Origin:
         keys: under which keys of dicts and metrics it was found, in order.
         names: of variables it was assigned to, in order.
         reductions: which reductions it went through.
+        made_by: of a READ: the functions whose outputs are read.
     """
 
     kind: Kind
@@ -64,6 +66,7 @@ class Origin:
     keys: dict[str, None] = field(default_factory=dict)
     names: dict[str, None] = field(default_factory=dict)
     reductions: set[str] = field(default_factory=set)
+    made_by: set[str] = field(default_factory=set)
 
 
 class Tag(NamedTuple):
