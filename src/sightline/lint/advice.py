@@ -8,7 +8,7 @@ import re
 from sightline.lint import words
 from sightline.lint.libraries import MEANS, SUMS
 from sightline.lint.source import Source
-from sightline.lint.syntax import last_name, literal_start
+from sightline.lint.syntax import dotted, last_name, literal_start
 from sightline.lint.values import Origin, Use
 
 _READERS = {"float", "int", "asarray", "array", "device_get"}
@@ -88,7 +88,7 @@ def is_rate(key: str) -> bool:
 
 def timing_name(keys: list[str], names: list[str]) -> str:
     """What to call a timing that stood under these keys, in variables of these names."""
-    for name in [*(key for key in keys if not is_rate(key)), *names, *keys]:
+    for name in [*names[:1], *(key for key in keys if not is_rate(key)), *names, *keys]:
         last = name.rpartition("/")[2].replace("{}", "").strip("_")
         last = _SECONDS.sub("", _DECORATION.sub("", last.lower()))
         last = re.sub(r"[^a-z0-9_]+", "_", last).strip("_")
@@ -99,9 +99,9 @@ def timing_name(keys: list[str], names: list[str]) -> str:
 
 def metric_name(origin: Origin) -> str:
     """What to call a metric that stood under the keys of an origin, without its statistic."""
-    keys = [key for key in origin.keys if words.is_metric_key(key)] or list(origin.keys)
-    for key in keys:
-        if "{}" not in key and (name := _STATISTIC.sub("", key)):
+    keys = [key for key in origin.keys if "{}" not in key and not _STATISTIC.fullmatch("/" + key)]
+    for key in sorted(keys, key=lambda key: ("/" not in key, not words.is_metric_key(key))):
+        if name := _STATISTIC.sub("", key):
             return name
     for name in origin.names:
         stripped = _DECORATION.sub("", name.lstrip("_"))
@@ -134,7 +134,7 @@ def instead_of_gathering(source: Source, origin: Origin) -> str:
     text = source.expression(node)
     name = metric_name(origin)
     after = "  # this process's own; merged at the commit"
-    if words.is_metrics(last_name(node)) and isinstance(node, (ast.Name, ast.Attribute)):
+    if words.is_metrics(last_name(node)) and dotted(node) and not origin.reductions:
         return f"sl.scalar(**{text}){after}"
     if origin.reductions and origin.reductions <= SUMS:
         return scalar(name, text, "total") + after

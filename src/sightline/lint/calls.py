@@ -297,8 +297,14 @@ def _read(it: _Call) -> Value | None:
 
 def _read_of(it: _Call, value: Value, node: ast.expr, *, number: bool) -> Value:
     """The value on the host: what was gathered or timed stays that, an output of a step has been read."""
-    steps = value.of_kind(Kind.STEP)
-    others = value.tags.difference(steps)
+    steps, others = value.of_kind(Kind.STEP), value.tags
+    if number:
+        inner = [tag for tag in value.of_kind(Kind.READ) if tag.origin.node is node and tag.whole]
+        for tag in inner:  # float(np.asarray(x)) is one read
+            tag.origin.uses.add(Use.WHOLE)
+            steps += [Tag(step, True) for step in tag.origin.read]
+        others = others.difference(inner)
+    others = others.difference(steps)
     if number:
         exact = not it.any({"int"})
         if exact:
@@ -321,7 +327,7 @@ def _read_origin(it: _Call, steps: list[Tag], node: ast.expr) -> Origin | None:
         return None
     origin = it.flow.origin(Kind.READ, it.node, frame, how=it.name, operand=node)
     origin.step_like = origin.step_like or any(step.step_like for step in in_loop)
-    origin.made_by.update(step.how for step in in_loop)
+    origin.read.update(in_loop)
     function = frame.function
     origin.here = function is None or any(function.contains(step.node) for step in in_loop)
     return origin
@@ -493,7 +499,7 @@ def _reduction(it: _Call) -> Value | None:
     """Means, sums and extremes, as functions and as methods."""
     if it.name not in libraries.REDUCTIONS or it.function.functions:
         return None
-    is_function = any(map(_is_library, it.paths)) or it.any({"max", "min", "sum", "any", "all"})
+    is_function = any(map(libraries.is_function, it.paths)) or it.any({"max", "min", "sum", "any", "all"})
     if not is_function and not it.receiver.tags:
         return None
     flow = it.flow

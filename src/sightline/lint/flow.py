@@ -1,7 +1,7 @@
 """What flows where in one file: an abstract interpretation of its syntax tree.
 
 Every function is read as if a stranger called it, and again wherever the file itself calls it, with what is
-known of the arguments. Statements are followed in their order, both ways of a branch are joined, a loop is read
+known of the arguments. Statements are followed in order, both ways of a branch are joined, and a loop is read
 until nothing new comes round, twice at most. What the rules need is noted on the way: what each call may be a
 call of, and what became of the values that they care about.
 """
@@ -220,7 +220,8 @@ class Flow:
         )  # fmt: skip
 
     def _outer(self, inner: Origin, node: ast.expr, frame: Frame) -> Origin:
-        origin = self.origin(inner.kind, node, frame, inner=inner, how=inner.how, operand=inner.operand)
+        operand = node.args[0] if isinstance(node, ast.Call) and node.args else node
+        origin = self.origin(inner.kind, node, frame, inner=inner, how=inner.how, operand=operand)
         origin.step_like = inner.step_like
         origin.reductions |= inner.reductions
         return origin
@@ -711,7 +712,8 @@ class Flow:
             at = node.slice.value
             if isinstance(at, int) and -len(base.items) <= at < len(base.items):
                 return base.items[at]
-        return tagged(base.tags)
+        chosen = [tag for tag in index.of_kind(Kind.GATHERED) if tag.whole and base.tags]  # by a mask
+        return tagged(base.tags.union(chosen))
 
     def _slice(self, node: ast.Slice, frame: Frame) -> Value:
         tags = {

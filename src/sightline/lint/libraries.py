@@ -218,7 +218,13 @@ def stays_on_device(path: str) -> bool:
 
 
 def is_numpy(path: str) -> bool:
-    return path.startswith(("numpy.", "math.", "statistics.", "scipy."))
+    """Whether a function, and not a method, computes on the host."""
+    return path.startswith(("numpy.", "math.", "statistics.", "scipy.")) and "()" not in path
+
+
+def is_function(path: str) -> bool:
+    """Whether a path is that of a function of these libraries, and not of a method."""
+    return (is_numpy(path) or stays_on_device(path)) and "()" not in path
 
 
 _RECORDING = re.compile(

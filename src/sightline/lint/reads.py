@@ -38,13 +38,15 @@ def _is_for_logging(origin: Origin) -> bool:
         return not uses or uses != uses & {Use.CONTROL, Use.SIZE}
     if origin.how == "int":
         return Use.METRIC in uses
-    return (shown or Use.NUMBER in uses) and not uses & {Use.WHOLE, Use.SIZE}
+    if uses & {Use.WHOLE, Use.SIZE}:
+        return False
+    return shown or (Use.NUMBER in uses and (origin.here or Use.RETURNED not in uses))
 
 
 def _why(source: Source, origin: Origin) -> str:
     if origin.how == "block_until_ready":
         return "block_until_ready holds the loop until the device is done, so that the next step starts late."
-    what = source.expression(origin.operand) if origin.operand is not None else "it"
+    what = advice.value_text(source, origin.operand) if origin.operand is not None else "it"
     return f"The loop waits here until the device has computed {what}, and the next step starts late."
 
 
@@ -53,7 +55,7 @@ def _instead(source: Source, origin: Origin) -> str:
     text = source.expression(node)
     if origin.how == "block_until_ready":
         return f'with sl.record_timing("step") as timing: …; timing.until({text})'
-    if any(step == "backward" for step in origin.made_by):
+    if any(step.how == "backward" for step in origin.read):
         return (
             f"{advice.scalar(advice.metric_name(origin), text + '.item()')}"
             f"  # PyTorch: for the last step before a commit, not for each"

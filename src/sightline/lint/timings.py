@@ -6,12 +6,15 @@ that is only printed, compared or waited for (a deadline, a back-off) does not. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from sightline.lint import advice, words
 from sightline.lint.findings import HAND_MADE_TIMING, Finding
 from sightline.lint.source import Source
 from sightline.lint.values import Kind, Origin, Use
+
+_RATE = re.compile(r"(\w+?)_?(?:per|/)_?(?:s|sec|second)|throughput|tps|\w+_throughput")
 
 
 def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
@@ -28,9 +31,9 @@ def _instead(origin: Origin) -> str:
     timing = (
         f'with sl.record_timing("{name}"): …  # until a device is done: … as timing; timing.until(result)'
     )
-    rates = [key for key in keys if advice.is_rate(key)]
-    if rates:
-        amount = rates[0].rpartition("/")[2].partition("_per_")[0]
-        amount = amount if "_per_" in rates[0] else "tokens"
-        return f'{timing}\nsl.rate("{amount}", {amount}, over="{name}")'
+    for key in keys:
+        last = key.rpartition("/")[2]
+        if found := _RATE.fullmatch(last):
+            amount = found[1] or "tokens"
+            return f'{timing}\nsl.rate("{amount}", {amount}, over="{name}")'
     return timing

@@ -51,7 +51,7 @@ class Origin:
         keys: under which keys of dicts and metrics it was found, in order.
         names: of variables it was assigned to, in order.
         reductions: which reductions it went through.
-        made_by: of a READ: the functions whose outputs are read.
+        read: of a READ: the step outputs that are read.
     """
 
     kind: Kind
@@ -66,7 +66,7 @@ class Origin:
     keys: dict[str, None] = field(default_factory=dict)
     names: dict[str, None] = field(default_factory=dict)
     reductions: set[str] = field(default_factory=set)
-    made_by: set[str] = field(default_factory=set)
+    read: set[Origin] = field(default_factory=set)
 
 
 class Tag(NamedTuple):
