@@ -328,8 +328,7 @@ def _read_origin(it: _Call, steps: list[Tag], node: ast.expr) -> Origin | None:
     origin = it.flow.origin(Kind.READ, it.node, frame, how=it.name, operand=node)
     origin.step_like = origin.step_like or any(step.step_like for step in in_loop)
     origin.read.update(in_loop)
-    function = frame.function
-    origin.here = function is None or any(function.contains(step.node) for step in in_loop)
+    origin.here = it.flow.made_here(in_loop, frame)
     return origin
 
 

@@ -205,7 +205,7 @@ class Flow:
         """What a function returned, for its caller: what arose inside arises at the call."""
         tags = frozenset(
             Tag(self._outer(tag.origin, node, frame), tag.whole)
-            if tag.origin.kind is not Kind.CLOCK and function.contains(tag.origin.node)
+            if _moves(tag.origin) and function.contains(tag.origin.node)
             else tag
             for tag in value.tags
         )
@@ -261,6 +261,11 @@ class Flow:
             origin = self.origins[kind, node, inner] = Origin(kind, node, how, inner=inner, operand=operand)
         origin.loops.update(frame.loops)
         return origin
+
+    def made_here(self, origins: Iterable[Origin], frame: Frame) -> bool:
+        """Whether values arise in this function, and were not given to it."""
+        function = frame.function
+        return function is None or any(function.contains(origin.node) for origin in origins)
 
     def use(self, value: Value, use: Use) -> None:
         """Note what became of a value."""
@@ -382,16 +387,18 @@ class Flow:
                 self.metric(value, target.attr)
         if name is None:
             return
-        if name in frame.backward and isinstance(node, (ast.Call, ast.BinOp)) and not frame.traced:
-            value = with_tags(value, [self._torch_output(node, frame)])
+        if name in frame.backward and node is not None and not isinstance(node, (ast.Name, ast.Constant)):
+            value = self._torch_loss(value, node, frame)
         frame.set(name, value)
         if frame.owner is not None:
             frame.owner.attributes[name] = join(frame.owner.attributes.get(name, value), value)
 
-    def _torch_output(self, node: ast.expr, frame: Frame) -> Tag:
+    def _torch_loss(self, value: Value, node: ast.expr, frame: Frame) -> Value:
+        """What PyTorch's ``backward`` is called on: a step's output. All else in it has been computed with."""
+        self.use(value, Use.PASSED)
         origin = self.origin(Kind.STEP, node, frame, how="backward")
         origin.step_like = True
-        return Tag(origin, True)
+        return tagged([*value.of_kind(Kind.STEP), Tag(origin, True)])
 
     def absorb(self, container: ast.expr, value: Value, frame: Frame) -> None:
         """What is put into a container is in the container."""
@@ -744,7 +751,9 @@ class Flow:
         if isinstance(node.op, ast.Sub) and clocks[0] and not frame.traced and not frame.benchmark:
             start = not right.known and not right.tags and words.is_start(last_name(node.right))
             if clocks[1] or start:
-                return tagged([*tags, Tag(self.origin(Kind.ELAPSED, node, frame), False)])
+                origin = self.origin(Kind.ELAPSED, node, frame)
+                origin.here = self.made_here([tag.origin for tag in clocks[1]], frame) if clocks[1] else False
+                return tagged([*tags, Tag(origin, False)])
         if isinstance(node.op, (ast.Mult, ast.Div)):  # seconds as milliseconds are a clock's still
             tags = tags.union(*clocks)
         return tagged(tags)
@@ -873,6 +882,11 @@ class Flow:
     def _instance(self, value: Value) -> Value:
         paths = frozenset(f"{path}()" for path in value.paths if "." in path)
         return Value(paths=paths, instances=value.classes) if paths or value.classes else NOTHING
+
+
+def _moves(origin: Origin) -> bool:
+    """Whether what a function returns arises at its call, for its callers to judge."""
+    return origin.kind is not Kind.CLOCK and not (origin.here and origin.kind in (Kind.READ, Kind.ELAPSED))
 
 
 def _makes_dict(node: ast.expr | None) -> bool:

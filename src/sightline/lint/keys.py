@@ -82,6 +82,15 @@ def _namespaces(called: Iterable[Called]) -> tuple[str, ...] | None:
     return tuple(found) if starts else None
 
 
+def _odd(call: str, scope: str, key: str, namespaces: tuple[str, ...]) -> str | None:
+    """Why the exported key is odd; or what is given to rate and record_timing, which spell their units."""
+    whole = _exported(call, scope, key)
+    reason = naming.unconventional(whole, namespaces=namespaces)
+    if reason is None and call in ("rate", "record_timing") and scope:
+        return naming.unconventional(naming.join(scope, key.replace("{}", "x")), namespaces=namespaces)
+    return reason
+
+
 def _exported(call: str, scope: str, key: str) -> str:
     """The key of one number that the call exports; ``x`` stands for what an f-string puts in."""
     key = key.replace("{}", "x")
@@ -100,16 +109,15 @@ def _reason(call: str, key: str, scopes: Scopes, namespaces: tuple[str, ...] | N
     known = [scope for scope, whole in scopes if whole and None not in scope]
     if known and namespaces is not None:
         for scope in sorted(known, key=str):
-            whole = _exported(call, "/".join(map(str, scope)), key)
-            if reason := naming.unconventional(whole, namespaces=namespaces):
+            if reason := _odd(call, "/".join(map(str, scope)), key, namespaces):
                 return reason
         return None
     for names, _ in sorted(scopes, key=str):
         inner: list[str] = []
         for name in names:
             inner = [] if name is None else [*inner, name]
-        under = [_exported(call, "/".join(scope), key) for scope in (inner, ["train", *inner])]
-        reasons = [naming.unconventional(each, namespaces=namespaces or ()) for each in under]
+        ways = ("/".join(inner), "/".join(["train", *inner]))
+        reasons = [_odd(call, scope, key, namespaces or ()) for scope in ways]
         if all(reasons):
             return reasons[1]
     return None
@@ -122,7 +130,7 @@ def _instead(call: str, key: str, scopes: Scopes, namespaces: tuple[str, ...] | 
                 return f'with sl.record_timing("{better}"): …'
             return f'sl.{other}("{better}", …)'
     for scope in ("train", "eval"):
-        if naming.unconventional(_exported(call, scope, key)) is None:
+        if _odd(call, scope, key, ()) is None:
             return f'with sl.scope("{scope}"): sl.{call}("{key}", …)'
     return f"sl.{call}(…) under a key of docs/naming.md"
 

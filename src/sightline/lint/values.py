@@ -43,7 +43,7 @@ class Origin:
         node: the place.
         how: the function or method that makes it, as in ``"float"``.
         step_like: of a STEP or a READ: training or evaluation goes by it.
-        here: of a READ: its function made what it reads, and was not given it.
+        here: of a READ or ELAPSED: what is read or subtracted arose in the same function.
         inner: the origin inside a function of the same file, if this is a call of it.
         operand: what is read or gathered.
         loops: the loops of its function around it.
