@@ -199,7 +199,7 @@ def _only_sums(flow: Flow, function: Function) -> bool:
 
 
 def _step_output(it: _Call, step_like: bool) -> Value:
-    _pass_on(it, it.values)
+    it.flow.use(tagged(it.tags), Use.NEEDED)
     if it.frame.traced:
         return NOTHING
     origin = it.flow.origin(Kind.STEP, it.node, it.frame, how=it.name)
@@ -301,7 +301,7 @@ def _read_of(it: _Call, value: Value, node: ast.expr, *, number: bool) -> Value:
     if number:
         inner = [tag for tag in value.of_kind(Kind.READ) if tag.origin.node is node and tag.whole]
         for tag in inner:  # float(np.asarray(x)) is one read
-            tag.origin.uses.add(Use.WHOLE)
+            tag.origin.uses.add(Use.NEEDED)
             steps += [Tag(step, True) for step in tag.origin.read]
         others = others.difference(inner)
     others = others.difference(steps)

@@ -15,7 +15,7 @@ from sightline.lint.source import Source
 from sightline.lint.syntax import last_name
 from sightline.lint.values import Kind, Origin, Use
 
-_NEEDED = {Use.SIZE, Use.WHOLE}
+_NEEDED = {Use.SIZE, Use.NEEDED}
 _WORDS = {
     "process_allgather": "process_allgather moves every process's values to all of them",
     "all_gather": "all_gather moves every device's values to all of them",

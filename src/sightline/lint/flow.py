@@ -270,7 +270,7 @@ class Flow:
     def use(self, value: Value, use: Use) -> None:
         """Note what became of a value."""
         for tag in value.tags:
-            tag.origin.uses.add(Use.WHOLE if use is Use.PASSED and tag.whole else use)
+            tag.origin.uses.add(Use.NEEDED if use is Use.PASSED and tag.whole else use)
 
     def metric(self, value: Value, key: str | None = None, *, numbers_only: bool = False) -> None:
         """Note that a value is logged or stands among metrics."""
@@ -754,9 +754,17 @@ class Flow:
                 origin = self.origin(Kind.ELAPSED, node, frame)
                 origin.here = self.made_here([tag.origin for tag in clocks[1]], frame) if clocks[1] else False
                 return tagged([*tags, Tag(origin, False)])
+        if not isinstance(node.op, ast.Div):
+            self._computes_with(left, right)
+            self._computes_with(right, left)
         if isinstance(node.op, (ast.Mult, ast.Div)):  # seconds as milliseconds are a clock's still
             tags = tags.union(*clocks)
         return tagged(tags)
+
+    def _computes_with(self, value: Value, other: Value) -> None:
+        """Note that a number from all processes goes into what is computed of other values."""
+        if not other.constant and not other.of_kind(Kind.GATHERED):
+            self.use(tagged(tag for tag in value.of_kind(Kind.GATHERED) if not tag.whole), Use.PASSED)
 
     def _unary(self, node: ast.UnaryOp, frame: Frame) -> Value:
         return tagged(self.eval(node.operand, frame).tags)

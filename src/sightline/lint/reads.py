@@ -35,10 +35,10 @@ def _is_for_logging(origin: Origin) -> bool:
             return shown
         if uses == {Use.RETURNED} and not origin.here:
             return False  # the caller's affair
-        return not uses or uses != uses & {Use.CONTROL, Use.SIZE}
+        return not uses or uses != uses & {Use.CONTROL, Use.SIZE, Use.NEEDED}
     if origin.how == "int":
         return Use.METRIC in uses
-    if uses & {Use.WHOLE, Use.SIZE}:
+    if uses & {Use.NEEDED, Use.SIZE}:
         return False
     return shown or (Use.NUMBER in uses and (origin.here or Use.RETURNED not in uses))
 

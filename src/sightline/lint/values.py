@@ -30,7 +30,7 @@ class Use(Enum):
     CONTROL = auto()  # it decides what happens next
     SIZE = auto()  # it says how large something is
     PASSED = auto()  # one number of it goes into a computation
-    WHOLE = auto()  # all of it goes into a computation
+    NEEDED = auto()  # all of it goes into a computation, or a step is given it
     RETURNED = auto()
 
 
