@@ -17,11 +17,11 @@ _DECORATION = re.compile(
     r"^(t|dt|time|all|global|local|gathered)_|_(global|all|gathered|local|np|val|value)$"
 )
 _SECONDS = re.compile(
-    r"(_time)?_?(in_)?(s|sec|secs|seconds|ms|msec|us|ns)$|_(time|duration|elapsed|latency)$"
+    r"(_time)?(_in)?_(s|sec|secs|seconds|ms|msec|us|ns|delta)$|_(time|duration|elapsed|latency)(_delta)?$"
 )
 _RATES = {"throughput", "tps", "fps", "qps", "per", "speed", "mfu"}
 _LATEST = {"lr", "learning_rate", "epoch", "version", "temperature", "beta"}
-_MEDIA = {"Table", "Image", "Video", "Audio", "Html", "Object3D", "Plotly", "Molecule"}
+_MEDIA = {"table", "image", "video", "audio", "html", "object3d", "plotly", "molecule", "figure"}
 
 
 def value_text(source: Source, node: ast.expr) -> str:
@@ -60,8 +60,9 @@ def entry(source: Source, key: ast.expr | None, value: ast.expr) -> str:
     made = last_name(value) if isinstance(value, ast.Call) else ""
     if made == "Histogram" and isinstance(value, ast.Call) and value.args:
         return f"sl.histogram({quoted}, {value_text(source, value.args[0])})"
-    if made in _MEDIA:
-        return f"# {quoted}: sightline has no {made.lower()}s; what stays needs an allow with its reason"
+    media = _MEDIA & {made.lower(), *words.words(last_name(value))}
+    if media:
+        return f"# {quoted}: sightline has no {media.pop()}s; what stays needs an allow with its reason"
     last = name.rpartition("/")[2]
     if (isinstance(value, ast.Constant) and isinstance(value.value, str)) or made == "str":
         call = "text"
@@ -88,7 +89,9 @@ def is_rate(key: str) -> bool:
 
 def timing_name(keys: list[str], names: list[str]) -> str:
     """What to call a timing that stood under these keys, in variables of these names."""
-    for name in [*names[:1], *(key for key in keys if not is_rate(key)), *names, *keys]:
+    for name in [*names[:1], *keys, *names]:
+        if is_rate(name):
+            continue
         last = name.rpartition("/")[2].replace("{}", "").strip("_")
         last = _SECONDS.sub("", _DECORATION.sub("", last.lower()))
         last = re.sub(r"[^a-z0-9_]+", "_", last).strip("_")
@@ -99,9 +102,10 @@ def timing_name(keys: list[str], names: list[str]) -> str:
 
 def metric_name(origin: Origin) -> str:
     """What to call a metric that stood under the keys of an origin, without its statistic."""
-    keys = [key for key in origin.keys if "{}" not in key and not _STATISTIC.fullmatch("/" + key)]
+    keys = [key.removeprefix("{}") for key in origin.keys]
+    keys = [key for key in keys if "{}" not in key and not _STATISTIC.fullmatch("/" + key)]
     for key in sorted(keys, key=lambda key: ("/" not in key, not words.is_metric_key(key))):
-        if name := _STATISTIC.sub("", key):
+        if name := _STATISTIC.sub("", key).strip("/"):
             return name
     for name in origin.names:
         stripped = _DECORATION.sub("", name.lstrip("_"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sightline.lint import libraries, sinks, words
 from sightline.lint.frames import Called, Class, Frame, Function
 from sightline.lint.syntax import dotted, last_name
-from sightline.lint.values import NOTHING, Kind, Origin, Tag, Use, Value, join, tagged, with_tags
+from sightline.lint.values import NOTHING, Kind, Origin, Tag, Use, Value, holding, join, tagged, with_tags
 from sightline.lint.words import named
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ def _read_of(it: _Call, value: Value, node: ast.expr, *, number: bool) -> Value:
     """The value on the host: what was gathered or timed stays that, an output of a step has been read."""
     steps, others = value.of_kind(Kind.STEP), value.tags
     if number:
-        inner = [tag for tag in value.of_kind(Kind.READ) if tag.origin.node is node and tag.whole]
+        inner = [tag for tag in value.of_kind(Kind.READ) if tag.origin.node is node]
         for tag in inner:  # float(np.asarray(x)) is one read
             tag.origin.uses.add(Use.NEEDED)
             steps += [Tag(step, True) for step in tag.origin.read]
@@ -323,7 +323,7 @@ def _read_origin(it: _Call, steps: list[Tag], node: ast.expr) -> Origin | None:
     frame = it.frame
     active = it.flow.active_loops(frame)
     in_loop = [tag.origin for tag in steps if not active.isdisjoint(tag.origin.loops)]
-    if not in_loop or frame.traced or frame.benchmark:
+    if not in_loop or frame.traced or frame.benchmark or any(map(_once, _guards(frame))):
         return None
     origin = it.flow.origin(Kind.READ, it.node, frame, how=it.name, operand=node)
     origin.step_like = origin.step_like or any(step.step_like for step in in_loop)
@@ -332,11 +332,28 @@ def _read_origin(it: _Call, steps: list[Tag], node: ast.expr) -> Origin | None:
     return origin
 
 
+def _guards(frame: Frame) -> list[ast.If]:
+    """The branches around what is read now, within its loop."""
+    return [guard for each in frame.chain() for guard in each.guards]
+
+
+def _once(guard: ast.If) -> bool:
+    """Whether a branch is taken in one turn of its loop: ``if step == 0``."""
+    test = guard.test
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.ops[0], ast.Eq)
+        and isinstance(test.left, ast.Name)
+        and words.is_counter(test.left.id)
+        and test.left.id != "rank"
+    )
+
+
 def _keeps_something(frame: Frame) -> bool:
     """Whether a branch writes a checkpoint or a profile, which must wait for what it writes."""
     return any(
         not _KEEPING.isdisjoint(words.words(part.attr if isinstance(part, ast.Attribute) else part.id))
-        for guard in frame.guards
+        for guard in _guards(frame)
         for statement in guard.body
         for part in ast.walk(statement)
         if isinstance(part, (ast.Attribute, ast.Name))
@@ -383,6 +400,8 @@ def _logged(it: _Call) -> Value | None:
     if any(map(_is_library, it.paths)) or it.any(_PASSING | _DROPPING):
         return None
     for node in it.node.args:
+        if isinstance(node, ast.JoinedStr) or it.flow.eval(node, it.frame).text is not None:
+            continue
         if not words.is_counter(last_name(node)):
             _metric(it, node)
     for keyword in it.node.keywords:
@@ -480,7 +499,9 @@ def _mutation(it: _Call) -> Value | None:
         return None
     container = node.value
     flow, among = it.flow, words.is_metrics(last_name(container))
-    given = tagged(it.tags)
+    given = NOTHING
+    for value in it.values:
+        given = holding(given, value)
     if isinstance(container, ast.Subscript):
         flow.keyed(container.slice, given, it.frame, among_metrics=among)
     elif it.name in ("update", "setdefault"):
@@ -491,7 +512,7 @@ def _mutation(it: _Call) -> Value | None:
     elif among:
         flow.metric(tagged(given.of_kind(Kind.READ)))
     flow.absorb(container, given, it.frame)
-    return tagged(it.receiver.tags | given.tags)
+    return with_tags(it.receiver.element, given.tags)
 
 
 def _reduction(it: _Call) -> Value | None:
@@ -556,7 +577,9 @@ def _passing(it: _Call) -> Value | None:
         return Value(it.result_paths(), frozenset(it.tags | it.receiver.tags))
     if it.receiver.tags and isinstance(it.node.func, ast.Attribute) and not it.receiver.known:
         _pass_on(it, it.values)
-        return tagged(it.receiver.tags | {tag for tag in it.tags if not tag.whole})
+        return with_tags(it.receiver.element, [tag for tag in it.tags if not tag.whole])
+    if it.receiver.holds:
+        return it.receiver.element
     return None
 
 

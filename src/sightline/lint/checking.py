@@ -92,8 +92,9 @@ def check(source: Source) -> list[Finding]:
     """
     try:
         with _deep_recursion():
-            found = list(_found(source)) if _WORTH.search(source.text) else []
-            return sorted(allows.apply(source, sorted(found)))
+            found = _found(source) if _WORTH.search(source.text) else ()
+            once = {(finding.line, finding.column, finding.code): finding for finding in found}
+            return sorted(allows.apply(source, sorted(once.values())))
     except RecursionError:
         raise UnreadableError("is nested too deeply to be checked") from None
 

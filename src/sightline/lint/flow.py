@@ -12,6 +12,7 @@ import ast
 import builtins
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from sightline.lint import calls, libraries, sinks, words
@@ -26,6 +27,7 @@ from sightline.lint.values import (
     Tag,
     Use,
     Value,
+    holding,
     join,
     tagged,
     with_tags,
@@ -204,7 +206,7 @@ class Flow:
     def _called_from(self, value: Value, function: Function, node: ast.expr, frame: Frame) -> Value:
         """What a function returned, for its caller: what arose inside arises at the call."""
         tags = frozenset(
-            Tag(self._outer(tag.origin, node, frame), tag.whole)
+            Tag(self._outer(tag.origin, node, frame, tag.whole), tag.whole)
             if _moves(tag.origin) and function.contains(tag.origin.node)
             else tag
             for tag in value.tags
@@ -214,16 +216,14 @@ class Flow:
             items = tuple(self._called_from(item, function, node, frame) for item in items)
         if tags == value.tags and items == value.items:
             return value
-        return Value(
-            value.paths, tags, value.functions, value.classes, value.instances, items, value.text,
-            value.constant, value.compiled,
-        )  # fmt: skip
+        return replace(value, tags=tags, items=items)
 
-    def _outer(self, inner: Origin, node: ast.expr, frame: Frame) -> Origin:
+    def _outer(self, inner: Origin, node: ast.expr, frame: Frame, whole: bool) -> Origin:
         operand = node.args[0] if isinstance(node, ast.Call) and node.args else node
         origin = self.origin(inner.kind, node, frame, inner=inner, how=inner.how, operand=operand)
         origin.step_like = inner.step_like
-        origin.reductions |= inner.reductions
+        if not whole:
+            origin.reductions |= inner.reductions
         return origin
 
     def _backward_names(self, node: ast.AST) -> frozenset[str]:
@@ -368,8 +368,9 @@ class Flow:
             self.absorb(target.value, value, frame)
             return
         name = dotted(target)
-        for tag in value.tags:
-            tag.origin.names.setdefault(last_name(target))
+        if node is not None:
+            for tag in value.tags:
+                tag.origin.names.setdefault(last_name(target))
         if value.tags and words.is_metrics(last_name(target)):
             gathers = value.of_kind(Kind.GATHERED)
             if isinstance(node, (ast.Dict, ast.DictComp)) or _makes_dict(node):
@@ -394,7 +395,7 @@ class Flow:
             frame.owner.attributes[name] = join(frame.owner.attributes.get(name, value), value)
 
     def _torch_loss(self, value: Value, node: ast.expr, frame: Frame) -> Value:
-        """What PyTorch's ``backward`` is called on: a step's output. All else in it has been computed with."""
+        """What PyTorch's ``backward`` is called on: a step's output; all else was computed with."""
         self.use(value, Use.PASSED)
         origin = self.origin(Kind.STEP, node, frame, how="backward")
         origin.step_like = True
@@ -402,7 +403,7 @@ class Flow:
 
     def absorb(self, container: ast.expr, value: Value, frame: Frame) -> None:
         """What is put into a container is in the container."""
-        if not value.tags and not value.paths and not value.instances:
+        if not value.tags and not value.paths and not value.holds:
             return
         while isinstance(container, ast.Subscript):
             container = container.value
@@ -410,21 +411,33 @@ class Flow:
         if name is None:
             return
         before = self.eval(container, frame)
-        after = with_tags(before, value.tags)
+        after = holding(before, value)
         if isinstance(container, ast.Attribute):
             for owner in self.eval(container.value, frame).instances:
                 attributes = owner.attributes
-                attributes[container.attr] = with_tags(attributes.get(container.attr, NOTHING), value.tags)
+                attributes[container.attr] = holding(attributes.get(container.attr, NOTHING), value)
         if after is not before:
             where: Frame = frame
             while name not in where.names and where.outer and where.get(name) is not None:
                 where = where.outer
-            where.names[name] = Value(after.paths, after.tags, after.functions, instances=after.instances)
+            where.names[name] = after
 
     def _return(self, node: ast.Return, frame: Frame) -> bool:
         if node.value is not None:
-            self.give(self.eval(node.value, frame), frame)
+            value = self.eval(node.value, frame)
+            if not frame.caller:
+                self._needed_by_callers(node.value, value)
+            self.give(value, frame)
         return True
+
+    def _needed_by_callers(self, node: ast.expr, value: Value) -> None:
+        """Note what goes out whole to callers that are not seen, and not among metrics."""
+        if isinstance(node, ast.Tuple) and value.items is not None:
+            for each, item in zip(node.elts, value.items, strict=True):
+                self._needed_by_callers(each, item)
+        elif not isinstance(node, (ast.Dict, ast.DictComp)) and not _speaks_of_metrics(node):
+            whole = [tag for tag in value.of_kind(Kind.GATHERED, Kind.READ) if tag.whole]
+            self.use(tagged(whole), Use.NEEDED)
 
     def give(self, value: Value, frame: Frame) -> None:
         """Return or yield a value."""
@@ -512,8 +525,10 @@ class Flow:
             if over & {"zip"} and not any(isinstance(each, ast.Starred) for each in node.args):
                 parts = tuple(self.element(each, frame) for each in node.args)
                 return Value(items=parts, tags=frozenset(tag for part in parts for tag in part.tags))
-            if isinstance(node.func, ast.Attribute) and node.func.attr == "items" and not node.args:
-                return Value(items=(NOTHING, tagged(self.eval(node, frame).tags)))
+            if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values"):
+                self.eval(node, frame)
+                element = self.eval(node.func.value, frame).element
+                return Value(items=(NOTHING, element)) if node.func.attr == "items" else element
             if over & {"range"}:
                 self.eval(node, frame)
                 return Value(paths=frozenset({"range"}))
@@ -523,7 +538,7 @@ class Flow:
             for item in value.items[1:]:
                 element = join(element, item)
             return element
-        return tagged(value.tags)
+        return value.element
 
     def _with(self, node: ast.With | ast.AsyncWith, frame: Frame) -> bool:
         scopes, rooted = len(frame.scopes), frame.rooted
@@ -720,7 +735,7 @@ class Flow:
             if isinstance(at, int) and -len(base.items) <= at < len(base.items):
                 return base.items[at]
         chosen = [tag for tag in index.of_kind(Kind.GATHERED) if tag.whole and base.tags]  # by a mask
-        return tagged(base.tags.union(chosen))
+        return with_tags(base.element, chosen)
 
     def _slice(self, node: ast.Slice, frame: Frame) -> Value:
         tags = {
@@ -792,31 +807,29 @@ class Flow:
     def _sequence(self, node: ast.Tuple | ast.List | ast.Set, frame: Frame) -> Value:
         items = [self.eval(each, frame) for each in node.elts]
         tags = frozenset(tag for item in items for tag in item.tags)
+        holds = frozenset(path for item in items for path in item.paths)
         if any(isinstance(each, ast.Starred) for each in node.elts) or len(items) > 32:
-            return tagged(tags)
-        return Value(tags=tags, items=tuple(items))
+            return Value(tags=tags, holds=holds)
+        return Value(tags=tags, items=tuple(items), holds=holds)
 
     def _dict(self, node: ast.Dict, frame: Frame) -> Value:
-        tags: set[Tag] = set()
+        whole = NOTHING
         for key, each in zip(node.keys, node.values, strict=True):
             if key is not None:
                 self.eval(key, frame)
             value = self.eval(each, frame)
             if key is not None:
                 self.keyed(key, value, frame, among_metrics=False)
-            tags |= value.tags
-        return Value(tags=frozenset(tags), constant=not tags)
+            whole = holding(whole, value)
+        return CONSTANT if whole is NOTHING else whole
 
     def _formatted(self, node: ast.JoinedStr, frame: Frame) -> Value:
-        tags: set[Tag] = set()
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
-                value = self.eval(part.value, frame)
+                self.use(self.eval(part.value, frame), Use.PRINT)
                 if part.format_spec is not None:
                     self.eval(part.format_spec, frame)
-                self.use(value, Use.PRINT)
-                tags.update(value.of_kind(Kind.ELAPSED, Kind.READ))
-        return tagged(tags)
+        return CONSTANT
 
     def _lambda(self, node: ast.Lambda, frame: Frame) -> Value:
         return Value(functions=frozenset({self.function(node, frame)}))
@@ -895,6 +908,10 @@ class Flow:
 def _moves(origin: Origin) -> bool:
     """Whether what a function returns arises at its call, for its callers to judge."""
     return origin.kind is not Kind.CLOCK and not (origin.here and origin.kind in (Kind.READ, Kind.ELAPSED))
+
+
+def _speaks_of_metrics(node: ast.expr) -> bool:
+    return any(words.is_metrics(part.id) for part in ast.walk(node) if isinstance(part, ast.Name))
 
 
 def _makes_dict(node: ast.expr | None) -> bool:

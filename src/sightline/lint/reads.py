@@ -50,12 +50,16 @@ def _why(source: Source, origin: Origin) -> str:
     return f"The loop waits here until the device has computed {what}, and the next step starts late."
 
 
+def _is_torch(source: Source) -> bool:
+    return "import torch" in source.text and "jax" not in source.text
+
+
 def _instead(source: Source, origin: Origin) -> str:
     node = advice.unread(origin.operand or origin.node)
     text = source.expression(node)
     if origin.how == "block_until_ready":
         return f'with sl.record_timing("step") as timing: …; timing.until({text})'
-    if any(step.how == "backward" for step in origin.read):
+    if any(step.how == "backward" for step in origin.read) or _is_torch(source):
         return (
             f"{advice.scalar(advice.metric_name(origin), text + '.item()')}"
             f"  # PyTorch: for the last step before a commit, not for each"

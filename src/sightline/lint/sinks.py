@@ -82,7 +82,14 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     """The arguments of a sink's call that are metrics: neither keys nor steps."""
     method = path.rpartition(".")[2]
     at = 0
-    if method.startswith("add_") or method in ("log_metric", "scalar", "histogram", "text", "image", "audio"):
+    if method.startswith("add_") or method in (
+        "log_metric",
+        "scalar",
+        "histogram",
+        "text",
+        "image",
+        "audio",
+    ):
         at = 2 if "MlflowClient" in path else 1
     elif method.startswith("write_"):
         at = 1
@@ -92,6 +99,9 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     for keyword in node.keywords:
         if keyword.arg not in steps:
             yield keyword.value
+
+
+_NO_MEDIA = "# sightline has no images and the like; what stays needs an allow with its reason"
 
 
 def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
@@ -144,7 +154,18 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
     for keyword in node.keywords:
         if keyword.arg in ("tag", "name", "key", "main_tag"):
             key = keyword.value
-    if method.startswith("add_") or method in ("log_metric", "scalar", "histogram", "text", "image"):
+    if method == "write_texts":
+        yield f"sl.text(**{source.expression(value)})"
+    elif method.startswith("write_") and method != "write_scalars":
+        yield f"sl.histogram(…)  # for each of {source.expression(value)}" if "hist" in method else _NO_MEDIA
+    elif method.startswith("add_") or method in (
+        "log_metric",
+        "scalar",
+        "histogram",
+        "text",
+        "image",
+        "audio",
+    ):
         yield _one(source, method, key, value)
     elif isinstance(value, ast.Dict):
         for name, each in zip(value.keys, value.values, strict=True):
@@ -162,7 +183,7 @@ def _one(source: Source, method: str, key: ast.expr | None, value: ast.expr) -> 
         return f"sl.text(**{{{_quoted(source, key)}: {source.expression(value)}}})"
     if "scalar" in method or method == "log_metric":
         return advice.entry(source, key, value)
-    return "# sightline has no images and the like; what stays needs an allow with its reason"
+    return _NO_MEDIA
 
 
 def _quoted(source: Source, key: ast.expr) -> str:

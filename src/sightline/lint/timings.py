@@ -26,8 +26,8 @@ def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
 
 
 def _instead(origin: Origin) -> str:
-    keys = [key for key in origin.keys if words.is_metric_key(key)]
-    name = advice.timing_name(keys, list(origin.names))
+    keys = list(origin.keys)
+    name = advice.timing_name([key for key in keys if words.is_time(key)], list(origin.names))
     timing = (
         f'with sl.record_timing("{name}"): …  # until a device is done: … as timing; timing.until(result)'
     )

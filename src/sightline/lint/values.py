@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -90,6 +90,7 @@ class Value:
         text: of a string that is written out.
         constant: a literal.
         compiled: calling it gives what devices compute.
+        holds: dotted names of what may be in it, if it is a container.
     """
 
     paths: frozenset[str] = frozenset()
@@ -101,6 +102,12 @@ class Value:
     text: str | None = None
     constant: bool = False
     compiled: bool = False
+    holds: frozenset[str] = frozenset()
+
+    @property
+    def element(self) -> Value:
+        """What is known of what is in it."""
+        return Value(self.holds, self.tags) if self.holds or self.tags else NOTHING
 
     def of_kind(self, *kinds: Kind) -> list[Tag]:
         return [tag for tag in self.tags if tag.origin.kind in kinds]
@@ -148,22 +155,20 @@ def join(a: Value, b: Value) -> Value:
         a.text if a.text == b.text else None,
         a.constant and b.constant,
         a.compiled or b.compiled,
+        a.holds | b.holds,
     )
 
 
 def with_tags(value: Value, tags: Iterable[Tag]) -> Value:
     """The same, made from these too."""
     more = value.tags.union(tags)
-    if more == value.tags:
-        return value
-    return Value(
-        value.paths,
-        more,
-        value.functions,
-        value.classes,
-        value.instances,
-        value.items,
-        value.text,
-        value.constant,
-        value.compiled,
-    )
+    return value if more == value.tags else replace(value, tags=more)
+
+
+def holding(container: Value, value: Value) -> Value:
+    """The same container with a value in it."""
+    tags = container.tags | value.tags
+    holds = container.holds | value.paths | value.holds
+    if tags == container.tags and holds == container.holds:
+        return container
+    return replace(container, tags=tags, holds=holds, items=None, text=None, constant=False)

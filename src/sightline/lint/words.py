@@ -72,6 +72,10 @@ _KEYS = named(
     "mfu flops time times timing duration elapsed latency seconds second secs sec s ms us ns speed fps qps "
     "per rate hr ndcg pass clip clipfrac ratio advantage advantages length lengths metric metrics"
 )
+_TIMES = named(
+    "time times timing timings duration elapsed latency seconds second secs sec s ms us ns took wall "
+    "timeperf profiling"
+)
 _SIZES = named(
     "len length lengths shape size sizes width height pad padded padding bucket num n count capacity dim "
     "dims steps examples samples iterations iters rows maxlen epochs"
@@ -171,6 +175,11 @@ def is_metric_key(key: str) -> bool:
         (True, True, False)
     """
     return "/" in key or not _KEYS.isdisjoint(words(key))
+
+
+def is_time(key: str) -> bool:
+    """Whether a key names a duration, or stands in a dict of timings."""
+    return not _TIMES.isdisjoint(words(key))
 
 
 def is_size(name: str) -> bool:
