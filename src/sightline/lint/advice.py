@@ -116,8 +116,7 @@ def metric_name(origin: Origin) -> str:
         node = origin.operand
         if isinstance(node, ast.Subscript) and (key_ := literal_start(node.slice)):
             return key_
-        name = _DECORATION.sub("", last_name(unread(node)).lstrip("_"))
-        if len(name) > 1:
+        if name := _DECORATION.sub("", last_name(unread(node)).lstrip("_")):
             return name
     return "value"
 

@@ -69,7 +69,8 @@ class _Call:
         return {tag for value in self.values for tag in value.tags}
 
     def any(self, names: Iterable[str]) -> bool:
-        return not self.paths.isdisjoint(names)
+        """Whether what is called may be one of these."""
+        return bool(self.paths) and not self.paths.isdisjoint(names)
 
     def result_paths(self) -> frozenset[str]:
         return frozenset(f"{path}()" for path in self.paths if "." in path and path.count("()") < 3)
@@ -81,7 +82,7 @@ def call(flow: Flow, node: ast.Call, frame: Frame) -> Value:
     called = flow.called.setdefault(node, Called(node))
     called.paths |= it.paths
     called.scopes.add((tuple(frame.scopes), frame.rooted))
-    for step in _STEPS:
+    for step in _STEPS if it.paths else _STEPS_WITHOUT_A_NAME:
         value = step(it)
         if value is not None:
             return value
@@ -452,7 +453,7 @@ def _construct(it: _Call, owner: Class) -> None:
         if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
     ]
     for name, value in [*zip(fields, it.args, strict=False), *it.keywords.items()]:
-        owner.attributes[name] = join(owner.attributes.get(name, value), value)
+        owner.set(name, value)
 
 
 # --- what values pass through -------------------------------------------------------------------------------
@@ -509,7 +510,7 @@ def _mutation(it: _Call) -> Value | None:
             flow.keyed(ast.Constant(key), value, it.frame, among_metrics=among)
         if among:
             flow.metric(tagged(tag for value in [*it.args, it.rest] for tag in value.tags))
-    elif among:
+    elif among and "results" not in words.words(last_name(container)):
         flow.metric(tagged(given.of_kind(Kind.READ)))
     flow.absorb(container, given, it.frame)
     return with_tags(it.receiver.element, given.tags)
@@ -616,4 +617,7 @@ _STEPS = (
     _reduction,
     _size,
     _passing,
+)
+_STEPS_WITHOUT_A_NAME = tuple(
+    step for step in _STEPS if step not in (_indirect, _clock, _transformation, _mapped)
 )

@@ -16,12 +16,22 @@ from sightline.lint.source import Source, UnreadableError
 
 EVERY_CODE = frozenset(rule.code for rule in RULES)
 _DEEP = 20_000  # Python's limit of frames, while trees are read: an expression may be deep
-#: What a file must mention to be worth reading closely.
-_WORTH = re.compile(
-    r"wandb|swanlab|trackio|mlflow|[Ww]riter|tensorboard|summary|gather|reduce|sightline"
-    r"|perf_counter|monotonic|process_time|thread_time|import time|from time|timeit|datetime"
-    r"|float|\.item\(|device_get|asarray|array\(|block_until_ready|tolist|get_metrics"
-)
+#: What a file must mention, all of one group, to be worth reading closely.
+_WORTH = [
+    [re.compile(pattern) for pattern in patterns]
+    for patterns in (
+        (r"wandb|swanlab|trackio|mlflow|SummaryWriter|metric_writers|\badd_\w+\(|tensorflow|tf\.summary",),
+        (r"allgather|all_gather|accelerat|all_reduce|gather_object|dist(?:ributed)?\.\w+\(|pmap",),
+        (
+            r"\bfloat\b|\.item\(|tolist|numpy\(|device_get|np\.|block_until_ready|get_metrics",
+            r"jit|pmap|_grad\(|backward\(|(?:step|update|batch|fn|train|eval)\w*\(",
+        ),
+        (
+            r"perf_counter|monotonic|process_time|thread_time|default_timer|now\(|utcnow|\btime\.time|import time",
+        ),
+        (r"sightline",),
+    )
+]
 
 
 @dataclass
@@ -92,11 +102,15 @@ def check(source: Source) -> list[Finding]:
     """
     try:
         with _deep_recursion():
-            found = _found(source) if _WORTH.search(source.text) else ()
+            found = _found(source) if _is_worth_reading(source.text) else ()
             once = {(finding.line, finding.column, finding.code): finding for finding in found}
             return sorted(allows.apply(source, sorted(once.values())))
     except RecursionError:
         raise UnreadableError("is nested too deeply to be checked") from None
+
+
+def _is_worth_reading(text: str) -> bool:
+    return any(all(pattern.search(text) for pattern in patterns) for patterns in _WORTH)
 
 
 def _found(source: Source) -> Iterator[Finding]:

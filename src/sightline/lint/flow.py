@@ -60,9 +60,9 @@ class Flow:
         self._benchmark = words.is_benchmark(path.stem) or words.is_benchmark(path.parent.name)
 
     def run(self) -> Flow:
-        """Read the whole file; twice if it has classes, whose methods share what the others set."""
+        """Read the whole file; again if a method used what a later one sets."""
         self._once()
-        if self._classes:
+        if any(each.outdated for each in self._classes.values()):
             for origin in self.origins.values():
                 origin.uses.clear()
                 origin.keys.clear()
@@ -228,7 +228,7 @@ class Flow:
 
     def _backward_names(self, node: ast.AST) -> frozenset[str]:
         """The variables of a function on which PyTorch's ``backward`` is called."""
-        if "backward" not in self.source.text:
+        if "backward(" not in self.source.text:
             return frozenset()
         if node not in self._backward:
             found: set[str] = set()
@@ -383,7 +383,7 @@ class Flow:
         if isinstance(target, ast.Attribute):
             base = self.eval(target.value, frame)
             for owner in base.instances | base.classes:
-                owner.attributes[target.attr] = join(owner.attributes.get(target.attr, value), value)
+                owner.set(target.attr, value)
             if words.is_metrics(last_name(target.value)):
                 self.metric(value, target.attr)
         if name is None:
@@ -392,7 +392,7 @@ class Flow:
             value = self._torch_loss(value, node, frame)
         frame.set(name, value)
         if frame.owner is not None:
-            frame.owner.attributes[name] = join(frame.owner.attributes.get(name, value), value)
+            frame.owner.set(name, value)
 
     def _torch_loss(self, value: Value, node: ast.expr, frame: Frame) -> Value:
         """What PyTorch's ``backward`` is called on: a step's output; all else was computed with."""
@@ -414,8 +414,7 @@ class Flow:
         after = holding(before, value)
         if isinstance(container, ast.Attribute):
             for owner in self.eval(container.value, frame).instances:
-                attributes = owner.attributes
-                attributes[container.attr] = holding(attributes.get(container.attr, NOTHING), value)
+                owner.set(container.attr, holding(owner.attributes.get(container.attr, NOTHING), value))
         if after is not before:
             where: Frame = frame
             while name not in where.names and where.outer and where.get(name) is not None:
@@ -653,7 +652,7 @@ class Flow:
         function.scopes = tuple(reversed(scopes))
         frame.set(node.name, value)
         if frame.owner is not None:
-            frame.owner.attributes[node.name] = value
+            frame.owner.set(node.name, value)
 
     def _class(self, node: ast.ClassDef, frame: Frame) -> None:
         owner = self._classes.setdefault(node, Class(node))
@@ -729,7 +728,8 @@ class Flow:
     def _subscript(self, node: ast.Subscript, frame: Frame) -> Value:
         base = self.eval(node.value, frame)
         index = self.eval(node.slice, frame)
-        self.use(tagged(tag for tag in index.of_kind(Kind.GATHERED) if not tag.whole), Use.SIZE)
+        if isinstance(node.slice, ast.Slice):
+            self.use(tagged(tag for tag in index.of_kind(Kind.GATHERED) if not tag.whole), Use.SIZE)
         if base.items is not None and isinstance(node.slice, ast.Constant):
             at = node.slice.value
             if isinstance(at, int) and -len(base.items) <= at < len(base.items):
@@ -763,6 +763,9 @@ class Flow:
     def _combine(self, node: ast.BinOp, left: Value, right: Value, frame: Frame) -> Value:
         clocks = left.of_kind(Kind.CLOCK), right.of_kind(Kind.CLOCK)
         tags = (left.tags | right.tags).difference(*clocks)
+        numbers = [tag for tag in tags if not tag.whole and Tag(tag.origin, True) in tags]
+        self.use(tagged(numbers), Use.PASSED)  # an array is normalised by what it is reduced to
+        tags = tags.difference(numbers)
         if isinstance(node.op, ast.Sub) and clocks[0] and not frame.traced and not frame.benchmark:
             start = not right.known and not right.tags and words.is_start(last_name(node.right))
             if clocks[1] or start:

@@ -18,8 +18,20 @@ class Class:
     node: ast.ClassDef
     attributes: dict[str, Value] = field(default_factory=dict)
     bases: list[Class] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
+    outdated: bool = False  # an attribute was asked for before all of it was known
+
+    def set(self, name: str, value: Value) -> None:
+        """Note one thing more that an attribute may be."""
+        before = self.attributes.get(name)
+        after = value if before is None else join(before, value)
+        if after != before:
+            self.attributes[name] = after
+            self.outdated = self.outdated or name in self.asked
 
     def attribute(self, name: str) -> Value | None:
+        """What an attribute may be, as far as it is known."""
+        self.asked.add(name)
         found = self.attributes.get(name)
         for base in self.bases:
             if found is None and base is not self:

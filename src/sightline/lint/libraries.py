@@ -5,6 +5,7 @@ A call in a name is written ``()``: ``wandb.init().log`` is the method of what `
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -123,6 +124,7 @@ TRACED_GATHERS = frozenset({"jax.lax.all_gather"})
 TRACED_SUMS = frozenset({f"jax.lax.{name}" for name in ("psum", "pmean", "pmax", "pmin", "all_gather")})
 
 
+@functools.cache
 def written_argument(path: str) -> tuple[int, str] | None:
     """Which argument a collective of torch writes what it gathers to; None for any other function."""
     found = _TORCH_DISTRIBUTED.fullmatch(path)
@@ -195,6 +197,7 @@ _LEVELS = named("debug info warning warn error exception critical fatal success 
 _SHOWN = named("set_description set_postfix set_postfix_str set_description_str")
 
 
+@functools.cache
 def is_print(path: str) -> bool:
     """Whether a function puts text where people read it."""
     root, _, name = path.rpartition(".")
@@ -212,16 +215,19 @@ def is_print_method(receiver: str, method: str) -> bool:
 _DEVICE = re.compile(r"(jax|optax|flax|equinox|einops|haliax|distrax|rlax|chex|torch)\.")
 
 
+@functools.cache
 def stays_on_device(path: str) -> bool:
     """Whether what a function gives lies where its arguments lie."""
     return _DEVICE.match(path) is not None
 
 
+@functools.cache
 def is_numpy(path: str) -> bool:
     """Whether a function, and not a method, computes on the host."""
     return path.startswith(("numpy.", "math.", "statistics.", "scipy.")) and "()" not in path
 
 
+@functools.cache
 def is_function(path: str) -> bool:
     """Whether a path is that of a function of these libraries, and not of a method."""
     return (is_numpy(path) or stays_on_device(path)) and "()" not in path
@@ -234,6 +240,7 @@ _RECORDING = re.compile(
 _SCOPE = re.compile(r"sightline(?:\.stats_tracker)?(?:\.tracker\(\)|\.StatsTracker\(\))?\.scope\(\)")
 
 
+@functools.cache
 def recording(path: str) -> str | None:
     """Which recording call of sightline a path is; None if it is none."""
     found = _RECORDING.fullmatch(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -44,6 +45,7 @@ _GUESSES = {
 }
 
 
+@functools.cache
 def is_sink(path: str) -> bool:
     """Whether a function hands metrics to a tracker.
 

@@ -6,6 +6,7 @@ does, what a parameter is, what a dict is for.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 
@@ -96,16 +97,18 @@ _STANDINS = named("fake dummy mock stub null noop no")
 _SHAPERS = named("pad padded padding bucket buckets reshape resize allocate alloc broadcast multiple")
 
 
-def words(name: str) -> list[str]:
+@functools.cache
+def words(name: str) -> tuple[str, ...]:
     """A name's parts, in lower case.
 
     Example:
         >>> words("p_trainStep2"), words("HTTPTimer")
-        (['p', 'train', 'step', '2'], ['http', 'timer'])
+        (('p', 'train', 'step', '2'), ('http', 'timer'))
     """
-    return [word.lower() for word in _WORD.findall(name)]
+    return tuple(word.lower() for word in _WORD.findall(name))
 
 
+@functools.cache
 def is_step(name: str, receiver: str = "") -> bool:
     """Whether a function of this name does one training or evaluation step, and gives what devices compute.
 
@@ -124,15 +127,16 @@ def is_step(name: str, receiver: str = "") -> bool:
         parts = parts[:-1]
     if not parts or (receiver and words(receiver)[-1:] and words(receiver)[-1] in _STEPPED):
         return False
-    if tuple(parts) == ("train",):  # train() is a whole training, train_fn() a step
+    if parts == ("train",):  # train() is a whole training, train_fn() a step
         return len(words(name)) > 1
-    if tuple(parts) in _STEPS:
+    if parts in _STEPS:
         return True
     if parts[-1] == "step":
         return not _PHASES.isdisjoint(parts[:-1])
     return parts[0] == "update" and not _UPDATED.isdisjoint(parts[1:])
 
 
+@functools.cache
 def is_log_call(name: str) -> bool:
     """Whether a function of this name is told metrics.
 
@@ -146,17 +150,20 @@ def is_log_call(name: str) -> bool:
     return not _HANDING.isdisjoint(parts) and not _NUMBERS.isdisjoint(parts)
 
 
+@functools.cache
 def is_probabilistic(name: str) -> bool:
     """Whether ``log`` in a name is the logarithm, or belongs to a setting of logging."""
     parts = words(name)
     return any(a in ("log", "logging") and b in _PROBABILISTIC for a, b in itertools.pairwise(parts))
 
 
+@functools.cache
 def is_statistic(name: str) -> bool:
     """Whether a function of this name makes a few numbers of what it is given."""
     return not _STATISTICS.isdisjoint(words(name))
 
 
+@functools.cache
 def is_metrics(name: str) -> bool:
     """Whether a dict, list or object of this name holds metrics.
 
@@ -167,6 +174,7 @@ def is_metrics(name: str) -> bool:
     return not _CONTAINERS.isdisjoint(words(name)) and not is_probabilistic(name)
 
 
+@functools.cache
 def is_metric_key(key: str) -> bool:
     """Whether a key of a dict names a metric.
 
@@ -177,44 +185,52 @@ def is_metric_key(key: str) -> bool:
     return "/" in key or not _KEYS.isdisjoint(words(key))
 
 
+@functools.cache
 def is_time(key: str) -> bool:
     """Whether a key names a duration, or stands in a dict of timings."""
     return not _TIMES.isdisjoint(words(key))
 
 
+@functools.cache
 def is_size(name: str) -> bool:
     """Whether a number of this name is how many there are of something, and not how good it is."""
     parts = words(name)
     return not _SIZES.isdisjoint(parts) and _METRICS.isdisjoint(parts)
 
 
+@functools.cache
 def is_start(name: str) -> bool:
     """Whether a variable of this name holds when something began."""
     parts = words(name)
     return not _STARTS.isdisjoint(parts) and _ENDS.isdisjoint(parts)
 
 
+@functools.cache
 def is_benchmark(name: str) -> bool:
     """Whether a file, class or function of this name measures on purpose."""
     parts = words(name)
-    return not _BENCHMARKS.isdisjoint(parts) or (parts[:1] or [""])[0] in ("profile", "measure")
+    return not _BENCHMARKS.isdisjoint(parts) or (parts or ("",))[0] in ("profile", "measure")
 
 
+@functools.cache
 def is_counter(name: str) -> bool:
     """Whether a variable or a parameter of this name is the step, and no metric."""
     return name in _COUNTERS
 
 
+@functools.cache
 def is_writer(name: str) -> bool:
     """Whether a variable of this name is a TensorBoard writer."""
     return not _WRITERS.isdisjoint(words(name))
 
 
+@functools.cache
 def is_stand_in(name: str) -> bool:
     """Whether a class of this name takes the place of a real one."""
     return not _STANDINS.isdisjoint(words(name))
 
 
+@functools.cache
 def is_shaper(name: str) -> bool:
     """Whether a function of this name is told how large something must be."""
     return not _SHAPERS.isdisjoint(words(name))
