@@ -266,4 +266,4 @@ def test_tensorboards_calls_have_their_counterparts(call: str, line: str) -> Non
 def test_what_sightline_has_not_is_said_plainly() -> None:
     """Tables and images can only stay, with an allow."""
     (said,) = instead('import wandb\nwandb.log({"samples": wandb.Table(data=rows)}, step=3)')
-    assert said.startswith('# "samples": sightline has no tables')
+    assert said.startswith('# "samples": sightline has no tables or images')

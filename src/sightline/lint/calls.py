@@ -43,6 +43,8 @@ class _Call:
             self.receiver_name = last_name(node.func.value)
         self.function = flow.eval(node.func, frame)
         self.paths = self.function.paths
+        self.shows = _shows(self)
+        flow.showing += self.shows
         self.args: list[Value] = []
         self.keywords: dict[str, Value] = {}
         self.rest = NOTHING
@@ -58,6 +60,7 @@ class _Call:
                 self.rest = join(self.rest, value)
             else:
                 self.keywords[keyword.arg] = value
+        flow.showing -= self.shows
 
     @property
     def values(self) -> list[Value]:
@@ -176,7 +179,7 @@ def _compiled_call(it: _Call) -> Value | None:
         return Value(compiled=True)
     for function in it.function.functions:
         if _only_sums(it.flow, function):
-            return _gathered(it)
+            return _gathered(it, reduces=True)
     return _step_output(it, words.is_step(it.name, it.receiver_name))
 
 
@@ -204,7 +207,7 @@ def _step_output(it: _Call, step_like: bool) -> Value:
     if it.frame.traced:
         return NOTHING
     origin = it.flow.origin(Kind.STEP, it.node, it.frame, how=it.name)
-    if step_like or it.node in it.flow.carried or _takes_a_batch(it.node):
+    if step_like or it.node in it.flow.carried or _takes_a_batch(it.node) or _over_data(it.frame):
         origin.step_like = True
     return tagged([Tag(origin, True)])
 
@@ -212,6 +215,19 @@ def _step_output(it: _Call, step_like: bool) -> Value:
 def _takes_a_batch(node: ast.Call) -> bool:
     given = [*node.args, *(keyword.value for keyword in node.keywords)]
     return any("batch" in words.words(last_name(each)) for each in given)
+
+
+def _over_data(frame: Frame) -> bool:
+    """Whether the innermost loop goes over batches of data."""
+    loop = frame.loops[-1] if frame.loops else None
+    if not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return False
+    over = loop.iter
+    while (
+        isinstance(over, ast.Call) and over.args and last_name(over) in ("enumerate", "tqdm", "zip", "iter")
+    ):
+        over = over.args[-1]
+    return words.is_data(last_name(over))
 
 
 def _step_by_name(it: _Call) -> Value | None:
@@ -230,9 +246,10 @@ def _is_library(path: str) -> bool:
 # --- collectives --------------------------------------------------------------------------------------------
 
 
-def _gathered(it: _Call) -> Value:
+def _gathered(it: _Call, *, reduces: bool = False) -> Value:
     operand = it.node.args[0] if it.node.args else None
     origin = it.flow.origin(Kind.GATHERED, it.node, it.frame, how=it.name, operand=operand)
+    origin.reduces = reduces
     return tagged([Tag(origin, True)])
 
 
@@ -251,7 +268,7 @@ def _collective(it: _Call) -> Value | None:
             target = keyword.value if keyword.arg == name else target
         if target is None or _is_gradient(target):
             return NOTHING
-        value = _gathered(it)
+        value = _gathered(it, reduces="gather" not in path)
         next(iter(value.tags)).origin.operand = (
             it.node.args[1] if at == 0 and len(it.node.args) > 1 and ("gather" in path) else target
         )
@@ -364,8 +381,13 @@ def _keeps_something(frame: Frame) -> bool:
 # --- where values end ---------------------------------------------------------------------------------------
 
 
+def _shows(it: _Call) -> bool:
+    """Whether a call puts its arguments where people read them."""
+    return any(map(libraries.is_print, it.paths)) or libraries.is_print_method(it.receiver_name, it.name)
+
+
 def _printed(it: _Call) -> Value | None:
-    shown = any(map(libraries.is_print, it.paths)) or libraries.is_print_method(it.receiver_name, it.name)
+    shown = it.shows
     if not shown and it.name == "log" and it.args:  # logging's log(level, …)
         level = it.args[0]
         shown = any(path.startswith("logging.") for path in level.paths) or (
@@ -570,6 +592,9 @@ def _passing(it: _Call) -> Value | None:
         if it.any({"str", "repr"}):
             it.flow.use(tagged(it.tags), Use.PRINT)
         return Value(it.result_paths())
+    if it.any({"dict"}):
+        for key, value in it.keywords.items():
+            it.flow.keyed(ast.Constant(key), value, it.frame, among_metrics=False)
     if it.any(_PASSING):
         return tagged(it.tags)
     if any(map(libraries.is_numpy, it.paths)):
@@ -586,6 +611,14 @@ def _passing(it: _Call) -> Value | None:
 
 def _unknown(it: _Call) -> Value:
     """A function of which nothing is known, but its name."""
+    if words.is_decider(it.name) or words.is_decider(it.receiver_name):
+        it.flow.use(tagged(it.tags), Use.CONTROL)
+        return Value(it.result_paths())
+    if words.is_media(it.name):
+        it.flow.use(tagged(tag for tag in it.tags if tag.whole), Use.NEEDED)
+        return Value(it.result_paths())
+    if it.name[:1].isupper():  # a class: its instance has what it is given
+        return Value(it.result_paths(), frozenset(it.tags))
     size = [name for name in it.keywords if words.is_size(name)]
     for name in size:
         it.flow.use(tagged(tag for tag in it.keywords[name].tags if not tag.whole), Use.SIZE)

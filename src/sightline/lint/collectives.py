@@ -45,6 +45,8 @@ def _feeds_a_metric(origin: Origin) -> bool:
         return True
     if origin.how == "all_gather" or uses & {Use.CONTROL, Use.PASSED}:
         return False
+    if origin.reduces and uses & {Use.NUMBER, Use.PRINT}:
+        return True
     if origin.reductions & MEANS:
         return True
     named = [*origin.names, last_name(origin.operand) if origin.operand is not None else ""]

@@ -48,6 +48,7 @@ class Flow:
         self.traced: set[ast.AST] = set()
         self.carried: set[ast.expr] = set()
         self.discarded: ast.expr | None = None
+        self.showing = 0  # within how many calls that print what is being read
         self._functions: dict[ast.AST, Function] = {}
         self._classes: dict[ast.ClassDef, Class] = {}
         self._stars: list[str] = []
@@ -286,6 +287,8 @@ class Flow:
             return
         name = literal_start(key)
         if name is not None and words.is_counter(name):
+            return
+        if self.showing and not among_metrics:
             return
         if among_metrics or (name is not None and words.is_metric_key(name)):
             self.metric(value, name, numbers_only=not among_metrics)
@@ -762,15 +765,17 @@ class Flow:
 
     def _combine(self, node: ast.BinOp, left: Value, right: Value, frame: Frame) -> Value:
         clocks = left.of_kind(Kind.CLOCK), right.of_kind(Kind.CLOCK)
+        now = {tag.origin for tag in clocks[0]}
+        before = [tag for tag in clocks[1] if tag.whole or tag.origin not in now]  # now - int(now) is none
         tags = (left.tags | right.tags).difference(*clocks)
         numbers = [tag for tag in tags if not tag.whole and Tag(tag.origin, True) in tags]
         self.use(tagged(numbers), Use.PASSED)  # an array is normalised by what it is reduced to
         tags = tags.difference(numbers)
         if isinstance(node.op, ast.Sub) and clocks[0] and not frame.traced and not frame.benchmark:
             start = not right.known and not right.tags and words.is_start(last_name(node.right))
-            if clocks[1] or start:
+            if before or start:
                 origin = self.origin(Kind.ELAPSED, node, frame)
-                origin.here = self.made_here([tag.origin for tag in clocks[1]], frame) if clocks[1] else False
+                origin.here = self.made_here([tag.origin for tag in before], frame) if before else False
                 return tagged([*tags, Tag(origin, False)])
         if not isinstance(node.op, ast.Div):
             self._computes_with(left, right)

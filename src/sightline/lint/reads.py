@@ -30,6 +30,8 @@ def _is_for_logging(origin: Origin) -> bool:
     if origin.how == "block_until_ready":
         return True
     shown = bool(uses & {Use.METRIC, Use.PRINT})
+    if origin.operand is not None and words.is_counter(last_name(advice.unread(origin.operand))):
+        return Use.METRIC in uses  # state.step, for a checkpoint's name
     if origin.how in _NUMBERS:
         if shown or not origin.step_like:
             return shown
@@ -37,7 +39,7 @@ def _is_for_logging(origin: Origin) -> bool:
             return False  # the caller's affair
         return not uses or uses != uses & {Use.CONTROL, Use.SIZE, Use.NEEDED}
     if origin.how == "int":
-        return Use.METRIC in uses
+        return shown
     if uses & {Use.NEEDED, Use.SIZE}:
         return False
     return shown or (Use.NUMBER in uses and (origin.here or Use.RETURNED not in uses))

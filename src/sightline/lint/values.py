@@ -51,6 +51,7 @@ class Origin:
         keys: under which keys of dicts and metrics it was found, in order.
         names: of variables it was assigned to, in order.
         reductions: which reductions it went through.
+        reduces: of a GATHERED: the collective itself makes a sum or a mean.
         read: of a READ: the step outputs that are read.
     """
 
@@ -66,6 +67,7 @@ class Origin:
     keys: dict[str, None] = field(default_factory=dict)
     names: dict[str, None] = field(default_factory=dict)
     reductions: set[str] = field(default_factory=set)
+    reduces: bool = False
     read: set[Origin] = field(default_factory=set)
 
 

@@ -92,6 +92,15 @@ _COUNTERS = named(
     "step steps global_step current_step train_step iteration iter iter_num it epoch global_steps update "
     "n i k j index idx update_step num_steps batch_idx commit rank"
 )
+_DATA = named(
+    "loader dataloader loaders batches dataset datasets ds data iterator iter pipeline stream examples "
+    "minibatches samples"
+)
+_DECIDERS = named(
+    "scheduler sched stopper stopping early plateau controller ctl ctrl checkpoint checkpoints ckpt "
+    "checkpointer checkpointing save saver scaler converged patience"
+)
+_MEDIA = named("table image images video audio html figure plot object3d plotly molecule dataframe frame")
 _WRITERS = named("writer tb tensorboard board experiment summary")
 _STANDINS = named("fake dummy mock stub null noop no")
 _SHAPERS = named("pad padded padding bucket buckets reshape resize allocate alloc broadcast multiple")
@@ -145,6 +154,8 @@ def is_log_call(name: str) -> bool:
         (True, True, False)
     """
     parts = words(name)
+    if parts in (("scalar",), ("scalars",), ("gauge",)):
+        return True
     if not _LOGGING.isdisjoint(parts):
         return not is_probabilistic(name)
     return not _HANDING.isdisjoint(parts) and not _NUMBERS.isdisjoint(parts)
@@ -228,6 +239,24 @@ def is_writer(name: str) -> bool:
 def is_stand_in(name: str) -> bool:
     """Whether a class of this name takes the place of a real one."""
     return not _STANDINS.isdisjoint(words(name))
+
+
+@functools.cache
+def is_data(name: str) -> bool:
+    """Whether iterating over something of this name gives batches."""
+    return not _DATA.isdisjoint(words(name))
+
+
+@functools.cache
+def is_decider(name: str) -> bool:
+    """Whether a function or object of this name decides how training goes on, or keeps it."""
+    return not _DECIDERS.isdisjoint(words(name))
+
+
+@functools.cache
+def is_media(name: str) -> bool:
+    """Whether something of this name is a table or a picture, and no number."""
+    return not _MEDIA.isdisjoint(words(name))
 
 
 @functools.cache
