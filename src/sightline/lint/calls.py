@@ -513,6 +513,15 @@ def _applied(it: _Call, function: Value, trees: Sequence[Value]) -> Value:
     return tree
 
 
+def _decided(it: _Call) -> Value | None:
+    """Schedulers, early stops, checkpoints: they are told numbers to decide something, and arrays to keep."""
+    if it.function.functions or not (words.is_decider(it.name) or words.is_decider(it.receiver_name)):
+        return None
+    it.flow.use(tagged(tag for tag in it.tags if tag.whole), Use.NEEDED)
+    it.flow.use(tagged(tag for tag in it.tags if not tag.whole), Use.CONTROL)
+    return Value(it.result_paths())
+
+
 def _mutation(it: _Call) -> Value | None:
     """``list.append``, ``dict.update`` and the like: what goes in is inside."""
     node = it.node.func
@@ -520,7 +529,7 @@ def _mutation(it: _Call) -> Value | None:
         return None
     if not it.discarded and it.name not in ("setdefault",):
         return None
-    container = node.value
+    container = _subscripted(node.value)
     flow, among = it.flow, words.is_metrics(last_name(container))
     given = NOTHING
     for value in it.values:
@@ -536,6 +545,14 @@ def _mutation(it: _Call) -> Value | None:
         flow.metric(tagged(given.of_kind(Kind.READ)))
     flow.absorb(container, given, it.frame)
     return with_tags(it.receiver.element, given.tags)
+
+
+def _subscripted(node: ast.expr) -> ast.expr:
+    """``d.setdefault(key, [])`` as ``d[key]``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+        inner = ast.copy_location(ast.Subscript(node.func.value, node.args[0], ast.Load()), node)
+        return inner if node.func.attr == "setdefault" else node
+    return node
 
 
 def _reduction(it: _Call) -> Value | None:
@@ -611,9 +628,6 @@ def _passing(it: _Call) -> Value | None:
 
 def _unknown(it: _Call) -> Value:
     """A function of which nothing is known, but its name."""
-    if words.is_decider(it.name) or words.is_decider(it.receiver_name):
-        it.flow.use(tagged(it.tags), Use.CONTROL)
-        return Value(it.result_paths())
     if words.is_media(it.name):
         it.flow.use(tagged(tag for tag in it.tags if tag.whole), Use.NEEDED)
         return Value(it.result_paths())
@@ -646,6 +660,7 @@ _STEPS = (
     _local,
     _logged,
     _step_by_name,
+    _decided,
     _mutation,
     _reduction,
     _size,

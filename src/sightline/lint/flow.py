@@ -438,7 +438,8 @@ class Flow:
             for each, item in zip(node.elts, value.items, strict=True):
                 self._needed_by_callers(each, item)
         elif not isinstance(node, (ast.Dict, ast.DictComp)) and not _speaks_of_metrics(node):
-            whole = [tag for tag in value.of_kind(Kind.GATHERED, Kind.READ) if tag.whole]
+            arrays = value.of_kind(Kind.GATHERED, Kind.READ)
+            whole = [tag for tag in arrays if tag.whole and not tag.origin.reduces]
             self.use(tagged(whole), Use.NEEDED)
 
     def give(self, value: Value, frame: Frame) -> None:
