@@ -1,4 +1,4 @@
-"""Code that says itself, in comments, what the lint is to find in it: ``# expect: SL101`` at the end of a line."""
+"""Code that says in comments what the lint is to find in it: ``# expect: SL101`` at the end of a line."""
 
 import re
 import textwrap

@@ -61,7 +61,7 @@ from tests.lint.marked import assert_as_marked, instead
     ],
 )
 def test_an_odd_key_is_found(code: str) -> None:
-    """In every recording call, positional or keyword, whole or the beginning of an f-string, under its scopes."""
+    """In every recording call, as an argument or a keyword, whole or an f-string, under its scopes."""
     assert_as_marked(code)
 
 

@@ -1,6 +1,6 @@
 """Realistic training code with violations planted in it, and code that only looks like it.
 
-The files under `code` are read, never run: whole loops, trainers and callbacks, in the styles that are common.
+The files under `code` are read, never run: whole loops, trainers and callbacks, in common styles.
 """
 
 from pathlib import Path

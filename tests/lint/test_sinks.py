@@ -82,7 +82,7 @@ from tests.lint.marked import assert_as_marked, instead
         from __future__ import annotations
         from typing import Optional
         import wandb
-        def report(run: wandb.Run, other: Optional[wandb.sdk.wandb_run.Run], third: "wandb.Run | None" = None):
+        def report(run: wandb.Run, other: Optional[wandb.sdk.wandb_run.Run], third: "wandb.Run | None"):
             run.log({})  # expect: SL101
             other.log({})  # expect: SL101
             third.log({})  # expect: SL101
@@ -234,11 +234,11 @@ def test_the_call_to_write_instead_uses_the_expressions_that_are_there() -> None
     assert instead(
         """
         import wandb
-        wandb.log({"train/loss": float(loss), "lr": schedule(step), f"eval/{name}": x.item(), **more}, step=it + 1)
+        wandb.log({"train/loss": float(loss), "lr": lr(it), f"eval/{name}": x.item(), **more}, step=it + 1)
         """
     ) == [
         'sl.scalar("train/loss", loss)\n'
-        "sl.last(lr=schedule(step))\n"
+        "sl.last(lr=lr(it))\n"
         'sl.scalar(f"eval/{name}", x)\n'
         "sl.scalar(**more)\n"
         "run.commit(it + 1)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from keyword import iskeyword
 
 from sightline.lint import words
 from sightline.lint.libraries import MEANS, SUMS
@@ -43,7 +44,7 @@ def unread(node: ast.expr) -> ast.expr:
 
 def scalar(key: str, value: str, call: str = "scalar") -> str:
     """``sl.scalar(loss=x)``, or ``sl.scalar("train/loss", x)`` for a key that is no identifier."""
-    if key.isidentifier():
+    if key.isidentifier() and not iskeyword(key):
         return f"sl.{call}({key}={value})"
     return f'sl.{call}("{key}", {value})'
 
@@ -71,7 +72,7 @@ def entry(source: Source, key: ast.expr | None, value: ast.expr) -> str:
     else:
         call = "scalar"
     text = value_text(source, value)
-    return scalar(name, text, call) if name.isidentifier() else f"sl.{call}({quoted}, {text})"
+    return scalar(name, text, call) if quoted == f'"{name}"' else f"sl.{call}({quoted}, {text})"
 
 
 def _is_time(key: str) -> bool:

@@ -41,21 +41,24 @@ class _Call:
         if isinstance(node.func, ast.Attribute):
             self.receiver = flow.eval(node.func.value, frame)
             self.receiver_name = last_name(node.func.value)
-        self.function = flow.eval(node.func, frame)
+            self.function = flow.attribute_of(self.receiver, node.func, frame)
+        else:
+            self.function = flow.eval(node.func, frame)
         self.paths = self.function.paths
         self.shows = _shows(self)
         flow.showing += self.shows
+        self.written: dict[ast.expr, Value] = {}  # each argument as it is written, and its value
         self.args: list[Value] = []
         self.keywords: dict[str, Value] = {}
         self.rest = NOTHING
         for each in node.args:
-            value = flow.eval(each, frame)
+            value = self.written[each] = flow.eval(each, frame)
             if isinstance(each, ast.Starred):
                 self.rest = join(self.rest, value)
             else:
                 self.args.append(value)
         for keyword in node.keywords:
-            value = flow.eval(keyword.value, frame)
+            value = self.written[keyword.value] = flow.eval(keyword.value, frame)
             if keyword.arg is None:
                 self.rest = join(self.rest, value)
             else:
@@ -423,7 +426,7 @@ def _logged(it: _Call) -> Value | None:
     if any(map(_is_library, it.paths)) or it.any(_PASSING | _DROPPING):
         return None
     for node in it.node.args:
-        if isinstance(node, ast.JoinedStr) or it.flow.eval(node, it.frame).text is not None:
+        if isinstance(node, ast.JoinedStr) or it.written[node].text is not None:
             continue
         if not words.is_counter(last_name(node)):
             _metric(it, node)
@@ -434,8 +437,7 @@ def _logged(it: _Call) -> Value | None:
 
 
 def _metric(it: _Call, node: ast.expr, key: str | None = None) -> None:
-    inner = node.value if isinstance(node, ast.Starred) else node
-    it.flow.metric(it.flow.eval(inner, it.frame), key)
+    it.flow.metric(it.written[node], key)
 
 
 # --- functions and classes of the file ----------------------------------------------------------------------

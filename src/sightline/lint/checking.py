@@ -26,9 +26,7 @@ _WORTH = [
             r"\bfloat\b|\.item\(|tolist|numpy\(|device_get|np\.|block_until_ready|get_metrics",
             r"jit|pmap|_grad\(|backward\(|(?:step|update|batch|fn|train|eval)\w*\(",
         ),
-        (
-            r"perf_counter|monotonic|process_time|thread_time|default_timer|now\(|utcnow|\btime\.time|import time",
-        ),
+        (r"perf_counter|monotonic|(?:process|thread)_time|default_timer|now\(|utcnow|\.time\(|import time",),
         (r"sightline",),
     )
 ]

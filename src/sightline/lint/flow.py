@@ -521,15 +521,13 @@ class Flow:
     def element(self, node: ast.expr, frame: Frame) -> Value:
         """What iterating over an expression gives."""
         if isinstance(node, ast.Call):
-            over = self.eval(node.func, frame).paths
+            over = self.eval(node.func, frame).paths if isinstance(node.func, ast.Name) else frozenset()
             if over & {"enumerate"} and node.args:
-                self.eval(node, frame)
                 return Value(items=(NOTHING, self.element(node.args[0], frame)))
             if over & {"zip"} and not any(isinstance(each, ast.Starred) for each in node.args):
                 parts = tuple(self.element(each, frame) for each in node.args)
                 return Value(items=parts, tags=frozenset(tag for part in parts for tag in part.tags))
             if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values"):
-                self.eval(node, frame)
                 element = self.eval(node.func.value, frame).element
                 return Value(items=(NOTHING, element)) if node.func.attr == "items" else element
             if over & {"range"}:
@@ -699,8 +697,11 @@ class Flow:
         return NOTHING
 
     def _attribute(self, node: ast.Attribute, frame: Frame) -> Value:
+        return self.attribute_of(self.eval(node.value, frame), node, frame)
+
+    def attribute_of(self, base: Value, node: ast.Attribute, frame: Frame) -> Value:
+        """An attribute of a value: what was last assigned to it here, or else whatever it may be."""
         name = dotted(node)
-        base = self.eval(node.value, frame)
         if name is not None and (found := frame.get(name)) is not None:
             return found
         return self.attribute(base, node, frame)
