@@ -291,7 +291,7 @@ class Flow:
         if self.showing and not among_metrics:
             return
         if among_metrics or (name is not None and words.is_metric_key(name)):
-            self.metric(value, name, numbers_only=not among_metrics)
+            self.metric(value, name, numbers_only=not among_metrics and "/" not in (name or ""))
         elif name is not None:
             for tag in value.tags:
                 tag.origin.keys.setdefault(name)
@@ -921,7 +921,7 @@ def _moves(origin: Origin) -> bool:
 
 
 def _speaks_of_metrics(node: ast.expr) -> bool:
-    return any(words.is_metrics(part.id) for part in ast.walk(node) if isinstance(part, ast.Name))
+    return any(words.is_results(part.id) for part in ast.walk(node) if isinstance(part, ast.Name))
 
 
 def _makes_dict(node: ast.expr | None) -> bool:

@@ -65,7 +65,7 @@ _STATISTICS = named(
 )
 _CONTAINERS = named(
     "metric metrics log logs stat stats statistics scalar scalars summary summaries history timing timings "
-    "timer timers times durations perf telemetry results result losses meters"
+    "timer timers times durations perf telemetry losses meters"
 )
 _KEYS = named(
     "loss losses acc accuracy reward rewards return returns score kl entropy grad norm gnorm lr ppl "
@@ -98,7 +98,7 @@ _DATA = named(
 )
 _DECIDERS = named(
     "scheduler sched stopper stopping early plateau controller ctl ctrl checkpoint checkpoints ckpt "
-    "checkpointer checkpointing save saver scaler converged patience"
+    "checkpointer checkpointing save saver scaler converged patience assert"
 )
 _MEDIA = named("table image images video audio html figure plot object3d plotly molecule dataframe frame")
 _WRITERS = named("writer tb tensorboard board experiment summary")
@@ -183,6 +183,12 @@ def is_metrics(name: str) -> bool:
         (True, True, False, False)
     """
     return not _CONTAINERS.isdisjoint(words(name)) and not is_probabilistic(name)
+
+
+@functools.cache
+def is_results(name: str) -> bool:
+    """Whether what a function returns under this name is results, metrics or not."""
+    return is_metrics(name) or not {"result", "results"}.isdisjoint(words(name))
 
 
 @functools.cache
