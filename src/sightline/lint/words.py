@@ -216,6 +216,14 @@ def is_size(name: str) -> bool:
 
 
 @functools.cache
+def is_loss(name: str) -> bool:
+    """Whether a variable of this name is a loss, or a term of one."""
+    return not {"loss", "losses", "kl", "entropy", "penalty"}.isdisjoint(words(name)) and not (
+        {"coef", "coeff", "weight", "beta", "alpha", "scale", "config", "cfg"} & {*words(name)}
+    )
+
+
+@functools.cache
 def is_start(name: str) -> bool:
     """Whether a variable of this name holds when something began."""
     parts = words(name)
