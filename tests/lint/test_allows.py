@@ -24,7 +24,7 @@ def codes(code: str) -> list[tuple[int, str, bool]]:
         "import wandb\nx = [\n    1,\n    # sightline: allow here alone\n    wandb.log({}),\n]\n",
         "import wandb\n# sightline: allow the sweep's own panel,\n# which reads W&B alone\nwandb.log({})\n",
         "import wandb\nif wandb.log({}):  # sightline: allow the header\n    pass\n",
-        "import wandb\n# sightline: allow all of it\nx = {\n  1: wandb.log({}),\n  2: wandb.log({}),\n}\n",
+        "import wandb\n# sightline: allow all of it\nx = {\n  1: wandb.log({}),\n  2: wandb.log({})\n}\n",
     ],
 )
 def test_an_allow_covers_its_line_the_line_below_and_a_statement_it_begins_or_ends(code: str) -> None:

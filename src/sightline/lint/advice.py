@@ -88,7 +88,7 @@ def is_rate(key: str) -> bool:
 
 def timing_name(keys: list[str], names: list[str]) -> str:
     """What to call a timing that stood under these keys, in variables of these names."""
-    for name in [*names[:1], *keys, *names]:
+    for name in [*(keys if len(keys) == 1 else names[:1]), *keys, *names]:
         if is_rate(name):
             continue
         last = name.rpartition("/")[2].replace("{}", "").strip("_")
@@ -101,11 +101,8 @@ def timing_name(keys: list[str], names: list[str]) -> str:
 
 def metric_name(origin: Origin) -> str:
     """What to call a metric that stood under the keys of an origin, without its statistic."""
-    keys = [key.removeprefix("{}") for key in origin.keys]
-    keys = [key for key in keys if "{}" not in key and not _STATISTIC.fullmatch("/" + key)]
-    for key in sorted(keys, key=lambda key: ("/" not in key, not words.is_metric_key(key))):
-        if name := _STATISTIC.sub("", key).strip("/"):
-            return name
+    for key in metric_keys(origin):
+        return key
     for name in origin.names:
         stripped = _DECORATION.sub("", name.lstrip("_"))
         stripped = _STATISTIC.sub("", stripped)
@@ -118,6 +115,14 @@ def metric_name(origin: Origin) -> str:
         if name := _DECORATION.sub("", last_name(unread(node)).lstrip("_")):
             return name
     return "value"
+
+
+def metric_keys(origin: Origin) -> list[str]:
+    """Its keys without their statistics, those first that look most like keys of metrics."""
+    keys = [key.removeprefix("{}") for key in origin.keys]
+    keys = [key for key in keys if "{}" not in key and not _STATISTIC.fullmatch("/" + key)]
+    keys.sort(key=lambda key: ("/" not in key, not words.is_metric_key(key)))
+    return list(dict.fromkeys(name for key in keys if (name := _STATISTIC.sub("", key).strip("/"))))
 
 
 def bare(node: ast.expr) -> ast.expr:
@@ -138,6 +143,8 @@ def instead_of_gathering(source: Source, origin: Origin) -> str:
     after = "  # this process's own; merged at the commit"
     if words.is_metrics(last_name(node)) and dotted(node) and not origin.reductions:
         return f"sl.scalar(**{text}){after}"
+    if len(metric_keys(origin)) > 3:
+        return f'sl.total("{name}", …) or sl.ratio(…) for each number of {text}{after}'
     if origin.reductions and origin.reductions <= SUMS:
         return scalar(name, text, "total") + after
     if Use.METRIC in origin.uses and not origin.reductions & MEANS and node is not unread(origin.operand):

@@ -543,7 +543,7 @@ def _mutation(it: _Call) -> Value | None:
             flow.keyed(ast.Constant(key), value, it.frame, among_metrics=among)
         if among:
             flow.metric(tagged(tag for value in [*it.args, it.rest] for tag in value.tags))
-    elif among and "results" not in words.words(last_name(container)):
+    elif among:
         flow.metric(tagged(given.of_kind(Kind.READ)))
     flow.absorb(container, given, it.frame)
     return with_tags(it.receiver.element, given.tags)

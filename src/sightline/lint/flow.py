@@ -18,7 +18,7 @@ from pathlib import PurePath
 from sightline.lint import calls, libraries, sinks, words
 from sightline.lint.frames import Called, Class, Definition, Frame, Function
 from sightline.lint.source import Source
-from sightline.lint.syntax import dotted, last_name, leaves, literal_start
+from sightline.lint.syntax import backward_names, dotted, last_name, leaves, literal_start
 from sightline.lint.values import (
     CONSTANT,
     NOTHING,
@@ -232,16 +232,7 @@ class Flow:
         if "backward(" not in self.source.text:
             return frozenset()
         if node not in self._backward:
-            found: set[str] = set()
-            for call in ast.walk(node):
-                if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-                    if call.func.attr == "backward":
-                        on = call.func.value
-                        where = [*call.args, on, *(on.args if isinstance(on, ast.Call) else [])]
-                        found.update(name for each in where if (name := dotted(each)))
-                    elif call.func.attr == "manual_backward":
-                        found.update(name for each in call.args if (name := dotted(each)))
-            self._backward[node] = frozenset(found)
+            self._backward[node] = frozenset(backward_names(node))
         return self._backward[node]
 
     # --- what is noted -------------------------------------------------------------------------------------
@@ -291,7 +282,7 @@ class Flow:
         if self.showing and not among_metrics:
             return
         if among_metrics or (name is not None and words.is_metric_key(name)):
-            self.metric(value, name, numbers_only=not among_metrics)
+            self.metric(value, name, numbers_only=not among_metrics and "/" not in (name or ""))
         elif name is not None:
             for tag in value.tags:
                 tag.origin.keys.setdefault(name)
@@ -361,8 +352,9 @@ class Flow:
                 parts = value.items
             else:
                 parts = (tagged(value.tags),) * len(target.elts)
+            made = node if isinstance(node, ast.Call) else None
             for each, part in zip(target.elts, parts, strict=True):
-                self.assign(each.value if isinstance(each, ast.Starred) else each, part, frame)
+                self.assign(each.value if isinstance(each, ast.Starred) else each, part, frame, made)
             return
         if isinstance(target, ast.Subscript):
             among = words.is_metrics(last_name(target.value))
@@ -921,7 +913,7 @@ def _moves(origin: Origin) -> bool:
 
 
 def _speaks_of_metrics(node: ast.expr) -> bool:
-    return any(words.is_metrics(part.id) for part in ast.walk(node) if isinstance(part, ast.Name))
+    return any(words.is_results(part.id) for part in ast.walk(node) if isinstance(part, ast.Name))
 
 
 def _makes_dict(node: ast.expr | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
@@ -24,7 +25,7 @@ def human(report: Report, styled: Style = lambda text, kind: text) -> Iterator[s
         place = f"{finding.path}:{finding.line}:{finding.column}:"
         code = styled(f"{finding.code} {finding.name}", "note" if finding.note else "code")
         yield f"{styled(place, 'place')} {code}"
-        yield f"    {finding.why}"
+        yield from textwrap.wrap(finding.why, 110, initial_indent="    ", subsequent_indent="    ")
         first, *rest = finding.instead.splitlines()
         yield f"    instead:  {first}"
         yield from (f"              {line}" for line in rest)

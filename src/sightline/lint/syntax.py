@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from sightline.lint import words
+
 
 def dotted(node: ast.AST) -> str | None:
     """``"a.b.c"`` for names and attributes of names; None for all else."""
@@ -51,3 +53,37 @@ def leaves(target: ast.expr) -> Iterator[ast.expr]:
         yield from leaves(target.value)
     else:
         yield target
+
+
+def backward_names(node: ast.AST) -> set[str]:
+    """The variables on which PyTorch's ``backward`` is called, and the losses that they are sums of."""
+    found: set[str] = set()
+    sums: list[tuple[str, ast.expr]] = []
+    for part in ast.walk(node):
+        if (isinstance(part, ast.Assign) and (name := dotted(part.targets[0]))) or (isinstance(part, ast.AugAssign) and (name := dotted(part.target))):
+            sums.append((name, part.value))
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+            where = [*part.args] if part.func.attr in ("backward", "manual_backward") else []
+            if part.func.attr == "backward":
+                on = part.func.value  # the loss, an accelerator, or scaler.scale(loss)
+                where += [on, *(on.args if isinstance(on, ast.Call) else [])]
+            found.update(name for each in where if (name := dotted(each)))
+    while (
+        more := {
+            term for name, value in sums if name in found for term in _terms(value) if words.is_loss(term)
+        }
+        - found
+    ):
+        found |= more
+    return found
+
+
+def _terms(node: ast.expr) -> Iterator[str]:
+    """The variables of a sum or product that is written out."""
+    if isinstance(node, ast.BinOp):
+        yield from _terms(node.left)
+        yield from _terms(node.right)
+    elif isinstance(node, ast.UnaryOp):
+        yield from _terms(node.operand)
+    elif name := dotted(node):
+        yield name

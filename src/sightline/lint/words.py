@@ -65,7 +65,7 @@ _STATISTICS = named(
 )
 _CONTAINERS = named(
     "metric metrics log logs stat stats statistics scalar scalars summary summaries history timing timings "
-    "timer timers times durations perf telemetry results result losses meters"
+    "timer timers times durations perf telemetry losses meters"
 )
 _KEYS = named(
     "loss losses acc accuracy reward rewards return returns score kl entropy grad norm gnorm lr ppl "
@@ -98,7 +98,7 @@ _DATA = named(
 )
 _DECIDERS = named(
     "scheduler sched stopper stopping early plateau controller ctl ctrl checkpoint checkpoints ckpt "
-    "checkpointer checkpointing save saver scaler converged patience"
+    "checkpointer checkpointing save saver scaler converged patience assert"
 )
 _MEDIA = named("table image images video audio html figure plot object3d plotly molecule dataframe frame")
 _WRITERS = named("writer tb tensorboard board experiment summary")
@@ -186,6 +186,12 @@ def is_metrics(name: str) -> bool:
 
 
 @functools.cache
+def is_results(name: str) -> bool:
+    """Whether what a function returns under this name is results, metrics or not."""
+    return is_metrics(name) or not {"result", "results"}.isdisjoint(words(name))
+
+
+@functools.cache
 def is_metric_key(key: str) -> bool:
     """Whether a key of a dict names a metric.
 
@@ -207,6 +213,14 @@ def is_size(name: str) -> bool:
     """Whether a number of this name is how many there are of something, and not how good it is."""
     parts = words(name)
     return not _SIZES.isdisjoint(parts) and _METRICS.isdisjoint(parts)
+
+
+@functools.cache
+def is_loss(name: str) -> bool:
+    """Whether a variable of this name is a loss, or a term of one."""
+    return not {"loss", "losses", "kl", "entropy", "penalty"}.isdisjoint(words(name)) and not (
+        {"coef", "coeff", "weight", "beta", "alpha", "scale", "config", "cfg"} & {*words(name)}
+    )
 
 
 @functools.cache
