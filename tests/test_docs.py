@@ -48,8 +48,8 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 def differences(page: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """Each hunk of a page's ```diff blocks: of which files, and its lines in the old one and in the new one.
 
-    A block of files begins as `diff -u` does, with `--- FILE` (or /dev/null) and `+++ FILE`, and each hunk with
-    `@@`. Any other shows a few lines of nobody's.
+    A block of files begins as `diff -u` does, with `--- FILE` (or /dev/null) and `+++ FILE`, and each hunk
+    with `@@`. Any other shows a few lines of nobody's.
     """
     for indent, block in DIFFERENCE.findall(page.read_text(encoding="utf-8")):
         lines = [line.removeprefix(indent) for line in block.splitlines()]
