@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.lint import libraries, sinks, words
+from sightline.lint import libraries, names, sinks, words
 from sightline.lint.frames import Called, Class, Frame, Function
 from sightline.lint.syntax import dotted, last_name
 from sightline.lint.values import NOTHING, Kind, Origin, Tag, Use, Value, holding, join, tagged, with_tags
@@ -41,7 +41,7 @@ class _Call:
         if isinstance(node.func, ast.Attribute):
             self.receiver = flow.eval(node.func.value, frame)
             self.receiver_name = last_name(node.func.value)
-            self.function = flow.attribute_of(self.receiver, node.func, frame)
+            self.function = names.attribute_of(flow, self.receiver, node.func, frame)
         else:
             self.function = flow.eval(node.func, frame)
         self.paths = self.function.paths
@@ -109,7 +109,7 @@ def _indirect(it: _Call) -> Value | None:
         return value
     if it.any({"getattr"}) and len(it.node.args) >= 2 and it.args[1:2] and it.args[1].text:
         as_written = ast.copy_location(ast.Attribute(it.node.args[0], it.args[1].text, ast.Load()), it.node)
-        return it.flow.attribute(it.args[0], as_written, it.frame)
+        return names.attribute(it.flow, it.args[0], as_written, it.frame)
     if it.any({"importlib.import_module", "__import__"}) and it.args and it.args[0].text:
         return Value(frozenset({it.args[0].text}))
     if it.any({"super"}):
@@ -280,7 +280,7 @@ def _collective(it: _Call) -> Value | None:
         where = dotted(target)
         if where is not None:
             it.frame.set(where, Value(before.paths, clean, instances=before.instances))
-        it.flow.absorb(target, value, it.frame)
+        names.absorb(it.flow, target, value, it.frame)
         return NOTHING
     return None
 
@@ -545,7 +545,7 @@ def _mutation(it: _Call) -> Value | None:
             flow.metric(tagged(tag for value in [*it.args, it.rest] for tag in value.tags))
     elif among:
         flow.metric(tagged(given.of_kind(Kind.READ)))
-    flow.absorb(container, given, it.frame)
+    names.absorb(flow, container, given, it.frame)
     return with_tags(it.receiver.element, given.tags)
 
 
