@@ -67,6 +67,7 @@ class _Call:
 
     @property
     def values(self) -> list[Value]:
+        """All arguments."""
         return [*self.args, *self.keywords.values(), self.rest]
 
     @property
@@ -74,11 +75,12 @@ class _Call:
         """What any argument was made from."""
         return {tag for value in self.values for tag in value.tags}
 
-    def any(self, names: Iterable[str]) -> bool:
+    def any(self, paths: Iterable[str]) -> bool:
         """Whether what is called may be one of these."""
-        return bool(self.paths) and not self.paths.isdisjoint(names)
+        return bool(self.paths) and not self.paths.isdisjoint(paths)
 
     def result_paths(self) -> frozenset[str]:
+        """The dotted names of what it gives."""
         return frozenset(f"{path}()" for path in self.paths if "." in path and path.count("()") < 3)
 
 
@@ -564,7 +566,6 @@ def _reduction(it: _Call) -> Value | None:
     is_function = any(map(libraries.is_function, it.paths)) or it.any({"max", "min", "sum", "any", "all"})
     if not is_function and not it.receiver.tags:
         return None
-    flow = it.flow
     tags = frozenset(it.tags) | (frozenset() if is_function else it.receiver.tags)
     axis = it.args[1 if is_function else 0 :] or [
         it.keywords[name] for name in ("axis", "dim") if name in it.keywords
@@ -577,7 +578,6 @@ def _reduction(it: _Call) -> Value | None:
         return tagged(tags)
     for tag in tags:
         tag.origin.reductions.add(it.name)
-    flow.use(tagged(()), Use.NUMBER)
     return tagged(Tag(tag.origin, tag.whole and tag.origin.kind in (Kind.STEP, Kind.CLOCK)) for tag in tags)
 
 
@@ -641,8 +641,7 @@ def _unknown(it: _Call) -> Value:
     if words.is_statistic(it.name):
         return Value(it.result_paths(), frozenset(it.tags | it.receiver.tags))
     _pass_on(it, it.values)
-    kept = it.receiver.tags if it.receiver.tags else frozenset()
-    return with_tags(Value(it.result_paths()), kept)
+    return Value(it.result_paths(), it.receiver.tags)
 
 
 def _pass_on(it: _Call, values: Iterable[Value]) -> None:

@@ -75,9 +75,10 @@ def _combine(flow: Flow, node: ast.BinOp, left: Value, right: Value, frame: Fram
     numbers = [tag for tag in tags if not tag.whole and Tag(tag.origin, True) in tags]
     flow.use(tagged(numbers), Use.PASSED)  # an array is normalised by what it is reduced to
     tags = tags.difference(numbers)
-    if isinstance(node.op, ast.Sub) and clocks[0] and not frame.traced and not frame.benchmark:
-        start = not right.known and not right.tags and words.is_start(last_name(node.right))
-        if before or start:
+    if isinstance(node.op, ast.Sub) and (now or before) and not frame.traced and not frame.benchmark:
+        began = before or (_is_unknown(right) and words.is_start(last_name(node.right)))
+        ended = now or (_is_unknown(left) and words.is_now(last_name(node.left)))
+        if began and ended:
             origin = flow.origin(Kind.ELAPSED, node, frame)
             origin.here = flow.made_here([tag.origin for tag in before], frame) if before else False
             return tagged([*tags, Tag(origin, False)])
@@ -87,6 +88,10 @@ def _combine(flow: Flow, node: ast.BinOp, left: Value, right: Value, frame: Fram
     if isinstance(node.op, (ast.Mult, ast.Div)):  # seconds as milliseconds are a clock's still
         tags = tags.union(*clocks)
     return tagged(tags)
+
+
+def _is_unknown(value: Value) -> bool:
+    return not value.known and not value.tags
 
 
 def _computes_with(flow: Flow, value: Value, other: Value) -> None:
@@ -126,9 +131,18 @@ def _sequence(flow: Flow, node: ast.Tuple | ast.List | ast.Set, frame: Frame) ->
     items = [flow.eval(each, frame) for each in node.elts]
     tags = frozenset(tag for item in items for tag in item.tags)
     holds = frozenset(path for item in items for path in item.paths)
-    if any(isinstance(each, ast.Starred) for each in node.elts) or len(items) > 32:
+    if any(isinstance(each, ast.Starred) for each in node.elts) or len(items) > 32 or _depth(items) > 3:
         return Value(tags=tags, holds=holds)
     return Value(tags=tags, items=tuple(items), holds=holds)
+
+
+def _depth(items: list[Value]) -> int:
+    """How deep tuples lie in tuples: a loop may put one into itself."""
+    depth = 0
+    while items:
+        items = [inner for item in items for inner in item.items or ()]
+        depth += 1
+    return depth
 
 
 def _dict(flow: Flow, node: ast.Dict, frame: Frame) -> Value:
@@ -221,11 +235,12 @@ def annotated(flow: Flow, annotation: ast.expr, frame: Frame) -> Value:
             value = join(value, annotated(flow, part, frame))
         return value
     if isinstance(annotation, (ast.Name, ast.Attribute)):
-        return instance_of(flow, flow.eval(annotation, frame))
+        return instance_of(flow.eval(annotation, frame))
     return NOTHING
 
 
-def instance_of(flow: Flow, value: Value) -> Value:
+def instance_of(value: Value) -> Value:
+    """An instance of a class."""
     paths = frozenset(f"{path}()" for path in value.paths if "." in path)
     return Value(paths=paths, instances=value.classes) if paths or value.classes else NOTHING
 
@@ -240,8 +255,10 @@ def element(flow: Flow, node: ast.expr, frame: Frame) -> Value:
             parts = tuple(element(flow, each, frame) for each in node.args)
             return Value(items=parts, tags=frozenset(tag for part in parts for tag in part.tags))
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values"):
-            held = flow.eval(node.func.value, frame).element
-            return Value(items=(NOTHING, held)) if node.func.attr == "items" else held
+            receiver = flow.eval(node.func.value, frame)
+            if not receiver.instances:
+                held = receiver.element
+                return Value(items=(NOTHING, held)) if node.func.attr == "items" else held
         if over & {"range"}:
             flow.eval(node, frame)
             return Value(paths=frozenset({"range"}))

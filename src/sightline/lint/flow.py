@@ -9,7 +9,6 @@ call of, and what became of the values that they care about.
 from __future__ import annotations
 
 import ast
-import builtins
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -19,20 +18,10 @@ from sightline.lint import expressions, statements, words
 from sightline.lint.frames import Called, Class, Definition, Frame, Function
 from sightline.lint.source import Source
 from sightline.lint.syntax import backward_names, literal_start
-from sightline.lint.values import (
-    NOTHING,
-    Kind,
-    Origin,
-    Tag,
-    Use,
-    Value,
-    tagged,
-    with_tags,
-)
+from sightline.lint.values import NOTHING, Kind, Origin, Tag, Use, Value, tagged, with_tags
 
 _DEEPEST = 5  # calls of functions of the file within each other
 _MOST_STATEMENTS = 50_000  # read because a function of the file is called
-_BUILTINS = frozenset(dir(builtins))
 
 
 class Flow:
@@ -42,13 +31,13 @@ class Flow:
         self.source = source
         self.called: dict[ast.Call, Called] = {}
         self.origins: dict[tuple[Kind, ast.expr, Origin | None], Origin] = {}
-        self.traced: set[ast.AST] = set()
-        self.carried: set[ast.expr] = set()
-        self.discarded: ast.expr | None = None
+        self.classes: dict[ast.ClassDef, Class] = {}
+        self.traced: set[ast.AST] = set()  # functions that JAX traces
+        self.carried: set[ast.expr] = set()  # calls that are given what they change
+        self.discarded: ast.expr | None = None  # the last expression that is a statement
         self.showing = 0  # within how many calls that print what is being read
         self._functions: dict[ast.AST, Function] = {}
-        self.classes: dict[ast.ClassDef, Class] = {}
-        self.stars: list[str] = []
+        self.stars: set[str] = set()  # modules of which everything is imported
         self._waiting: deque[Function] = deque()
         self._done: set[ast.AST] = set()
         self._read: dict[object, Value] = {}
@@ -146,7 +135,8 @@ class Flow:
     def _enter(self, function: Function, frame: Frame) -> None:
         node = function.node
         frame.traced = frame.traced or node in self.traced
-        frame.benchmark = frame.benchmark or function.frame.benchmark or words.is_benchmark(function.name)
+        mine = [function.name, function.owner.node.name if function.owner else ""]
+        frame.benchmark = frame.benchmark or function.frame.benchmark or any(map(words.is_benchmark, mine))
         frame.scopes.extend(function.scopes)
         frame.backward = self._backward_names(node)
         if not frame.traced and words.is_step(function.name):

@@ -18,6 +18,7 @@ _BUILTINS = frozenset(dir(builtins))
 
 
 def name_value(flow: Flow, node: ast.Name, frame: Frame) -> Value:
+    """What a name stands for: what it is bound to, a builtin, or what a star import may have brought."""
     found = frame.get(node.id)
     if found is not None:
         return found
@@ -129,6 +130,7 @@ def absorb(flow: Flow, container: ast.expr, value: Value, frame: Frame) -> None:
         while name not in where.names and where.outer and where.get(name) is not None:
             where = where.outer
         where.names[name] = after
+        where.has_paths = where.has_paths or "." in name
 
 
 def find_carried(flow: Flow, targets: list[ast.expr], value: ast.expr) -> None:

@@ -213,7 +213,7 @@ def _match(flow: Flow, node: ast.Match, frame: Frame) -> None:
 def _pattern(flow: Flow, pattern: ast.pattern, subject: Value, frame: Frame) -> Value:
     """Bind the names of a pattern; what is known of what it matches."""
     if isinstance(pattern, ast.MatchClass):
-        made = expressions.instance_of(flow, flow.eval(pattern.cls, frame))
+        made = expressions.instance_of(flow.eval(pattern.cls, frame))
         for each in [*pattern.patterns, *pattern.kwd_patterns]:
             _pattern(flow, each, tagged(subject.tags), frame)
         return with_tags(made, subject.tags)
@@ -243,7 +243,7 @@ def _import_from(flow: Flow, node: ast.ImportFrom, frame: Frame) -> None:
     module = "." * node.level + (node.module or "")
     for alias in node.names:
         if alias.name == "*":
-            flow.stars.append(module)
+            flow.stars.add(module)
         else:
             path = f"{module}.{alias.name}" if node.module else module + alias.name
             frame.set(alias.asname or alias.name, Value(frozenset({path})))
