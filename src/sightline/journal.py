@@ -242,12 +242,12 @@ def values_before(
     kept: list[tuple[int, dict[str, float | int]]] = []
     attempt = None
     for record in read_journal(path):
-        if record.get("type") == "commit":
-            if record["attempt"] != attempt:
-                attempt, first = record["attempt"], record["step"]
-                kept = [each for each in kept if each[0] < first]
-            values = {k: v for k, v in record["values"].items() if v is not None and wanted(k)}
-            kept.append((record["step"], values))
+        at, values = record.get("step"), record.get("values")
+        if record.get("type") == "commit" and isinstance(at, int) and isinstance(values, dict):
+            if record.get("attempt") != attempt:
+                attempt = record.get("attempt")
+                kept = [each for each in kept if each[0] < at]
+            kept.append((at, {k: v for k, v in values.items() if v is not None and wanted(k)}))
     return [values for at, values in kept if at < step]
 
 

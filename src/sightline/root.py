@@ -478,9 +478,8 @@ class Root:
 
     def _with_aliases(self, mirrored: Mirrored) -> dict[str, Any]:
         """Values under all their names."""
-        for key, name, other in mirrored.hidden:
-            has = "is recorded too" if other == name else f"is {other}'s alias too"
-            self._say(f"alias {name}", f"sightline: alias {key} -> {name} shows nothing: {name} {has}")
+        for key, name, why in mirrored.hidden:
+            self._say(f"alias {name}", f"sightline: alias {key} -> {name} shows nothing: {why} (said once)")
         return mirrored.values
 
     # --- trouble -------------------------------------------------------------------------------------------

@@ -419,9 +419,7 @@ class StatsLogger:
         """The run's aliases, their windows and totals where an earlier attempt has left them."""
         aliases = self.config.aliases
         if aliases:
-            from importlib.metadata import version
-
-            warn_of_passed(aliases, today=date.today(), version=version("sightline"))
+            warn_of_passed(aliases, today=date.today())
         mirror = Mirror(combined(aliases))
         if mirror.derived and journal.last_step is not None:
             mirror.replay(values_before(journal.path, self.next_step, mirror.derives_from))

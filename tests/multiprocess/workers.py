@@ -55,7 +55,14 @@ def connect(*, recoverable: bool = False, **options: Any) -> None:
 
 def settings(**given: Any) -> StatsLoggerConfig:
     return StatsLoggerConfig(
-        **{"deadline_s": LONG_S, "first_deadline_s": LONG_S, "log_dir": "runs", "sinks": [], **given}
+        **{
+            "deadline_s": LONG_S,
+            "first_deadline_s": LONG_S,
+            "log_dir": "runs",
+            "sinks": [],
+            "naming": "off",
+            **given,
+        }
     )
 
 
