@@ -76,8 +76,11 @@ def test_a_file_that_is_no_python_says_why_in_one_line(data: bytes, line: int | 
         + "    " * 60
         + "time.time()\n",
         "import time\nf = " + "lambda: " * 80 + "time.time()\n",
+        "x = ()\n" + "x = (x, time.time())\n" * 3000,
+        "x = {}\n" + "x = {'a': x, 'b': [x, wandb]}\n" * 3000,
+        "import time\nx = time.time()\n" + "x = lambda y=x: y\n" * 500 + "x()\n",
     ],
-    ids=["sum", "lists", "elifs", "chain", "ifs", "functions", "lambdas"],
+    ids=["sum", "lists", "elifs", "chain", "ifs", "functions", "lambdas", "tuples", "dicts", "closures"],
 )
 def test_deep_code_is_read_or_refused_and_ends_nothing(text: str) -> None:
     """No depth that Python itself parses takes the check down."""

@@ -92,6 +92,15 @@ from tests.lint.marked import assert_as_marked, found, instead
         """,
         """
         import time
+        class Callback:
+            def before(self):
+                self.began = time.monotonic()
+            def after(self, now, metrics):
+                metrics["step_s"] = now - self.began  # expect: SL104
+                metrics["slack"] = self.limit - self.began
+        """,
+        """
+        import time
         t0 = time.time()
         def report(step):
             yield {"step": step, "elapsed": round(time.time() - t0, 2)}  # expect: SL104

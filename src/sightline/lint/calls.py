@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.lint import libraries, sinks, words
+from sightline.lint import libraries, names, sinks, words
 from sightline.lint.frames import Called, Class, Frame, Function
 from sightline.lint.syntax import dotted, last_name
 from sightline.lint.values import NOTHING, Kind, Origin, Tag, Use, Value, holding, join, tagged, with_tags
@@ -41,7 +41,7 @@ class _Call:
         if isinstance(node.func, ast.Attribute):
             self.receiver = flow.eval(node.func.value, frame)
             self.receiver_name = last_name(node.func.value)
-            self.function = flow.attribute_of(self.receiver, node.func, frame)
+            self.function = names.attribute_of(flow, self.receiver, node.func, frame)
         else:
             self.function = flow.eval(node.func, frame)
         self.paths = self.function.paths
@@ -67,6 +67,7 @@ class _Call:
 
     @property
     def values(self) -> list[Value]:
+        """All arguments."""
         return [*self.args, *self.keywords.values(), self.rest]
 
     @property
@@ -74,11 +75,12 @@ class _Call:
         """What any argument was made from."""
         return {tag for value in self.values for tag in value.tags}
 
-    def any(self, names: Iterable[str]) -> bool:
+    def any(self, paths: Iterable[str]) -> bool:
         """Whether what is called may be one of these."""
-        return bool(self.paths) and not self.paths.isdisjoint(names)
+        return bool(self.paths) and not self.paths.isdisjoint(paths)
 
     def result_paths(self) -> frozenset[str]:
+        """The dotted names of what it gives."""
         return frozenset(f"{path}()" for path in self.paths if "." in path and path.count("()") < 3)
 
 
@@ -109,7 +111,7 @@ def _indirect(it: _Call) -> Value | None:
         return value
     if it.any({"getattr"}) and len(it.node.args) >= 2 and it.args[1:2] and it.args[1].text:
         as_written = ast.copy_location(ast.Attribute(it.node.args[0], it.args[1].text, ast.Load()), it.node)
-        return it.flow.attribute(it.args[0], as_written, it.frame)
+        return names.attribute(it.flow, it.args[0], as_written, it.frame)
     if it.any({"importlib.import_module", "__import__"}) and it.args and it.args[0].text:
         return Value(frozenset({it.args[0].text}))
     if it.any({"super"}):
@@ -280,7 +282,7 @@ def _collective(it: _Call) -> Value | None:
         where = dotted(target)
         if where is not None:
             it.frame.set(where, Value(before.paths, clean, instances=before.instances))
-        it.flow.absorb(target, value, it.frame)
+        names.absorb(it.flow, target, value, it.frame)
         return NOTHING
     return None
 
@@ -545,7 +547,7 @@ def _mutation(it: _Call) -> Value | None:
             flow.metric(tagged(tag for value in [*it.args, it.rest] for tag in value.tags))
     elif among:
         flow.metric(tagged(given.of_kind(Kind.READ)))
-    flow.absorb(container, given, it.frame)
+    names.absorb(flow, container, given, it.frame)
     return with_tags(it.receiver.element, given.tags)
 
 
@@ -564,7 +566,6 @@ def _reduction(it: _Call) -> Value | None:
     is_function = any(map(libraries.is_function, it.paths)) or it.any({"max", "min", "sum", "any", "all"})
     if not is_function and not it.receiver.tags:
         return None
-    flow = it.flow
     tags = frozenset(it.tags) | (frozenset() if is_function else it.receiver.tags)
     axis = it.args[1 if is_function else 0 :] or [
         it.keywords[name] for name in ("axis", "dim") if name in it.keywords
@@ -577,7 +578,6 @@ def _reduction(it: _Call) -> Value | None:
         return tagged(tags)
     for tag in tags:
         tag.origin.reductions.add(it.name)
-    flow.use(tagged(()), Use.NUMBER)
     return tagged(Tag(tag.origin, tag.whole and tag.origin.kind in (Kind.STEP, Kind.CLOCK)) for tag in tags)
 
 
@@ -641,8 +641,7 @@ def _unknown(it: _Call) -> Value:
     if words.is_statistic(it.name):
         return Value(it.result_paths(), frozenset(it.tags | it.receiver.tags))
     _pass_on(it, it.values)
-    kept = it.receiver.tags if it.receiver.tags else frozenset()
-    return with_tags(Value(it.result_paths()), kept)
+    return Value(it.result_paths(), it.receiver.tags)
 
 
 def _pass_on(it: _Call, values: Iterable[Value]) -> None:

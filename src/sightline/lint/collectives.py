@@ -39,7 +39,7 @@ def _why(origin: Origin) -> str:
 
 def _feeds_a_metric(origin: Origin) -> bool:
     uses = origin.uses
-    if uses & _NEEDED:
+    if uses & _NEEDED and not (Use.METRIC in uses and origin.of_metrics):
         return False
     if Use.METRIC in uses:
         return True

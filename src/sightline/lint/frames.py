@@ -77,6 +77,7 @@ class Frame:
         owner: Class | None = None,
     ) -> None:
         self.names: dict[str, Value] = {}
+        self.has_paths = False  # whether names such as "self.state" are among them
         self.outer = outer
         self.function = function
         self.caller = caller
@@ -118,9 +119,12 @@ class Frame:
             frame.names[name] = join(frame.names.get(name, value), value)
             return
         self.names[name] = value
-        prefix = name + "."
-        for stale in [other for other in self.names if other.startswith(prefix)]:
-            del self.names[stale]
+        if "." in name:
+            self.has_paths = True
+        if self.has_paths:
+            prefix = name + "."
+            for stale in [other for other in self.names if other.startswith(prefix)]:
+                del self.names[stale]
 
 
 @dataclass

@@ -182,6 +182,8 @@ _PRINTS = frozenset(
     {
         "print",
         "pprint.pprint",
+        "pprint.pformat",
+        "tabulate.tabulate",
         "rich.print",
         "click.echo",
         "click.secho",

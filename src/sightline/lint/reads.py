@@ -40,7 +40,7 @@ def _is_for_logging(origin: Origin) -> bool:
         return not uses or uses != uses & {Use.CONTROL, Use.SIZE, Use.NEEDED}
     if origin.how == "int":
         return shown
-    if uses & {Use.NEEDED, Use.SIZE}:
+    if uses & {Use.NEEDED, Use.SIZE} and not (shown and origin.of_metrics):
         return False
     return shown or (Use.NUMBER in uses and (origin.here or Use.RETURNED not in uses))
 

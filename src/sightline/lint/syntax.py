@@ -60,10 +60,9 @@ def backward_names(node: ast.AST) -> set[str]:
     found: set[str] = set()
     sums: list[tuple[str, ast.expr]] = []
     for part in ast.walk(node):
-        if (isinstance(part, ast.Assign) and (name := dotted(part.targets[0]))) or (
-            isinstance(part, ast.AugAssign) and (name := dotted(part.target))
-        ):
-            sums.append((name, part.value))
+        if isinstance(part, (ast.Assign, ast.AugAssign)):
+            target = part.targets[0] if isinstance(part, ast.Assign) else part.target
+            sums.append((dotted(target) or "", part.value))
         elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
             where = [*part.args] if part.func.attr in ("backward", "manual_backward") else []
             if part.func.attr == "backward":

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+from sightline.lint import words
+from sightline.lint.syntax import last_name
+
 _MOST_PATHS = 8
 
 
@@ -69,6 +72,11 @@ class Origin:
     reductions: set[str] = field(default_factory=set)
     reduces: bool = False
     read: set[Origin] = field(default_factory=set)
+
+    @property
+    def of_metrics(self) -> bool:
+        """Whether what is read or gathered goes by the name of metrics."""
+        return self.operand is not None and words.is_metrics(last_name(self.operand))
 
 
 class Tag(NamedTuple):

@@ -86,6 +86,7 @@ _STARTS = named(
     "start started starts begin began begun tic last prev previous since t ts then before time stamp "
     "clock timer"
 )
+_NOWS = named("now end ended stop stopped finish finished current after toc done t")
 _ENDS = named("deadline end until expires expiry timeout limit mtime ctime atime created modified")
 _BENCHMARKS = named("bench benches benchmark benchmarks benchmarking timeit microbench microbenchmark")
 _COUNTERS = named(
@@ -228,6 +229,12 @@ def is_start(name: str) -> bool:
     """Whether a variable of this name holds when something began."""
     parts = words(name)
     return not _STARTS.isdisjoint(parts) and _ENDS.isdisjoint(parts)
+
+
+@functools.cache
+def is_now(name: str) -> bool:
+    """Whether a variable of this name holds when something ended."""
+    return not _NOWS.isdisjoint(words(name))
 
 
 @functools.cache
