@@ -4,7 +4,7 @@ BIN    := .venv/bin
 SRC    := $(shell find src -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-oldest bench check clean
+.PHONY: help setup demo demo-sft demo-rl test test-long test-oldest bench check clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,14 @@ setup: .venv/.wheel  ## prepare .venv (quick when nothing changed)
 demo: setup      ## GRPO on two processes, for a few minutes: watch it learn
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.grpo_gsm8k --config runners/grpo_gsm8k/configs/demo.yaml
 
+demo-sft: setup  ## fine-tuning on semantic ids, two processes, a few minutes: a model learns to recommend
+	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.sid_sft --config runners/sid_sft/configs/demo.yaml
+
+demo-rl: setup   ## GRPO from demo-sft's policy (made first if there is none), two processes, a few minutes
+	@test -e runs/demo-sft/latest/checkpoints || $(MAKE) demo-sft
+	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.minionerec_rl \
+	  --config runners/minionerec_rl/configs/demo.yaml
+
 test: setup      ## the tests, against the built wheel
 	$(BIN)/python -m pytest -m "not long"
 
@@ -48,6 +56,7 @@ check: setup     ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/sightline lint runners
 
 clean:           ## remove .venv and what was built
 	rm -rf .venv .venv-oldest build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,1 +1,1 @@
-"""What the reference runners share: config loading, a small transformer, its sampler, the device mesh."""
+"""What all reference runners share: configs, a small transformer and its sampler, the mesh, checkpoints."""

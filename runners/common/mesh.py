@@ -22,6 +22,11 @@ def make_mesh() -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
+def make_local_mesh() -> Mesh:
+    """A mesh over this process's own devices: what runs on it waits for nobody."""
+    return Mesh(np.array(sorted(jax.local_devices(), key=lambda d: d.id)), (AXIS,))
+
+
 def put_rows(mesh: Mesh, tree: Any) -> Any:
     """Process-local NumPy arrays (rows_local, ...) into global arrays (rows_global, ...) split by rows."""
     sharding = NamedSharding(mesh, P(AXIS))
@@ -32,6 +37,12 @@ def put_replicated(mesh: Mesh, tree: Any) -> Any:
     """Host arrays that are equal on every process into replicated global arrays."""
     sharding = NamedSharding(mesh, P())
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
+
+
+def copy_to_local(mesh: Mesh, tree: Any) -> Any:
+    """Replicated global arrays on a mesh of this process's own devices; no communication, and no waiting."""
+    sharding = NamedSharding(mesh, P())
+    return jax.tree.map(lambda x: jax.device_put(x.addressable_data(0), sharding), tree)
 
 
 def local_rows(array: jax.Array) -> np.ndarray:

@@ -2,6 +2,6 @@
 
     python -m runners.grpo_gsm8k --config runners/grpo_gsm8k/configs/demo.yaml
 
-Read it in this order: `config`, `problems` and `data`, `tokenizer`, `rewards`, `rollout`, `metrics`, `grpo`,
-`train`.
+Read it in this order: `config`, `problems` and `data`, `tokenizer`, `rewards`, `rollout`, `metrics`,
+`common/grpo`, `train`.
 """

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from runners.common import sections
 from runners.common.config import ConfigError
-
-
-def _at_least(section: object, minimum: float, *names: str) -> None:
-    for name in names:
-        if getattr(section, name) < minimum:
-            raise ConfigError(f"{name}: expected at least {minimum}, found {getattr(section, name)}")
+from runners.common.sections import CheckpointConfig, ModelConfig, at_least
 
 
 @dataclass(frozen=True)
@@ -26,18 +22,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-
-    def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "layers", "heads")
-        if self.width % (2 * self.heads):
-            raise ConfigError(f"width: must divide by 2 * heads = {2 * self.heads}, found {self.width}")
-
-
-@dataclass(frozen=True)
 class WarmupConfig:
     """Supervised training on worked answers before GRPO (Muon for the matrices, Adam for the rest)."""
 
@@ -48,8 +32,8 @@ class WarmupConfig:
     log_every: int = 25
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "steps")
-        _at_least(self, 1, "batch_size", "log_every")
+        at_least(self, 0, "steps")
+        at_least(self, 1, "batch_size", "log_every")
 
 
 @dataclass(frozen=True)
@@ -79,9 +63,9 @@ class GrpoConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "steps", "lr_warmup_steps", "kl_beta")
-        _at_least(self, 1, "prompts_per_step", "ppo_epochs", "grad_accumulation")
-        _at_least(self, 2, "group_size")
+        at_least(self, 0, "steps", "lr_warmup_steps", "kl_beta")
+        at_least(self, 1, "prompts_per_step", "ppo_epochs", "grad_accumulation")
+        at_least(self, 2, "group_size")
         if self.temperature <= 0:
             raise ConfigError(f"temperature: expected more than 0, found {self.temperature}")
 
@@ -94,32 +78,13 @@ class EvalConfig:
     full: bool = True  # the whole test set before and after GRPO
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "every")
-        _at_least(self, 1, "problems", "batch_size")
+        at_least(self, 0, "every")
+        at_least(self, 1, "problems", "batch_size")
 
 
 @dataclass(frozen=True)
-class CheckpointConfig:
-    every: int = 0  # GRPO steps; 0: only at the end
-    keep: int = 2
-    enabled: bool = True
-
-    def __post_init__(self) -> None:
-        _at_least(self, 0, "every")
-        _at_least(self, 1, "keep")
-
-
-@dataclass(frozen=True)
-class OutputConfig:
+class OutputConfig(sections.OutputConfig):
     dir: str = "runs/grpo_gsm8k"
-    name: str | None = None  # none: sightline chooses one; resuming needs it
-    resume: Literal["never", "allow", "must"] = "never"
-    sinks: tuple[str, ...] = ("console",)
-    console_format: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.resume != "never" and self.name is None:
-            raise ConfigError(f"name: resume={self.resume!r} needs the name of the run to go on with")
 
 
 @dataclass(frozen=True)

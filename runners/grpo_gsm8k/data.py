@@ -10,15 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from runners.common.errors import DataError
 from runners.grpo_gsm8k.problems import Problem, generate
 from runners.grpo_gsm8k.tokenizer import BOS, EOS, PAD, Tokenizer
 
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 _NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
-
-
-class DataError(ValueError):
-    """A data file that cannot be used; the message names the file, the line and what was expected."""
 
 
 def read_jsonl(path: str | Path) -> list[Problem]:
@@ -107,17 +104,6 @@ def encode(
         target_valid[i, : len(ids)] = True
     finals = tuple(split_answer(p.answer)[1] for p in problems)
     return Encoded(prompts, prompt_valid, targets, target_valid, finals)
-
-
-def batch_indices(position: int, batch: int, total: int, seed: int) -> np.ndarray:
-    """Indices (batch,) int64 of the problems from `position` on, in an order shuffled anew each epoch.
-
-    The position (problems consumed so far) is all there is to save: the order follows from the seed.
-    """
-    where = np.arange(position, position + batch)
-    epochs = where // total
-    order = {e: np.random.default_rng([seed, int(e)]).permutation(total) for e in np.unique(epochs)}
-    return np.array([order[e][i] for e, i in zip(epochs, where % total, strict=True)])
 
 
 def _short(text: str, limit: int = 80) -> str:

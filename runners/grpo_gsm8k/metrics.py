@@ -1,10 +1,9 @@
-"""What the runner records, and under which names: the only file that knows them.
+"""What the runner records, and under which names: the only file that knows them, but for the update's.
 
 The names that earlier runners logged are sightline's alias table ``grpo_gsm8k``.
 
 A process records its own rows as NumPy arrays and sightline merges them over the processes, so nothing here
-gathers. The update is recorded from inside, while JAX traces it: its tokens by each device for its own rows,
-and what is the same on all of them counts once. Nothing here waits for a device.
+gathers, and nothing waits for a device. The update is recorded as `common/grpo_metrics` has it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import sightline as sl
@@ -40,25 +38,6 @@ def record_rollout(rollout: Rollout) -> None:
     sl.rate("valid_tokens_update", tokens, over="update")
     sl.total("batch/global", rows)
     sl.scalar("batch/local", rows)
-
-
-def record_tokens(mask: jax.Array, terms: Mapping[str, jax.Array]) -> None:
-    """The trained tokens of a micro-batch, or of a part of it. Call inside the loss; ingest in scope `train`.
-
-    mask, and each term: (B, C). The means are Σ over tokens / tokens, of all micro-batches, optimiser steps,
-    devices and processes.
-    """
-    sl.masked("ratio", terms["ratio"], mask)
-    sl.masked("advantage", terms["advantage"], mask)  # a completion's counts once for each of its tokens
-    for name in ("loss", "entropy", "clip_fraction", "policy_kl", "kl"):
-        if name in terms:
-            sl.ratio(name, jnp.sum(terms[name] * mask), jnp.sum(mask))
-
-
-def record_update(*, grad_norm: jax.Array, lr: Any) -> None:
-    """One optimiser step. Call inside the compiled step; ingest in scope `train`."""
-    sl.scalar(grad_norm=grad_norm)
-    sl.last(lr=lr)
 
 
 def record_warmup(*, loss: jax.Array, grad_norm: jax.Array, step: int, lr: Any) -> None:

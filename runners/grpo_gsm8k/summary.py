@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """The same problems before and after; the interval is a paired bootstrap over problems."""
-
-    problems: int
-    before: float
-    after: float
-    gain: float
-    gain_low: float  # 2.5 % quantile
-    gain_high: float  # 97.5 % quantile
-
-
-def compare(before: np.ndarray, after: np.ndarray, resamples: int = 10_000, seed: int = 0) -> Comparison:
-    """Accuracy before and after, on the same problems; both (N,) of 0 and 1."""
-    difference = after.astype(np.float64) - before.astype(np.float64)
-    n = len(difference)
-    # A resample is how often each of -1, 0 and 1 is drawn: the bootstrap without N × 10,000 draws.
-    shares = np.array([(difference == v).mean() for v in (-1, 0, 1)])
-    draws = np.random.default_rng(seed).multinomial(n, shares, resamples)
-    low, high = np.quantile((draws[:, 2] - draws[:, 0]) / n, [0.025, 0.975])
-    return Comparison(n, float(before.mean()), float(after.mean()), float(difference.mean()), low, high)
+from runners.common.comparison import Comparison
 
 
 def write_eval(path: Path, before: np.ndarray, after: np.ndarray, comparison: Comparison, step: int) -> None:

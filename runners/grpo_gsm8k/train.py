@@ -6,8 +6,6 @@ first one (warm-up, first evaluation) is committed at step 0.
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,26 +18,24 @@ import optax
 from jax.sharding import Mesh
 
 import sightline as sl
+from runners.common.batches import batch_indices
+from runners.common.checkpoint import Checkpoints
+from runners.common.comparison import Comparison, compare
+from runners.common.errors import CheckpointError
+from runners.common.grpo import count_tokens, group_advantages, make_update, zero_variance_groups
+from runners.common.loop import due, fold_in, resume_command
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
+from runners.common.optimising import State, add, learning_rate
 from runners.common.sampler import make_sampler
-from runners.grpo_gsm8k.checkpoint import CheckpointError, Checkpoints
 from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
-from runners.grpo_gsm8k.data import Encoded, batch_indices, encode, load_problems, target_text
+from runners.grpo_gsm8k.data import Encoded, encode, load_problems, target_text
 from runners.grpo_gsm8k.evaluate import EvalResult, evaluate, gather_correct
-from runners.grpo_gsm8k.grpo import (
-    State,
-    add,
-    count_tokens,
-    group_advantages,
-    make_update,
-    zero_variance_groups,
-)
 from runners.grpo_gsm8k.metrics import record_rollout, record_warmup
 from runners.grpo_gsm8k.rewards import score
 from runners.grpo_gsm8k.rollout import Batch, Rollout
-from runners.grpo_gsm8k.summary import Comparison, compare, describe, write_eval
-from runners.grpo_gsm8k.tokenizer import EOS, PAD, Tokenizer
+from runners.grpo_gsm8k.summary import describe, write_eval
+from runners.grpo_gsm8k.tokenizer import EOS, PAD, train_tokenizer
 from runners.grpo_gsm8k.warmup import Examples, make_warmup_step
 
 OnStep = Callable[[int, Rollout], None]
@@ -107,7 +103,7 @@ class _Training:
         data = config.data
         train_problems = load_problems("train", data.train_file, data.train_problems, config.seed)
         test_problems = load_problems("test", data.test_file, data.test_problems, config.seed)
-        self.tokenizer = Tokenizer.train(
+        self.tokenizer = train_tokenizer(
             (text for p in train_problems for text in (p.question, target_text(p))), data.max_words
         )
         lengths = data.prompt_tokens, data.completion_tokens
@@ -129,16 +125,14 @@ class _Training:
         )
         self.gradients, self.apply = make_update(
             self.mesh,
-            self.model,
+            self._logprobs,
             self.optimizer,
             self.schedule,
-            prompt_length=data.prompt_tokens,
-            temperature=grpo.temperature,
             clip_low=grpo.clip_low,
             clip_high=grpo.clip_high,
             kl_beta=grpo.kl_beta,
         )
-        self.reference_logprobs = jax.jit(self._reference_logprobs)
+        self.reference_logprobs = jax.jit(lambda reference, batch: self._logprobs(reference, batch)[0])
         self.copy = jax.jit(lambda params: jax.tree.map(jnp.copy, params))
         self.checkpoints: Checkpoints | None = None
         self.saved_step: int | None = None
@@ -187,7 +181,9 @@ class _Training:
             self.checkpoints.close()
         if is_root and run_dir and comparison:
             files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
-            print(describe(comparison, run_dir, files, self._resume_command(run_dir)), flush=True)
+            steps = config.grpo.steps
+            command = resume_command(run_dir, f"grpo.steps={2 * steps}") + f"    # {steps} steps more"
+            print(describe(comparison, run_dir, files, command), flush=True)
         return Outcome(to_host(at.state.params), at.step, comparison)
 
     # Where a run begins, and where it can go on.
@@ -286,7 +282,7 @@ class _Training:
             with sl.record_timing("rollout_generate") as timing:  # until this process's rows are on the host
                 timing.since(synced)
                 prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
-                samples = self.sample(weights, prompts, valid, _fold_in(at.rng, step))
+                samples = self.sample(weights, prompts, valid, fold_in(at.rng, step))
                 tokens, mask, logprobs = map(local_rows, samples)
             with sl.record_timing("rollout_flush"):  # as text, which is what is rewarded
                 completions = [self.tokenizer.decode(row.tolist()) for row in tokens]
@@ -322,10 +318,11 @@ class _Training:
         ]
         return rollout.with_reference(np.concatenate(parts))
 
-    def _reference_logprobs(self, reference: Any, batch: Batch) -> jax.Array:
+    def _logprobs(self, params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """The completions' log-probabilities and entropies: of the distribution that was sampled from."""
         length = self.config.data.prompt_tokens
-        logits = completion_logits(self.model, reference, batch.tokens, batch.valid, length)
-        return token_logprobs(logits / self.config.grpo.temperature, batch.tokens[:, length:])[0]
+        logits = completion_logits(self.model, params, batch.tokens, batch.valid, length)
+        return token_logprobs(logits / self.config.grpo.temperature, batch.tokens[:, length:])
 
     def _update(self, state: State, rollout: Rollout) -> State:
         """`ppo_epochs` optimiser steps on the rollout, which the devices may still have before them."""
@@ -370,43 +367,10 @@ class _Training:
         run.commit(step)
         return gather_correct(result, count) if scope == "eval_full" else result.correct
 
-    # The small things.
-
-    def _resume_command(self, run_dir: Path) -> str:
-        steps = self.config.grpo.steps
-        python = Path(sys.executable)
-        words = [str(python), *sys.orig_argv[1:]]
-        if (n := jax.process_count()) > 1:
-            words = [str(python.with_name("sightline")), "launch", "-n", str(n), "--", *words]
-        here = f"{Path.cwd()}/"
-        command = shlex.join(word.removeprefix(here) for word in words)
-        more = f"--set output.name={run_dir.name} --set output.resume=must --set grpo.steps={2 * steps}"
-        return f"{command} {more}    # {steps} steps more"
-
-
-def due(every: int, step: int) -> bool:
-    """Whether something that happens `every` steps (0: never) happens at this one."""
-    return every > 0 and step % every == 0
-
 
 def make_schedule(grpo: GrpoConfig) -> optax.Schedule:
     """The learning rate by optimiser step."""
-    total = max(grpo.steps * grpo.ppo_epochs, 1)
-    decay = max(total - grpo.lr_warmup_steps, 1)
-    after: optax.Schedule
-    if grpo.schedule == "cosine":
-        after = optax.cosine_decay_schedule(grpo.learning_rate, decay)
-    elif grpo.schedule == "linear":
-        after = optax.linear_schedule(grpo.learning_rate, 0.0, decay)
-    else:
-        after = optax.constant_schedule(grpo.learning_rate)
-    if not grpo.lr_warmup_steps:
-        return after
-    rise = optax.linear_schedule(0.0, grpo.learning_rate, grpo.lr_warmup_steps)
-    return optax.join_schedules([rise, after], [grpo.lr_warmup_steps])
-
-
-@jax.jit
-def _fold_in(key_data: jax.Array, n: int) -> jax.Array:
-    """The data of the n-th key that follows from a key's data; both (2,) uint32."""
-    return jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key_data), n))
+    steps = max(grpo.steps * grpo.ppo_epochs, 1)
+    return learning_rate(
+        grpo.learning_rate, steps=steps, warmup_steps=grpo.lr_warmup_steps, shape=grpo.schedule
+    )

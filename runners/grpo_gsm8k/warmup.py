@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from runners.common.model import Decoder, completion_logits, token_logprobs
-from runners.grpo_gsm8k.grpo import State
+from runners.common.optimising import State
 
 
 class Examples(NamedTuple):

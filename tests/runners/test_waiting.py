@@ -14,20 +14,22 @@ WAITING = {"block_until_ready", "device_get", "float", "asarray"}
 DEVICE_VALUES = {
     "common/mesh.py local_rows device_get": "sampled tokens, which are decoded and rewarded on the host",
     "common/mesh.py to_host device_get": "parameters and optimiser state, for checkpoints and the outcome",
+    "sid_sft/train.py run block_until_ready": "the end of a step: the host does not run away",
 }
 HOST_VALUES = {
     "common/config.py _convert float": "a setting",
+    "common/comparison.py compare float": "right and wrong answers, gains",
     "common/mesh.py put_rows asarray": "rows on their way to the devices",
     "common/mesh.py put_replicated asarray": "the same",
-    "grpo_gsm8k/checkpoint.py save asarray": "what `to_host` gave",
-    "grpo_gsm8k/checkpoint.py restore asarray": "the same",
-    "grpo_gsm8k/checkpoint.py newest_common_step asarray": "step numbers, gathered before training",
+    "common/checkpoint.py save asarray": "what `to_host` gave",
+    "common/checkpoint.py newest_common_step asarray": "step numbers, gathered before training",
     "grpo_gsm8k/evaluate.py gather_correct asarray": "every single answer, gathered for the comparison",
-    "grpo_gsm8k/grpo.py group_advantages asarray": "rewards",
-    "grpo_gsm8k/grpo.py zero_variance_groups asarray": "rewards",
+    "common/grpo.py group_advantages asarray": "rewards",
+    "common/grpo.py zero_variance_groups asarray": "rewards",
     "grpo_gsm8k/rewards.py correct float": "the text of an answer",
     "grpo_gsm8k/rewards.py format float": "a bool",
-    "grpo_gsm8k/summary.py compare float": "right and wrong answers",
+    "recommendation/ranking.py chance float": "a number of items",
+    "sid_sft/train.py _better float": "ranks, which the evaluation has on the host",
 }
 
 

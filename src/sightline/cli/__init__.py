@@ -5,6 +5,7 @@ import click
 from sightline.cli.adopt import adopt
 from sightline.cli.launch import launch
 from sightline.cli.sync import sync
+from sightline.cli.lint import lint
 
 __all__ = ["main"]
 
@@ -18,3 +19,4 @@ def main() -> None:
 main.add_command(adopt)
 main.add_command(launch)
 main.add_command(sync)
+main.add_command(lint)

@@ -19,10 +19,11 @@ from jax.experimental import multihost_utils
 
 from runners.common.config import load
 from runners.common.model import Decoder, completion_logits, token_logprobs
+from runners.common.optimising import State
 from runners.grpo_gsm8k.config import Config
 from runners.grpo_gsm8k.evaluate import EvalResult
 from runners.grpo_gsm8k.rollout import Batch, Rollout
-from runners.grpo_gsm8k.train import Hooks, Outcome, State, make_schedule, train
+from runners.grpo_gsm8k.train import Hooks, Outcome, make_schedule, train
 from tests.runners.jobs import Expected
 
 OLD_REWARDS = {"correct": "reward_correct", "format": "reward_format", "tag_count": "tag_count_reward"}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import runners.grpo_gsm8k.problems as problems_module
+from runners.common.batches import batch_indices
+from runners.common.errors import DataError
 from runners.grpo_gsm8k.data import (
-    DataError,
-    batch_indices,
     encode,
     load_problems,
     read_jsonl,
@@ -21,7 +21,7 @@ from runners.grpo_gsm8k.data import (
     target_text,
 )
 from runners.grpo_gsm8k.problems import NAMES, THINGS, Problem, generate
-from runners.grpo_gsm8k.tokenizer import BOS, EOS, Tokenizer
+from runners.grpo_gsm8k.tokenizer import BOS, EOS, train_tokenizer
 
 NATALIA = {
     "question": "Natalia sold clips to 48 of her friends in April, and then half as many in May. How many?",
@@ -111,7 +111,7 @@ def test_worked_answers_hold_and_have_one_to_three_steps() -> None:
 
 def test_arrays_pad_prompts_on_the_left_and_completions_on_the_right() -> None:
     problems = generate("train", 20, 0)
-    tokenizer = Tokenizer.train([p.question for p in problems], 100)
+    tokenizer = train_tokenizer([p.question for p in problems], 100)
     data = encode(problems, tokenizer, prompt_length=48, completion_length=64)
     for i, problem in enumerate(problems):
         prompt, target = data.prompts[i][data.prompt_valid[i]], data.targets[i][data.target_valid[i]]

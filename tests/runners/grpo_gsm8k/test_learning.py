@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runners.grpo_gsm8k.summary import compare
+from runners.common.comparison import compare
 from tests.runners.grpo_gsm8k.conftest import SMOKE, launch
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from runners.grpo_gsm8k.checkpoint import CheckpointError
+from runners.common.errors import CheckpointError
 from runners.grpo_gsm8k.train import train
 from tests.runners.grpo_gsm8k.conftest import launch, smoke_config
 from tests.runners.jobs import Finished

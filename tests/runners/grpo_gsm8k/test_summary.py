@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from runners.grpo_gsm8k.summary import compare
+from runners.common.comparison import compare
 
 
 def test_the_interval_is_the_paired_bootstrap_over_problems() -> None:

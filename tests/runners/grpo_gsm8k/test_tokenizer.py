@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from runners.grpo_gsm8k.tokenizer import EOS, PAD, Tokenizer
+from runners.grpo_gsm8k.tokenizer import EOS, PAD, Tokenizer, train_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train(["Mia has 14 apples. Mia has 9 apples."] * 2, max_words=40)
+    return train_tokenizer(["Mia has 14 apples. Mia has 9 apples."] * 2, max_words=40)
 
 
 @pytest.mark.parametrize(

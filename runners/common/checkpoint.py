@@ -2,12 +2,14 @@
 
 The state is replicated, and no shared disk is assumed; so each process keeps its own complete copy under
 `<run>/checkpoints/p00000/<step>/` and needs nobody to read it back. On resuming, all go on from the newest
-step that every process has.
+step that every process has. Another run may begin from such a copy: `read_only`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-
-class CheckpointError(RuntimeError):
-    """No checkpoint to go on from; the message says which process lacks what."""
+from runners.common.errors import CheckpointError
 
 
 class _ArraysHandler(ocp.CheckpointHandler):  # type: ignore[misc]  # Orbax is untyped
@@ -36,19 +36,22 @@ class _ArraysHandler(ocp.CheckpointHandler):  # type: ignore[misc]  # Orbax is u
             np.savez(file, **arrays)
 
     def restore(self, directory: Path, args: _RestoreArrays) -> Any:
-        with np.load(str(directory / "arrays.npz")) as arrays:
+        file = str(directory / "arrays.npz")
+        with np.load(file) as arrays:
             return jax.tree_util.tree_map_with_path(
-                lambda path, leaf: self._checked(arrays, jax.tree_util.keystr(path), np.asarray(leaf)),
+                lambda path, leaf: self._checked(file, arrays, jax.tree_util.keystr(path), np.shape(leaf)),
                 args.like,
             )
 
-    def _checked(self, arrays: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+    def _checked(
+        self, file: str, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
+    ) -> np.ndarray:
         found = arrays.get(name)
-        if found is None or found.shape != like.shape:
-            shape = "nothing" if found is None else f"shape {found.shape}"
+        if found is None or found.shape != shape:
+            has = "nothing" if found is None else f"shape {found.shape}"
             raise CheckpointError(
-                f"the checkpoint has {shape} for {name}, this config needs shape {like.shape}: "
-                f"it was written with another model, data or grpo.kl_beta"
+                f"{file}: the checkpoint has {has} for {name}, this config needs shape {shape}: "
+                f"it was written with another config (model, data, optimiser) or by another runner"
             )
         return found
 
@@ -69,8 +72,28 @@ class Checkpoints:
     """This process's checkpoints under one run directory. Arrays go in and come out as NumPy."""
 
     def __init__(self, run_dir: Path, keep: int) -> None:
-        self.dir = (run_dir / "checkpoints" / f"p{jax.process_index():05d}").absolute()
-        self.dir.mkdir(parents=True, exist_ok=True)
+        directory = run_dir / "checkpoints" / f"p{jax.process_index():05d}"
+        directory.mkdir(parents=True, exist_ok=True)
+        self._open(directory, keep, read_only=False)
+
+    @classmethod
+    def read_only(cls, run_dir: Path) -> Checkpoints:
+        """A finished run's checkpoints, to begin another from: this process's copy, or else any.
+
+        Raises:
+            CheckpointError: there are none.
+        """
+        found = sorted(p for p in (run_dir / "checkpoints").glob("p*") if any(p.iterdir()))
+        if not found:
+            raise CheckpointError(f"{run_dir}: no checkpoints in it; expected {run_dir}/checkpoints/p00000/…")
+        mine = run_dir / "checkpoints" / f"p{jax.process_index():05d}"
+        self = cls.__new__(cls)
+        with _no_warnings():  # Orbax warns that what is opened to be read can only be read
+            self._open(mine if mine in found else found[0], None, read_only=True)
+        return self
+
+    def _open(self, directory: Path, keep: int | None, *, read_only: bool) -> None:
+        self.dir = directory.absolute()
         me = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"p{me}"
@@ -84,6 +107,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep,
                 create=False,
+                read_only=read_only,
                 enable_async_checkpointing=False,
                 multiprocessing_options=alone,
             ),
@@ -96,6 +120,11 @@ class Checkpoints:
             args=ocp.args.Composite(state=_SaveArrays(arrays), meta=ocp.args.JsonSave(dict(meta))),
             force=True,
         )
+
+    def newest_step(self) -> int | None:
+        """The newest step in this directory; None when there is none."""
+        newest: int | None = self._manager.latest_step()
+        return newest
 
     def newest_common_step(self) -> int | None:
         """The newest step that every process has on its disk; None when nobody has any.
@@ -121,8 +150,17 @@ class Checkpoints:
             )
         return max(common)
 
+    def meta(self, step: int) -> dict[str, Any]:
+        """The metadata of one step."""
+        restored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+        return dict(restored["meta"])
+
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        """Arrays in the structure of `like`, and the metadata, of one step."""
+        """Arrays in the structure of `like` (arrays or shapes; a part will do), and the metadata of a step.
+
+        Raises:
+            CheckpointError: an array is missing or has another shape; both are named.
+        """
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=_RestoreArrays(like), meta=ocp.args.JsonRestore())
         )
@@ -130,3 +168,15 @@ class Checkpoints:
 
     def close(self) -> None:
         self._manager.close()
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Of Orbax, which logs as `absl`."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

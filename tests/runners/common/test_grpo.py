@@ -10,17 +10,18 @@ import numpy as np
 import optax
 import pytest
 
-from runners.common.mesh import make_mesh
-from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
-from runners.grpo_gsm8k.grpo import (
-    State,
-    add,
+from runners.common.grpo import (
+    Apply,
+    Gradients,
     clipped_loss,
     count_tokens,
     group_advantages,
     make_update,
     zero_variance_groups,
 )
+from runners.common.mesh import make_mesh
+from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
+from runners.common.optimising import State, add
 from runners.grpo_gsm8k.rollout import Batch
 from sightline import StatsTracker
 
@@ -41,6 +42,16 @@ def a_batch(seed: int = 0) -> Batch:
         old_logprobs=rng.normal(-1.5, 0.5, (ROWS, COMPLETION)).astype(np.float32),
         ref_logprobs=rng.normal(-1.5, 0.5, (ROWS, COMPLETION)).astype(np.float32),
     )
+
+
+def update_of(
+    model: Decoder, optimizer: Any, lr: float, *, temperature: float = 1.0, kl_beta: float = 0.0
+) -> tuple[Gradients, Apply]:
+    def logprobs(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        logits = completion_logits(model, params, batch.tokens, batch.valid, PROMPT)
+        return token_logprobs(logits / temperature, batch.tokens[:, PROMPT:])
+
+    return make_update(make_mesh(), logprobs, optimizer, optax.constant_schedule(lr), **CLIP, kl_beta=kl_beta)
 
 
 def exported(*stats: Any) -> dict[str, Any]:
@@ -87,16 +98,7 @@ def test_accumulated_micro_batches_give_the_gradient_and_metrics_of_the_whole_ba
     model = Decoder(vocab_size=11, width=8, layers=1, heads=2)
     params = init_params(model, 0)
     optimizer = optax.sgd(0.1)
-    gradients, apply = make_update(
-        make_mesh(),
-        model,
-        optimizer,
-        optax.constant_schedule(0.1),
-        prompt_length=PROMPT,
-        temperature=0.7,
-        **CLIP,
-        kl_beta=0.1,
-    )
+    gradients, apply = update_of(model, optimizer, 0.1, temperature=0.7, kl_beta=0.1)
     batch = a_batch()
     state = State(params, optimizer.init(params), np.int32(0))
     tokens = count_tokens([batch.mask])
@@ -117,16 +119,7 @@ def test_accumulated_micro_batches_give_the_gradient_and_metrics_of_the_whole_ba
 def test_what_is_recorded_of_each_token_is_what_numpy_makes_of_the_batch() -> None:
     model = Decoder(vocab_size=11, width=8, layers=1, heads=2)
     params, batch = init_params(model, 0), a_batch()
-    gradients, _ = make_update(
-        make_mesh(),
-        model,
-        optax.sgd(0.1),
-        optax.constant_schedule(0.1),
-        prompt_length=PROMPT,
-        temperature=1.0,
-        **CLIP,
-        kl_beta=0.0,
-    )
+    gradients, _ = update_of(model, optax.sgd(0.1), 0.1)
     logits = completion_logits(model, params, batch.tokens, batch.valid, PROMPT)
     logprobs = np.asarray(token_logprobs(logits, batch.tokens[:, PROMPT:])[0])
     expected = {
@@ -144,16 +137,7 @@ def test_a_step_raises_the_probability_of_what_was_better_than_its_group() -> No
     model = Decoder(vocab_size=11, width=8, layers=1, heads=2)
     params = init_params(model, 0)
     optimizer = optax.sgd(0.5)
-    gradients, apply = make_update(
-        make_mesh(),
-        model,
-        optimizer,
-        optax.constant_schedule(0.5),
-        prompt_length=PROMPT,
-        temperature=1.0,
-        **CLIP,
-        kl_beta=0.0,
-    )
+    gradients, apply = update_of(model, optimizer, 0.5)
 
     def logprobs(params: object) -> np.ndarray:
         logits = completion_logits(model, params, batch.tokens, batch.valid, PROMPT)

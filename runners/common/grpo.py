@@ -1,4 +1,4 @@
-"""GRPO: group-relative advantages, the clipped loss, gradients accumulated over micro-batches.
+"""GRPO, whatever is sampled: group-relative advantages, the clipped loss, gradients over micro-batches.
 
 DeepSeekMath (arXiv:2402.03300), eq. 3, with the token-level mean over the whole batch (DAPO,
 arXiv:2503.14476): the sum over all valid tokens divided by their number, whatever the micro-batches and
@@ -10,7 +10,7 @@ What the loss knows is recorded there; `sl.collect` brings it out of `shard_map`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,18 +20,32 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 import sightline as sl
+from runners.common.grpo_metrics import record_tokens, record_update
 from runners.common.mesh import AXIS
-from runners.common.model import Decoder, completion_logits, token_logprobs
-from runners.grpo_gsm8k.metrics import record_tokens, record_update
-from runners.grpo_gsm8k.rollout import Batch
+from runners.common.optimising import State
 
 
-class State(NamedTuple):
-    """What an update changes; replicated over the mesh."""
+class Trained(Protocol):
+    """What the loss needs of a micro-batch. Rows are split over the mesh; C: completion length.
 
-    params: Any
-    opt_state: Any
-    step: Any  # () int32: updates applied
+    `...` is one axis of completions, or two: prompts, and the completions of each.
+    """
+
+    @property
+    def mask(self) -> Any:
+        """(..., C) bool: completion tokens that are trained"""
+
+    @property
+    def advantages(self) -> Any:
+        """(...) float32"""
+
+    @property
+    def old_logprobs(self) -> Any:
+        """(..., C) float32 under the policy before the update"""
+
+    @property
+    def ref_logprobs(self) -> Any:
+        """(..., C) float32 under the frozen reference; anything when there is none"""
 
 
 def group_advantages(rewards: np.ndarray, group: int, epsilon: float = 1e-6) -> np.ndarray:
@@ -49,17 +63,17 @@ def zero_variance_groups(rewards: np.ndarray, group: int) -> np.ndarray:
 
 def clipped_loss(
     logprobs: jax.Array,
-    batch: Batch,
+    batch: Trained,
     *,
     clip_low: float,
     clip_high: float,
     kl_beta: float,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The loss, summed over the valid tokens, and what it is made of, token by token: each (B, C)."""
+    """The loss, summed over the valid tokens, and what it is made of, token by token: each (..., C)."""
     mask = batch.mask.astype(jnp.float32)
     log_ratio = logprobs - batch.old_logprobs
     ratio = jnp.exp(log_ratio)
-    advantage = batch.advantages[:, None]
+    advantage = batch.advantages[..., None]
     plain = ratio * advantage
     clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantage
     losses = -jnp.minimum(plain, clipped)
@@ -79,18 +93,18 @@ def clipped_loss(
     return loss, terms
 
 
-Gradients = Callable[[Any, Batch], tuple[Any, Any]]
+#: `logprobs(params, batch)`: of the completion tokens, and the entropies of their distributions: (..., C).
+Logprobs = Callable[[Any, Any], tuple[jax.Array, jax.Array]]
+Gradients = Callable[[Any, Any], tuple[Any, Any]]
 Apply = Callable[[State, Any, jax.Array], tuple[State, Any]]
 
 
 def make_update(
     mesh: Mesh,
-    model: Decoder,
+    logprobs: Logprobs,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
-    prompt_length: int,
-    temperature: float,
     clip_low: float,
     clip_high: float,
     kl_beta: float,
@@ -99,18 +113,16 @@ def make_update(
 
     `gradients(params, batch)` gives the loss's gradient summed over a micro-batch's valid tokens; sums add
     up. `apply(state, sum, tokens)` divides it by the number of valid tokens of all micro-batches and
-    processes, and takes one optimiser step.
+    processes, and takes one optimiser step. A batch is `Trained`, and what else `logprobs` needs.
     """
     # Each device records its own rows, so that recording adds no communication between them.
     record = jax.shard_map(
         sl.collect(record_tokens, axis=AXIS), mesh=mesh, in_specs=P(AXIS), out_specs=P(AXIS)
     )
 
-    def objective(params: Any, batch: Batch) -> jax.Array:
-        logits = completion_logits(model, params, batch.tokens, batch.valid, prompt_length)
-        # The distribution that was sampled from is the one that is trained.
-        logprobs, entropy = token_logprobs(logits / (temperature or 1.0), batch.tokens[:, prompt_length:])
-        loss, terms = clipped_loss(logprobs, batch, clip_low=clip_low, clip_high=clip_high, kl_beta=kl_beta)
+    def objective(params: Any, batch: Any) -> jax.Array:
+        new, entropy = logprobs(params, batch)
+        loss, terms = clipped_loss(new, batch, clip_low=clip_low, clip_high=clip_high, kl_beta=kl_beta)
         _, stats = record(batch.mask, {"entropy": entropy, **terms})
         sl.add(stats)
         return loss
@@ -122,12 +134,6 @@ def make_update(
         return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 
     return jax.jit(jax.grad(sl.collect(objective), has_aux=True)), jax.jit(sl.collect(apply))
-
-
-@jax.jit
-def add(a: Any, b: Any) -> Any:
-    """Two trees of sums into one: gradient accumulation."""
-    return jax.tree.map(jnp.add, a, b)
 
 
 @jax.jit

@@ -1,0 +1,285 @@
+"""The loop: steps with evaluations and checkpoints, and a last evaluation on users that were never seen.
+
+Step numbers count optimiser steps; step n commits the n-th one. Evaluation is the root's alone: the other
+processes wait for it outside of their steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+import sightline as sl
+from runners.common.batches import batch_indices
+from runners.common.checkpoint import Checkpoints
+from runners.common.config import ConfigError
+from runners.common.errors import CheckpointError
+from runners.common.loop import due, resume_command
+from runners.common.mesh import make_mesh, my_slice, put_replicated, put_rows, to_host
+from runners.common.model import Decoder, init_params
+from runners.common.optimising import State, add, learning_rate, make_adamw
+from runners.recommendation.config import load_dataset
+from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
+from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
+from runners.recommendation.ranking import ndcg
+from runners.recommendation.tasks import make_tokenizer
+from runners.recommendation.trie import make_trie
+from runners.sid_sft.callbacks import Best, Callback, Evaluated, Step
+from runners.sid_sft.config import Config, check_divisible
+from runners.sid_sft.metrics import Recorder
+from runners.sid_sft.mixture import mix
+from runners.sid_sft.sft import Batch, Update, make_update
+from runners.sid_sft.summary import Result, describe, judge, write_eval
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `train` returns on every process."""
+
+    params: Any  # nested dict of NumPy arrays
+    step: int
+    result: Result | None  # on the root, with a full evaluation
+
+
+@dataclass
+class Progress:
+    """What a run carries from step to step, and a checkpoint keeps. Arrays are replicated over the mesh."""
+
+    state: State
+    step: int = 0  # the last step that is done; which examples come next follows from it
+    best: Best | None = None  # on the root
+
+    def arrays(self) -> dict[str, Any]:
+        return dict(self.state._asdict())
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a step that comes from this process."""
+
+    batches: list[Batch]  # the micro-batches, in global arrays
+    examples: int  # this process's rows
+    tokens: int  # answer tokens in them
+
+
+def train(config: Config, callbacks: Sequence[Callback] = ()) -> Outcome:
+    """Run the whole of `config` on every process of the job; `jax.distributed` is up already.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: what was given cannot be used; raised before anything is
+            written to a run directory.
+    """
+    return _Training(config, [Recorder(), *callbacks]).run()
+
+
+class _Training:
+    """The parts that stay the same over the steps, and the phases as methods."""
+
+    def __init__(self, config: Config, callbacks: Sequence[Callback]) -> None:
+        check_divisible(config, jax.device_count())
+        self.config, self.callbacks, data = config, callbacks, config.data
+        self.dataset = load_dataset(data, config.seed)
+        catalogue = self.dataset.catalogue
+        if len(catalogue) < config.eval.beams:
+            raise ConfigError(f"eval.beams: {config.eval.beams} is more than the {len(catalogue)} items")
+        self.tokenizer = make_tokenizer(catalogue, data.max_words)
+        self.examples = mix(
+            self.dataset,
+            self.tokenizer,
+            asdict(config.tasks),
+            prompt_length=data.prompt_tokens,
+            answer_length=data.answer_tokens,
+            seed=config.seed,
+        )
+        self.mesh: Mesh = make_mesh()
+        self.model = Decoder(self.tokenizer.vocab_size, **asdict(config.model))
+        sft = config.sft
+        self.schedule = learning_rate(
+            sft.learning_rate, steps=sft.steps, warmup_steps=sft.lr_warmup_steps, shape=sft.schedule
+        )
+        self.optimizer = make_adamw(
+            self.schedule, weight_decay=sft.weight_decay, max_grad_norm=sft.max_grad_norm
+        )
+        self.gradients, self.apply = make_update(
+            self.model, self.optimizer, self.schedule, prompt_length=data.prompt_tokens
+        )
+        self.evaluator = self._make_evaluator() if is_root() else None
+        self.checkpoints: Checkpoints | None = None
+        self.saved_step: int | None = None
+
+    def run(self) -> Outcome:
+        """The run from its start, or from its newest checkpoint, to the end."""
+        config, output = self.config, self.config.output
+        saved = self._restore() if output.resume != "never" else None
+        with sl.start(
+            output.dir,
+            name=output.name,
+            config=config,
+            sinks=list(output.sinks),
+            aliases="sid_sft",
+            naming="strict",
+            resume=output.resume,
+            state_dict=saved[1] if saved else None,
+            console_format=output.console_format,
+        ) as run:
+            at = saved[0] if saved else self._begin()
+            following: Share | None = None
+            for step in run.steps(config.sft.steps + 1, start=at.step + 1):
+                with sl.scope("train"), sl.record_timing("step"):
+                    share = following or self._share(step)
+                    at.state, update = self._update(at.state, share.batches)
+                    at.step = step
+                    for callback in self.callbacks:
+                        callback.on_step(Step(step, share.examples, share.tokens, update))
+                    # The next batch is made while the devices compute; then the host lets them catch up:
+                    # running further ahead would only fill memory.
+                    following = self._share(step + 1)
+                    jax.block_until_ready(at.state.step)
+                run.commit(step)
+                if due(config.eval.every, step):
+                    self._evaluate(run, at, "eval")
+                if due(config.checkpoint.every, step):
+                    self._save(run, at)
+
+            full = self._evaluate(run, at, "eval_full") if config.eval.full else None
+            self._save(run, at)
+            run_dir = run.dir if run.is_root else None
+            result = judge(self.dataset, full) if full else None
+            if run_dir and result:
+                write_eval(run_dir / "eval.json", result, at.step)
+        if self.checkpoints:
+            self.checkpoints.close()
+        if run_dir and result:
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            steps = config.sft.steps
+            resume = resume_command(run_dir, f"sft.steps={2 * steps}") + f"    # {steps} steps more"
+            print(describe(result, run_dir, files, resume), flush=True)
+        return Outcome(to_host(at.state.params), at.step, result)
+
+    # Where a run begins, and where it can go on.
+
+    def _begin(self) -> Progress:
+        state = jax.jit(self._first_state)()  # one program, where one by one they would be many
+        return Progress(put_replicated(self.mesh, to_host(state)))
+
+    def _first_state(self) -> State:
+        params = init_params(self.model, self.config.seed)
+        return State(params, self.optimizer.init(params), jnp.int32(0))
+
+    def _save(self, run: sl.Run, at: Progress) -> None:
+        """Write a checkpoint of this step, unless there is one."""
+        if not self.config.checkpoint.enabled or at.step == self.saved_step:
+            return
+        if self.checkpoints is None:
+            self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
+        meta = {
+            **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
+            "best": None if at.best is None else asdict(at.best),
+            "sightline": run.state_dict(),
+        }
+        self.checkpoints.save(at.step, to_host(at.arrays()), meta)
+        self.saved_step = at.step
+
+    def _restore(self) -> tuple[Progress, dict[str, Any]] | None:
+        """The newest checkpoint that all processes have, and the run's state_dict.
+
+        None when there is no checkpoint and there need be none.
+        """
+        output = self.config.output
+        self.checkpoints = Checkpoints(Path(output.dir) / str(output.name), self.config.checkpoint.keep)
+        step = self.checkpoints.newest_common_step()
+        if step is None:
+            if output.resume == "must":
+                raise CheckpointError(
+                    f"resume='must', but there is no checkpoint under {self.checkpoints.dir}"
+                )
+            return None
+        source = self.checkpoints.dir / str(step)
+        saved = self.checkpoints.meta(step)
+        check_vocabulary(source, tokenizer_of(saved), self.tokenizer, "the data")
+        check_catalogue(source, saved["catalogue"], self.dataset.catalogue, "the data")
+        like = jax.eval_shape(self._first_state)
+        arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
+        self.saved_step = step
+        best = None if meta["best"] is None else Best(**meta["best"])
+        return Progress(State(**put_replicated(self.mesh, arrays)), step, best), meta["sightline"]
+
+    # The phases of a step.
+
+    def _share(self, step: int) -> Share:
+        """What this process puts into a step."""
+        sft, data = self.config.sft, self.examples
+        with sl.record_timing("data"):
+            start = (step - 1) * sft.batch_size
+            rows = batch_indices(start, sft.batch_size, len(data), self.config.seed)
+            mine = rows[my_slice(sft.batch_size)]
+            mask = data.answer_valid[mine]
+            whole = Batch(
+                tokens=np.concatenate([data.prompts[mine], data.answers[mine]], axis=1),
+                valid=np.concatenate([data.prompt_valid[mine], mask], axis=1),
+                mask=mask,
+                tasks=data.tasks[mine],
+            )
+            parts = zip(*(np.split(x, sft.grad_accumulation) for x in whole), strict=True)
+            batches = [put_rows(self.mesh, Batch(*part)) for part in parts]
+            return Share(batches, len(mine), int(mask.sum()))
+
+    def _update(self, state: State, batches: list[Batch]) -> tuple[State, Update]:
+        """One optimiser step, which the devices still have before them."""
+        for callback in self.callbacks:
+            callback.on_update(state, batches)
+        with sl.record_timing("update") as timing:
+            total = self.gradients(state.params, batches[0])
+            for batch in batches[1:]:
+                total = add(total, self.gradients(state.params, batch))
+            state, update = self.apply(state, *total)
+            timing.until(state.step)
+        return state, update
+
+    # Evaluation.
+
+    def _make_evaluator(self) -> Evaluator:
+        dataset, evaluation = self.dataset, self.config.eval
+        return Evaluator(
+            self.model,
+            make_trie(dataset.catalogue, self.tokenizer),
+            dataset.catalogue,
+            self.tokenizer,
+            {"valid": dataset.valid, "test": dataset.test},
+            beams=evaluation.beams,
+            batch_size=evaluation.batch_size,
+            prompt_length=self.config.data.prompt_tokens,
+        )
+
+    def _evaluate(self, run: sl.Run, at: Progress, scope: str) -> Evaluation | None:
+        """Evaluate on the root, and commit; all processes go on together. None but on the root."""
+        evaluation = None
+        with sl.scope(scope):
+            if self.evaluator is not None:
+                split, count = ("valid", self.config.eval.users) if scope == "eval" else ("test", None)
+                with sl.record_timing("step"):
+                    evaluation = self.evaluator(at.state.params, split, count)
+                if scope == "eval":
+                    at.best = _better(at.best, evaluation, at.step)
+                epoch = at.step * self.config.sft.batch_size / len(self.examples)
+                best = at.best if scope == "eval" else None
+                for callback in self.callbacks:
+                    callback.on_evaluation(Evaluated(at.step, scope, split, epoch, evaluation, best))
+                wait_for_root()
+            else:
+                with sl.record_timing("wait"):
+                    wait_for_root()
+        run.commit(at.step)
+        return evaluation
+
+
+def _better(best: Best | None, evaluation: Evaluation, step: int) -> Best:
+    value = float(ndcg(evaluation.ranks, 10).mean())
+    return best if best is not None and best.value >= value else Best(value, step)

@@ -1,0 +1,158 @@
+"""What cannot be used is one clear line, and nothing that is there is touched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runners.common.errors import CheckpointError
+from runners.recommendation import files, synthetic
+from runners.recommendation.files import Paths
+from runners.recommendation.policy import load_policy
+from runners.recommendation.tasks import make_tokenizer
+from runners.sid_sft.__main__ import main
+from tests.runners.jobs import Finished
+from tests.runners.sid_sft.conftest import SMOKE
+
+SIZES = {"items": 80, "codes": 8, "train_users": 40, "valid_users": 10, "test_users": 12}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("shop")
+    files.write(directory, "shop", synthetic.generate(**SIZES, seed=0))
+    return directory
+
+
+@pytest.fixture
+def run(one_process: Finished, tmp_path: Path) -> Path:
+    """A copy of a finished run, to go on with."""
+    shutil.copytree(one_process.dir, tmp_path / "out" / "run", symlinks=True)
+    return tmp_path / "out" / "run"
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def one_line(capsys: pytest.CaptureFixture[str], output: Path, *settings: str, expected_code: int = 2) -> str:
+    words = ["--config", str(SMOKE), "--set", f"output.dir={output}", "--set", "output.name=run"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    assert main(words) == expected_code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def file_settings(paths: Paths) -> list[str]:
+    names = {"train": "train", "valid": "valid", "test": "test", "index": "index", "items": "item"}
+    return [f"data.{key}_file={getattr(paths, name)}" for name, key in names.items()]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("train/shop.csv", None, r"train/shop.csv: cannot be read: No such file or directory"),
+        ("train/shop.csv", (r"<c_\d+>\n", "<c_99>\n"), r"train/shop.csv:2: unknown SID"),
+        ("test/shop.csv", (r"\]\"", '"'), r"test/shop.csv:2: history_item_sid: expected a list"),
+        ("index/shop.index.json", (', "<c_[0-9]+>"', ""), r"index.json:2: item '0': expected 3 SID tokens"),
+        ("index/shop.item.json", ('"title"', '"name"'), r"item.json:2: item '0': expected .\"title\""),
+    ],
+)
+def test_a_bad_data_file_is_named_with_its_line_and_a_run_that_is_there_stays_as_it_is(
+    file: str,
+    change: tuple[str, str] | None,
+    message: str,
+    shop: Path,
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(shop, tmp_path / "shop")
+    path = tmp_path / "shop" / file
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(re.sub(*change, path.read_text()))
+    before = contents(run)
+    settings = file_settings(Paths.under(tmp_path / "shop", "shop"))
+    error = one_line(capsys, run.parent, "output.resume=must", *settings)
+    assert re.search(message, error), error
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["model.width=48"],
+            r"p00000/4/state/arrays.npz: the checkpoint has shape \(32,\) for .*, this config needs shape "
+            r"\(48,\): it was written with another config",
+        ),
+        (
+            ["model.layers=2"],
+            r"arrays.npz: the checkpoint has nothing for .*blocks_1.*, this config needs shape",
+        ),
+        (
+            ["data.codes=16"],
+            r"checkpoints/p00000/4: its vocabulary is not that of the data: SID token \d+ is '<.*>' in the "
+            r"checkpoint and '<.*>' in the data",
+        ),
+        (
+            ["data.max_words=60"],
+            r"its vocabulary is not that of the data: word 60 is '.*' in the checkpoint and nothing",
+        ),
+    ],
+)
+def test_a_checkpoint_of_another_shape_or_vocabulary_is_named_and_stays_as_it_is(
+    settings: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run)
+    error = one_line(capsys, run.parent, "output.resume=must", *settings)
+    assert re.search(message, error), error
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["sft.batch_size=15"], "sft.batch_size: 15 examples do not split evenly into 2"),
+        (["eval.beams=81"], "eval.beams: 81 is more than the 80 items"),
+        (["eval.beams=10"], "eval.beams: expected at least 20, found 10"),
+        (
+            ["data.train_file=x.csv"],
+            "data.valid_file, test_file, index_file, item_file: missing; files",
+        ),
+        (["data.codes=2"], "items share the codes"),
+        (["tasks.next_item=0"], "tasks.next_item: expected more than 0, found 0"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_before_anything_is_written(
+    settings: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in one_line(capsys, tmp_path, *settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_is_read_from_a_run_with_its_vocabulary_and_sizes(one_process: Finished) -> None:
+    before = contents(one_process.dir)
+    policy = load_policy(one_process.dir)
+    catalogue = synthetic.generate(**SIZES, seed=0).catalogue
+    needed = make_tokenizer(catalogue, 4096)
+    assert (policy.tokenizer.words, policy.tokenizer.added) == (needed.words, needed.added)
+    assert (policy.model.width, policy.model.layers, policy.model.heads) == (32, 1, 2)
+    assert policy.params["embed"]["embedding"].shape == (needed.vocab_size, 32)
+    assert policy.step == 4
+    assert load_policy(one_process.dir, step=2).source == policy.source.parent / "2"
+    assert contents(one_process.dir) == before
+
+
+def test_what_is_no_policy_is_named(one_process: Finished, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere: no checkpoints in it"):
+        load_policy(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"p00000/3: no such checkpoint"):
+        load_policy(one_process.dir, step=3)
