@@ -1,0 +1,411 @@
+"""What W&B's SDK has written is what the journal says: in its run files, and at a server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sightline as sl
+from sightline.sinks import apart
+from sightline.sinks import reader as room
+from sightline.sinks.cursor import Cursor
+from sightline.sinks.wandb import WandbSink
+from sightline.sinks.wandb_file import rows
+from sightline.sinks.wandb_run import SEQ, run_files
+from tests.harness import Worker, until, workers_of
+from tests.sinks.wandb_server import API_KEY, ENTITY, WandbServer, serving
+
+if find_spec("wandb") is None:
+    pytest.skip("needs W&B", allow_module_level=True)
+
+NOBODY = "http://127.0.0.1:9"
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Nothing of the machine's own, and no server but one on loopback."""
+    return {"HOME": str(home), "WANDB_BASE_URL": NOBODY, "WANDB_ERROR_REPORTING": "false", **more}
+
+
+@pytest.fixture(autouse=True)
+def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """One that works, for processes that have a key."""
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+        yield server
+
+
+def start(folder: Path, *others: Any, state: Mapping[str, Any] | None = None, **settings: Any) -> sl.Run:
+    """A run with the W&B sink, offline unless it is said otherwise."""
+    logger = sl.StatsLoggerConfig(wandb=sl.WandbConfig(**{"mode": "offline", **settings}))
+    return sl.start(
+        folder, name="run", sinks=["wandb", *others], resume="allow", naming="off", state_dict=state, logger=logger
+    )  # fmt: skip
+
+
+def train(run: sl.Run, steps: range, loss: Callable[[int], float] = float) -> list[dict[str, Any]]:
+    """One commit a step; returns the state of each step's checkpoint."""
+    states = []
+    for step in run.steps(steps.stop, start=steps.start):
+        sl.scalar(loss=loss(step))
+        run.commit(step)
+        states.append(run.state_dict())
+    return states
+
+
+def commits(run: Path) -> list[dict[str, Any]]:
+    return [record for record in sl.read_journal(run) if record["type"] == "commit"]
+
+
+def run_id(run: Path) -> str:
+    found: str = json.loads((run / "run.json").read_bytes())["run_id"]
+    return found
+
+
+def stored(run: Path, suffix: str = "") -> list[dict[str, Any]]:
+    """The rows in the run's files of all attempts."""
+    return [row for path in run_files(run, run_id(run) + suffix) for row in rows(path)]
+
+
+def steps_and(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, Any]]:
+    return [(row["step"], row[key]) for row in rows if key in row]
+
+
+def seen_by_wandb(path: Path, kind: str) -> list[dict[str, Any]]:
+    """The records of a kind that W&B's own reader finds in a run file; nested names with dots."""
+    spec = find_spec("wandb")
+    assert spec is not None
+    core = Path(str(spec.origin)).parent / "bin" / "wandb-core"
+    done = subprocess.run(
+        [core, "leet", "inspect", "-no-observability", "-json", "-run-file", path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return [record[kind] for line in done.stdout.splitlines() if (record := json.loads(line))["type"] == kind]
+
+
+def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """As W&B's reader shows a row: names with dots, and what JSON has not as text."""
+    found = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            special = isinstance(value, float) and not math.isfinite(value)
+            text = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(value))
+            found[prefix + name] = text if special else value
+    return found
+
+
+# --- offline -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of a run with everything in it."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = {"lr": 1e-3, "model": {"width": 8}, "api_key": "hunter2hunter2", "pad_token_id": 7}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(folder, WANDB_API_KEY=API_KEY).items():
+            patch.setenv(name, value)
+        with sl.start(
+            folder, name="run", sinks=["wandb"], naming="off", config=config,
+            logger=sl.StatsLoggerConfig(wandb=sl.WandbConfig(mode="offline", project="tests", tags=["a"])),
+        ) as run:  # fmt: skip
+            for step in run.steps(6):
+                sl.scalar(**{"train/loss": 1.0 / (step + 1)}, odd=math.inf if step == 2 else -0.5)
+                sl.summary("reward", np.arange(step + 1.0))
+                sl.histogram("length", np.arange(100.0 + step), bins=1000 if step == 5 else 10)
+                sl.text(split=f"test {step}")
+                run.commit(step, None)
+                sl.scalar(**{"eval/score": step / 7})
+                sl.scalar(odd=math.nan)
+                run.commit(step)
+    yield folder / "run"
+
+
+def test_a_run_file_holds_every_value_of_the_journal(whole: Path) -> None:
+    """As W&B's own reader finds them; commits of one step share a row."""
+    (path,) = run_files(whole, run_id(whole))
+    shown = seen_by_wandb(path, "history")
+    journal = [list(lines) for _, lines in groupby(commits(whole), key=lambda commit: commit["step"])]
+    assert len(shown) == len(journal) == 6
+    for row, (first, second) in zip(shown, journal, strict=True):
+        values = {
+            key: (commit["nonfinite"][key] if value is None else value)
+            for commit in (first, second)
+            for key, value in commit["values"].items()
+        }
+        values |= {key: {"nan": "NaN", "inf": "Infinity"}.get(value, value) for key, value in values.items()}
+        item = row["item"]
+        assert {key: item[key] for key in values} == values
+        assert item["split"] == first["texts"]["split"]
+        assert item["step"] == item["_step"] == row["step"]["num"] == first["step"]
+        assert item[SEQ] == second["seq"]
+        assert item["_timestamp"] == second["time"]
+        assert not any(key.endswith("__count") for key in item)
+    (glob,) = [each for each in seen_by_wandb(path, "metric") if "glob_name" in each]
+    assert (glob["glob_name"], glob["step_metric"]) == ("*", "step")
+
+
+def test_a_histogram_has_its_bins_or_wider_ones(whole: Path) -> None:
+    for row, line in zip(
+        stored(whole), (line for line in sl.read_journal(whole) if line["type"] == "histogram"), strict=True
+    ):
+        shown = row["length"]
+        assert shown["_type"] == "histogram"
+        if len(line["counts"]) <= 512:
+            assert (shown["bins"], shown["values"]) == (line["edges"], line["counts"])
+        else:
+            assert len(shown["values"]) == 500 == len(shown["bins"]) - 1
+            assert sum(shown["values"]) == sum(line["counts"])
+            assert shown["bins"] == [*line["edges"][:-1:2], line["edges"][-1]]
+
+
+def test_the_config_stands_as_it_is_beside_the_facts(whole: Path) -> None:
+    (path,) = run_files(whole, run_id(whole))
+    run, *_ = seen_by_wandb(path, "run")
+    assert (run["run_id"], run["display_name"], run["project"]) == (run_id(whole), "run", "tests")
+    config = run["config"]["update"]
+    facts = json.loads((whole / "run.json").read_bytes())
+    assert config["lr"] == 1e-3
+    assert config["model"] == {"width": 8}
+    assert config["pad_token_id"] == 7
+    assert config["sightline"]["versions"] == facts["versions"]
+    assert set(config) == {*facts["config"], "sightline", "_wandb"}
+
+
+def test_no_secret_and_no_code_in_any_file(whole: Path) -> None:
+    for path in whole.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert b"hunter2" not in data, path
+            assert API_KEY.encode() not in data, path
+    names = {path.name for path in (whole / "wandb").rglob("*") if path.is_file()}
+    assert names == {f"run-{run_id(whole)}.wandb", "debug.log", "debug-internal.log", "sightline.log"}
+
+
+def test_our_reader_of_run_files_finds_what_wandb_s_own_finds_also_in_a_cut_file(
+    whole: Path, tmp_path: Path
+) -> None:
+    (path,) = run_files(whole, run_id(whole))
+    data = path.read_bytes()
+    assert len(data) > 40_000  # more than one block
+    random_ = random.Random(1)
+    for size in (len(data), 0, 3, 7, *(random_.randrange(len(data)) for _ in range(12))):
+        cut = tmp_path / f"run-{size}.wandb"
+        cut.write_bytes(data[:size])
+        assert [flat(row) for row in rows(cut)] == [row["item"] for row in seen_by_wandb(cut, "history")], size
+
+
+def test_a_damaged_run_file_counts_up_to_the_damage(whole: Path, tmp_path: Path) -> None:
+    (path,) = run_files(whole, run_id(whole))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged = tmp_path / "run-damaged.wandb"
+    damaged.write_bytes(data)
+    found = list(rows(damaged))
+    assert 0 < len(found) < 6
+    assert found == list(rows(path))[: len(found)]
+
+
+def test_a_resumed_run_goes_on_in_another_file_of_the_same_id(tmp_path: Path) -> None:
+    """Where W&B's files stand, whatever our cursor says; and the cursor stands at the end when all is closed."""
+    with start(tmp_path) as run:
+        train(run, range(4))
+    assert Cursor(run.dir / "cursors" / "wandb.json", run.run_id).seq == 4
+    (path,) = run_files(run.dir, run.run_id)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b'sightline/seq', 0, data.rindex(b'sightline/seq') - 2000)])
+    kept = [row["step"] for row in stored(run.dir)]
+    assert 0 < len(kept) < 4
+    with start(tmp_path) as run:
+        train(run, range(4, 6))
+    assert len(run_files(run.dir, run.run_id)) == 2
+    assert [row[SEQ] for row in stored(run.dir)] == [1, 2, 3, 4, 5, 6]
+    assert [row["_step"] for row in stored(run.dir)] == list(range(6))
+
+
+@pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
+def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
+    """Six steps, and again from the fourth on, with other values."""
+    with start(tmp_path, rewind=rewind) as run:
+        states = train(run, range(6))
+    with start(tmp_path, rewind=rewind, state=states[2]) as run:
+        train(run, range(3, 8), lambda step: 100.0 + step)
+    first = [(step, float(step)) for step in range(6)]
+    again = [(step, 100.0 + step) for step in range(3, 8)]
+    shown = stored(run.dir)
+    if rewind == "continue":
+        assert steps_and(shown, "loss") == [*first, *again]
+        assert [row["_step"] for row in shown] == list(range(11))  # never back, or W&B would leave it out
+    elif rewind == "fork":
+        assert steps_and(shown, "loss") == first
+        fork = stored(run.dir, "-fork02")
+        assert steps_and(fork, "loss") == [*first[:3], *again]
+        assert [row["_step"] for row in fork] == list(range(8))
+    else:
+        assert steps_and(shown, "loss") == [*first, *again[-2:]]
+
+
+def test_a_disabled_run_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However that is spelled, and without W&B."""
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    monkeypatch.setattr(apart, "Child", missing)
+    for mode in ("disabled", "disable", "off"):
+        with start(tmp_path / mode, mode=mode) as run:
+            train(run, range(2))
+        assert not (run.dir / "wandb").exists()
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert WandbSink().open(None) is None  # type: ignore[arg-type]
+
+
+def missing(*_: Any) -> None:
+    from importlib.metadata import PackageNotFoundError
+
+    raise PackageNotFoundError("wandb")
+
+
+def test_what_cannot_work_raises_at_start_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for settings, message in (
+        ({"mode": "onlin"}, "mode='onlin': expected one of 'online'"),
+        ({"rewind": "back"}, "rewind='back'"),
+        ({"id": "a/b"}, "id='a/b'"),
+        ({"tags": "a"}, r"expected a list, as in \['a'\]"),
+        ({"finish_timeout_s": 0}, "finish_timeout_s=0: expected a positive number"),
+    ):
+        with pytest.raises(sl.ConfigurationError, match=message):
+            sl.WandbConfig(**settings)  # type: ignore[arg-type]
+    monkeypatch.setenv("WANDB_MODE", "onlin")
+    with pytest.raises(sl.ConfigurationError, match="WANDB_MODE='onlin'"):
+        start(tmp_path, mode=None)
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    with pytest.raises(sl.ConfigurationError, match=r"pip install 'sightline\[wandb\]'"):
+        start(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [None, "online"])
+def test_without_an_api_key_it_is_offline_and_says_how_to_bring_it_up(
+    mode: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with start(tmp_path, mode=mode) as run:
+        train(run, range(2))
+    warnings = [record.getMessage() for record in caplog.records if "API key" in record.getMessage()]
+    assert len(warnings) == 1
+    assert f"sightline sync {run.dir} --to wandb" in warnings[0]
+    assert [row["loss"] for row in stored(run.dir)] == [0, 1]
+    assert "offline" in run_files(run.dir, run.run_id)[0].parent.name
+
+
+# --- processes that are killed -----------------------------------------------------------------------------
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        found = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return [*found, *(each for child in found for each in children(child))]
+
+
+def kill(worker: Worker, what: str) -> None:
+    """SIGKILL for training, or for it and all that W&B has there, as when a container ends; or for a part of
+    W&B only."""
+    below = children(worker.popen.pid)
+    victims = {
+        "training": [worker.popen.pid],
+        "all": [worker.popen.pid, *below],
+        "sink": below[:1],
+        "core": below[1:],
+    }[what]
+    for pid in victims:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def killed_often(tmp_path: Path, kills: int, seed: int, env: dict[str, str]) -> Path:
+    """A run that is killed at random moments, started again each time, and then ends."""
+    random_ = random.Random(seed)
+    whats = ["training", "all", "sink", "core"] * -(-kills // 4)
+    random_.shuffle(whats)
+    with workers_of(str(Path(__file__).parent / "wandb_workers.py"), tmp_path) as workers:
+        worker = workers.start("train", env=env, steps=10**6, pause_s=0.01)
+        for what in whats[:kills]:
+            before = len(worker.commits())
+            more = random_.choice([0, 5, 100, 400])
+            until(lambda worker=worker, before=before, more=more: len(worker.commits()) >= before + more)  # type: ignore[misc]
+            threading.Event().wait(random_.uniform(0, 0.05))
+            kill(worker, what)
+            if what in ("training", "all"):
+                worker.wait(-signal.SIGKILL)
+                worker = workers.start("train", env=env, steps=10**6, pause_s=0.01)
+        until(lambda: worker.journal()[-1:])
+        kill(worker, "training")
+        worker.wait(-signal.SIGKILL)
+        done = commits(worker.runs[0])
+        worker = workers.start("train", env=env, steps=done[-1]["step"] + 3, pause_s=0)
+        worker.wait(0)
+        assert "left" not in worker.output.rpartition("Traceback")[0].splitlines()[-1:], worker.output
+        return worker.runs[0]
+
+
+def check_exactly_once(run: Path, shown: Sequence[Mapping[str, Any]]) -> None:
+    """Each committed step, its values equal to the journal's. Commits of one step may be in two rows, if a
+    kill came between them."""
+    seqs = [row[SEQ] for row in shown]
+    assert seqs == sorted(set(seqs))
+    rows_ = [row["_step"] for row in shown]
+    assert rows_ == sorted(set(rows_))
+    for key in ("train/loss", "eval/score"):
+        expected = [(c["step"], c["values"][key]) for c in commits(run) if key in c["values"]]
+        assert steps_and(shown, key) == expected
+
+
+def test_after_kills_every_commit_is_in_the_run_files_exactly_once(tmp_path: Path) -> None:
+    run = killed_often(tmp_path, 8, seed=5, env=environment(tmp_path, WANDB_MODE="offline"))
+    check_exactly_once(run, stored(run))
+
+
+@pytest.mark.long
+def test_after_fifty_kills_every_commit_is_in_the_run_files_exactly_once(tmp_path: Path) -> None:
+    run = killed_often(tmp_path, 50, seed=6, env=environment(tmp_path, WANDB_MODE="offline"))
+    check_exactly_once(run, stored(run))
+
+
+def test_a_forked_data_loader_neither_writes_nor_keeps_the_run_open(tmp_path: Path) -> None:
+    with workers_of(str(Path(__file__).parent / "wandb_workers.py"), tmp_path) as workers:
+        worker = workers.start("fork", env=environment(tmp_path, WANDB_MODE="offline"))
+        worker.wait(-signal.SIGKILL)
+        (run,) = worker.runs
+        until(lambda: len(stored(run)) == 2, "the run to be closed")
+        assert [row["loss"] for row in stored(run)] == [0, 1]
+        (path,) = run_files(run, run_id(run))
+        assert [each["exit_code"] for each in seen_by_wandb(path, "exit")] == [1]
+        worker.tell("over")
