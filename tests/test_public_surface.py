@@ -46,6 +46,7 @@ SURFACE = [
     "ratio",
     "read_journal",
     "record_timing",
+    "sample",
     "scalar",
     "scope",
     "snapshot",

@@ -56,6 +56,7 @@ masked = _default.masked
 rate = _default.rate
 ratio = _default.ratio
 record_timing = _default.record_timing
+sample = _default.sample
 scalar = _default.scalar
 scope = _default.scope
 snapshot = _default.snapshot
@@ -98,6 +99,7 @@ __all__ = [
     "ratio",
     "read_journal",
     "record_timing",
+    "sample",
     "scalar",
     "scope",
     "snapshot",

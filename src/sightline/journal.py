@@ -22,6 +22,10 @@ that fragment. Lines are told apart by ``"type"``:
     A distribution of a commit, one line for each, written with it: ``seq`` (of its commit), ``attempt``,
     ``step``, ``k``, ``key``, ``edges`` [..] (ascending) and ``counts`` [..], one fewer. A bin holds its lower
     edge, the last one both. Counts add up to the finite records; all are ``<key>__count`` of the commit.
+``sample``
+    Some rows of a sample table, written with the commit that they belong to: ``seq`` (of its commit),
+    ``attempt``, ``step``, ``k``, ``table``, ``recorded`` (rows on all processes), ``rows`` [{column: value}],
+    each with its ``process``. All rows in full are in the files of the processes.
 ``late``
     A snapshot that came after its slot was closed: ``attempt``, ``step``, ``k``, ``process``, ``time``, and
     ``values``, ``nonfinite``, ``counts``, ``texts`` as above.
@@ -106,14 +110,18 @@ class Journal:
 
     def append(self, *records: Mapping[str, Any]) -> bool:
         """Writes records as lines; returns whether all that was given so far is in the kernel."""
+        self._write_waiting()  # makes room, where the disk has some again
         for record in records:
             line = _line(record)
             with self._lock:
-                if self._waiting_bytes + len(line) > _BUFFER_BYTES and self._waiting:
+                if self._waiting and self._waiting_bytes + len(line) > _BUFFER_BYTES:
                     self.lost += 1
                 else:
                     self._waiting.append(line)
                     self._waiting_bytes += len(line)
+        return self._write_waiting()
+
+    def _write_waiting(self) -> bool:
         try:
             while self._waiting:
                 line = self._waiting[0]

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sightline.aliases.mirror import Mirror, Mirrored
@@ -19,6 +20,7 @@ from sightline.message import Message, Pending
 from sightline.naming import COUNT_SUFFIX, RESERVED
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
+from sightline.samples import choose
 from sightline.sinks.reader import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
@@ -117,6 +119,7 @@ class Root:
         patience: Patience,
         deadline_s: float,
         first_deadline_s: float,
+        samples_per_step: int = 8,
     ) -> None:
         self._transport = transport
         self._channel = channel
@@ -125,6 +128,7 @@ class Root:
         self._mirror = mirror
         self._naming = naming
         self._attempt = attempt
+        self._samples_per_step = samples_per_step
         self._board = SlotBoard[Message](
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
         )
@@ -145,6 +149,7 @@ class Root:
         self._stopped = False
         self._notes: Counter[str] = Counter()  # obs/* since the last commit
         self._said: set[str] = set()
+        self._lost_said = 0  # lines that the disk refused, and memory did not hold, in a commit that is kept
         self._down = False
         self._looked = time.monotonic()
         self._time = 0.0
@@ -378,7 +383,13 @@ class Root:
             self._say_odd(self._naming.of_specs(specs))
         nonfinite = self._trace_nonfinite(step, snapshot, messages)
         self._line_of[closed.slot] = self._write_commit(
-            step, rendered, self._transport.processes, len(payloads), missing, nonfinite
+            step,
+            rendered,
+            self._transport.processes,
+            len(payloads),
+            missing,
+            nonfinite,
+            self._samples(messages),
         )
         if len(self._line_of) > _REMEMBERED:
             del self._line_of[next(iter(self._line_of))]
@@ -410,6 +421,7 @@ class Root:
         reported: int,
         missing: Sequence[int],
         nonfinite: Mapping[str, Mapping[str, Any]],
+        samples: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> int:
         """Writes the lines of one commit; returns its number among those of the step."""
         k = self._lines[step] = self._lines.get(step, -1) + 1
@@ -417,6 +429,9 @@ class Root:
             del self._lines[min(self._lines)]
         values = self._with_aliases(self._mirror.values(rendered.values))
         values.update(self._take_notes())
+        lost = self._journal.lost
+        if lost > self._lost_said:
+            values[f"{RESERVED}journal_lost_lines"] = lost - self._lost_said
         self._journal.seq += 1
         place = {"seq": self._journal.seq, "attempt": self._attempt, "step": step, "k": k}
         lines: list[dict[str, Any]] = [
@@ -445,8 +460,29 @@ class Root:
             {"type": "histogram", **place, "key": key, "edges": edges, "counts": counts}
             for key, (edges, counts) in self._with_aliases(self._mirror.others(rendered.histograms)).items()
         ]
+        lines += [{"type": "sample", **place, "table": table, **of} for table, of in samples.items()]
         self._append(*lines)
+        if self._journal.lost == lost:  # else this line, which says so, is lost too
+            self._lost_said = lost
         return k
+
+    def _samples(self, messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
+        """By table the rows that are shown of a commit, and how many there are."""
+        by_table: dict[str, list[Message]] = {}
+        for message in messages:
+            for table in message.samples:
+                by_table.setdefault(table, []).append(message)
+        return {
+            table: {
+                "recorded": sum(m.samples[table]["recorded"] for m in of),
+                "rows": choose(
+                    {m.process: m.samples[table]["rows"] for m in of},
+                    self._samples_per_step,
+                    seed=f"{table}/{of[0].slot}",
+                ),
+            }
+            for table, of in sorted(by_table.items())
+        }
 
     def _write_late(self, message: Message) -> None:
         self._notes["late_snapshots"] += 1
@@ -475,10 +511,8 @@ class Root:
         return {**fields, "type": "event", "attempt": self._attempt, "time": time.time()}
 
     def _append(self, *lines: Mapping[str, Any]) -> None:
-        lost = self._journal.lost
         if not self._journal.append(*lines) and lines:
             self._notes["journal_errors"] += 1
-        self._notes["journal_lost_lines"] += self._journal.lost - lost
         for reader in self._readers:
             reader.wake(self._journal.end, self._journal.seq)
 

@@ -536,6 +536,24 @@ def fills_the_disk(*, limit: int) -> None:
     })  # fmt: skip
 
 
+def samples(*, steps: int, rows: int) -> None:
+    """Rows with rewards that no other process has, and long completions."""
+    connect()
+    with sl.start(logger=settings()) as run:
+        for step in run.steps(steps):
+            numbers = range(step * rows, (step + 1) * rows)
+            with sl.scope("train"):
+                sl.sample(
+                    "rollouts",
+                    n=list(numbers),
+                    prompt=f"prompt of step {step}",
+                    completion=[chr(ord("a") + n % 26) * 10_000 for n in numbers],
+                    reward=[((n * 7919) % 1000) + RANK / 10 for n in numbers],
+                )
+            sl.scalar(loss=0.5)
+            run.commit(step)
+
+
 class _Sink:
     def __init__(self, name: str, fault: str) -> None:
         self.name = name

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from sightline.journal import Journal
-from sightline.sinks import Cursor, SinkReader, SinkRun
+from sightline.sinks import SinkReader, SinkRun
 from sightline.sinks import reader as room
+from sightline.sinks.cursor import Cursor
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.reader import whole_commits
 

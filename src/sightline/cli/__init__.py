@@ -3,6 +3,7 @@
 import click
 
 from sightline.cli.launch import launch
+from sightline.cli.sync import sync
 
 __all__ = ["main"]
 
@@ -14,3 +15,4 @@ def main() -> None:
 
 
 main.add_command(launch)
+main.add_command(sync)

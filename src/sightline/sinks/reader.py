@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,11 +20,11 @@ import orjson
 
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
-from sightline.sinks.lineage import Lineage, Start
+from sightline.sinks.lineage import Lineage
 
 log = logging.getLogger("sightline")
 
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 1 << 20
 _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
@@ -76,6 +76,7 @@ class SinkReader:
         resume_hint: str = "",
     ) -> None:
         self.sink = sink
+        self.trouble = ""  # what it raised last
         self.is_behind_for_good = False  # it was left with records that it had not taken
         self._lines = lines
         self._run_facts = run
@@ -109,7 +110,7 @@ class SinkReader:
         """Waits until all has been taken; returns whether it was, in time. Does not wait for a sink that is
         down."""
         with self._changed:
-            self._changed.wait_for(lambda: self._has_all() or self._is_down(), timeout)
+            self._changed.wait_for(lambda: self._has_all() or self.is_down, timeout)
             return self._has_all()
 
     def begin_close(self, timeout: float) -> None:
@@ -153,14 +154,16 @@ class SinkReader:
         """Whether the sink has a back end, whose state is worth following."""
         return isinstance(self.sink, StoringSink)
 
+    @property
+    def is_down(self) -> bool:
+        """Whether its circuit is open."""
+        return self._failures >= _PATIENCE
+
     def _is_due(self) -> bool:
         return not self._is_open or not self._has_all()
 
     def _has_all(self) -> bool:
         return self._offset >= self._target
-
-    def _is_down(self) -> bool:
-        return self._failures >= _PATIENCE
 
     # --- the thread ----------------------------------------------------------------------------------------
 
@@ -256,9 +259,10 @@ class SinkReader:
             with self._changed:
                 self._errors += 1
                 self._failures += 1
+                self.trouble = f"{type(error).__name__}: {error}"
                 self._is_open = not self.stores
                 self._changed.notify_all()
-            if self._is_down():
+            if self.is_down:
                 self._say(
                     "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
                 )
@@ -277,7 +281,7 @@ class SinkReader:
                 self._changed.wait_for(lambda: self._closing_at is not None, pause)
                 return True
             rest = self._closing_at - time.monotonic()
-            if rest <= 0 or self._is_down():
+            if rest <= 0 or self.is_down:
                 return False
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
             return True
@@ -294,7 +298,7 @@ def storing_reader(
     size: int,
     *,
     directory: Path,
-    starts: Sequence[Start],
+    lineage: Lineage,
     facts: Mapping[str, Any],
 ) -> SinkReader:
     """Feeds a sink that stores, from where it was in this run.
@@ -303,10 +307,9 @@ def storing_reader(
         sink, lines: as for :class:`SinkReader`.
         size: bytes of the journal that cursors may point into.
         directory: of the run.
-        starts: of its attempts, the current one last.
+        lineage: which commits belong to it.
         facts: as ``run.json`` has them, the run's config among them.
     """
-    lineage = Lineage(starts, sink.rewind)
     name = f"{sink.name}.fork{lineage.fork:02d}" if lineage.fork else sink.name
     cursor = Cursor(directory / "cursors" / f"{name}.json", facts["run_id"])
     run = SinkRun(

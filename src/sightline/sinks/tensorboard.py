@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
-from sightline.sinks.lineage import Rewind
+from sightline.sinks.lineage import Rewind, starts_of
 
 log = logging.getLogger("sightline")
 
@@ -85,17 +86,18 @@ class TensorBoardSink:
         self._open_file(folder, run)
         if not stored:
             self._write(self._event(0, time.time(), [_text("run/config", _as_markdown(run.config))]))
-        if run.is_rewound and run.kept.get("purged_attempt") != run.attempt:
-            self._purge(run.first_step)
-            run.kept["purged_attempt"] = run.attempt
         self._writer.flush()
         return stored
 
     def write(self, records: Sequence[Record]) -> None:
         """One event for each commit, all in the kernel when this returns."""
         for seq, lines in itertools.groupby(records, key=lambda record: record.get("seq")):
-            together = [line for line in lines if line.get("type") in ("commit", "histogram")]
-            if seq is not None and together:
+            if seq is None:
+                for line in lines:
+                    self._see_run(line)
+                continue
+            together = [line for line in lines if line.get("type") in ("commit", "histogram", "sample")]
+            if together:
                 values = [value for line in together for value in _values(line)]
                 first = together[0]
                 when = first.get("time", time.time())
@@ -123,12 +125,15 @@ class TensorBoardSink:
             event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=source)
         )
 
-    def _purge(self, first_step: int) -> None:
-        """What was written of this step and later ones is not shown any more."""
-        from tensorboard.compat.proto import event_pb2
+    def _see_run(self, line: Record) -> None:
+        """Where an attempt goes back, what was written of these steps is not to be shown any more."""
+        starts = starts_of(line) if line.get("type") == "run" and self.rewind == "continue" else []
+        if starts and starts[-1].is_rewound:
+            from tensorboard.compat.proto import event_pb2
 
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._write(event_pb2.Event(wall_time=time.time(), step=first_step, session_log=start))
+            status = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            step = starts[-1].first_step
+            self._write(event_pb2.Event(wall_time=time.time(), step=step, session_log=status))
 
     def _event(self, step: int, when: float, values: Sequence[Any]) -> Any:
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -178,6 +183,9 @@ def _values(line: Record) -> Iterator[Any]:
 
     if line["type"] == "histogram":
         yield _histogram(line)
+        return
+    if line["type"] == "sample":
+        yield _text(f"samples/{line['table']}", _rows_as_markdown(line))
         return
     nonfinite = line.get("nonfinite") or {}
     for key, value in line["values"].items():
@@ -241,6 +249,20 @@ def _as_markdown(config: Any) -> str:
     """The run's settings as a list, one line each."""
     lines = [f"- `{name}`: `{value}`" for name, value in _flat(config, "")]
     return "\n".join(lines) or "(none)"
+
+
+def _rows_as_markdown(line: Record) -> str:
+    """The rows of a sample table one below the other, texts as they are, whatever is in them."""
+    parts = [f"{len(line['rows'])} of {line['recorded']} rows"]
+    for row in line["rows"]:
+        texts = {name: value for name, value in row.items() if isinstance(value, str)}
+        parts.append("---")
+        parts.append(", ".join(f"{name}: {value}" for name, value in row.items() if name not in texts))
+        for name, text in texts.items():
+            longest = max((len(run) for run in re.findall("`+", text)), default=0)
+            fence = "`" * max(longest + 1, 3)
+            parts.append(f"{name}\n{fence}\n{text}\n{fence}")
+    return "\n\n".join(part for part in parts if part)
 
 
 def _flat(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,149 @@
+"""Replaying the journal of a run that has ended, or crashed, into a sink: from where the sink was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sightline.errors import ConfigurationError, JournalError
+from sightline.journal import read_journal, whole_lines
+from sightline.sinks.base import StoringSink
+from sightline.sinks.cursor import Cursor
+from sightline.sinks.lineage import Lineage, Start, starts_of
+from sightline.sinks.reader import storing_reader
+
+_LOOK_S = 0.05
+
+
+class JournalFile:
+    """The lines of a journal that nobody writes any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Whole lines from an offset on."""
+        return whole_lines(self.path, offset, limit)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The commits that a sink is to get, by its cursor.
+
+    Attributes:
+        commits: how many.
+        first_step, last_step: of these; None if there is none.
+    """
+
+    commits: int
+    first_step: int | None
+    last_step: int | None
+
+
+class Replay:
+    """One run's journal and one sink.
+
+    Args:
+        directory: the run directory.
+        sink: with a back end that keeps what it is given.
+        from_step: leave out commits of lower steps.
+
+    Raises:
+        JournalError: there is no journal, or it holds no run.
+        ConfigurationError: a sink that stores nothing.
+    """
+
+    def __init__(self, directory: Path, sink: Any, *, from_step: int | None = None) -> None:
+        if not isinstance(sink, StoringSink):
+            raise ConfigurationError(f"sink {sink.name!r} keeps nothing that could be brought up to date")
+        self._directory = directory
+        self._path = directory / "metrics.jsonl"
+        self._sink = sink
+        self._from_step = from_step
+        if not self._path.exists():
+            raise JournalError(f"{directory} has no journal {self._path.name}: expected a run directory")
+        self._last_seq = 0
+        run_line: dict[str, Any] | None = None
+        for record in read_journal(self._path):
+            if record.get("type") == "run":
+                run_line = record
+            elif record.get("type") == "commit":
+                self._last_seq = max(self._last_seq, record["seq"])
+        if run_line is None:
+            raise JournalError(f"{self._path} holds no run line: it is no journal of sightline")
+        self._starts = starts_of(run_line) or [Start(run_line["attempt"], 0, None)]
+        self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
+
+    def missing(self) -> Missing:
+        """What the sink lacks, by its cursor; the sink is not asked."""
+        lineage = _From(self._starts, self._sink.rewind, self._from_step)
+        name = f"{self._sink.name}.fork{lineage.fork:02d}" if lineage.fork else self._sink.name
+        cursor = Cursor(self._directory / "cursors" / f"{name}.json", self._facts["run_id"])
+        steps = [
+            record["step"]
+            for record in read_journal(self._path)
+            if record.get("type") == "commit" and record["seq"] > cursor.seq and lineage.has(record)
+        ]
+        return Missing(len(steps), min(steps, default=None), max(steps, default=None))
+
+    def run(self, *, patience_s: float = 60.0) -> Iterator[tuple[int, int]]:
+        """Brings the sink up to date.
+
+        Args:
+            patience_s: how long it may go without taking anything.
+
+        Yields:
+            Now and then: commits of the journal that it has or does not want, and all that there are.
+
+        Raises:
+            ConfigurationError: it is down, or has not taken anything for so long; what it took stays taken.
+        """
+        lineage = _From(self._starts, self._sink.rewind, self._from_step)
+        size = self._path.stat().st_size
+        reader = storing_reader(
+            self._sink, JournalFile(self._path), size,
+            directory=self._directory, lineage=lineage, facts=self._facts,
+        )  # fmt: skip
+        reader.wake(size, self._last_seq)
+        behind, moved = self._last_seq, time.monotonic()
+        while not reader.flush(_LOOK_S):
+            now_behind = reader.look().lag_steps
+            if now_behind < behind:
+                behind, moved = now_behind, time.monotonic()
+            if reader.is_down or time.monotonic() - moved > patience_s:
+                break
+            yield self._last_seq - behind, self._last_seq
+        if not reader.close(patience_s):
+            raise ConfigurationError(
+                f"sink {self._sink.name!r} took no more: {reader.trouble or 'it does not answer'}. What it "
+                f"has taken stays; the same command goes on from there"
+            )
+        yield self._last_seq, self._last_seq
+
+
+class _From(Lineage):
+    """Commits from a step on."""
+
+    def __init__(self, starts: list[Start], rewind: Any, from_step: int | None) -> None:
+        super().__init__(starts, rewind)
+        self._from_step = from_step
+
+    def has(self, record: Mapping[str, Any]) -> bool:
+        step = record.get("step")
+        if self._from_step is not None and isinstance(step, int) and step < self._from_step:
+            return False
+        return super().has(record)
+
+
+def facts_of(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` says; empty if it cannot be read."""
+    try:
+        found = orjson.loads((directory / "run.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
