@@ -78,7 +78,7 @@ class WandbRun:
         for seq, lines in itertools.groupby(records, key=lambda record: record.get("seq")):
             together = list(lines)
             self._failed |= any(line.get("event") == "failed" for line in together)
-            parts = [line for line in together if line.get("type") in ("commit", "histogram")]
+            parts = [line for line in together if line.get("type") in ("commit", "histogram", "sample")]
             if seq is not None and parts:
                 row = {key: value for line in parts for key, value in _values(line)}
                 step = parts[0]["step"]
@@ -132,6 +132,8 @@ class WandbRun:
         config = self._config
         if mode == "offline":
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # is offline too
+        # Tables wait there to be uploaded: in the home directory they might not outlive the machine.
+        os.environ.setdefault("WANDB_DATA_DIR", str(self._folder / "wandb" / "data"))
         wanted = {
             "console": "off",
             "silent": True,
@@ -256,6 +258,9 @@ def _values(line: Record) -> Iterator[tuple[str, Any]]:
     if line["type"] == "histogram":
         yield line["key"], _histogram(line["counts"], line["edges"])
         return
+    if line["type"] == "sample":
+        yield f"samples/{line['table']}", _table(line["step"], line["rows"])
+        return
     nonfinite = line.get("nonfinite") or {}
     for key, value in line["values"].items():
         yield key, float(nonfinite.get(key, "nan")) if value is None else value
@@ -270,4 +275,14 @@ def _histogram(counts: Sequence[int], edges: Sequence[float]) -> Any:
             [sum(counts[i : i + each]) for i in range(0, len(counts), each)],
             [*edges[:-1:each], edges[-1]],
         )
+    )
+
+
+def _table(step: int, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """The rows of one commit; W&B puts the tables of a key together by their steps."""
+    columns = list(dict.fromkeys(column for row in rows for column in row if column != "step"))
+    return _sdk().Table(
+        columns=["step", *columns],
+        data=[[step, *(row.get(column) for column in columns)] for row in rows],
+        allow_mixed_types=True,
     )
