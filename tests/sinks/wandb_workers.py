@@ -14,10 +14,11 @@ import sightline as sl
 
 
 def train(steps: int, pause_s: float) -> None:
-    """Goes on from its last commit to a step, with two commits a step."""
+    """Goes on from its last commit to a step, with two commits a step, and enough in them that W&B's buffers
+    fill soon."""
     with sl.start("runs", name="run", sinks=["wandb"], resume="allow", naming="off") as run:
         for step in run.steps(steps):
-            sl.scalar(**{"train/loss": 1 / (step + 1)})
+            sl.scalar(**{"train/loss": 1 / (step + 1)}, **{f"train/{i}": i / (step + 1) for i in range(50)})
             run.commit(step)
             sl.scalar(**{"eval/score": step / 7})
             run.commit(step)
