@@ -40,11 +40,20 @@ def run(tmp_path: Path) -> SinkRun:
     return SinkRun("r", "run", tmp_path, 1)
 
 
-def sink_of(made: list[Apart], run: SinkRun, *, open_s: float = 60, close_s: float = 60, **trouble: str) -> Apart:
+def sink_of(
+    made: list[Apart], run: SinkRun, *, open_s: float = 60, close_s: float = 60, **trouble: str
+) -> Apart:
     settings = {"file": str(run.dir / "kept"), **trouble}
     made.append(Apart("tests.sinks.apart_sinks:FileSink", settings, open_s=open_s, close_s=close_s))
     (run.dir / "kept").touch()
     return made[-1]
+
+
+def use(sink: ApartSink, run: SinkRun) -> None:
+    """All of its calls."""
+    sink.open(run)
+    sink.write([{"seq": 1}])
+    sink.close()
 
 
 def kept(run: SinkRun) -> list[str]:
@@ -97,9 +106,7 @@ def test_what_the_sink_raises_is_raised_here(method: str, made: list[Apart], run
     sink = sink_of(made, run, fails=method)
     expected = "ImportError: no such SDK" if method == "make" else f"ValueError: {method} fails"
     with pytest.raises(RuntimeError, match=expected):
-        sink.open(run)
-        sink.write([{"seq": 1}])
-        sink.close()
+        use(sink, run)
     assert expected in (run.dir / "file" / "sightline.log").read_text()
 
 
@@ -109,16 +116,11 @@ def test_a_call_that_hangs_is_ended(
 ) -> None:
     """And opening again works."""
     monkeypatch.setattr(apart, "_ENDS_S", 0.0)
+    monkeypatch.setattr(apart, "_WRITE_S", 1 if method == "write" else 60)
     sink = sink_of(made, run, hangs=method, open_s=2 if method == "open" else 60, close_s=2)
-    pid = 0
     with pytest.raises(TimeoutError, match=f"{method} has not returned"):
-        if method != "open":
-            sink.open(run)
-            pid = pid_of(sink)
-            monkeypatch.setattr(apart, "_WRITE_S", 0.5)
-            sink.write([{"seq": 1}])
-        sink.open(run) if method == "open" else sink.close()
-    assert not is_alive(pid)
+        use(sink, run)
+    assert sink._child is None
     with pytest.raises(ConnectionError, match="not open"):
         sink.write([{"seq": 1}])
     monkeypatch.undo()

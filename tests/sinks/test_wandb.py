@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import random
@@ -61,10 +60,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
 
 def start(folder: Path, *others: Any, state: Mapping[str, Any] | None = None, **settings: Any) -> sl.Run:
     """A run with the W&B sink, offline unless it is said otherwise."""
-    logger = sl.StatsLoggerConfig(wandb=sl.WandbConfig(**{"mode": "offline", **settings}))
-    return sl.start(
-        folder, name="run", sinks=["wandb", *others], resume="allow", naming="off", state_dict=state, logger=logger
-    )  # fmt: skip
+    logger = sl.StatsLoggerConfig(
+        sinks=["wandb", *others],
+        resume="allow",
+        naming="off",
+        wandb=sl.WandbConfig(**{"mode": "offline", **settings}),
+    )
+    return sl.start(folder, name="run", state_dict=state, logger=logger)
 
 
 def train(run: sl.Run, steps: range, loss: Callable[[int], float] = float) -> list[dict[str, Any]]:
@@ -124,7 +126,7 @@ def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run with everything in it."""
     folder = tmp_path_factory.mktemp("whole")
     config = {"lr": 1e-3, "model": {"width": 8}, "api_key": "hunter2hunter2", "pad_token_id": 7}
@@ -146,7 +148,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 sl.scalar(**{"eval/score": step / 7})
                 sl.scalar(odd=math.nan)
                 run.commit(step)
-    yield folder / "run"
+    return folder / "run"
 
 
 def test_a_run_file_holds_every_value_of_the_journal(whole: Path) -> None:
@@ -235,7 +237,9 @@ def test_our_reader_of_run_files_finds_what_wandb_s_own_finds_also_in_a_cut_file
     for size in (len(data), 0, 3, 7, *(random_.randrange(len(data)) for _ in range(12))):
         cut = tmp_path / f"run-{size}.wandb"
         cut.write_bytes(data[:size])
-        assert [flat(row) for row in rows(cut)] == [row["item"] for row in seen_by_wandb(cut, "history")], size
+        assert [flat(row) for row in rows(cut)] == [row["item"] for row in seen_by_wandb(cut, "history")], (
+            size
+        )
 
 
 def test_a_damaged_run_file_counts_up_to_the_damage(whole: Path, tmp_path: Path) -> None:
@@ -250,7 +254,7 @@ def test_a_damaged_run_file_counts_up_to_the_damage(whole: Path, tmp_path: Path)
 
 
 def test_a_resumed_run_goes_on_in_another_file_of_the_same_id(tmp_path: Path) -> None:
-    """Where W&B's files stand, whatever our cursor says; and the cursor stands at the end when all is closed."""
+    """Where W&B's files stand, whatever our cursor says, which is at the end when all is closed."""
     with start(tmp_path) as run:
         train(run, range(4))
     assert Cursor(run.dir / "cursors" / "wandb.json", run.run_id).seq == 4
@@ -381,12 +385,14 @@ def killed_often(tmp_path: Path, kills: int, seed: int, env: dict[str, str]) -> 
         def files() -> int:
             return len(list(tmp_path.glob("*/runs/run/wandb/*/*.wandb")))
 
+        def until_it_has_more(than: tuple[int, int]) -> None:
+            until(lambda: len(worker.commits()) > than[0])
+            if random_.random() < 0.8:  # else before W&B has begun
+                until(lambda: files() > than[1])
+
         worker = start()
         for what in whats[:kills]:
-            before = len(worker.commits()), files()
-            until(lambda before=before: len(worker.commits()) > before[0])  # type: ignore[misc]
-            if random_.random() < 0.8:  # else before W&B has begun
-                until(lambda before=before: files() > before[1])  # type: ignore[misc]
+            until_it_has_more((len(worker.commits()), files()))
             threading.Event().wait(random_.uniform(0, 1.5))
             kill(worker, what)
             if what in ("training", "all"):
@@ -563,8 +569,9 @@ def test_offline_files_of_all_attempts_make_one_run_when_wandb_syncs_them(
     assert len(folders) == 2
     monkeypatch.setenv("WANDB_API_KEY", API_KEY)
     done = subprocess.run(
-        [sys.executable, "-m", "wandb", "sync", *folders], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "wandb", "sync", *folders],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [row["_step"] for row in server.rows(str(run.run_id))] == list(range(6))
     assert [row[SEQ] for row in server.rows(str(run.run_id))] == [1, 2, 3, 4, 5, 6]
@@ -577,18 +584,17 @@ def test_sightline_sync_brings_up_an_offline_run_and_nothing_twice(
         train(run, range(5))
     assert server.lines == {}
     for _ in range(2):
+        command = ["sync", str(run.dir), "--to", "wandb", "--set", "wandb.mode=online"]
         done = subprocess.run(
-            [sys.executable, "-m", "sightline.cli", "sync", run.dir, "--to", "wandb", "--set", "wandb.mode=online"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "sightline.cli", *command], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert steps_and(server.rows(str(run.run_id)), "loss") == [(step, float(step)) for step in range(5)]
 
 
 def test_in_shared_mode_others_write_to_the_same_run(server: WandbServer, tmp_path: Path) -> None:
-    """W&B gives the rows their `_step` there, and the axis is our `step`."""
+    """What `_step` is there is W&B's business; the axis is our `step`."""
     with start(tmp_path, mode="shared", id="together") as run:
         train(run, range(4))
     assert steps_and(server.rows("together"), "loss") == [(step, float(step)) for step in range(4)]
     assert [row[SEQ] for row in server.rows("together")] == [1, 2, 3, 4]
-    assert not any("_step" in row for row in server.rows("together"))

@@ -1,8 +1,9 @@
-"""As much of a W&B server as its SDK needs to write runs, resume them and ask for their history; on loopback."""
+"""As much of a W&B server as its SDK needs to write, resume and read runs; on loopback."""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,9 +55,10 @@ class WandbServer(ThreadingHTTPServer):
         """Answers one query."""
         name = variables.get("name") or variables.get("runName") or variables.get("run") or ""
         for word, answer in self._queries().items():
-            if f" {word}" in query:
+            if re.search(rf"\b{word}\b", query):
                 self.asked.append(word)
                 return answer(name, variables)
+        self.asked.append(query)
         raise NotImplementedError(query)
 
     def _queries(self) -> dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]]:
@@ -64,13 +66,13 @@ class WandbServer(ThreadingHTTPServer):
             "UpsertBucket": self._upsert,
             "RunResumeStatus": self._resume_status,
             "CreateRunFiles": self._create_files,
-            "GetDefaultEntity": lambda name, variables: {"viewer": {"id": "v", "entity": ENTITY}},
+            "viewer": lambda name, variables: {"viewer": _VIEWER},
             "RunHistoryKeys": lambda name, variables: _run(historyKeys={"lastStep": self._last_step(name)}),
             "RunParquetHistory": lambda name, variables: _run(
                 parquetHistory={"parquetUrls": [], "liveData": [{"_step": 0}]}
             ),
             "SampledHistoryPage": self._sampled,
-            "Run(": self._run_query,
+            "Run": self._run_query,
         }
 
     def _upsert(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +122,7 @@ class WandbServer(ThreadingHTTPServer):
         if name not in self.lines:
             return {"project": {"run": None}}
         return _run(
-            id=f"id-{name}", projectId="p", tags=[], name=name, displayName=name, sweepName=None,
+            id=f"id-{name}", projectId=7, tags=[], name=name, displayName=name, sweepName=None,
             state="running", config="{}", group=None, jobType=None, commit=None, readOnly=False,
             createdAt="2026-01-01T00:00:00Z", heartbeatAt="2026-01-01T00:00:00Z", description="", notes="",
             systemMetrics="{}", summaryMetrics=self.summaries.get(name, "{}"),
@@ -179,6 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+_VIEWER = {
+    "id": "v", "entity": ENTITY, "username": ENTITY, "email": "", "flags": "{}", "teams": {"edges": []},
+}  # fmt: skip
 
 
 def _run(**fields: Any) -> dict[str, Any]:

@@ -37,7 +37,12 @@ log = logging.getLogger("sightline")
 
 _WRITE_S = 120.0
 _ENDS_S = 10.0  # after its close, for what the SDK has started
-_CODE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from sightline.sinks.apart import serve; serve()"
+_CODE = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from sightline.sinks.apart import serve
+serve()
+"""
 
 
 class ApartSink:
@@ -99,7 +104,7 @@ class ApartSink:
             raise ConnectionError(f"{self.name} is not open")
         try:
             return self._child.call(method, *arguments, timeout=timeout)
-        except OSError:  # it hangs, or is gone
+        except (OSError, RuntimeError):  # the next thing is to open it again, in another
             self._end()
             raise
 
@@ -158,9 +163,7 @@ class Child:
                 f"{method} has not returned within {timeout:g} s (see {self._log_file})"
             ) from None
         except ConnectionError:
-            raise ConnectionError(
-                f"the process that does {method} is gone (see {self._log_file})"
-            ) from None
+            raise ConnectionError(f"the process that does {method} is gone (see {self._log_file})") from None
         for level, text in answer["log"]:
             log.log(level, "%s", text)
         if "error" in answer:

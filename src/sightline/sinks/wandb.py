@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.apart import ApartSink
@@ -123,7 +122,10 @@ class WandbSink(ApartSink):
             self.mode = checked_mode(config.mode, "wandb mode")
         else:
             self.mode = checked_mode(os.environ.get("WANDB_MODE") or "online", "WANDB_MODE")
-        settings = asdict(config) | {"mode": self.mode, "dir": config.dir and str(Path(config.dir).absolute())}
+        settings = asdict(config) | {
+            "mode": self.mode,
+            "dir": config.dir and str(Path(config.dir).absolute()),
+        }
         super().__init__(
             "sightline.sinks.wandb_run:make",
             settings,
@@ -154,4 +156,6 @@ def _check_installed() -> None:
             f"sink 'wandb' needs W&B: pip install 'sightline[wandb]', or mode='disabled' ({error})"
         ) from error
     if not sys.executable:
-        raise ConfigurationError("sink 'wandb' needs sys.executable, with which it starts a Python of its own")
+        raise ConfigurationError(
+            "sink 'wandb' needs sys.executable, with which it starts a Python of its own"
+        )

@@ -31,10 +31,12 @@ def rows(path: Path, containing: str = "") -> Iterator[dict[str, Any]]:
     """
     from wandb.proto import wandb_internal_pb2
 
+    messages: Any = wandb_internal_pb2  # without types for what it holds
+
     for data in records(path):
         if containing.encode() in data:
             try:
-                record = wandb_internal_pb2.Record.FromString(data)
+                record = messages.Record.FromString(data)
             except Exception:  # noqa: BLE001 - its own error, of a module that differs between versions
                 return
             if record.WhichOneof("record_type") == "history":

@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class WandbRun:
         self._resume_hint = ""
         self._step: int | None = None  # ours, of the last row
         self._row = -1  # W&B's
-        self._seq = 0
+        self._seq = 0  # of the last commit that W&B was given
+        self._has_written = False
         self._failed = False
 
     def open(self, run: SinkRun) -> int | None:
@@ -52,23 +54,13 @@ class WandbRun:
         self._folder = Path(self._config.dir or run.dir).absolute()
         self._resume_hint = f"sightline sync {run.dir} --to wandb"
         id_ = self._id(run)
-        mode = str(self._config.mode)
         stored: int | None = None
-        if mode != "offline":
-            try:
-                self._begin(run, mode, id_)
-                stored = self._asked()
-            except _sdk().errors.UsageError as error:
-                if not _is_about_the_key(error):
-                    raise
-                log.warning(
-                    "sightline: sink wandb is offline, since there is no API key (%s). To bring the run up "
-                    "later: wandb login, and %s", error, self._resume_hint,
-                )  # fmt: skip
-                mode = "offline"
-        if mode == "offline":
+        if self._config.mode != "offline" and self._begin_online(run, id_):
+            stored = self._asked()
+            run.kept["is_online"] = True
+        else:
             stored, self._row = self._read(id_)
-            self._begin(run, mode, id_)
+            self._begin(run, "offline", id_)
         run.kept["id"] = self._run.id
         self._seq = stored or 0
         return stored
@@ -86,7 +78,7 @@ class WandbRun:
                 if "time" in parts[0]:
                     row["_timestamp"] = parts[0]["time"]
                 self._run.log(row, **({} if self._is_shared else {"step": self._row_of(step)}))
-                self._seq = seq
+                self._seq, self._has_written = seq, True
 
     def close(self) -> None:
         """Waits until all is stored.
@@ -112,11 +104,11 @@ class WandbRun:
                 f"the server has not taken everything within {self._config.finish_timeout_s:g} s; "
                 f"to bring up the rest: {self._resume_hint}"
             ) from None
-        if run.offline:
-            stored, _ = self._read(run.id)
+        if run.offline and self._has_written:
+            stored = max((int(row[SEQ]) for row in rows(Path(run.settings.sync_file), SEQ)), default=0)
             if stored < self._seq:
                 raise OSError(
-                    f"W&B has stored the commits up to {stored} of {self._seq} in {self._folder}; "
+                    f"W&B has stored the commits up to {stored} of {self._seq} in {run.settings.sync_file}; "
                     f"to bring up the rest: {self._resume_hint}"
                 )
 
@@ -127,6 +119,23 @@ class WandbRun:
         if self._config.id is not None:
             return self._config.id + suffix
         return str(run.kept.get("id") or (os.environ.get("WANDB_RUN_ID") or run.run_id) + suffix)
+
+    def _begin_online(self, run: SinkRun, id_: str) -> bool:
+        """Whether there is an API key to do it with."""
+        before = _run_folders(self._folder)
+        try:
+            self._begin(run, str(self._config.mode), id_)
+        except Exception as error:
+            for folder in _run_folders(self._folder) - before:  # or an outage leaves hundreds
+                shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, _sdk().errors.UsageError) and _is_about_the_key(error):
+                log.warning(
+                    "sightline: sink wandb is offline, since there is no API key (%s). To bring the run up "
+                    "later: wandb login, and %s", error, self._resume_hint,
+                )  # fmt: skip
+                return False
+            raise
+        return True
 
     def _begin(self, run: SinkRun, mode: str, id_: str) -> None:
         config = self._config
@@ -153,6 +162,14 @@ class WandbRun:
             "finish_timeout_raises": True,
             "stop_fn": lambda: None,
         }
+        # What people may have changed at the server since the run began there.
+        shown: dict[str, Any] = {
+            "name": (config.name or run.name) + _fork_suffix(run),
+            "notes": config.notes,
+            "tags": list(config.tags) or None,
+        }
+        if mode != "offline" and run.kept.get("is_online"):
+            shown = {}
         sdk = _sdk()
         known = sdk.Settings.model_fields
         self._run = sdk.init(
@@ -160,14 +177,12 @@ class WandbRun:
             id=id_,
             project=config.project,
             entity=config.entity,
-            name=(config.name or run.name) + _fork_suffix(run),
             group=config.group,
             job_type=config.job_type,
-            tags=list(config.tags) or None,
-            notes=config.notes,
             dir=str(self._folder),
             config=_as_config(run),
             resume="allow",
+            **shown,
             settings=sdk.Settings(**{name: value for name, value in wanted.items() if name in known}),
         )
         if Path(self._run.settings.root_dir) != self._folder:  # it goes to /tmp, without a word
@@ -197,7 +212,7 @@ class WandbRun:
             return int(summary[SEQ])  # the summary is of the last row that has arrived
         try:
             api = _sdk().Api(timeout=20)
-            scan = api.run("/".join(run.path)).scan_history
+            scan = api.run(run.path).scan_history
             try:
                 found = scan(keys=[SEQ], use_cache=False)
             except TypeError:  # an older version, which has no cache
@@ -220,12 +235,13 @@ def make(settings: Mapping[str, Any]) -> WandbRun:
 
 def run_files(folder: Path, id_: str) -> list[Path]:
     """W&B's files of a run, of all attempts, in a folder of ``dir=``."""
-    return sorted(
-        path
-        for place in ("wandb", ".wandb")
-        for path in (folder / place).glob("*run-*/*.wandb")
-        if path.name == f"run-{id_}.wandb"
-    )
+    found = (each / f"run-{id_}.wandb" for each in _run_folders(folder))
+    return sorted(path for path in found if path.exists())
+
+
+def _run_folders(folder: Path) -> set[Path]:
+    folders = (each for place in ("wandb", ".wandb") for each in (folder / place).glob("*run-*"))
+    return {each for each in folders if not each.is_symlink()}
 
 
 def _sdk() -> Any:
