@@ -97,6 +97,7 @@ class WandbRun:
         run, self._run = self._run, None
         if run is None:
             return
+        is_offline, file = run.offline, Path(run.settings.sync_file)
         try:
             run.finish(exit_code=exit_code)
         except TimeoutError:
@@ -104,12 +105,13 @@ class WandbRun:
                 f"the server has not taken everything within {self._config.finish_timeout_s:g} s; "
                 f"to bring up the rest: {self._resume_hint}"
             ) from None
-        if run.offline and self._has_written:
-            stored = max((int(row[SEQ]) for row in rows(Path(run.settings.sync_file), SEQ)), default=0)
+        _sdk().teardown()  # waits for W&B's service, which closes the file
+        if is_offline and self._has_written:
+            stored = max((int(row[SEQ]) for row in rows(file, SEQ)), default=0)
             if stored < self._seq:
                 raise OSError(
-                    f"W&B has stored the commits up to {stored} of {self._seq} in {run.settings.sync_file}; "
-                    f"to bring up the rest: {self._resume_hint}"
+                    f"W&B has stored the commits up to {stored} of {self._seq} in {file}; to bring up the "
+                    f"rest: {self._resume_hint}"
                 )
 
     # --- beginning -----------------------------------------------------------------------------------------
