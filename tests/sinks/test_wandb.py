@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -329,6 +330,21 @@ def test_what_cannot_work_raises_at_start_up(tmp_path: Path, monkeypatch: pytest
         start(tmp_path)
 
 
+def test_training_is_left_as_it_is(tmp_path: Path) -> None:
+    """No hook, variable, module or thread of W&B's; and no process of it is left."""
+    with workers_of(str(Path(__file__).parent / "wandb_workers.py"), tmp_path) as workers:
+        worker = workers.start("untouched", env=environment(tmp_path, WANDB_MODE="offline"))
+        worker.wait(0)
+        before, during, after = worker.notes("state")
+        assert before == during == after
+        assert before["modules"] == []
+        assert "wandb" not in worker.output.lower()
+        assert len(stored(worker.runs[0])) == 1
+    log_file = worker.runs[0] / "wandb" / "sightline.log"
+    with open(log_file) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held as long as there is one
+
+
 @pytest.mark.parametrize("mode", [None, "online"])
 def test_without_an_api_key_it_is_offline_and_says_how_to_bring_it_up(
     mode: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -340,6 +356,50 @@ def test_without_an_api_key_it_is_offline_and_says_how_to_bring_it_up(
     assert f"sightline sync {run.dir} --to wandb" in warnings[0]
     assert [row["loss"] for row in stored(run.dir)] == [0, 1]
     assert "offline" in run_files(run.dir, run.run_id)[0].parent.name
+
+
+_SMALL_DISK = """
+import json, logging, os
+import sightline as sl
+
+said = []
+handler = logging.Handler()
+handler.emit = lambda record: said.append(record.getMessage())
+logging.getLogger("sightline").addHandler(handler)
+logger = sl.StatsLoggerConfig(sinks=["wandb"], naming="off", resume="allow", wandb=sl.WandbConfig(dir="disk"))
+
+def go(steps):
+    with sl.start("runs", name="run", logger=logger) as run:
+        for step in run.steps(steps):
+            sl.scalar(**{f"loss/{i}": step / (i + 1) for i in range(60)})
+            run.commit(step)
+
+go(400)
+assert os.system("mount -o remount,size=20m disk") == 0
+go(402)
+os.system("cp -r disk/wandb kept")
+print(json.dumps(said))
+"""
+
+
+def test_what_a_full_disk_kept_from_w_b_is_said_and_made_good_by_the_next_attempt(tmp_path: Path) -> None:
+    """W&B itself says nothing of it."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "script.py").write_text(_SMALL_DISK)
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c",
+         f"mount -t tmpfs -o size=400k tmpfs disk && exec {sys.executable} script.py"],
+        cwd=tmp_path, env=os.environ | {"WANDB_MODE": "offline"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in json.loads(done.stdout.splitlines()[-1]) if "has stored" in line]
+    up_to = int(said.partition("the commits up to ")[2].split()[0])
+    assert 0 < up_to < 400
+    found = [list(rows(path)) for path in sorted((tmp_path / "kept").glob("offline-*/*.wandb"))]
+    assert [len(each) for each in found] == [up_to, 402 - up_to]
+    assert [row[SEQ] for each in found for row in each] == list(range(1, 403))
 
 
 # --- processes that are killed -----------------------------------------------------------------------------

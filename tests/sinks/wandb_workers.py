@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,6 +24,30 @@ def train(steps: int, pause_s: float) -> None:
             sl.scalar(**{"eval/score": step / 7})
             run.commit(step)
             time.sleep(pause_s)
+
+
+def untouched() -> None:
+    """Notes what an SDK may change in a process: before it, while it runs, and after it."""
+
+    def note() -> None:
+        hooks = (sys.exit, sys.excepthook, sys.stdout, sys.stderr, sys.stdout.write, sys.stderr.write)
+        signals = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE)]
+        state = {
+            "hooks": list(map(repr, (*hooks, *signals))),
+            "environment": {name: value for name, value in os.environ.items() if name.startswith("WANDB")},
+            "modules": [name for name in sys.modules if name.partition(".")[0] == "wandb"],
+            "threads": [each.name for each in threading.enumerate() if "sightline" not in each.name],
+        }
+        with open("state.jsonl", "a") as file:
+            file.write(json.dumps(state) + "\n")
+
+    note()
+    with sl.start("runs", name="run", sinks=["wandb"], naming="off") as run:
+        sl.scalar(loss=0)
+        run.commit(0)
+        assert run.flush(600)
+        note()
+    note()
 
 
 def fork() -> None:

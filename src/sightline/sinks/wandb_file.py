@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,34 +21,24 @@ _BLOCK = 32 * 1024
 _FILE_HEADER = struct.Struct("<4sHB")
 _CHUNK_HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_RECENT = 16
 
 
-def rows(path: Path, containing: str = "") -> Iterator[dict[str, Any]]:
-    """The rows of a run's history that have a key, in order; nested values as dicts.
-
-    Args:
-        path: the run file; up to where it is cut or damaged it counts.
-        containing: the key; none: all rows.
-    """
-    from wandb.proto import wandb_internal_pb2
-
-    messages: Any = wandb_internal_pb2  # without types for what it holds
-
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a run's history, in order, up to where the file is cut or damaged."""
     for data in records(path):
-        if containing.encode() in data:
-            try:
-                record = messages.Record.FromString(data)
-            except Exception:  # noqa: BLE001 - its own error, of a module that differs between versions
-                return
-            if record.WhichOneof("record_type") == "history":
-                row: dict[str, Any] = {}
-                for item in record.history.item:
-                    *folders, name = item.nested_key or [item.key]
-                    inside = row
-                    for folder in folders:
-                        inside = inside.setdefault(folder, {})
-                    inside[name] = _value(item.value_json)
-                yield row
+        row = _row(data)
+        if row is not None:
+            yield row
+
+
+def last_row(path: Path, key: str) -> dict[str, Any] | None:
+    """The last row that has a key; None if there is none. Of the others, none is parsed."""
+    name = key.encode()
+    # Before each row W&B writes a record of the same values, for its summary.
+    recent = deque((data for data in records(path) if name in data), maxlen=_RECENT)
+    found = (row for data in reversed(recent) if (row := _row(data)) is not None and key in row)
+    return next(found, None)
 
 
 def records(path: Path) -> Iterator[bytes]:
@@ -80,6 +71,24 @@ def records(path: Path) -> Iterator[bytes]:
             if kind in (_FULL, _LAST):
                 yield b"".join(parts)
                 parts = []
+
+
+def _row(data: bytes) -> dict[str, Any] | None:
+    """A record's row, if it is one."""
+    from wandb.proto import wandb_internal_pb2
+
+    messages: Any = wandb_internal_pb2  # without types for what it holds
+    record = messages.Record.FromString(data)
+    if record.WhichOneof("record_type") != "history":
+        return None
+    row: dict[str, Any] = {}
+    for item in record.history.item:
+        *folders, name = item.nested_key or [item.key]
+        inside = row
+        for folder in folders:
+            inside = inside.setdefault(folder, {})
+        inside[name] = _value(item.value_json)
+    return row
 
 
 def _value(text: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.wandb import WandbConfig
-from sightline.sinks.wandb_file import rows
+from sightline.sinks.wandb_file import last_row
 
 log = logging.getLogger("sightline")
 
@@ -107,7 +107,8 @@ class WandbRun:
             ) from None
         _sdk().teardown()  # waits for W&B's service, which closes the file
         if is_offline and self._has_written:
-            stored = max((int(row[SEQ]) for row in rows(file, SEQ)), default=0)
+            row = last_row(file, SEQ)
+            stored = int(row[SEQ]) if row else 0
             if stored < self._seq:
                 raise OSError(
                     f"W&B has stored the commits up to {stored} of {self._seq} in {file}; to bring up the "
@@ -199,7 +200,8 @@ class WandbRun:
         """The last ``seq`` and the last ``_step`` in the run's files of all attempts; 0 and -1 for none."""
         seq, row = 0, -1
         for path in run_files(self._folder, id_):
-            for found in rows(path, SEQ):
+            found = last_row(path, SEQ)
+            if found is not None:
                 seq, row = max(seq, int(found[SEQ])), max(row, int(found.get("_step", -1)))
         return seq, row
 
