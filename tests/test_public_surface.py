@@ -31,6 +31,7 @@ SURFACE = [
     "TensorBoardConfig",
     "Transport",
     "TransportError",
+    "WandbConfig",
     "add",
     "aliases",
     "collect",
@@ -105,7 +106,7 @@ def test_every_public_name_says_what_it_is() -> None:
 
 def test_every_setting_is_described() -> None:
     """Each field of the public configs stands in its class's docstring."""
-    for config in (sl.StatsLoggerConfig, sl.ConsoleConfig, sl.TensorBoardConfig):
+    for config in (sl.StatsLoggerConfig, sl.ConsoleConfig, sl.TensorBoardConfig, sl.WandbConfig):
         for field in dataclasses.fields(config):
             assert f"        {field.name}: " in (config.__doc__ or ""), f"{config.__name__}.{field.name}"
 

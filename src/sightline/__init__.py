@@ -37,6 +37,7 @@ from sightline.journal import read_journal
 from sightline.run import Run, start
 from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
 from sightline.sinks.tensorboard import TensorBoardConfig
+from sightline.sinks.wandb import WandbConfig
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
@@ -84,6 +85,7 @@ __all__ = [
     "TensorBoardConfig",
     "Transport",
     "TransportError",
+    "WandbConfig",
     "add",
     "aliases",
     "collect",

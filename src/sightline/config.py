@@ -18,6 +18,7 @@ from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
+from sightline.sinks.wandb import WandbConfig
 from sightline.transports import TransportName
 
 OnLowerStep = Literal["clamp", "error", "drop"]
@@ -35,6 +36,7 @@ class StatsLoggerConfig:
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
         tensorboard: where the TensorBoard sink writes.
+        wandb: which run the W&B sink writes, and how.
         samples_per_step: rows of a sample table that a commit shows, at most, over all processes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
@@ -65,6 +67,7 @@ class StatsLoggerConfig:
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
     samples_per_step: int = 8
     aliases: Aliases = ()
     naming: NamingMode = "warn"

@@ -21,6 +21,7 @@ ENTRY_POINTS = "sightline.sinks"
 _OURS = {
     "console": ("sightline.sinks.console", "ConsoleSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
+    "wandb": ("sightline.sinks.wandb", "WandbSink"),
 }
 
 

@@ -1,0 +1,329 @@
+"""A sink's SDK in a process of its own, so that nothing of it reaches the training process.
+
+SDKs replace ``sys.exit``, wait for the network in exit hooks, keep threads and locks that a fork breaks, and
+ask for logins. In a child process none of that matters, a call that hangs can be ended, and what was handed
+over is stored even if training is killed: the child's pipe ends with its parent, and then it closes the sink.
+
+One JSON line is one call, answered by one line. The child's output goes to a log file, which it holds with a
+lock as long as it, or what its SDK has started, lives: so the next attempt waits until all is stored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sightline.sinks.base import Record, SinkRun, StoringSink
+from sightline.sinks.lineage import Rewind
+
+log = logging.getLogger("sightline")
+
+_WRITE_S = 120.0
+_ENDS_S = 10.0  # after its close, for what the SDK has started
+_CODE = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from sightline.sinks.apart import serve
+serve()
+"""
+
+
+class ApartSink:
+    """A sink that stores, whose work is done in a child process.
+
+    Args:
+        maker: ``"module:name"`` of what makes the :class:`sightline.StoringSink` there.
+        settings: what it is made with, plain data.
+        open_s: seconds that its ``open`` may take, without waiting for the child of an earlier attempt.
+        close_s: seconds that its ``close`` may take, in this attempt or after it.
+        without: environment variables that the child must not have.
+    """
+
+    name: str
+    rewind: Rewind
+    stores_at_close: bool
+
+    def __init__(
+        self,
+        maker: str,
+        settings: Mapping[str, Any],
+        *,
+        open_s: float,
+        close_s: float,
+        without: Sequence[str] = (),
+    ) -> None:
+        self._making = (maker, settings)
+        self._open_s = open_s
+        self._close_s = close_s
+        self._without = without
+        self._child: Child | None = None
+
+    def open(self, run: SinkRun) -> int | None:
+        """Opens the sink in a new child; the one before is ended, whatever it was doing."""
+        self._end()
+        log_file = run.dir / self.name / "sightline.log"
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        self._child = Child(*self._making, log_file, self._close_s, self._without)
+        plain = {**asdict(run), "dir": str(run.dir)}
+        stored, kept = self._call("open", plain, timeout=self._open_s + self._close_s + _ENDS_S)
+        run.kept.clear()
+        run.kept.update(kept)
+        return None if stored is None else int(stored)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Hands over records."""
+        self._call("write", records, timeout=_WRITE_S)
+
+    def close(self) -> None:
+        """Closes the sink, and ends the child."""
+        if self._child is not None:
+            try:
+                self._call("close", timeout=self._close_s + _ENDS_S)
+            finally:
+                self._end(_ENDS_S)
+
+    def _call(self, method: str, *arguments: Any, timeout: float) -> Any:
+        if self._child is None:
+            raise ConnectionError(f"{self.name} is not open")
+        try:
+            return self._child.call(method, *arguments, timeout=timeout)
+        except (OSError, RuntimeError):  # the next thing is to open it again, in another
+            self._end()
+            raise
+
+    def _end(self, timeout: float = 0.0) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end(timeout)
+
+
+class Child:
+    """The child process, as its parent sees it. Used by one thread.
+
+    Args:
+        maker, settings: as for :class:`ApartSink`.
+        log_file: for whatever it prints.
+        close_s: seconds that it has, when its parent is gone.
+        without: environment variables that it must not have.
+    """
+
+    def __init__(
+        self, maker: str, settings: Mapping[str, Any], log_file: Path, close_s: float, without: Sequence[str]
+    ) -> None:
+        path = orjson.dumps([entry or os.getcwd() for entry in sys.path]).decode()
+        self._log_file = log_file
+        self._process = subprocess.Popen(
+            [sys.executable, "-Wignore", "-c", _CODE, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={name: value for name, value in os.environ.items() if name not in without},
+            start_new_session=True,  # Ctrl-C is for training
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests, self._replies = self._process.stdin, self._process.stdout
+        for pipe in (self._requests, self._replies):
+            os.set_blocking(pipe.fileno(), False)
+        self._unread = b""
+        _children.add(self)
+        self._send([maker, settings, str(log_file), close_s], time.monotonic() + _WRITE_S)
+
+    def call(self, method: str, *arguments: Any, timeout: float) -> Any:
+        """Calls a method of the sink there.
+
+        Raises:
+            TimeoutError, ConnectionError: no answer; the child is of no use any more.
+            RuntimeError: what it raised.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            self._send([method, *arguments], deadline)
+            answer = self._answer(deadline)
+        except TimeoutError:
+            raise TimeoutError(
+                f"{method} has not returned within {timeout:g} s (see {self._log_file})"
+            ) from None
+        except ConnectionError:
+            raise ConnectionError(f"the process that does {method} is gone (see {self._log_file})") from None
+        for level, text in answer["log"]:
+            log.log(level, "%s", text)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["result"]
+
+    def end(self, timeout: float) -> None:
+        """Closes its pipe, at which it ends; kills it after a timeout."""
+        self._requests.close()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._replies.close()
+        _children.discard(self)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child of the training process: the pipes and the process are not ours."""
+        self._requests.close()
+        self._replies.close()
+        self._process.returncode = 0  # or Popen would warn that it still runs
+
+    def _send(self, request: Any, deadline: float) -> None:
+        rest = memoryview(orjson.dumps(request, option=orjson.OPT_APPEND_NEWLINE))
+        while rest:
+            _wait(self._requests.fileno(), select.POLLOUT, deadline)
+            with suppress(BlockingIOError):
+                rest = rest[os.write(self._requests.fileno(), rest) :]
+
+    def _answer(self, deadline: float) -> Any:
+        while b"\n" not in self._unread:
+            _wait(self._replies.fileno(), select.POLLIN, deadline)
+            with suppress(BlockingIOError):
+                data = os.read(self._replies.fileno(), 1 << 16)
+                if not data:
+                    raise ConnectionResetError
+                self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return orjson.loads(line)
+
+
+_children: weakref.WeakSet[Child] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for child in list(_children):
+        child.leave_to_parent()
+    _children.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _wait(file: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(file, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1e3):
+        raise TimeoutError
+
+
+# --- in the child ------------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """What the child runs: calls of the sink, until its parent closes the pipe or is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # for training, which says when it is over
+        signal.signal(number, signal.SIG_IGN)
+    lines = _lines(os.dup(0), os.getppid())
+    replies = os.dup(1)
+    maker, settings, log_file, close_s = orjson.loads(next(lines))
+    _use_as_output(log_file)
+    messages: list[tuple[int, str]] = []
+    log.addHandler(_Collecting(messages))
+    sink: StoringSink | None = None
+    for line in lines:
+        method, *arguments = orjson.loads(line)
+        answer: dict[str, Any] = {}
+        try:
+            if sink is None:
+                module, _, name = maker.partition(":")
+                sink = getattr(import_module(module), name)(settings)
+            answer["result"] = _called(sink, method, *arguments)
+        except Exception as error:  # noqa: BLE001 - for the parent to deal with
+            traceback.print_exc()
+            answer["error"] = f"{type(error).__name__}: {error}"
+        answer["log"] = messages[:]
+        messages.clear()
+        try:
+            _write(replies, orjson.dumps(answer, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        except BrokenPipeError:
+            break
+        if method == "close":
+            sink = None
+    _end(sink, close_s)
+
+
+def _called(sink: StoringSink, method: str, *arguments: Any) -> Any:
+    if method == "open":
+        (plain,) = arguments
+        run = SinkRun(**{**plain, "dir": Path(plain["dir"])})
+        return [sink.open(run), run.kept]
+    return getattr(sink, method)(*arguments)
+
+
+def _end(sink: StoringSink | None, close_s: float) -> None:
+    """Ends the process within bounds; a sink that training has not closed is closed by ``abandon``, if it
+    has that, for it was cut off."""
+    timer = threading.Timer(close_s + _ENDS_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    try:
+        if sink is not None:
+            getattr(sink, "abandon", sink.close)()
+    except BaseException:  # noqa: BLE001 - nobody is left to hear of it
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # without the SDK's exit hooks
+
+
+def _lines(file: int, parent: int) -> Iterator[bytes]:
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    unread = b""
+    while True:
+        if not poll.poll(1000):
+            if os.getppid() != parent:  # somebody else still has the pipe
+                return
+            continue
+        data = os.read(file, 1 << 20)
+        if not data:
+            return
+        *whole, unread = (unread + data).split(b"\n")
+        yield from whole
+
+
+def _use_as_output(log_file: str) -> None:
+    """Also what the SDK starts has this file as its output, and so shares the lock on it."""
+    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.close(output)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    with suppress(OSError):  # file systems without locks
+        fcntl.flock(2, fcntl.LOCK_EX)
+
+
+def _write(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+class _Collecting(logging.Handler):
+    """Keeps what is logged, for the parent to log."""
+
+    def __init__(self, messages: list[tuple[int, str]]) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._messages.append((record.levelno, record.getMessage()))
