@@ -14,6 +14,7 @@ import sightline as sl
 SURFACE = [
     "ConfigurationError",
     "ConsoleConfig",
+    "JSONLConfig",
     "JournalError",
     "RecordError",
     "Run",
@@ -103,7 +104,9 @@ def test_every_public_name_says_what_it_is() -> None:
 
 def test_every_setting_is_described() -> None:
     """Each field of the public configs stands in its class's docstring."""
-    for config in (sl.StatsLoggerConfig, sl.ConsoleConfig, sl.TensorBoardConfig):
+    configs = [getattr(sl, name) for name in SURFACE if name.endswith("Config")]
+    assert sl.StatsLoggerConfig in configs
+    for config in configs:
         for field in dataclasses.fields(config):
             assert f"        {field.name}: " in (config.__doc__ or ""), f"{config.__name__}.{field.name}"
 

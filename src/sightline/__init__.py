@@ -36,6 +36,7 @@ from sightline.exported_stats import merge_stats
 from sightline.journal import read_journal
 from sightline.run import Run, start
 from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
+from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
@@ -65,6 +66,7 @@ total = _default.total
 __all__ = [
     "ConfigurationError",
     "ConsoleConfig",
+    "JSONLConfig",
     "JournalError",
     "RecordError",
     "Run",

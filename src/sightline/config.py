@@ -17,6 +17,7 @@ from sightline.naming import is_namespace
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
+from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.transports import TransportName
 
@@ -34,6 +35,7 @@ class StatsLoggerConfig:
         resume: ``"never"`` refuses to append to an earlier run, ``"must"`` wants one, ``"allow"`` takes both.
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
+        jsonl: where the JSONL sink writes.
         tensorboard: where the TensorBoard sink writes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
@@ -63,6 +65,7 @@ class StatsLoggerConfig:
     resume: Resume = "never"
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    jsonl: JSONLConfig = field(default_factory=JSONLConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
     aliases: Aliases = ()
     naming: NamingMode = "warn"

@@ -20,6 +20,7 @@ ENTRY_POINTS = "sightline.sinks"
 #: Ours by name: the module, and what in it makes the sink of its settings.
 _OURS = {
     "console": ("sightline.sinks.console", "ConsoleSink"),
+    "jsonl": ("sightline.sinks.jsonl", "JSONLSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
 }
 
