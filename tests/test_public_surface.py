@@ -16,6 +16,7 @@ SURFACE = [
     "ConsoleConfig",
     "JSONLConfig",
     "JournalError",
+    "MLflowConfig",
     "RecordError",
     "Run",
     "RunDirectoryError",

@@ -37,6 +37,7 @@ from sightline.journal import read_journal
 from sightline.run import Run, start
 from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
 from sightline.sinks.jsonl import JSONLConfig
+from sightline.sinks.mlflow import MLflowConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
@@ -68,6 +69,7 @@ __all__ = [
     "ConsoleConfig",
     "JSONLConfig",
     "JournalError",
+    "MLflowConfig",
     "RecordError",
     "Run",
     "RunDirectoryError",

@@ -18,6 +18,7 @@ from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
 from sightline.sinks.jsonl import JSONLConfig
+from sightline.sinks.mlflow import MLflowConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.transports import TransportName
 
@@ -36,6 +37,7 @@ class StatsLoggerConfig:
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
         jsonl: where the JSONL sink writes.
+        mlflow: where the MLflow sink logs.
         tensorboard: where the TensorBoard sink writes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
@@ -66,6 +68,7 @@ class StatsLoggerConfig:
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     jsonl: JSONLConfig = field(default_factory=JSONLConfig)
+    mlflow: MLflowConfig = field(default_factory=MLflowConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
     aliases: Aliases = ()
     naming: NamingMode = "warn"

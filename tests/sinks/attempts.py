@@ -9,7 +9,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,16 @@ ROOT = Path(__file__).parents[2]
 NAN, INF = math.nan, math.inf
 ODD = [NAN, INF, -INF, 1e-300, -1e300, 0.1 + 0.2]  # what the odd values of `attempt` are, one a step
 
-# Commits quickly, to the end or until it is killed.
+# Commits quickly, to the end or until it is killed. Ends at once where it would leave the machine.
 _SCRIPT = """
-import json, sys, time
+import json, os, sys, time
+def look(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        address = arguments[1] if event == "socket.connect" else arguments
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost", None):
+            print(event, address, flush=True)
+            os._exit(99)
+sys.addaudithook(look)
 import sightline as sl
 steps, settings = json.loads(sys.argv[1])
 logger = sl.StatsLoggerConfig.from_dict(settings)
@@ -86,9 +93,18 @@ def same(shown: list[tuple[int, float]], expected: list[tuple[int, float]]) -> b
 
 
 def kill_and_go_on(
-    folder: Path, kills: int, logger: Mapping[str, Any], env: Mapping[str, str] | None = None
+    folder: Path, kills: int, logger: Mapping[str, Any], progress: Callable[[], int] | None = None
 ) -> Path:
-    """Starts a run, kills it when it has committed for a while, starts it again; at last lets it end."""
+    """Starts a run, kills it after a while, starts it again; at last lets it end.
+
+    Fails too if the run has written anywhere but in its directory, or has left the machine.
+
+    Args:
+        folder: where ``runs/run`` comes to lie.
+        kills: how many.
+        logger: settings, as plain data.
+        progress: what rises while the sink works; by default the steps in the journal.
+    """
     rng = random.Random(kills)
     run = folder / "runs" / "run"
     data = {"naming": "off", **logger}
@@ -96,17 +112,18 @@ def kill_and_go_on(
     def started(stop: int) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-c", _SCRIPT, json.dumps([stop, data])],
-            cwd=folder, env={**os.environ, "PYTHONPATH": _paths(), **(env or {})},
+            cwd=folder, env={**os.environ, "PYTHONPATH": _paths(), "HOME": str(folder / "home")},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
     def last() -> int:
         return max((each["step"] for each in commits(run)), default=-1) if run.exists() else -1
 
+    made = progress or last
     for _ in range(kills):
-        wanted = last() + rng.randrange(1, 150)
+        wanted = made() + rng.randrange(1, 150)
         process = started(10**9)
-        until(lambda: last() >= wanted or process.poll() is not None, f"step {wanted}")  # noqa: B023
+        until(lambda: made() >= wanted or process.poll() is not None, f"step {wanted}")  # noqa: B023
         assert process.poll() is None, process.communicate()[0]
         process.kill()
         process.communicate()
@@ -114,6 +131,8 @@ def kill_and_go_on(
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert commits(run)[-1]["attempt"] == kills + 1
+    assert {path.name for path in folder.iterdir()} == {"runs"}
+    assert {path.name for path in run.parent.iterdir()} == {"run", "latest"}
     return run
 
 

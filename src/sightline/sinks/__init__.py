@@ -21,6 +21,7 @@ ENTRY_POINTS = "sightline.sinks"
 _OURS = {
     "console": ("sightline.sinks.console", "ConsoleSink"),
     "jsonl": ("sightline.sinks.jsonl", "JSONLSink"),
+    "mlflow": ("sightline.sinks.mlflow", "MLflowSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
 }
 
