@@ -17,6 +17,7 @@ SURFACE = [
     "JSONLConfig",
     "JournalError",
     "MLflowConfig",
+    "PrometheusConfig",
     "RecordError",
     "Run",
     "RunDirectoryError",
@@ -69,6 +70,7 @@ HEAVY = [
     "swanlab",
     "trackio",
     "mlflow",
+    "prometheus_client",
 ]
 HEAVY += ["rich", "yaml", "click", "pydantic", "pandas", "matplotlib", "ml_dtypes", "hypothesis"]
 

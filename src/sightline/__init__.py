@@ -38,6 +38,7 @@ from sightline.run import Run, start
 from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
 from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.mlflow import MLflowConfig
+from sightline.sinks.prometheus import PrometheusConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
@@ -70,6 +71,7 @@ __all__ = [
     "JSONLConfig",
     "JournalError",
     "MLflowConfig",
+    "PrometheusConfig",
     "RecordError",
     "Run",
     "RunDirectoryError",

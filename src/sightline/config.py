@@ -19,6 +19,7 @@ from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
 from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.mlflow import MLflowConfig
+from sightline.sinks.prometheus import PrometheusConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.transports import TransportName
 
@@ -38,6 +39,7 @@ class StatsLoggerConfig:
         console: how the console sink looks.
         jsonl: where the JSONL sink writes.
         mlflow: where the MLflow sink logs.
+        prometheus: where the Prometheus sink listens.
         tensorboard: where the TensorBoard sink writes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
@@ -69,6 +71,7 @@ class StatsLoggerConfig:
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     jsonl: JSONLConfig = field(default_factory=JSONLConfig)
     mlflow: MLflowConfig = field(default_factory=MLflowConfig)
+    prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
     aliases: Aliases = ()
     naming: NamingMode = "warn"

@@ -22,6 +22,7 @@ _OURS = {
     "console": ("sightline.sinks.console", "ConsoleSink"),
     "jsonl": ("sightline.sinks.jsonl", "JSONLSink"),
     "mlflow": ("sightline.sinks.mlflow", "MLflowSink"),
+    "prometheus": ("sightline.sinks.prometheus", "PrometheusSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
 }
 

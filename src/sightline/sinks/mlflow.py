@@ -93,7 +93,7 @@ class MLflowSink:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
         self._store: Store | None = None
         self._run = ""
-        self._names = Names("mlflow", clean)
+        self._names = Names("mlflow", clean, taken=[SEQ])
         self._status = "FINISHED"
         self._said: set[str] = set()
 
@@ -103,7 +103,7 @@ class MLflowSink:
         self._store = store = store_at(uri, self._config.timeout_s)
         self._run, found = self._find_or_create(store, run)
         run.kept["run_id"] = self._run
-        self._names = Names("mlflow", clean, kept=run.kept.setdefault("names", {}))
+        self._names = Names("mlflow", clean, taken=[SEQ], kept=run.kept.setdefault("names", {}))
         self._status = "FINISHED"
         store.set_status(self._run, "RUNNING", None)
         self._log_params(store, run.config, found.params)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 log = logging.getLogger("sightline")
 
@@ -19,6 +19,7 @@ class Names:
         sink: its name, for messages.
         clean: gives the name that a key would have by itself; the same for a name that is good.
         longest: characters that a name may have.
+        taken: names that no key gets, since the sink itself has them.
         kept: the names that are not their keys, by key. Changed as new ones come; keep it from one attempt to
             the next, so that a key has one name however the attempts meet their keys.
 
@@ -38,6 +39,7 @@ class Names:
         clean: Callable[[str], str],
         *,
         longest: int = 250,
+        taken: Iterable[str] = (),
         kept: dict[str, str] | None = None,
     ) -> None:
         self._sink = sink
@@ -45,13 +47,14 @@ class Names:
         self._longest = longest
         self._kept = {} if kept is None else kept
         self._names = dict(self._kept)
-        self._keys = {name: key for key, name in self._kept.items()}
+        self._keys = {name: repr(key) for key, name in self._kept.items()}
+        self._keys.update(dict.fromkeys(taken, "the sink itself"))
 
     def __getitem__(self, key: str) -> str:
         name = self._names.get(key)
         if name is None:
             name = self._names[key] = self._new(key)
-            self._keys[name] = key
+            self._keys[name] = repr(key)
             if name != key:
                 self._kept[key] = name
         return name
@@ -63,6 +66,6 @@ class Names:
             return name
         digits = hashlib.sha256(key.encode(errors="backslashreplace")).hexdigest()[:6]
         name = f"{clean[: self._longest - len(digits) - 1]}_{digits}"
-        why = f"since {self._keys[clean]!r} has its name" if clean in self._keys else "since it is too long"
+        why = f"since {self._keys[clean]} has its name" if clean in self._keys else "since it is too long"
         log.warning("sightline: sink %s shows %r as %r, %s", self._sink, key, name, why)
         return name
