@@ -32,6 +32,7 @@ SURFACE = [
     "StepError",
     "StoringSink",
     "TensorBoardConfig",
+    "TrackioConfig",
     "Transport",
     "TransportError",
     "add",

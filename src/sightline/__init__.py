@@ -40,6 +40,7 @@ from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.mlflow import MLflowConfig
 from sightline.sinks.prometheus import PrometheusConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
+from sightline.sinks.trackio import TrackioConfig
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
@@ -86,6 +87,7 @@ __all__ = [
     "StepError",
     "StoringSink",
     "TensorBoardConfig",
+    "TrackioConfig",
     "Transport",
     "TransportError",
     "add",

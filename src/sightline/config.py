@@ -21,6 +21,7 @@ from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.mlflow import MLflowConfig
 from sightline.sinks.prometheus import PrometheusConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
+from sightline.sinks.trackio import TrackioConfig
 from sightline.transports import TransportName
 
 OnLowerStep = Literal["clamp", "error", "drop"]
@@ -41,6 +42,7 @@ class StatsLoggerConfig:
         mlflow: where the MLflow sink logs.
         prometheus: where the Prometheus sink listens.
         tensorboard: where the TensorBoard sink writes.
+        trackio: where the trackio sink writes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
         naming: what a key outside of the conventions (docs/naming.md) does: it is logged once (``"warn"``),
@@ -73,6 +75,7 @@ class StatsLoggerConfig:
     mlflow: MLflowConfig = field(default_factory=MLflowConfig)
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
+    trackio: TrackioConfig = field(default_factory=TrackioConfig)
     aliases: Aliases = ()
     naming: NamingMode = "warn"
     namespaces: Sequence[str] = ()

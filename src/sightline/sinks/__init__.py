@@ -24,6 +24,7 @@ _OURS = {
     "mlflow": ("sightline.sinks.mlflow", "MLflowSink"),
     "prometheus": ("sightline.sinks.prometheus", "PrometheusSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
+    "trackio": ("sightline.sinks.trackio", "TrackioSink"),
 }
 
 
