@@ -31,6 +31,7 @@ SURFACE = [
     "StatsTracker",
     "StepError",
     "StoringSink",
+    "SwanLabConfig",
     "TensorBoardConfig",
     "TrackioConfig",
     "Transport",

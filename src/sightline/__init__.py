@@ -39,6 +39,7 @@ from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
 from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.mlflow import MLflowConfig
 from sightline.sinks.prometheus import PrometheusConfig
+from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.sinks.trackio import TrackioConfig
 from sightline.snapshot import Snapshot
@@ -86,6 +87,7 @@ __all__ = [
     "StatsTracker",
     "StepError",
     "StoringSink",
+    "SwanLabConfig",
     "TensorBoardConfig",
     "TrackioConfig",
     "Transport",

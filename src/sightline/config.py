@@ -20,6 +20,7 @@ from sightline.sinks.console import ConsoleConfig
 from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.mlflow import MLflowConfig
 from sightline.sinks.prometheus import PrometheusConfig
+from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.sinks.trackio import TrackioConfig
 from sightline.transports import TransportName
@@ -41,6 +42,7 @@ class StatsLoggerConfig:
         jsonl: where the JSONL sink writes.
         mlflow: where the MLflow sink logs.
         prometheus: where the Prometheus sink listens.
+        swanlab: where the SwanLab sink logs.
         tensorboard: where the TensorBoard sink writes.
         trackio: where the trackio sink writes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
@@ -74,6 +76,7 @@ class StatsLoggerConfig:
     jsonl: JSONLConfig = field(default_factory=JSONLConfig)
     mlflow: MLflowConfig = field(default_factory=MLflowConfig)
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
+    swanlab: SwanLabConfig = field(default_factory=SwanLabConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
     trackio: TrackioConfig = field(default_factory=TrackioConfig)
     aliases: Aliases = ()

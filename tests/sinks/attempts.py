@@ -112,7 +112,7 @@ def kill_and_go_on(
     def started(stop: int) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-c", _SCRIPT, json.dumps([stop, data])],
-            cwd=folder, env={**os.environ, "PYTHONPATH": _paths(), "HOME": str(folder / "home")},
+            cwd=folder, env={**os.environ, "PYTHONPATH": paths(), "HOME": str(folder / "home")},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
@@ -123,10 +123,13 @@ def kill_and_go_on(
     for _ in range(kills):
         wanted = made() + rng.randrange(1, 150)
         process = started(10**9)
-        until(lambda: made() >= wanted or process.poll() is not None, f"step {wanted}")  # noqa: B023
-        assert process.poll() is None, process.communicate()[0]
-        process.kill()
-        process.communicate()
+        try:
+            until(lambda: made() >= wanted or process.poll() is not None, f"step {wanted}")  # noqa: B023
+            ended = process.poll() is not None
+        finally:
+            process.kill()
+            output, _ = process.communicate()
+        assert not ended, output
     process = started(last() + 6)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
@@ -136,7 +139,7 @@ def kill_and_go_on(
     return run
 
 
-def _paths() -> str:
+def paths() -> str:
     """Where this process finds its modules, for one in another directory."""
     return os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
 

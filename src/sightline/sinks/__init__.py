@@ -23,6 +23,7 @@ _OURS = {
     "jsonl": ("sightline.sinks.jsonl", "JSONLSink"),
     "mlflow": ("sightline.sinks.mlflow", "MLflowSink"),
     "prometheus": ("sightline.sinks.prometheus", "PrometheusSink"),
+    "swanlab": ("sightline.sinks.swanlab", "SwanLabSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
     "trackio": ("sightline.sinks.trackio", "TrackioSink"),
 }
