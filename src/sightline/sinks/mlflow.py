@@ -7,7 +7,6 @@ second one; and what it holds is asked for whenever the sink is opened.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -15,15 +14,19 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, commits_in, flat, values_of
 from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind, check_rewind
-from sightline.sinks.mlflow_stores import Point, RefusedError, Store, StoredRun, store_at
 from sightline.sinks.names import Names
+
+if TYPE_CHECKING:
+    from sightline.sinks.mlflow_stores import Point, Store, StoredRun
 
 log = logging.getLogger("sightline")
 
@@ -99,6 +102,8 @@ class MLflowSink:
 
     def open(self, run: SinkRun) -> int:
         """Finds or makes the MLflow run; returns the ``seq`` of the last commit that it holds."""
+        from sightline.sinks.mlflow_stores import store_at
+
         uri = self._uri or f"sqlite:///{run.dir.absolute() / 'mlflow.db'}"
         self._store = store = store_at(uri, self._config.timeout_s)
         self._run, found = self._find_or_create(store, run)
@@ -106,9 +111,9 @@ class MLflowSink:
         self._names = Names("mlflow", clean, taken=[SEQ], kept=run.kept.setdefault("names", {}))
         self._status = "FINISHED"
         store.set_status(self._run, "RUNNING", None)
-        self._log_params(store, run.config, found.params)
+        self._log_params(store, run.config, found.params if found else {})
         store.log(self._run, [], {}, {"sightline.attempt": str(run.attempt), "sightline": _facts(run)})
-        return found.seq
+        return found.seq if found else 0
 
     def write(self, records: Sequence[Record]) -> None:
         """As few requests as can be; a commit's ``seq`` is in its last one."""
@@ -125,7 +130,7 @@ class MLflowSink:
         if store is not None:
             store.set_status(self._run, self._status, _ms(time.time()))
 
-    def _find_or_create(self, store: Store, run: SinkRun) -> tuple[str, StoredRun]:
+    def _find_or_create(self, store: Store, run: SinkRun) -> tuple[str, StoredRun | None]:
         kept = run.kept.get("run_id")
         if kept and (found := store.get(kept)) and found.is_active:
             return kept, found
@@ -146,10 +151,12 @@ class MLflowSink:
         created = store.create(
             experiment, f"{name} fork{run.fork:02d}" if run.fork else name, tags, _ms(time.time())
         )
-        return created, StoredRun(True, 0, {})
+        return created, None
 
     def _log_params(self, store: Store, config: Any, stored: Mapping[str, str]) -> None:
         """Those that are not there yet; MLflow never changes one."""
+        from sightline.sinks.mlflow_stores import RefusedError
+
         names = Names("mlflow", clean)
         params = {names[key]: str(value)[: _LONGEST["param"]] for key, value in flat(config)}
         changed = sorted(key for key in params.keys() & stored.keys() if params[key] != stored[key])
@@ -184,6 +191,8 @@ class MLflowSink:
             yield points, tags
 
     def _points(self, commit: Record) -> list[Point]:
+        from sightline.sinks.mlflow_stores import Point
+
         when, step, seq = _ms(commit["time"]), commit["step"], commit["seq"]
         points = [Point(self._names[key], value, when, step) for key, value in values_of(commit).items()]
         # Its step is the seq too: MLflow's "latest" value is the one of the highest step.
@@ -221,4 +230,4 @@ def _ms(seconds: float) -> int:
 def _facts(run: SinkRun) -> str:
     """What the run was, cut to what a tag may hold."""
     facts = {name: value for name, value in run.facts.items() if name != "sightline"}
-    return json.dumps(facts, default=str)[: _LONGEST["tag"]]
+    return orjson.dumps(facts, default=str).decode()[: _LONGEST["tag"]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import zlib
 from collections.abc import Callable, Iterable
 
 log = logging.getLogger("sightline")
@@ -13,7 +13,7 @@ class Names:
     """The names of keys in one back end.
 
     A key that the back end takes keeps its name. One whose clean name another key has already got is told
-    apart by six hexadecimal digits of its hash, and that is said in the log.
+    apart by the eight hexadecimal digits of its CRC-32, and that is said in the log.
 
     Args:
         sink: its name, for messages.
@@ -28,7 +28,7 @@ class Names:
         >>> names["eval/pass@1"], names["eval/loss"]
         ('eval/pass_1', 'eval/loss')
         >>> names["eval/pass_1"]
-        'eval/pass_1_e6bee3'
+        'eval/pass_1_a84adcc9'
         >>> names["eval/pass@1"]
         'eval/pass_1'
     """
@@ -64,7 +64,7 @@ class Names:
         name = clean[: self._longest]
         if name == clean and name not in self._keys:
             return name
-        digits = hashlib.sha256(key.encode(errors="backslashreplace")).hexdigest()[:6]
+        digits = f"{zlib.crc32(key.encode(errors='backslashreplace')):08x}"
         name = f"{clean[: self._longest - len(digits) - 1]}_{digits}"
         why = f"since {self._keys[clean]} has its name" if clean in self._keys else "since it is too long"
         log.warning("sightline: sink %s shows %r as %r, %s", self._sink, key, name, why)
