@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.pairs import Figure
 
-GROUPS = ("importing", "recording", "devices", "merging", "committing", "stalling", "grpo")
+GROUPS = ("importing", "recording", "devices", "merging", "committing", "sinks", "stalling", "grpo")
 
 
 def main(names: list[str]) -> None:

@@ -74,6 +74,14 @@ def test_a_wrong_setting_is_named_with_what_would_do(data: dict[str, Any], said:
         StatsLoggerConfig.from_dict(data)
 
 
+def test_aliases_may_be_a_list_of_names_and_mappings() -> None:
+    """As a YAML file writes them."""
+    data = {"aliases": ["trl", {"train/": "old/"}], "naming": "strict", "namespaces": ["actor"]}
+    config = StatsLoggerConfig.from_dict(data)
+    assert config.aliases == ("trl", {"train/": "old/"})
+    assert (config.naming, config.namespaces) == ("strict", ("actor",))
+
+
 def test_a_yaml_file_becomes_typed_settings(tmp_path: Path) -> None:
     """As a dict would."""
     pytest.importorskip("yaml")

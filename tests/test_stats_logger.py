@@ -147,6 +147,20 @@ def test_a_dict_is_committed_as_it_is_and_leaves_records_alone(make: Make, track
     assert second["values"]["recorded"] == 1.0
 
 
+def test_what_an_export_has_counted_adds_to_what_its_commit_counts(make: Make) -> None:
+    """The records that were not finite, not the values; and a step too low beside those of the export."""
+    logger = make()
+    logger.commit(2, {"x": math.nan, "obs/nonfinite": 5, "obs/missing_exports": 2})
+    assert logger.flush()  # what is counted from here on is the next commit's
+    logger.commit(1, {"x": 1.0, "obs/clamped_commits": 3})
+    logger.commit(3, {"x": 1.0})
+    counted = [
+        {key: value for key, value in commit["values"].items() if key.startswith("obs/")}
+        for commit in commits(logger)
+    ]
+    assert counted == [{"obs/nonfinite": 5, "obs/missing_exports": 2}, {"obs/clamped_commits": 4}, {}]
+
+
 def test_dicts_in_a_row_take_steps_in_a_row(make: Make) -> None:
     logger = make()
     logger.commit(5, [{"loss": 1.0}, {"loss": 2.0, "note": "b"}, {"loss": 3.0}])

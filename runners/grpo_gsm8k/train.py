@@ -35,7 +35,7 @@ from runners.grpo_gsm8k.grpo import (
     make_update,
     zero_variance_groups,
 )
-from runners.grpo_gsm8k.metrics import ALIASES, StepWindow, record_rollout, record_warmup
+from runners.grpo_gsm8k.metrics import record_rollout, record_warmup
 from runners.grpo_gsm8k.rewards import score
 from runners.grpo_gsm8k.rollout import Batch, Rollout
 from runners.grpo_gsm8k.summary import Comparison, compare, describe, write_eval
@@ -140,7 +140,6 @@ class _Training:
         )
         self.reference_logprobs = jax.jit(self._reference_logprobs)
         self.copy = jax.jit(lambda params: jax.tree.map(jnp.copy, params))
-        self.window = StepWindow()
         self.checkpoints: Checkpoints | None = None
         self.saved_step: int | None = None
 
@@ -153,7 +152,8 @@ class _Training:
             name=output.name,
             config=config,
             sinks=list(output.sinks),
-            aliases=ALIASES,
+            aliases="grpo_gsm8k",
+            naming="strict",
             resume=output.resume,
             state_dict=saved.sightline if saved else None,
             console_format=output.console_format,
@@ -161,12 +161,11 @@ class _Training:
             at = saved.progress if saved else self._begin(run)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
                 # In host time, which counts each moment once: what is left of a step, the next one waits for.
-                with sl.scope("train"), sl.record_timing("step") as timing:
+                with sl.scope("train"), sl.record_timing("step"):
                     rollout = self._rollout(step, at)
                     at.state = self._update(at.state, rollout)
                     at.step, at.position = step, at.position + config.grpo.prompts_per_step
                     record_rollout(rollout)
-                self.window.record(timing.seconds)
                 if self.hooks.on_step:
                     self.hooks.on_step(step, rollout)
                 run.commit(step)

@@ -47,6 +47,7 @@ from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
 from sightline.transports import Transport
+from sightline.worker_stats import export_stats
 
 if TYPE_CHECKING:
     from sightline.jax.collecting import add, collect
@@ -60,6 +61,7 @@ masked = _default.masked
 rate = _default.rate
 ratio = _default.ratio
 record_timing = _default.record_timing
+sample = _default.sample
 scalar = _default.scalar
 scope = _default.scope
 snapshot = _default.snapshot
@@ -96,6 +98,7 @@ __all__ = [
     "aliases",
     "collect",
     "export",
+    "export_stats",
     "histogram",
     "ingest",
     "jax",
@@ -106,6 +109,7 @@ __all__ = [
     "ratio",
     "read_journal",
     "record_timing",
+    "sample",
     "scalar",
     "scope",
     "snapshot",

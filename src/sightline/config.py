@@ -45,6 +45,7 @@ class StatsLoggerConfig:
         swanlab: where the SwanLab sink logs.
         tensorboard: where the TensorBoard sink writes.
         trackio: where the trackio sink writes.
+        samples_per_step: rows of a sample table that a commit shows, at most, over all processes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
         naming: what a key outside of the conventions (docs/naming.md) does: it is logged once (``"warn"``),
@@ -79,6 +80,7 @@ class StatsLoggerConfig:
     swanlab: SwanLabConfig = field(default_factory=SwanLabConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
     trackio: TrackioConfig = field(default_factory=TrackioConfig)
+    samples_per_step: int = 8
     aliases: Aliases = ()
     naming: NamingMode = "warn"
     namespaces: Sequence[str] = ()
@@ -103,8 +105,10 @@ class StatsLoggerConfig:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not value > 0:
                 raise ConfigurationError(f"{name}={value!r}; expected a positive number")
-        if not isinstance(self.max_programs, int) or self.max_programs < 0:
-            raise ConfigurationError(f"max_programs={self.max_programs!r}; expected an int, 0 or more")
+        for name in ("max_programs", "samples_per_step"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ConfigurationError(f"{name}={value!r}; expected an int, 0 or more")
         if self.naming not in ("warn", "strict", "off"):
             raise ConfigurationError(f"naming={self.naming!r}; expected 'warn', 'strict' or 'off'")
         several = isinstance(self.namespaces, Sequence) and not isinstance(self.namespaces, str)

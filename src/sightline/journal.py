@@ -22,6 +22,10 @@ that fragment. Lines are told apart by ``"type"``:
     A distribution of a commit, one line for each, written with it: ``seq`` (of its commit), ``attempt``,
     ``step``, ``k``, ``key``, ``edges`` [..] (ascending) and ``counts`` [..], one fewer. A bin holds its lower
     edge, the last one both. Counts add up to the finite records; all are ``<key>__count`` of the commit.
+``sample``
+    Some rows of a sample table, written with the commit that they belong to: ``seq`` (of its commit),
+    ``attempt``, ``step``, ``k``, ``table``, ``recorded`` (rows on all processes), ``rows`` [{column: value}],
+    each with its ``process``. All rows in full are in the files of the processes.
 ``late``
     A snapshot that came after its slot was closed: ``attempt``, ``step``, ``k``, ``process``, ``time``, and
     ``values``, ``nonfinite``, ``counts``, ``texts`` as above.
@@ -293,12 +297,12 @@ def values_before(
     kept: list[tuple[int, dict[str, float | int]]] = []
     attempt = None
     for record in read_journal(path):
-        if record.get("type") == "commit":
-            if record["attempt"] != attempt:
-                attempt, first = record["attempt"], record["step"]
-                kept = [each for each in kept if each[0] < first]
-            values = {k: v for k, v in record["values"].items() if v is not None and wanted(k)}
-            kept.append((record["step"], values))
+        at, values = record.get("step"), record.get("values")
+        if record.get("type") == "commit" and isinstance(at, int) and isinstance(values, dict):
+            if record.get("attempt") != attempt:
+                attempt = record.get("attempt")
+                kept = [each for each in kept if each[0] < at]
+            kept.append((at, {k: v for k, v in values.items() if v is not None and wanted(k)}))
     return [values for at, values in kept if at < step]
 
 

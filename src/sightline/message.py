@@ -13,6 +13,8 @@ import orjson
 
 from sightline.errors import SnapshotError
 from sightline.records import Drained
+from sightline.sample_files import SampleFiles
+from sightline.samples import MOST_ROWS, Block
 from sightline.slots import Slot
 from sightline.snapshot import Snapshot
 
@@ -35,6 +37,7 @@ class Message:
         obs: what happened on the way, counted under ``obs/*`` on the root: ``merged_commits`` is how many
             earlier commits of the process are folded into this one, its queue having been full.
         snapshot: for commits; None if it could not be made, or not be read.
+        samples: by table ``recorded`` and ``rows`` (see :class:`sightline.sample_files.SampleFiles`).
         note: free text: stacks, or why a commit has no snapshot.
     """
 
@@ -45,6 +48,7 @@ class Message:
     obs: Mapping[str, int] = field(default_factory=dict)
     snapshot: Snapshot | None = None
     note: str = ""
+    samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         header: dict[str, Any] = {
@@ -54,6 +58,7 @@ class Message:
             "wall_s": self.wall_s,
             "obs": self.obs,
             "note": self.note,
+            **({"samples": self.samples} if self.samples else {}),
         }
         encoded = orjson.dumps(header)
         body = self.snapshot.to_bytes() if self.snapshot is not None else b""
@@ -80,6 +85,7 @@ class Message:
                 header["wall_s"],
                 header["obs"],
                 note=header["note"],
+                samples=dict(header.get("samples") or {}),
             )
             if message.kind not in _KINDS or not all(
                 type(n) is int for n in (message.process, step, k, *message.obs.values())
@@ -106,6 +112,8 @@ class Pending:
         parts: what the trackers held.
         obs: as in :class:`Message`.
         made: when, in monotonic seconds.
+        files: where rows of sample tables are kept.
+        samples: these rows.
     """
 
     slot: Slot
@@ -113,6 +121,13 @@ class Pending:
     wall_s: float
     obs: Counter[str] = field(default_factory=Counter)
     made: float = field(default_factory=time.monotonic)
+    files: SampleFiles | None = None
+    samples: list[Block] = field(default_factory=list)
+
+    def take_samples(self) -> None:
+        """Takes rows of sample tables from the parts."""
+        for part in self._drained():
+            self.samples += part.take_samples()
 
     def settle(self) -> bool:
         """Takes in the device values that have arrived; returns whether that is all of them."""
@@ -132,7 +147,12 @@ class Pending:
     def message(self, process: int) -> Message:
         """Reduces the parts to one snapshot; the background's work, once all is settled or given up."""
         snapshot = self.snapshot(process)
-        return Message("commit", process, self.slot, self.wall_s, self._obs(), snapshot)
+        posted: Mapping[str, Mapping[str, Any]] = {}
+        obs = self._obs()
+        if self.samples and self.files is not None:
+            posted, failed = self.files.keep(self.slot, self.samples)
+            obs += Counter(unwritten_samples=failed)
+        return Message("commit", process, self.slot, self.wall_s, obs, snapshot, samples=posted)
 
     def snapshot(self, process: int) -> Snapshot:
         snapshots = [part if isinstance(part, Snapshot) else part.snapshot(process) for part in self.parts]
@@ -143,7 +163,10 @@ class Pending:
         """This commit folded into the process's next one."""
         parts = [*self.parts, *later.parts]
         obs = self.obs + later.obs + Counter(merged_commits=1)
-        folded = Pending(later.slot, parts, self.wall_s + later.wall_s, obs)
+        folded = Pending(
+            later.slot, parts, self.wall_s + later.wall_s, obs,
+            files=later.files, samples=self.samples + later.samples,
+        )  # fmt: skip
         if len(parts) > _PARTS:
             folded._compact(process)
         return folded
@@ -155,6 +178,8 @@ class Pending:
         for rest in given_up:
             rest.give_up()
         self.parts = [*self.parts, *given_up]
+        while len(self.samples) > 1 and sum(block.rows for block in self.samples) > MOST_ROWS:
+            self.obs["dropped_samples"] += self.samples.pop(0).rows
         self.obs, self.parts = self._obs(), [self.snapshot(process), *kept]
 
     def _drained(self) -> list[Drained]:

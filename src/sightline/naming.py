@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 COUNT_SUFFIX = "__count"
 TIMING_KEY = "time/{key}_s"
 RESERVED = "obs/"
+LEADING = ("time", "timeperf", "throughput")  #: what stands before the scope in keys of times and rates
 #: What the first part of a key may be; ``eval_<name>`` besides.
 NAMESPACES = ("train", "eval", "warmup", "rollout", "time", "throughput", "jax", "obs")
 
@@ -68,6 +69,17 @@ def check_key(key: object) -> str:
 def join(scope: str, key: str) -> str:
     """``key`` under ``scope``; an empty scope adds nothing."""
     return f"{scope}/{key}" if scope else key
+
+
+def under(name: str, key: str) -> str:
+    """``key`` as it would be if it had been recorded in the scope ``name``.
+
+    Example:
+        >>> under("actor", "loss"), under("actor", "time/update_s")
+        ('actor/loss', 'time/actor/update_s')
+    """
+    leading, slash, rest = key.partition("/")
+    return f"{leading}/{name}/{rest}" if slash and leading in LEADING else join(name, key)
 
 
 def ancestors(key: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from sightline import naming
 from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, exact_sum
+from sightline.samples import MOST_ROWS, Block
 from sightline.snapshot import FAMILIES, FAMILY_OF, Snapshot, Spec, Value
 
 log = logging.getLogger("sightline")
@@ -41,7 +42,8 @@ class Records:
     """What a tracker holds between two drains."""
 
     __slots__ = (
-        "deferred", "lasts", "order", "rows", "scalars", "singles", "sketches", "texts", "trouble"
+        "deferred", "lasts", "order", "rows", "sample_rows", "samples", "scalars", "singles", "sketches",
+        "texts", "trouble",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -52,6 +54,8 @@ class Records:
         self.lasts: dict[str, tuple[int, Value]] = {}  # key -> when it was recorded, and the number
         self.order = 0  # of what was recorded for `lasts`
         self.texts: dict[str, str] = {}
+        self.samples: deque[Block] = deque()
+        self.sample_rows = 0
         self.deferred: list[Deferred] = []
         self.trouble: Counter[str] = Counter()  # what went wrong with device values, as in `obs/*`
 
@@ -62,7 +66,7 @@ class Records:
         twin.sketches = {k: list(v) for k, v in self.sketches.items()}
         twin.singles = {k: list(v) for k, v in self.singles.items()}
         twin.lasts, twin.order = dict(self.lasts), self.order
-        twin.texts = dict(self.texts)
+        twin.texts = dict(self.texts)  # of samples there is one copy, which a commit takes
         twin.deferred, twin.trouble = list(self.deferred), self.trouble.copy()
         return twin
 
@@ -78,6 +82,15 @@ class Records:
     def add_numbers(self, key: str, *numbers: Value) -> None:
         """The parts of a sum, ratio, rate or timing."""
         self.singles.setdefault(key, []).extend(numbers)
+
+    def add_samples(self, block: Block) -> None:
+        """Rows of a sample table. If a process never commits, the oldest are dropped, and counted."""
+        self.samples.append(block)
+        self.sample_rows += block.rows
+        while self.sample_rows > MOST_ROWS and len(self.samples) > 1:
+            dropped = self.samples.popleft().rows
+            self.sample_rows -= dropped
+            self.trouble["dropped_samples"] += dropped
 
     def next_order(self) -> int:
         """The place in time of something that is recorded now."""
@@ -103,6 +116,12 @@ class Drained:
     def trouble(self) -> Counter[str]:
         """What went wrong with device values, as in ``obs/*``."""
         return self._records.trouble
+
+    def take_samples(self) -> list[Block]:
+        """The rows of sample tables, which are no part of the snapshot."""
+        blocks = list(self._records.samples)
+        self._records.samples.clear()
+        return blocks
 
     def __bool__(self) -> bool:
         return bool(self.recorded())

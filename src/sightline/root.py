@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sightline.aliases.mirror import Mirror, Mirrored
@@ -19,6 +20,7 @@ from sightline.message import Message, Pending
 from sightline.naming import COUNT_SUFFIX, RESERVED
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
+from sightline.samples import choose
 from sightline.sinks.reader import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
@@ -117,6 +119,7 @@ class Root:
         patience: Patience,
         deadline_s: float,
         first_deadline_s: float,
+        samples_per_step: int = 8,
     ) -> None:
         self._transport = transport
         self._channel = channel
@@ -125,6 +128,7 @@ class Root:
         self._mirror = mirror
         self._naming = naming
         self._attempt = attempt
+        self._samples_per_step = samples_per_step
         self._board = SlotBoard[Message](
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
         )
@@ -242,9 +246,10 @@ class Root:
         now = self._now()
         done = hurried or (ending and self._board.all_ended())
         self._unended = sorted(self._board.present)  # before closing by force, which gives them up
+        mine = self._next_own_slot()
         for closed in (
-            *self._board.close(now=now, force=done),
-            *(self._board.close(now=now, force=True, upto=upto) if upto else ()),
+            *self._board.close(now=now, force=done, before=mine),
+            *(self._board.close(now=now, force=True, upto=upto, before=mine) if upto else ()),
         ):
             self._write_finals(closed.slot)
             with self._going_on():
@@ -295,14 +300,20 @@ class Root:
     def _now(self) -> float:
         """The board's clock, which stands still while this process does (SIGSTOP, a frozen container).
 
-        Nobody could post then, and nobody may be called missing for it. So it does while this process's own
-        devices are still at work: so may be those of the others.
+        Nobody could post then, and nobody may be called missing for it.
         """
         now = time.monotonic()
-        if self._head is None:
-            self._time += min(now - self._looked, _LONGEST_LOOK_S)
+        self._time += min(now - self._looked, _LONGEST_LOOK_S)
         self._looked = now
         return self._time
+
+    def _next_own_slot(self) -> Slot | None:
+        """The first of this process's commits that is still on its way, for its devices' sake or another's.
+
+        No slot from there on closes without it.
+        """
+        with self._changed:
+            return next((item.slot for item in (self._head, *self._queue) if isinstance(item, Pending)), None)
 
     def _poll(self) -> None:
         if time.monotonic() < self._next_poll:
@@ -379,7 +390,13 @@ class Root:
             self._say_odd(self._naming.of_specs(specs))
         nonfinite = self._trace_nonfinite(step, snapshot, messages)
         self._line_of[closed.slot] = self._write_commit(
-            step, rendered, self._transport.processes, len(payloads), missing, nonfinite
+            step,
+            rendered,
+            self._transport.processes,
+            len(payloads),
+            missing,
+            nonfinite,
+            self._samples(messages),
         )
         if len(self._line_of) > _REMEMBERED:
             del self._line_of[next(iter(self._line_of))]
@@ -392,16 +409,28 @@ class Root:
                 self._notes.update(final.obs)
                 rendered = Snapshot.empty().render()
                 rendered.values.update(final.values)
+                counted = self._take_counts(rendered.values)
                 rendered.counts.update(final.counts)
                 rendered.texts.update(final.texts)
                 if self._naming is not None:
                     self._say_odd(self._naming.of_keys((*final.values, *final.texts)))
                 kinds = numbers(final.values)[1]
-                self._notes["nonfinite"] += len(kinds)
+                if "nonfinite" not in counted:
+                    self._notes["nonfinite"] += len(kinds)
                 # Whose they are is unknown: they may be an export's, merged over processes.
                 nonfinite = {key: {"count": 1, "processes": [], kind: 1} for key, kind in kinds.items()}
                 self._say_nonfinite(final.step, nonfinite, {})
                 self._write_commit(final.step, rendered, 1, 1, (), nonfinite)
+
+    def _take_counts(self, values: dict[str, Value]) -> set[str]:
+        """Moves what an export has counted under ``obs/`` to what this commit counts; returns the names."""
+        counts = {
+            key: count for key, count in values.items() if key.startswith(RESERVED) and math.isfinite(count)
+        }
+        for key, count in counts.items():
+            del values[key]
+            self._notes[key.removeprefix(RESERVED)] += int(count)
+        return {key.removeprefix(RESERVED) for key in counts}
 
     def _write_commit(
         self,
@@ -411,6 +440,7 @@ class Root:
         reported: int,
         missing: Sequence[int],
         nonfinite: Mapping[str, Mapping[str, Any]],
+        samples: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> int:
         """Writes the lines of one commit; returns its number among those of the step."""
         k = self._lines[step] = self._lines.get(step, -1) + 1
@@ -449,10 +479,29 @@ class Root:
             {"type": "histogram", **place, "key": key, "edges": edges, "counts": counts}
             for key, (edges, counts) in self._with_aliases(self._mirror.others(rendered.histograms)).items()
         ]
+        lines += [{"type": "sample", **place, "table": table, **of} for table, of in samples.items()]
         self._append(*lines)
         if self._journal.lost == lost:  # else this line, which says so, is lost too
             self._lost_said = lost
         return k
+
+    def _samples(self, messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
+        """By table the rows that are shown of a commit, and how many there are."""
+        by_table: dict[str, list[Message]] = {}
+        for message in messages:
+            for table in message.samples:
+                by_table.setdefault(table, []).append(message)
+        return {
+            table: {
+                "recorded": sum(m.samples[table]["recorded"] for m in of),
+                "rows": choose(
+                    {m.process: m.samples[table]["rows"] for m in of},
+                    self._samples_per_step,
+                    seed=f"{table}/{of[0].slot}",
+                ),
+            }
+            for table, of in sorted(by_table.items())
+        }
 
     def _write_late(self, message: Message) -> None:
         self._notes["late_snapshots"] += 1
@@ -488,9 +537,8 @@ class Root:
 
     def _with_aliases(self, mirrored: Mirrored) -> dict[str, Any]:
         """Values under all their names."""
-        for key, name, other in mirrored.hidden:
-            has = "is recorded too" if other == name else f"is {other}'s alias too"
-            self._say(f"alias {name}", f"sightline: alias {key} -> {name} shows nothing: {name} {has}")
+        for key, name, why in mirrored.hidden:
+            self._say(f"alias {name}", f"sightline: alias {key} -> {name} shows nothing: {why} (said once)")
         return mirrored.values
 
     # --- trouble -------------------------------------------------------------------------------------------

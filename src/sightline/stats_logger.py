@@ -38,6 +38,7 @@ from sightline.patience import Patience
 from sightline.poster import Poster
 from sightline.root import Final, Root
 from sightline.run_directory import RunDirectory
+from sightline.sample_files import SampleFiles
 from sightline.sampling import sample
 from sightline.sinks import Sink, SinkReader, StoringSink, make_sinks, storing_reader
 from sightline.sinks.lineage import Lineage, Start, starts_of
@@ -123,6 +124,7 @@ class StatsLogger:
         self._slots = SlotCounter()
         self._obs: Counter[str] = Counter()  # what happened since the last commit of records
         self._directory: RunDirectory | None = None
+        self._sample_files = SampleFiles(self._place, self.process, self.processes)
         self._strict: NamingCheck | None = None
         if self.config.naming == "strict":
             self._strict = NamingCheck(self.config.namespaces, Mirror(combined(self.config.aliases)))
@@ -221,7 +223,8 @@ class StatsLogger:
         odd: list[str] = []
         if self._strict is not None:
             odd = self._strict.of_specs(spec for part in parts for spec in part.specs())
-        pending = Pending(self._slots.next(step), parts, wall_s, obs)
+        pending = Pending(self._slots.next(step), parts, wall_s, obs, files=self._sample_files)
+        pending.take_samples()
         if self._worker is not None and not self._transport.collective:
             self._worker.put(pending)
             return odd
@@ -416,6 +419,7 @@ class StatsLogger:
             patience=self._patience(),
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
+            samples_per_step=self.config.samples_per_step,
         )
 
     def _reader(
@@ -432,9 +436,7 @@ class StatsLogger:
         """The run's aliases, their windows and totals where an earlier attempt has left them."""
         aliases = self.config.aliases
         if aliases:
-            from importlib.metadata import version
-
-            warn_of_passed(aliases, today=date.today(), version=version("sightline"))
+            warn_of_passed(aliases, today=date.today())
         mirror = Mirror(combined(aliases))
         if mirror.derived and journal.last_step is not None:
             mirror.replay(values_before(journal.path, self.next_step, mirror.derives_from))
@@ -523,6 +525,12 @@ class StatsLogger:
         except OSError as error:
             log.warning("sightline: cannot write %s: %s", path, error)
         return facts
+
+    def _place(self) -> tuple[Path, str, int] | None:
+        """Run directory, run id and attempt, once they are known."""
+        if self.dir is None or self.run_id is None or self.attempt is None:
+            return None
+        return self.dir, self.run_id, self.attempt
 
     def _trackers(self) -> Iterable[StatsTracker]:
         return [self._tracker] if self._tracker is not None else all_trackers()

@@ -51,6 +51,8 @@ from sightline.host_values import (
     mask_shape_error,
     no_collector_error,
     odd_mask_error,
+    of_wrapper,
+    per_process_error,
     to_number,
     to_numbers,
     to_string,
@@ -60,12 +62,14 @@ from sightline.host_values import (
 from sightline.jax.distributed import distributed
 from sightline.key_registry import KeyRegistry
 from sightline.records import Deferred, Drained, Records, fail, settle
+from sightline.samples import block_of
 from sightline.scoping import COLLECTED, Scope, new_scope
 from sightline.snapshot import Snapshot, Value
 from sightline.timing import Timing
 
 if TYPE_CHECKING:
     from sightline.jax.collected import Collected, Entry, Stats
+    from sightline.jax.programs import Coverage
     from sightline.jax.waiting import DeviceTime
     from sightline.transports.base import Transport
 
@@ -78,7 +82,7 @@ _made: dict[str, itertools.count[int]] = {}
 _FOLD_AT = 1 << 16  # single records of a key before they are folded into one entry; bounds memory
 _SETTLE_AT = 1 << 12  # device values before those that have arrived are taken in; the same
 _RECORDING_CALLS = (
-    "scalar", "total", "last", "ratio", "rate", "summary", "masked", "histogram", "text", "ingest"
+    "scalar", "total", "last", "ratio", "rate", "summary", "masked", "histogram", "text", "sample", "ingest"
 )  # fmt: skip
 
 
@@ -411,6 +415,33 @@ class StatsTracker:
             for name, string in texts.items():
                 self._records.texts[naming.join(scope, name)] = string
 
+    def sample(self, table: str, /, **columns: Any) -> None:
+        """Records rows of a table of samples (prompts, completions, rewards), to be read by people.
+
+        The process keeps every row in full, in ``samples/`` of the run directory, when it commits. The
+        journal and the sinks get a few of each commit, over all processes: the best and the worst by the
+        column ``reward``, if there is one, and some at random; of each 4 kB, and what was cut is said.
+        Nothing is formatted or written here.
+
+        Args:
+            table: its name, under the active scope.
+            columns: for each row a value, in a list, tuple or NumPy array, or one value for all rows: text,
+                numbers, bools, None; anything else as its ``str``.
+
+        Raises:
+            RecordError: columns of unlike lengths, or values on devices.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.sample("rollouts", prompt="1 + 1 =", completion=["2", "11"], reward=[1.0, 0.0])
+        """
+        scope = self._scope.get()
+        if scope[:1] == COLLECTED:
+            raise host_only_error("sample", table)
+        block = block_of(naming.join(scope, table), columns)
+        with self._lock:
+            self._records.add_samples(block)
+
     def ingest(self, stats: Stats) -> None:
         """Records what a function under :func:`sightline.collect` has collected; does not wait.
 
@@ -444,10 +475,17 @@ class StatsTracker:
 
     # --- handing over --------------------------------------------------------------------------------------
 
-    def drain(self) -> Drained:
-        """Takes everything recorded since the last drain, in constant time; for whoever makes commits."""
+    def drain(self, *, samples: bool = True) -> Drained:
+        """Takes everything recorded since the last drain, in constant time; for whoever makes commits.
+
+        Args:
+            samples: rows of sample tables too; else they stay for the next commit.
+        """
         empty = Records()
         with self._lock:
+            if not samples:
+                empty.samples, self._records.samples = self._records.samples, empty.samples
+                empty.sample_rows = self._records.sample_rows
             records, self._records = self._records, empty
         return Drained(records, self._registry.specs)
 
@@ -465,7 +503,7 @@ class StatsTracker:
             found = distributed()
             process = found.process if found is not None else 0
         if reset:
-            drained = self.drain()
+            drained = self.drain(samples=False)
         else:
             with self._lock:
                 drained = Drained(self._records.copy(), self._registry.specs)
@@ -566,6 +604,8 @@ class StatsTracker:
         """The same for numbers that a device computes, or a traced function."""
         drop = checked_nonfinite(kind, nonfinite) == "drop"
         if scope[:1] == COLLECTED:
+            if per_process:
+                raise per_process_error(next(iter(kvs)))
             options = {"over": over, "replicated": replicated, "nonfinite": nonfinite}
             return self._collect(kind, scope, kvs, options)
         if where == "tracer":
@@ -656,6 +696,7 @@ class StatsTracker:
                 if recorded is not None:
                     with self._lock:
                         return self._defer(recorded)
+        values, mask = of_wrapper(values), of_wrapper(mask)
         several = arrays_of(call, key, values, mask)
         if several is not None and scope[:1] != COLLECTED:
             for each, chosen in several:
@@ -763,10 +804,11 @@ class StatsTracker:
             settle(self._records)
             self._fold_long()
 
-    def _cover(self, full: str, coverage: Sequence[int]) -> None:
+    def _cover(self, full: str, coverage: Coverage) -> None:
         """Of a global array under this key: elements that this process reduces, and that there are."""
-        for kind, count in zip(("covered", "expected"), coverage, strict=True):
-            self._append_single(self._registry.keep_beside(full, kind), (count,))
+        owned, size, where = coverage
+        for kind, count in (("covered", owned), ("expected", size)):
+            self._append_single(self._registry.keep_beside(full, kind, where), (count,))
 
     def _share_names_with(self, other: StatsTracker) -> None:
         """One registry of keys for both, and one lock over it."""

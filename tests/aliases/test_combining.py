@@ -42,6 +42,7 @@ def test_what_is_no_table_is_refused_with_those_that_there_are(given: Any) -> No
             "train/other",
         ),
         ({"a": "b", "b": "c"}, "'a' -> 'b'", "'b' is a key with an alias of its own ('c')"),
+        ({"a/": "b/", "b/": "c/"}, "'a/' -> 'b/'", "'b/' is a key with an alias of its own ('c/')"),
     ],
 )
 def test_two_keys_with_one_name_are_an_error_with_both(given: Any, first: str, second: str) -> None:

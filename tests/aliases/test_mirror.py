@@ -3,6 +3,7 @@
 import pytest
 
 from sightline.aliases import Alias, MeanOfLast, Mirror, RunningTotal
+from sightline.aliases.functions import Step
 
 
 def test_windows_go_on_where_a_key_was_left_out_of_a_commit() -> None:
@@ -25,7 +26,7 @@ def test_a_name_that_is_recorded_keeps_what_is_recorded() -> None:
     """And whoever asked for the alias is told."""
     mirrored = Mirror([Alias("train/loss", "loss")]).values({"train/loss": 1.0, "loss": 2.0})
     assert mirrored.values == {"train/loss": 1.0, "loss": 2.0}
-    assert mirrored.hidden == [("train/loss", "loss", "loss")]
+    assert mirrored.hidden == [("train/loss", "loss", "loss is recorded too")]
 
 
 def test_of_two_keys_with_one_name_the_first_has_it() -> None:
@@ -33,7 +34,27 @@ def test_of_two_keys_with_one_name_the_first_has_it() -> None:
     mirror = Mirror([Alias("a/*", "x/*"), Alias("b", "x/b")])
     mirrored = mirror.values({"a/b": 1.0, "b": 2.0})
     assert mirrored.values == {"a/b": 1.0, "b": 2.0, "x/b": 1.0}
-    assert mirrored.hidden == [("b", "x/b", "a/b")]
+    assert mirrored.hidden == [("b", "x/b", "a/b has this name too")]
+
+
+class Refuses:
+    """A function of a user's that fails for some values."""
+
+    def start(self) -> Step:
+        def step(value: float) -> float:
+            return 1 / value
+
+        return step
+
+
+def test_a_function_that_fails_takes_nothing_else_with_it() -> None:
+    """It shows nothing that once, and says why."""
+    mirror = Mirror([Alias("a", "inverse", Refuses()), Alias("a", "same")])
+    assert mirror.values({"a": 0}) == (
+        {"a": 0, "same": 0}, [("a", "inverse", "its function raised ZeroDivisionError: division by zero")],
+    )  # fmt: skip
+    assert mirror.values({"a": 2}).values == {"a": 2, "inverse": 0.5, "same": 2}
+    mirror.replay([{"a": 0}])
 
 
 def test_one_key_has_a_name_once_whichever_aliases_give_it() -> None:

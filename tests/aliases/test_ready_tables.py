@@ -122,7 +122,7 @@ PROMISED: dict[str, list[tuple[list[str], list[str]]]] = {
         (["eval/epoch", "eval/hr@10", "eval/ndcg@10"], ["eval/epoch", "eval/hr@10", "eval/ndcg@10"]),
         (["eval/invalid_predictions"], ["eval/invalid_prediction_count"]),
         (
-            ["eval/best_metric_value", "eval/best_metric_step"],
+            ["eval/best_ndcg@10", "eval/best_step"],
             ["eval/best_metric_value", "eval/best_metric_step"],
         ),
     ],

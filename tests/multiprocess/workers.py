@@ -55,7 +55,14 @@ def connect(*, recoverable: bool = False, **options: Any) -> None:
 
 def settings(**given: Any) -> StatsLoggerConfig:
     return StatsLoggerConfig(
-        **{"deadline_s": LONG_S, "first_deadline_s": LONG_S, "log_dir": "runs", "sinks": [], **given}
+        **{
+            "deadline_s": LONG_S,
+            "first_deadline_s": LONG_S,
+            "log_dir": "runs",
+            "sinks": [],
+            "naming": "off",
+            **given,
+        }
     )
 
 
@@ -534,6 +541,24 @@ def fills_the_disk(*, limit: int) -> None:
         "size": size, "full": full, "steps": step, "flushed_when_full": flushed_when_full, "flushed": flushed,
         "finished": finished, "said": caplog,
     })  # fmt: skip
+
+
+def samples(*, steps: int, rows: int) -> None:
+    """Rows with rewards that no other process has, and long completions."""
+    connect()
+    with sl.start(logger=settings()) as run:
+        for step in run.steps(steps):
+            numbers = range(step * rows, (step + 1) * rows)
+            with sl.scope("train"):
+                sl.sample(
+                    "rollouts",
+                    n=list(numbers),
+                    prompt=f"prompt of step {step}",
+                    completion=[chr(ord("a") + n % 26) * 10_000 for n in numbers],
+                    reward=[((n * 7919) % 1000) + RANK / 10 for n in numbers],
+                )
+            sl.scalar(loss=0.5)
+            run.commit(step)
 
 
 class _Sink:

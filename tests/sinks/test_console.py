@@ -541,3 +541,35 @@ def test_a_real_terminal_gets_a_table_of_its_own_width(monkeypatch):
         shown = os.read(ours, 10_000).decode().replace("\r\n", "\n")
     os.close(ours)
     assert shown == "\nstep 12 of 199  ────────  6%  1.5 s/step  ETA 4:40\ntrain\n  loss  0.5\n"
+
+
+# Samples
+
+
+def test_the_best_and_the_worst_sample_have_a_line_each():
+    """Numbers first, then the beginning of each text; nothing in it moves the cursor or breaks the line."""
+    rows = [
+        {
+            "prompt": "What is 2 + 2?",
+            "completion": "It is\n4" + " and so on" * 50,
+            "reward": 1.0,
+            "process": 1,
+        },
+        {"prompt": "What is 2 + 2?", "completion": "\x1b[2J5", "reward": 0.0, "process": 0},
+        {"prompt": "not shown", "completion": "", "reward": 0.5, "process": 0},
+    ]
+    sample = {
+        "type": "sample",
+        "seq": 12,
+        "step": 12,
+        "table": "train/rollouts",
+        "recorded": 64,
+        "rows": rows,
+    }
+    assert page(commit(values={"train/loss": 0.5}), sample).splitlines()[-3:] == [
+        "train/rollouts  step 12  64 rows",
+        "  reward 1  process 1  prompt: What is 2 + 2?  completion: It is\\n4 and so on a…",
+        "  reward 0  process 0  prompt: What is 2 + 2?  completion: \\x1b[2J5",
+    ]
+    assert "rollouts" not in lines(commit(), sample)
+    assert "rollouts" not in page(commit(), sample, exclude=("train/rollouts",))

@@ -89,6 +89,20 @@ def test_a_histogram_stands_in_the_event_of_its_commit(tmp_path: Path) -> None:
     assert any({"loss", "length", SEQ} <= found for found in tags)
 
 
+def test_samples_are_shown_as_text_whatever_is_in_them(tmp_path: Path) -> None:
+    with start(tmp_path) as run:
+        sl.scalar(loss=0.5)
+        sl.sample(
+            "rollouts", completion=["<script>alert(1)</script>", "```\n# no heading"], reward=[1.0, 0.0]
+        )
+        run.commit(0)
+    (shown,) = read(run.dir / "tensorboard").Tensors("samples/rollouts")
+    text = shown.tensor_proto.string_val[0].decode()
+    assert text.startswith("2 of 2 rows")
+    assert "reward: 1.0, process: 0\n\ncompletion\n```\n<script>alert(1)</script>\n```" in text
+    assert "````\n```\n# no heading\n````" in text
+
+
 def test_a_file_cut_in_the_middle_of_an_event_is_made_good(tmp_path: Path) -> None:
     """As after a crash of the machine: the cut commit and what is missing come again, in a new file."""
     with start(tmp_path) as run:

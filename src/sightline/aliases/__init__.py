@@ -8,8 +8,7 @@ Example:
     >>> ours = sl.aliases.AliasTable("ours", {"train/": "old/"}, remove_after="2027-12-31")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with sl.start(folder, name="run", sinks=[], aliases=[ours, "trl"]) as run:
-    ...         sl.scalar("train/kl", 0.5)
-    ...         run.commit(1)
+    ...         run.commit(1, {"train/kl": 0.5})
     ...     [r["values"] for r in sl.read_journal(run.dir) if r["type"] == "commit"]
     [{'train/kl': 0.5, 'kl': 0.5, 'old/kl': 0.5}]
 """

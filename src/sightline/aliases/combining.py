@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from sightline.aliases.areal import AREAL
 from sightline.aliases.old_runners import GRPO_GSM8K, MINIONEREC_RL, NANO_GPT, SID_SFT
-from sightline.aliases.table import Alias, AliasTable, Names, is_exact
+from sightline.aliases.table import Alias, AliasTable, Names
 from sightline.aliases.trl import TRL
 from sightline.aliases.verl import VERL
 
@@ -83,7 +83,7 @@ def combined(given: Aliases) -> tuple[Alias, ...]:
                     )
             aliases[alias] = None
     for alias in aliases:
-        if alias.key in by_name and is_exact(alias.key):
+        if alias.key in by_name:
             other, of = by_name[alias.key]
             raise ValueError(
                 f"alias {other.key!r} -> {alias.key!r}{of}: {alias.key!r} is a key with an alias of its own "
@@ -92,12 +92,23 @@ def combined(given: Aliases) -> tuple[Alias, ...]:
     return tuple(aliases)
 
 
-def warn_of_passed(given: Aliases, *, today: date, version: str) -> None:
-    """Logs which tables should be gone by now."""
+def warn_of_passed(given: Aliases, *, today: date, version: str | None = None) -> None:
+    """Logs which tables should be gone by now; ``version`` is sightline's, None: of the one installed."""
     for table in tables_of(given):
-        if table.has_passed(today, version):
+        if table.remove_after is not None and version is None:
+            version = _installed()
+        if table.has_passed(today, version or "0"):
             log.warning(
                 "sightline: alias table %r was to be removed after %s: let its dashboards show the canonical "
                 "keys, and take it out of aliases=",
                 table.name, table.remove_after,
             )  # fmt: skip
+
+
+def _installed() -> str:
+    from importlib import metadata  # takes as long as importing NumPy
+
+    try:
+        return metadata.version("sightline")
+    except metadata.PackageNotFoundError:  # sources on a path, which are of no version
+        return "0"

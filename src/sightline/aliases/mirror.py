@@ -15,7 +15,7 @@ class Mirrored(NamedTuple):
 
     Attributes:
         values: keys first, then their other names.
-        hidden: names that were not given, since something else has them: ``(key, name, who has it)``.
+        hidden: names that were not given: ``(key, name, why)``.
     """
 
     values: dict[str, Any]
@@ -88,12 +88,17 @@ class Mirror:
             for name, step in self._of(key):
                 if step is not None and not with_functions:
                     continue
-                shown = value if step is None else step(value)
+                try:
+                    shown = value if step is None else step(value)
+                except Exception as error:  # noqa: BLE001 - of a user's function; the commit must not be lost
+                    hidden.append((key, name, f"its function raised {type(error).__name__}: {error}"))
+                    continue
                 if name not in result:
                     result[name] = shown
                     giver[name] = key
                 else:
-                    hidden.append((key, name, giver.get(name, name)))
+                    has = f"{giver[name]} has this name" if name in giver else f"{name} is recorded"
+                    hidden.append((key, name, f"{has} too"))
         return Mirrored(result, hidden)
 
     def _of(self, key: str) -> list[tuple[str, Step | None]]:

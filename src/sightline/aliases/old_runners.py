@@ -26,7 +26,7 @@ GRPO_GSM8K = AliasTable(
             "train/reward/total/": "train-reward/total/",
             "train/advantage/": "train-reward/advantage/",
             **{
-                f"train/reward/{ours}/mean": [f"train-reward/func/{name}/mean" for name in (theirs, ours)]
+                f"train/reward/{ours}/mean": f"train-reward/func/{theirs}/mean"
                 for ours, theirs in _REWARDS.items()
             },
             "train/seq_len/": "train-seq_len/",
@@ -64,6 +64,8 @@ SID_SFT = AliasTable(
         "time/train/step_s": "train/step_time_sec",
         "throughput/train/samples_per_s": "train/samples_per_sec",
         "eval/invalid_predictions": "eval/invalid_prediction_count",
+        "eval/best_ndcg@10": "eval/best_metric_value",
+        "eval/best_step": "eval/best_metric_step",
     },
     remove_after=_REMOVE_AFTER,
 )

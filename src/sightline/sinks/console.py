@@ -31,6 +31,7 @@ Record = Mapping[str, Any]
 
 _LONGEST_TEXT = 200
 _MOST_WARNINGS = 8
+_MOST_SAMPLES = 2  # rows of a table: the best and the worst
 _SLOT_FIELDS = ("step", "k", "attempt", "seq", "time", "reported", "expected", "missing")
 _PROGRESS_FIELDS = ("last_step", "eta")
 _STATISTICS = ("mean", "std", "min", "max", "sum")
@@ -62,7 +63,9 @@ class ConsoleConfig:
 
     format: str | None = None
     include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ("*_slowest", "*_s_max", "*__count")
+    exclude: tuple[str, ...] = (
+        "*_slowest", "*_s_max", "*__count", "obs/sink/*/lag_steps", "obs/sink/*/commit_ms"
+    )  # fmt: skip
     interval: float = 1.0
     style: Literal["auto", "table", "line"] = "auto"
 
@@ -109,6 +112,7 @@ class ConsoleSink:
         self._waiting: dict[int, Record] = {}  # the newest commit of each k that no table has shown
         self._trouble: dict[str, list[object]] = {}  # what was wrong since the last table: in which steps
         self._last_table = -math.inf
+        self._samples: dict[str, Record] = {}  # by table the newest rows that none has shown
 
     def write(self, records: Sequence[Record]) -> None:
         """Prints what these journal records say; record types that it does not know are skipped."""
@@ -121,6 +125,10 @@ class ConsoleSink:
                 self._aliases = {name: tuple(names) for name, names in _mapping(record, "aliases").items()}
             if kind == "late":
                 self._late += 1
+            elif kind == "sample" and self._tables:
+                table = str(record.get("table"))
+                if self._include(table) and not self._exclude(table):
+                    self._samples[table] = record
             elif kind == "commit" and self._tables:
                 self._note_trouble(record)
                 # By k, so that an evaluation (k = 1) is not overtaken by the next training step (k = 0).
@@ -181,6 +189,9 @@ class ConsoleSink:
                 for trouble in self._troubles():
                     page.warning(trouble)
             page.metrics(list(self._items(commit)))
+        for record in self._samples.values():
+            page.samples(record)
+        self._samples = {}
         drawn = io.StringIO()
         console = Console(
             file=drawn,
@@ -376,6 +387,29 @@ class _Page:
         for group in sorted(groups, key=_group_order):
             self._group(groups[group])
 
+    def samples(self, record: Record) -> None:
+        """The first rows of a sample table, which are the best and the worst, a line each."""
+        rows = [row for row in record.get("rows") or () if isinstance(row, Mapping)][:_MOST_SAMPLES]
+        self._add(
+            [
+                [(_escape(str(record.get("table"))), "bold cyan")],
+                [(f"step {_escape(_number(record.get('step')))}", "dim")],
+                [(f"{_escape(_number(record.get('recorded')))} rows", "dim")],
+            ]
+        )
+        for row in rows:
+            texts = [name for name, value in row.items() if isinstance(value, str)]
+            numbers = [f"{_escape(name)} {_number(row[name])}" for name in row if name not in texts]
+            words = [[("  " + "  ".join(numbers), "bold")]] if numbers else [[(" ", "")]]
+            room = self.width - _cells(words[0][0][0])
+            for left, name in zip(range(len(texts), 0, -1), texts, strict=True):
+                label = f"{_escape(name)}: "
+                text = _escape(row[name][: self.width])
+                width = min(max(room // left - 2 - _cells(label), 1), _cells(text))
+                words.append([(label, "dim"), (self._fit_head(text, width), "")])
+                room -= 2 + _cells(label) + width
+            self._add(words)
+
     def _group(self, items: Sequence[_Item]) -> None:
         rows: dict[str, dict[str, _Item]] = {}
         for item in items:
@@ -452,6 +486,14 @@ class _Page:
                 name = name[1:]
             name = self._cut + name
         return set_cell_size(name, width)
+
+    def _fit_head(self, text: str, width: int) -> str:
+        """The beginning of a text in at most `width` cells."""
+        if _cells(text) <= width:
+            return text
+        while text and _cells(text) > width - 1:
+            text = text[:-1]
+        return text + self._cut
 
     def _add(self, words: Sequence[Sequence[tuple[str, str]]], gap: str = "  ") -> None:
         """One line; a word is a sequence of texts, each with its style."""

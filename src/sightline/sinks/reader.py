@@ -24,7 +24,7 @@ from sightline.sinks.lineage import Lineage
 
 log = logging.getLogger("sightline")
 
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 1 << 20
 _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0

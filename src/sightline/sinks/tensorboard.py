@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +96,7 @@ class TensorBoardSink:
                 for line in lines:
                     self._see_run(line)
                 continue
-            together = [line for line in lines if line.get("type") in ("commit", "histogram")]
+            together = [line for line in lines if line.get("type") in ("commit", "histogram", "sample")]
             if together:
                 values = [value for line in together for value in _values(line)]
                 first = together[0]
@@ -183,6 +184,9 @@ def _values(line: Record) -> Iterator[Any]:
     if line["type"] == "histogram":
         yield _histogram(line)
         return
+    if line["type"] == "sample":
+        yield _text(f"samples/{line['table']}", _rows_as_markdown(line))
+        return
     nonfinite = line.get("nonfinite") or {}
     for key, value in line["values"].items():
         yield summary_pb2.Summary.Value(
@@ -245,6 +249,20 @@ def _as_markdown(config: Any) -> str:
     """The run's settings as a list, one line each."""
     lines = [f"- `{name}`: `{value}`" for name, value in _flat(config, "")]
     return "\n".join(lines) or "(none)"
+
+
+def _rows_as_markdown(line: Record) -> str:
+    """The rows of a sample table one below the other, texts as they are, whatever is in them."""
+    parts = [f"{len(line['rows'])} of {line['recorded']} rows"]
+    for row in line["rows"]:
+        texts = {name: value for name, value in row.items() if isinstance(value, str)}
+        parts.append("---")
+        parts.append(", ".join(f"{name}: {value}" for name, value in row.items() if name not in texts))
+        for name, text in texts.items():
+            longest = max((len(run) for run in re.findall("`+", text)), default=0)
+            fence = "`" * max(longest + 1, 3)
+            parts.append(f"{name}\n{fence}\n{text}\n{fence}")
+    return "\n\n".join(part for part in parts if part)
 
 
 def _flat(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,181 @@
+"""Rows for sample tables: prompts, completions, rewards. Full text stays with the process; a few rows travel.
+
+A process keeps all its rows in a file. Of each commit it posts at most three of a table, cut to 4 kB: the
+best, the worst, and one drawn at random. The root chooses among those of all processes what sinks show.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sightline.errors import RecordError
+from sightline.host_values import checked_key, where_are
+
+RANKED_BY = "reward"  #: the column by which rows are best and worst
+POSTED = 3  # rows of a table that a process posts with one commit
+POSTED_BYTES = 4096  # of text in each of them
+MOST_ROWS = 10_000  # held by a process between two commits
+
+Cell = str | int | float | bool | None
+Row = dict[str, Cell]
+
+
+class Block(NamedTuple):
+    """What one recording call gave.
+
+    Attributes:
+        table: its full name.
+        rows: how many.
+        columns: of each the values of all rows, or one value for all.
+    """
+
+    table: str
+    rows: int
+    columns: dict[str, Any]
+
+
+def block_of(table: str, columns: Mapping[str, Any]) -> Block:
+    """The columns of a call, checked and kept from what the caller does next; no row is made yet.
+
+    Raises:
+        RecordError: no columns, columns of unlike lengths, values on devices, a name that is none.
+    """
+    if any(part in (".", "..") for part in checked_key(table).split("/")):
+        raise RecordError(f"sample({table!r}): expected the name of a table; '.' and '..' are none")
+    if not columns:
+        raise RecordError(f"sample({table!r}): no columns; write sample({table!r}, prompt=…, reward=…)")
+    kept: dict[str, Any] = {}
+    lengths: dict[str, int] = {}
+    for name, given in columns.items():
+        if where_are([given if isinstance(given, (list, tuple)) else [given]]) != "host":
+            raise RecordError(
+                f"sample({table!r}, {name}=…): the values lie on a device, and a sample is text on the host. "
+                f"Give it what has been fetched for other ends, as the rewards that were computed there"
+            )
+        if isinstance(given, np.ndarray) and given.ndim:
+            given = given.tolist()
+        if isinstance(given, (list, tuple)):
+            kept[name] = list(given)
+            lengths[name] = len(given)
+        else:
+            kept[name] = given
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise RecordError(
+            f"sample({table!r}): columns of unlike lengths ({shown}); expected a value for each row, or one "
+            f"for all"
+        )
+    return Block(table, next(iter(lengths.values()), 1), kept)
+
+
+def rows_of(block: Block) -> Iterator[Row]:
+    """The rows of a block, in values that JSON holds."""
+    columns = {
+        name: [_cell(value) for value in values] if isinstance(values, list) else [_cell(values)] * block.rows
+        for name, values in block.columns.items()
+    }
+    for cells in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, cells, strict=True))
+
+
+def _cell(value: Any) -> Cell:
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, (np.bool_, np.integer)):
+        return value.item()
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else str(float(value))  # JSON has no NaN
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except Exception:  # noqa: BLE001 - a foreign object's own code
+        text = f"[{type(value).__name__}]"
+    return text.encode(errors="backslashreplace").decode()  # a lone surrogate has no UTF-8
+
+
+# --- choosing ----------------------------------------------------------------------------------------------
+
+
+def candidates(rows: Sequence[Row], *, seed: str) -> list[Row]:
+    """The rows that a process posts: the best, the worst, and one at random; each once, and cut.
+
+    Args:
+        rows: of one table and one commit.
+        seed: of the draw; the same for the same commit of the same process.
+    """
+    return [cut(rows[i], POSTED_BYTES) for i in _best_worst_random(rows, POSTED, seed)]
+
+
+def choose(posted: Mapping[int, Sequence[Row]], per_step: int, *, seed: str) -> list[Row]:
+    """What sinks show of all that was posted: best, worst, and some at random; each with its process.
+
+    Args:
+        posted: rows by process.
+        per_step: how many, at most.
+        seed: of the draw.
+    """
+    rows: list[Row] = [{**row, "process": process} for process in sorted(posted) for row in posted[process]]
+    return [rows[i] for i in _best_worst_random(rows, per_step, seed)]
+
+
+def _best_worst_random(rows: Sequence[Row], count: int, seed: str) -> list[int]:
+    ranked = [(rank, i) for i, row in enumerate(rows) if (rank := _rank(row)) is not None]
+    chosen = dict.fromkeys([max(ranked)[1], min(ranked)[1]] if ranked else [])
+    rest = [i for i in range(len(rows)) if i not in chosen]
+    drawn = random.Random(seed).sample(rest, min(len(rest), max(count - len(chosen), 0)))
+    return [*chosen, *sorted(drawn)][:count]
+
+
+def _rank(row: Row) -> float | None:
+    rank = row.get(RANKED_BY)
+    return rank if isinstance(rank, (int, float)) and math.isfinite(rank) else None
+
+
+# --- cutting -----------------------------------------------------------------------------------------------
+
+
+def cut(row: Row, most_bytes: int) -> Row:
+    """A row whose texts have ``most_bytes`` bytes of UTF-8 together, the longest cut first.
+
+    Never inside a character, combining marks and joined emoji included. What was cut is said at the place.
+
+    Example:
+        >>> cut({"prompt": "short", "completion": "x" * 100, "reward": 1.0}, 50)
+        {'prompt': 'short', 'completion': 'xxxxxxxxxxxxxx… [86 of 100 characters cut]', 'reward': 1.0}
+    """
+    lengths = {name: len(text.encode()) for name, text in row.items() if isinstance(text, str)}
+    room = most_bytes
+    result = dict(row)
+    for left, name in zip(range(len(lengths), 0, -1), sorted(lengths, key=lengths.__getitem__), strict=True):
+        share = room // left  # what the shorter ones leave goes to the longer
+        if lengths[name] > share:
+            result[name] = _cut_text(str(row[name]), share)
+        room -= min(lengths[name], share)
+    return result
+
+
+def _cut_text(text: str, most_bytes: int) -> str:
+    room = most_bytes - len(_note(len(text), len(text)).encode())
+    kept = text.encode()[: max(room, 0)].decode(errors="ignore")
+    end = len(kept)
+    while 0 < end < len(text) and _goes_on(text[end - 1], text[end]):
+        end -= 1
+    return text[:end] + _note(len(text) - end, len(text))
+
+
+def _note(cut: int, length: int) -> str:
+    return f"… [{cut} of {length} characters cut]"
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """Whether two code points belong to one character."""
+    joiner = "\u200d"
+    is_mark = unicodedata.combining(after) != 0 or unicodedata.category(after) in ("Mn", "Me", "Mc")
+    is_flag = all(0x1F1E6 <= ord(each) <= 0x1F1FF for each in (before, after))
+    is_tone = 0x1F3FB <= ord(after) <= 0x1F3FF
+    return is_mark or is_flag or is_tone or joiner in (before, after)

@@ -1,0 +1,126 @@
+"""Which rows of a sample table travel, and where they are cut."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sightline as sl
+from sightline.samples import POSTED, block_of, candidates, choose, cut, rows_of
+
+TEXTS = st.text(max_size=400) | st.text("ab👩\u200d🚀e\u0301🇩🇪👍🏽", max_size=400)
+
+
+def test_one_value_stands_for_all_rows() -> None:
+    block = block_of("t", {"prompt": "1 + 1 =", "completion": ["2", "11"], "reward": np.array([1.0, 0.0])})
+    assert list(rows_of(block)) == [
+        {"prompt": "1 + 1 =", "completion": "2", "reward": 1.0},
+        {"prompt": "1 + 1 =", "completion": "11", "reward": 0.0},
+    ]
+
+
+def test_cells_are_what_json_holds() -> None:
+    odd = {
+        "a": math.nan,
+        "b": np.int64(3),
+        "c": None,
+        "d": {"x": 1},
+        "e": "\ud800",
+        "f": True,
+        "g": np.float32(0.5),
+    }
+    assert list(rows_of(block_of("t", odd))) == [
+        {"a": "nan", "b": 3, "c": None, "d": "{'x': 1}", "e": "\\ud800", "f": True, "g": 0.5}
+    ]
+
+
+def test_what_the_caller_changes_afterwards_is_not_changed_here() -> None:
+    completions, rewards = ["a", "b"], np.array([1.0, 2.0])
+    block = block_of("t", {"completion": completions, "reward": rewards})
+    completions[0], rewards[0] = "changed", 9.0
+    assert next(rows_of(block)) == {"completion": "a", "reward": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({}, "no columns"),
+        ({"a": ["x"], "b": ["x", "y"]}, r"unlike lengths \(a: 1, b: 2\)"),
+    ],
+)
+def test_columns_that_make_no_table_raise(columns: dict[str, object], message: str) -> None:
+    with pytest.raises(sl.RecordError, match=message):
+        sl.sample("t", **columns)
+    with pytest.raises(sl.RecordError, match="are none"):
+        sl.sample("../t", a="x")
+
+
+def test_values_on_devices_are_refused_and_not_waited_for() -> None:
+    import jax.numpy as jnp
+
+    with pytest.raises(sl.RecordError, match="lie on a device"):
+        sl.sample("t", reward=jnp.ones(3))
+    with pytest.raises(sl.RecordError, match="lie on a device"):
+        sl.sample("t", reward=[jnp.float32(1)])
+
+
+def test_a_process_posts_the_best_the_worst_and_one_at_random() -> None:
+    rows = [{"text": str(i), "reward": float(reward)} for i, reward in enumerate([3, 9, 1, 4, 5])]
+    posted = candidates(rows, seed="1")
+    assert [row["reward"] for row in posted[:2]] == [9.0, 1.0]
+    assert len(posted) == POSTED
+    assert posted == candidates(rows, seed="1")
+    drawn = {candidates(rows, seed=str(seed))[2]["text"] for seed in range(50)}
+    assert drawn == {"0", "3", "4"}
+
+
+def test_no_row_is_posted_twice_and_none_needs_a_reward() -> None:
+    assert candidates([{"reward": 1.0}], seed="") == [{"reward": 1.0}]
+    assert candidates([], seed="") == []
+    assert len(candidates([{"text": str(i)} for i in range(10)], seed="")) == POSTED
+    assert candidates([{"reward": "nan"}, {"reward": 2.0}], seed="")[0] == {"reward": 2.0}
+
+
+def test_the_root_chooses_best_and_worst_of_all_processes() -> None:
+    posted = {p: candidates([{"reward": float(10 * p + i)} for i in range(5)], seed=str(p)) for p in range(4)}
+    chosen = choose(posted, 8, seed="s")
+    assert (chosen[0], chosen[1]) == ({"reward": 34.0, "process": 3}, {"reward": 0.0, "process": 0})
+    assert len(chosen) == 8
+    assert len({row["reward"] for row in chosen}) == 8
+    assert chosen == choose(dict(reversed(posted.items())), 8, seed="s")
+    assert choose(posted, 1, seed="s") == [{"reward": 34.0, "process": 3}]
+    assert choose(posted, 0, seed="s") == []
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), TEXTS, min_size=1), st.integers(200, 2000))
+def test_a_row_is_cut_to_its_bytes_between_characters(row: dict[str, str], most: int) -> None:
+    shortened = cut(row, most)  # type: ignore[arg-type]
+    assert sum(len(str(text).encode()) for text in shortened.values()) <= most
+    for name, text in row.items():
+        kept, _, note = str(shortened[name]).rpartition("… [")
+        if shortened[name] == text:
+            continue
+        assert text.startswith(kept)
+        assert note == f"{len(text) - len(kept)} of {len(text)} characters cut]"
+        rest = text[len(kept) :]
+        if kept:
+            assert not unicodedata.combining(rest[0])
+            assert "\u200d" not in (kept[-1], rest[0])
+
+
+def test_a_joined_emoji_is_kept_whole_or_not_at_all() -> None:
+    astronaut = "👩\u200d🚀"
+    for most in range(45, 120):
+        text = str(cut({"t": astronaut * 40}, most)["t"]).rpartition("… [")[0]
+        assert text == astronaut * (len(text) // 3)
+
+
+def test_short_texts_leave_their_room_to_long_ones() -> None:
+    row = cut({"prompt": "p" * 100, "completion": "c" * 9000}, 4096)
+    assert row["prompt"] == "p" * 100
+    assert 3900 < len(str(row["completion"])) <= 3996
