@@ -35,6 +35,7 @@ class Experiment:
     Attributes:
         start: of the first file.
         series: by key.
+        texts: by key and step, each with its caption.
         seqs: of all commits in all files.
         twice: values that are in two files.
     """
@@ -42,6 +43,7 @@ class Experiment:
     def __init__(self, folder: Path, identity: str) -> None:
         values: dict[str, dict[int, float]] = {}
         self.start: Any = None
+        self.texts: dict[str, dict[int, list[tuple[str, str]]]] = {}
         self.seqs: list[int] = []
         self.twice = 0
         for path in sorted(folder.glob("run-*/run-*.swanlab")):
@@ -49,6 +51,12 @@ class Experiment:
             if not records or records[0].start.id != identity:
                 continue
             self.start = self.start or records[0].start
+            for media in (record.media for record in records if record.HasField("media")):
+                files = {file.name: file for file in path.parent.glob("media/**/*.txt")}
+                self.texts.setdefault(media.key, {}).setdefault(
+                    media.step,
+                    [(files[each.filename].read_text(), each.caption) for each in media.value.items],
+                )
             for scalar in (record.scalar for record in records if record.HasField("scalar")):
                 if scalar.key == "sightline/seq":
                     assert scalar.step == scalar.value.number
@@ -95,6 +103,39 @@ def test_swanlab_has_every_value_of_the_journal(tmp_path: Path, capfd: pytest.Ca
     assert kept["lr"]["value"] == 0.1
     assert "python" in kept["sightline"]["value"]["versions"]
     assert "SwanLab" not in capfd.readouterr().out
+
+
+def test_texts_and_samples_are_texts(tmp_path: Path) -> None:
+    with start(tmp_path, settings("swanlab")) as run:
+        for step in run.steps(3):
+            sl.text(split=f"part {step}", empty="")
+            sl.sample("rollouts", prompt=["1+1", "2+2"], reward=[0.0, float(step)])
+            run.commit(step)
+    found = experiment(run.dir)
+    assert found.texts["split"] == {step: [(f"part {step}", "")] for step in range(3)}
+    assert found.texts["empty"] == {step: [("", "")] for step in range(3)}
+    shown = found.texts["samples/rollouts"]
+    assert ("[prompt]\n2+2", "reward: 2.0, process: 0") in shown[2]
+    assert [len(shown[step]) for step in range(3)] == [2, 2, 2]
+    assert found.seqs == [1, 2, 3]
+
+
+def test_a_commits_seq_stands_behind_all_else_that_it_has(tmp_path: Path) -> None:
+    """So that a file that is cut anywhere says rightly which commits it has, with their texts."""
+    with start(tmp_path, settings("swanlab")) as run:
+        for step in run.steps(50):
+            sl.scalar(loss=step)
+            if step % 3 == 0:
+                sl.text(split=f"part {step}")
+            run.commit(step)
+    (path,) = (run.dir / "swanlab").glob("run-*/run-*.swanlab")
+    seen: set[tuple[str, int]] = set()
+    for record in read(path):
+        if record.scalar.key == "sightline/seq":
+            step = record.scalar.step - 1
+            assert {("loss", step)} | ({("split", step)} if step % 3 == 0 else set()) <= seen
+        seen.add((record.scalar.key or record.media.key, record.scalar.step or record.media.step))
+    assert ("sightline/seq", 50) in seen
 
 
 def test_of_two_commits_of_one_step_the_first_value_of_a_key_stays(tmp_path: Path) -> None:

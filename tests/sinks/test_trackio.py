@@ -45,12 +45,13 @@ def seqs(rows: list[dict[str, Any]]) -> list[int]:
     return [row["sightline/seq"] for row in rows]
 
 
-def test_trackio_has_all_values_texts_and_histograms(tmp_path: Path) -> None:
+def test_trackio_has_all_values_texts_histograms_and_samples(tmp_path: Path) -> None:
     with start(tmp_path, settings("trackio"), config={"lr": 0.1, "_private": 1}) as run:
         for step in run.steps(7):
             sl.scalar(loss=step / 8, odd=attempts.ODD[step % 6])
             sl.histogram("length", np.arange(100.0), bins=4)
             sl.text(split=f"part {step}")
+            sl.sample("rollouts", prompt=["1+1", "2+2"], reward=[0.0, float(step)])
             run.commit(step)
     found = rows(run.dir / "trackio")
     for key in commits(run.dir)[0]["values"]:
@@ -58,6 +59,10 @@ def test_trackio_has_all_values_texts_and_histograms(tmp_path: Path) -> None:
     assert [row["split"] for row in found] == [f"part {step}" for step in range(7)]
     assert [sum(row["length"]["values"]) for row in found] == [100] * 7
     assert found[0]["length"]["_type"] == trackio.Histogram.TYPE
+    tables = [row["samples/rollouts"] for row in found]
+    assert {table["_type"] for table in tables} == {trackio.Table.TYPE}
+    best = {"prompt": "2+2", "reward": 6.0, "process": 0}
+    assert best in tables[6]["_value"]
     assert seqs(found) == list(range(1, 8))
     with sqlite3.connect(run.dir / "trackio" / "sightline.db") as database:
         ((name, config),) = database.execute("SELECT run_name, json_extract(config, '$') FROM configs")

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sightline.sinks.base import Record
 
 SEQ = "sightline/seq"  #: under this name each record in a back end has the seq of its commit
+
+
+class Lines(NamedTuple):
+    """The lines of one commit.
+
+    Attributes:
+        commit: the one with its values and texts.
+        histograms, samples: the lines of these types.
+    """
+
+    commit: Record
+    histograms: list[Record]
+    samples: list[Record]
+
+
+def together(records: Iterable[Record]) -> Iterator[Lines]:
+    """The commits among some records, each with all of its lines.
+
+    Example:
+        >>> lines = [("run", None), ("commit", 1), ("sample", 1), ("commit", 2)]
+        >>> for each in together({"type": kind, "seq": seq} for kind, seq in lines):
+        ...     each.commit["seq"], len(each.samples)
+        (1, 1)
+        (2, 0)
+    """
+    for seq, lines in itertools.groupby(records, key=lambda record: record.get("seq")):
+        by_type: dict[Any, list[Record]] = {}
+        for line in lines:
+            by_type.setdefault(line.get("type"), []).append(line)
+        for commit in by_type.get("commit", ()) if seq is not None else ():
+            yield Lines(commit, by_type.get("histogram", []), by_type.get("sample", []))
 
 
 def commits_in(records: Iterable[Record]) -> Iterator[Record]:

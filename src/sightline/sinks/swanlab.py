@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
-from sightline.sinks.commits import SEQ, commits_in, values_of
+from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.names import Names
@@ -43,9 +43,11 @@ class SwanLabConfig:
     Attributes:
         mode: ``"offline"`` writes files for ``swanlab sync``; ``"online"`` uploads too, with the key that
             SwanLab finds (``SWANLAB_API_KEY``, ``swanlab login``), and goes offline without one.
-        project, workspace: where the experiment belongs.
+        project: where the experiment belongs.
+        workspace: whose project; None: that of the key.
         name: of the experiment; None: that of the run directory.
-        group, tags: of the experiment.
+        group: of the experiment, if it belongs to one.
+        tags: of the experiment.
         dir: of the files; None: ``swanlab`` in the run directory.
         rewind: steps that a resumed run commits again: ``"fork"`` begins another experiment, ``"skip"``
             leaves them out. SwanLab takes no step of a key twice, so ``"continue"`` cannot be.
@@ -77,9 +79,10 @@ class SwanLabConfig:
 class SwanLabSink:
     """Logs to one SwanLab experiment, which has the run's id in all attempts.
 
-    A commit's values are scalars at its step; texts and histograms are left out. ``sightline/seq`` is logged
-    at the step that it says. Of two commits of one step SwanLab keeps the first value of each key, and it
-    refuses negative steps: both is said in the log.
+    A commit's values are scalars at its step, its texts are texts, and so are the rows of its sample tables,
+    under ``samples/<table>``; histograms are left out. ``sightline/seq`` is logged at the step that it says,
+    when SwanLab has taken all else. Of two commits of one step SwanLab keeps the first value of each key, and
+    it refuses negative steps: both is said in the log.
 
     While it is open, SwanLab's messages are silenced, and its hooks for exceptions and the program's exit are
     taken out: they would wait for the network for ever.
@@ -165,11 +168,23 @@ class SwanLabSink:
         for record in records:
             if record.get("type") == "event" and record.get("event") == "failed":
                 self._error = str(record.get("error"))
-        for commit in commits_in(records):
-            self._last = commit["seq"]
-            self._run.log(self._new(commit), step=max(commit["step"], 0))
-            self._run.log({SEQ: self._last}, step=self._last)
-        self._taken.wait_for(self._last)
+        behind: list[int] = []  # commits whose seq waits, since SwanLab takes texts after numbers
+        for commit, _, samples in together(records):
+            self._last, step = commit["seq"], commit["step"]
+            values = self._new(step, values_of(commit))
+            texts = self._new(step, self._texts(commit, samples))
+            self._run.log({**values, **texts}, step=max(step, 0))
+            self._taken.expect((step, key) for key in texts)
+            if texts or behind:
+                behind.append(self._last)
+            else:
+                self._run.log({SEQ: self._last}, step=self._last)
+        if behind and not self._taken.has_texts():
+            self._say("texts", "has not taken some texts, which are left out")
+        for seq in behind:
+            self._run.log({SEQ: seq}, step=seq)
+        if not self._taken.has_come_to(self._last):
+            raise TimeoutError(f"SwanLab has taken nothing for {_TAKES_WITHIN_S:g} s")
 
     def close(self) -> None:
         """Finishes the run: its files are whole then, and online all is uploaded.
@@ -192,14 +207,13 @@ class SwanLabSink:
                 f"the next attempt, or with {hint}"
             )
 
-    def _new(self, commit: Record) -> dict[str, float]:
-        """The values that SwanLab will take."""
-        step = commit["step"]
+    def _new(self, step: int, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What SwanLab will take of this step."""
         if step < 0:
             self._say("negative", f"leaves out steps below 0, as this one: {step}")
             return {}
         taken = {}
-        for key, value in values_of(commit).items():
+        for key, value in given.items():
             name = self._names[key]
             if step <= self._steps.get(name, -1):
                 self._say("again", f"keeps the first value of a step: {key!r} came again at step {step}")
@@ -207,6 +221,14 @@ class SwanLabSink:
                 self._steps[name] = step
                 taken[name] = value
         return taken
+
+    def _texts(self, commit: Record, samples: Sequence[Record]) -> dict[str, Any]:
+        """SwanLab's texts: one each, one for each row of a sample table."""
+        text = import_module("swanlab").Text
+        texts: dict[str, Any] = {key: text(said) for key, said in (commit.get("texts") or {}).items()}
+        for line in samples:
+            texts[f"samples/{line['table']}"] = [text(*_row(row)) for row in line["rows"]]
+        return texts
 
     def _finish(self) -> None:
         run, self._run = self._run, None
@@ -224,24 +246,42 @@ class SwanLabSink:
 
 
 class _Taken:
-    """Up to which commit SwanLab's thread has come."""
+    """What SwanLab's thread has taken. Waits for it however long it takes, as long as it takes anything."""
 
     def __init__(self) -> None:
         self._seq = 0
+        self._expected: set[tuple[int, str]] = set()  # texts, by step and key
         self._changed = threading.Condition()
 
-    def note(self, scalars: Sequence[Any]) -> None:
-        seqs = [scalar.step for scalar in scalars if scalar.key == SEQ]
+    def expect(self, texts: Iterable[tuple[int, str]]) -> None:
         with self._changed:
-            self._seq = max([self._seq, *seqs])
+            self._expected.update(texts)
+
+    def note_scalars(self, scalars: Sequence[Any]) -> None:
+        with self._changed:
+            self._seq = max([self._seq, *(each.step for each in scalars if each.key == SEQ)])
             self._changed.notify_all()
 
-    def wait_for(self, seq: int) -> None:
-        """However long it takes, as long as it takes anything."""
+    def note_texts(self, texts: Sequence[Any]) -> None:
         with self._changed:
-            while self._seq < seq:
-                if not self._changed.wait(_TAKES_WITHIN_S):
-                    raise TimeoutError(f"SwanLab has taken nothing for {_TAKES_WITHIN_S:g} s")
+            self._expected.difference_update((each.step, each.key) for each in texts)
+            self._changed.notify_all()
+
+    def has_texts(self) -> bool:
+        with self._changed:
+            done = self._wait(lambda: not self._expected)
+            self._expected.clear()
+            return done
+
+    def has_come_to(self, seq: int) -> bool:
+        with self._changed:
+            return self._wait(lambda: self._seq >= seq)
+
+    def _wait(self, condition: Callable[[], bool]) -> bool:
+        while not condition():
+            if not self._changed.wait(_TAKES_WITHIN_S):
+                return False
+        return True
 
 
 def _callback(swanlab: Any, taken: _Taken) -> Any:
@@ -249,9 +289,19 @@ def _callback(swanlab: Any, taken: _Taken) -> Any:
         name = "sightline"
 
         def on_scalar_flush(self, scalar_records: Sequence[Any], *_: Any, **__: Any) -> None:
-            taken.note(scalar_records)
+            taken.note_scalars(scalar_records)
+
+        def on_media_flush(self, media_records: Sequence[Any], *_: Any, **__: Any) -> None:
+            taken.note_texts(media_records)
 
     return Callback()
+
+
+def _row(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The texts of a sample's row one below the other, and its numbers."""
+    texts = {name: value for name, value in row.items() if isinstance(value, str)}
+    numbers = ", ".join(f"{name}: {value}" for name, value in row.items() if name not in texts)
+    return "\n\n".join(f"[{name}]\n{value}" for name, value in texts.items()), numbers
 
 
 def last_seq(folder: Path, identity: str) -> int:

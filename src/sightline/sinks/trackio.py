@@ -20,7 +20,7 @@ from typing import Any
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
-from sightline.sinks.commits import SEQ, commits_in, values_of
+from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind, check_rewind
 from sightline.sinks.names import Names
@@ -58,9 +58,9 @@ class TrackioConfig:
 class TrackioSink:
     """Writes one row a commit into trackio's store.
 
-    A row has the values, histograms and texts of the commit under their keys, and its ``seq`` under
-    ``sightline/seq``. Keys that trackio keeps for itself (``step``, ``run``, …) begin with two underscores,
-    as trackio's own ``log`` has it.
+    A row has the values, histograms and texts of the commit under their keys, its sample tables under
+    ``samples/<table>``, and its ``seq`` under ``sightline/seq``. Keys that trackio keeps for itself
+    (``step``, ``run``, …) begin with two underscores, as trackio's own ``log`` has it.
 
     Args:
         config: where to, and how.
@@ -147,14 +147,15 @@ class TrackioSink:
         self._inbox.write_local(records, self._dir / fragments.INBOX_DIR_NAME)
 
     def _rows(self, records: Sequence[Record]) -> Iterator[dict[str, Any]]:
-        histograms: dict[int, dict[str, Any]] = {}
-        for record in records:
-            if record.get("type") == "histogram":
-                about = {"_type": "trackio.histogram", "bins": record["edges"], "values": record["counts"]}
-                histograms.setdefault(record["seq"], {})[record["key"]] = about
-        for commit in commits_in(records):
+        for commit, histograms, samples in together(records):
+            said: dict[str, Any] = {**values_of(commit), **(commit.get("texts") or {})}
+            for line in histograms:
+                said[line["key"]] = {
+                    "_type": "trackio.histogram", "bins": line["edges"], "values": line["counts"]
+                }  # fmt: skip
+            for line in samples:
+                said[f"samples/{line['table']}"] = {"_type": "trackio.table", "_value": line["rows"]}
             seq = commit["seq"]
-            said = {**values_of(commit), **(commit.get("texts") or {}), **histograms.get(seq, {})}
             yield {
                 "metrics": {**{self._names[key]: value for key, value in said.items()}, SEQ: seq},
                 "step": commit["step"],
