@@ -111,8 +111,9 @@ def test_a_write_that_is_refused_half_way_leaves_no_half_row(
     assert [row["seq"] for row in rows(run.dir / "rows.jsonl")] == [1, 2, 3, 4, 5]
 
 
-def test_killed_runs_have_every_commit_once(tmp_path: Path) -> None:
-    run = kill_and_go_on(tmp_path, 3, {"sinks": ["jsonl"]})
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
+def test_killed_runs_have_every_commit_once(kills: int, tmp_path: Path) -> None:
+    run = kill_and_go_on(tmp_path, kills, {"sinks": ["jsonl"]})
     found = rows(run / "rows.jsonl")
     assert [row["seq"] for row in found] == [each["seq"] for each in commits(run)]
     assert [(row["step"], row["loss"]) for row in found] == attempts.series(run, "loss")

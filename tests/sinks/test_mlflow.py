@@ -156,7 +156,8 @@ def test_keys_that_would_get_one_name_are_told_apart_in_every_attempt(server: Se
     assert any(f"shows 'a_1' as {other!r}, since 'a@1' has its name" in each for each in said)
 
 
-def test_killed_runs_have_every_commit_once(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
+def test_killed_runs_have_every_commit_once(kills: int, server: Server, tmp_path: Path) -> None:
     client = server.client()
 
     def stored() -> int:
@@ -165,7 +166,7 @@ def test_killed_runs_have_every_commit_once(server: Server, tmp_path: Path) -> N
         )
 
     its = {"tracking_uri": server.uri, "experiment": tmp_path.name}
-    run = kill_and_go_on(tmp_path, 2, {"sinks": ["mlflow"], "mlflow": its}, stored)
+    run = kill_and_go_on(tmp_path, kills, {"sinks": ["mlflow"], "mlflow": its}, stored)
     (found,) = runs_of(client, tmp_path)
     assert seqs(client, found) == [each["seq"] for each in commits(run)]
     for key in ("loss", "lr"):

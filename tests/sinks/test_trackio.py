@@ -81,7 +81,8 @@ def test_keys_that_trackio_keeps_for_itself_are_renamed_as_it_does(tmp_path: Pat
     assert 4.5 in row.values()
 
 
-def test_killed_runs_have_every_commit_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
+def test_killed_runs_have_every_commit_once(kills: int, tmp_path: Path) -> None:
     database = tmp_path / "runs" / "run" / "trackio" / "sightline.db"
 
     def stored() -> int:
@@ -95,7 +96,7 @@ def test_killed_runs_have_every_commit_once(tmp_path: Path) -> None:
         finally:
             connection.close()
 
-    run = kill_and_go_on(tmp_path, 2, {"sinks": ["trackio"]}, stored)
+    run = kill_and_go_on(tmp_path, kills, {"sinks": ["trackio"]}, stored)
     found = rows(run / "trackio")
     assert seqs(found) == [each["seq"] for each in commits(run)]
     for key in ("loss", "lr"):
