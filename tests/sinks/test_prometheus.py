@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import sightline as sl
 from sightline.sinks.prometheus import PrometheusSink
 from tests.harness import free_port, until
 from tests.sinks import attempts
-from tests.sinks.attempts import attempt, commits, settings
+from tests.sinks.attempts import attempt, commits, paths, settings
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -187,26 +188,23 @@ if child == 0:
 print(child, flush=True)
 time.sleep(600)
 """
-    children = []
-    for number in (1, 2):
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", script, str(port)],
-            cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        children.append(int(process.stdout.readline()))
-        found = scraped(port)
-        assert [found[f"sightline_{own}"][0] for own in ("attempt", "seq", "step")] == [
-            number,
-            number,
-            number - 1,
-        ]
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        until(lambda: is_free(port), "the port")
-    for child in children:
-        os.kill(child, signal.SIGKILL)
+    with ExitStack() as stack:
+        for number in (1, 2):
+            process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", script, str(port)],
+                cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths()},
+            )  # fmt: skip
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            stack.enter_context(process.stdout)
+            child = int(process.stdout.readline())
+            stack.callback(os.kill, child, signal.SIGKILL)
+            found = scraped(port)
+            shown = [found[f"sightline_{own}"][0] for own in ("attempt", "seq", "step")]
+            assert shown == [number, number, number - 1]
+            process.kill()
+            process.wait()
+            until(lambda: is_free(port), "the port")
 
 
 def test_a_rewound_run_shows_where_it_is_now(tmp_path: Path) -> None:
