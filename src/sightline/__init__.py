@@ -36,7 +36,12 @@ from sightline.exported_stats import merge_stats
 from sightline.journal import read_journal
 from sightline.run import Run, start
 from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
+from sightline.sinks.jsonl import JSONLConfig
+from sightline.sinks.mlflow import MLflowConfig
+from sightline.sinks.prometheus import PrometheusConfig
+from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
+from sightline.sinks.trackio import TrackioConfig
 from sightline.sinks.wandb import WandbConfig
 from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
@@ -68,7 +73,10 @@ total = _default.total
 __all__ = [
     "ConfigurationError",
     "ConsoleConfig",
+    "JSONLConfig",
     "JournalError",
+    "MLflowConfig",
+    "PrometheusConfig",
     "RecordError",
     "Run",
     "RunDirectoryError",
@@ -82,7 +90,9 @@ __all__ = [
     "StatsTracker",
     "StepError",
     "StoringSink",
+    "SwanLabConfig",
     "TensorBoardConfig",
+    "TrackioConfig",
     "Transport",
     "TransportError",
     "WandbConfig",

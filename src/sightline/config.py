@@ -17,7 +17,12 @@ from sightline.naming import is_namespace
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
+from sightline.sinks.jsonl import JSONLConfig
+from sightline.sinks.mlflow import MLflowConfig
+from sightline.sinks.prometheus import PrometheusConfig
+from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
+from sightline.sinks.trackio import TrackioConfig
 from sightline.sinks.wandb import WandbConfig
 from sightline.transports import TransportName
 
@@ -35,7 +40,12 @@ class StatsLoggerConfig:
         resume: ``"never"`` refuses to append to an earlier run, ``"must"`` wants one, ``"allow"`` takes both.
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
+        jsonl: where the JSONL sink writes.
+        mlflow: where the MLflow sink logs.
+        prometheus: where the Prometheus sink listens.
+        swanlab: where the SwanLab sink logs.
         tensorboard: where the TensorBoard sink writes.
+        trackio: where the trackio sink writes.
         wandb: which run the W&B sink writes, and how.
         samples_per_step: rows of a sample table that a commit shows, at most, over all processes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
@@ -66,7 +76,12 @@ class StatsLoggerConfig:
     resume: Resume = "never"
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    jsonl: JSONLConfig = field(default_factory=JSONLConfig)
+    mlflow: MLflowConfig = field(default_factory=MLflowConfig)
+    prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
+    swanlab: SwanLabConfig = field(default_factory=SwanLabConfig)
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
+    trackio: TrackioConfig = field(default_factory=TrackioConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     samples_per_step: int = 8
     aliases: Aliases = ()

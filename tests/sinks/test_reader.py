@@ -156,6 +156,19 @@ def test_a_cursor_moves_when_write_has_returned_or_when_all_is_closed(
         assert Cursor(path, "another run").seq == 0
 
 
+@pytest.mark.parametrize("stores_at_close", [False, True])
+def test_a_sink_that_stores_at_its_end_and_cannot_does_not_count_as_complete(
+    stores_at_close: bool, journal: Journal, tmp_path: Path
+) -> None:
+    sink = Kept(Now(close=1))
+    sink.stores_at_close = stores_at_close
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert reader.flush(5)
+    assert reader.close(5) is not stores_at_close
+    assert Cursor(tmp_path / "cursors" / "kept.json", "r").seq == (0 if stores_at_close else journal.seq)
+
+
 def test_a_sink_that_is_down_holds_up_neither_flush_nor_close(journal: Journal, tmp_path: Path) -> None:
     sink = Kept(lambda call: True)
     commit(journal)

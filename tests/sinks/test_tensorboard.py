@@ -15,7 +15,8 @@ pytest.importorskip("tensorboard")
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sightline.sinks.tensorboard import SEQ, events, last_seq
+from sightline.sinks.commits import SEQ
+from sightline.sinks.tensorboard import events, last_seq
 
 
 def read(folder: Path) -> EventAccumulator:

@@ -20,7 +20,12 @@ ENTRY_POINTS = "sightline.sinks"
 #: Ours by name: the module, and what in it makes the sink of its settings.
 _OURS = {
     "console": ("sightline.sinks.console", "ConsoleSink"),
+    "jsonl": ("sightline.sinks.jsonl", "JSONLSink"),
+    "mlflow": ("sightline.sinks.mlflow", "MLflowSink"),
+    "prometheus": ("sightline.sinks.prometheus", "PrometheusSink"),
+    "swanlab": ("sightline.sinks.swanlab", "SwanLabSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
+    "trackio": ("sightline.sinks.trackio", "TrackioSink"),
     "wandb": ("sightline.sinks.wandb", "WandbSink"),
 }
 

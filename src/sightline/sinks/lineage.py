@@ -8,9 +8,17 @@ first of each step, and ``"fork"`` begins another run in the back end, with the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
+
+from sightline.errors import ConfigurationError
 
 Rewind = Literal["continue", "fork", "skip"]
+
+
+def check_rewind(sink: str, rewind: Any) -> None:
+    """Raises ConfigurationError for what is no :data:`Rewind`."""
+    if rewind not in get_args(Rewind):
+        raise ConfigurationError(f"{sink} rewind={rewind!r}: expected 'continue', 'fork' or 'skip'")
 
 
 class Start(NamedTuple):

@@ -88,6 +88,7 @@ class SinkReader:
         self._target = offset
         self._target_seq = self._seq
         self._is_open = not isinstance(sink, StoringSink)
+        self._is_stored = True  # False: closing it failed, by which it would have stored
         self._failures = 0  # in a row
         self._errors = 0  # since the last look
         self._took_s, self._took_commits = 0.0, 0
@@ -136,7 +137,7 @@ class SinkReader:
                     self.sink.name, self._target_seq - self._seq, self._hint and f"; {self._hint}",
                 )  # fmt: skip
             return False
-        return True
+        return self._is_stored
 
     def look(self) -> Feeding:
         """How the sink has fared since the last look."""
@@ -184,8 +185,14 @@ class SinkReader:
                 continue
             if not self._pause():
                 break
-        if self._is_open and self._try(self.sink.close) and self._cursor is not None:
-            self._cursor.move(self._offset, self._seq, now=True)
+        if self._is_open:
+            closed = self._try(self.sink.close)
+            self._is_stored = closed or not getattr(self.sink, "stores_at_close", False)
+            if self._cursor is not None:
+                if closed:
+                    self._cursor.move(self._offset, self._seq, now=True)
+                else:
+                    self._cursor.save()
 
     def _connect(self) -> None:
         """Opens a sink that stores, and goes to the place after what it has."""

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,10 @@ from typing import Any
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
-from sightline.sinks.lineage import Rewind, starts_of
+from sightline.sinks.commits import SEQ, flat
+from sightline.sinks.lineage import Rewind, check_rewind, starts_of
 
 log = logging.getLogger("sightline")
-
-SEQ = "sightline/seq"  #: the tag under which each event has the seq of its commit
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,14 @@ class TensorBoardConfig:
     rewind: Rewind = "continue"
 
     def __post_init__(self) -> None:
-        if self.rewind not in ("continue", "fork", "skip"):
-            raise ConfigurationError(
-                f"tensorboard rewind={self.rewind!r}: expected 'continue', 'fork' or 'skip'"
-            )
+        check_rewind("tensorboard", self.rewind)
 
 
 class TensorBoardSink:
     """Writes event files.
 
     Values are 32-bit floats, as TensorBoard keeps them. A commit's event is written by one call, with the
-    ``seq`` of the commit under :data:`SEQ`.
+    ``seq`` of the commit under ``sightline/seq``.
 
     Args:
         config: where to, and how.
@@ -247,7 +243,7 @@ def _plugin(name: str) -> Any:
 
 def _as_markdown(config: Any) -> str:
     """The run's settings as a list, one line each."""
-    lines = [f"- `{name}`: `{value}`" for name, value in _flat(config, "")]
+    lines = [f"- `{name}`: `{value}`" for name, value in flat(config)]
     return "\n".join(lines) or "(none)"
 
 
@@ -263,11 +259,3 @@ def _rows_as_markdown(line: Record) -> str:
             fence = "`" * max(longest + 1, 3)
             parts.append(f"{name}\n{fence}\n{text}\n{fence}")
     return "\n\n".join(part for part in parts if part)
-
-
-def _flat(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(config, Mapping) and config:
-        for name, value in config.items():
-            yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    elif config is not None or prefix:
-        yield prefix or "config", config

@@ -1,0 +1,421 @@
+"""What SwanLab's own reader finds in its files is what the journal says, after crashes and rewinds too."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import swanlab
+import yaml
+from swanlab.proto.swanlab.record.v1.record_pb2 import Record
+from swanlab.sdk.internal.core_python.store import DataStoreReader
+
+import sightline as sl
+from sightline.sinks.swanlab import SwanLabSink, last_seq, records_in
+from tests.harness import until
+from tests.sinks import attempts
+from tests.sinks.attempts import attempt, commits, kill_and_go_on, paths, rewound, settings, start
+from tests.sinks.sockets import TROUBLES, bad_server
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sightline.sinks.reader._PAUSE_S", (0.05, 0.5))
+
+
+class Experiment:
+    """What the files of one experiment hold together; no step of a key twice, as SwanLab's server has it.
+
+    Attributes:
+        start: of the first file.
+        series: by key.
+        texts: by key and step, each with its caption.
+        seqs: of all commits in all files.
+        twice: values that are in two files.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        values: dict[str, dict[int, float]] = {}
+        self.start: Any = None
+        self.texts: dict[str, dict[int, list[tuple[str, str]]]] = {}
+        self.seqs: list[int] = []
+        self.twice = 0
+        for path in sorted(folder.glob("run-*/run-*.swanlab")):
+            records = read(path)
+            if not records or records[0].start.id != identity:
+                continue
+            self.start = self.start or records[0].start
+            for media in (record.media for record in records if record.HasField("media")):
+                files = {file.name: file for file in path.parent.glob("media/**/*.txt")}
+                self.texts.setdefault(media.key, {}).setdefault(
+                    media.step,
+                    [(files[each.filename].read_text(), each.caption) for each in media.value.items],
+                )
+            for scalar in (record.scalar for record in records if record.HasField("scalar")):
+                if scalar.key == "sightline/seq":
+                    assert scalar.step == scalar.value.number
+                    self.seqs.append(scalar.step)
+                    continue
+                known = values.setdefault(scalar.key, {})
+                self.twice += scalar.step in known
+                known.setdefault(scalar.step, scalar.value.number)
+        self.series = {key: sorted(each.items()) for key, each in values.items()}
+
+
+def read(path: Path) -> list[Any]:
+    """By SwanLab's reader, which stops where a file is cut."""
+    reader = DataStoreReader()
+    found = []
+    try:
+        reader.open(path)
+        while data := reader.scan():
+            found.append(Record.FromString(data))
+    except Exception:  # noqa: BLE001 - it asserts what a file that is cut does not hold
+        pass
+    reader.close()
+    return found
+
+
+def experiment(run: Path | None, folder: Path | None = None, fork: str = "") -> Experiment:
+    assert run is not None
+    return Experiment(folder or run / "swanlab", next(sl.read_journal(run))["run_id"] + fork)
+
+
+def test_swanlab_has_every_value_of_the_journal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with start(tmp_path, settings("swanlab", tags=["a"], group="g"), config={"lr": 0.1}) as run:
+        for step in run.steps(7):
+            sl.scalar(loss=step / 8, odd=attempts.ODD[step % 6], **{"trailing.": step})
+            run.commit(step)
+    found = experiment(run.dir)
+    for key in commits(run.dir)[0]["values"]:
+        assert attempts.same(found.series[key.rstrip(".")], attempts.series(run.dir, key)), key
+    assert found.seqs == list(range(1, 8))
+    assert (found.start.name, found.start.project, found.start.group) == ("run", "sightline", "g")
+    assert list(found.start.tags) == ["a"]
+    (config,) = (run.dir / "swanlab").glob("run-*/files/config.yaml")
+    kept = yaml.safe_load(config.read_text())
+    assert kept["lr"]["value"] == 0.1
+    assert "python" in kept["sightline"]["value"]["versions"]
+    assert "SwanLab" not in capfd.readouterr().out
+
+
+def test_texts_and_samples_are_texts(tmp_path: Path) -> None:
+    with start(tmp_path, settings("swanlab")) as run:
+        for step in run.steps(3):
+            sl.text(split=f"part {step}", empty="")
+            sl.sample("rollouts", prompt=["1+1", "2+2"], reward=[0.0, float(step)])
+            run.commit(step)
+    found = experiment(run.dir)
+    assert found.texts["split"] == {step: [(f"part {step}", "")] for step in range(3)}
+    assert found.texts["empty"] == {step: [("", "")] for step in range(3)}
+    shown = found.texts["samples/rollouts"]
+    assert ("[prompt]\n2+2", "reward: 2.0, process: 0") in shown[2]
+    assert [len(shown[step]) for step in range(3)] == [2, 2, 2]
+    assert found.seqs == [1, 2, 3]
+
+
+def test_a_commits_seq_stands_behind_all_else_that_it_has(tmp_path: Path) -> None:
+    """So that a file that is cut anywhere says rightly which commits it has, with their texts."""
+    with start(tmp_path, settings("swanlab")) as run:
+        for step in run.steps(50):
+            sl.scalar(loss=step)
+            if step % 3 == 0:
+                sl.text(split=f"part {step}")
+            run.commit(step)
+    (path,) = (run.dir / "swanlab").glob("run-*/run-*.swanlab")
+    seen: set[tuple[str, int]] = set()
+    for record in read(path):
+        if record.scalar.key == "sightline/seq":
+            step = record.scalar.step - 1
+            assert {("loss", step)} | ({("split", step)} if step % 3 == 0 else set()) <= seen
+        seen.add((record.scalar.key or record.media.key, record.scalar.step or record.media.step))
+    assert ("sightline/seq", 50) in seen
+
+
+def test_of_two_commits_of_one_step_the_first_value_of_a_key_stays(tmp_path: Path) -> None:
+    """SwanLab takes no step of a key twice; other keys of the second commit are there."""
+    with attempts.warnings_said() as said, start(tmp_path, settings("swanlab")) as run:
+        run.commit(3, {"loss": 1.0})
+        run.commit(3, {"loss": 2.0, "eval/loss": 3.0})
+        run.commit(4, {"loss": 4.0})
+    found = experiment(run.dir)
+    assert found.series["loss"] == [(3, 1.0), (4, 4.0)]
+    assert found.series["eval/loss"] == [(3, 3.0)]
+    assert found.seqs == [1, 2, 3]
+    assert sum("keeps the first value of a step: 'loss' came again at step 3" in each for each in said) == 1
+
+
+def test_swanlab_itself_leaves_out_a_step_that_a_key_has(tmp_path: Path) -> None:
+    """What the test above would miss if the sink's own count were in SwanLab's place."""
+    sink = SwanLabSink()
+    sink.open(sl.SinkRun("r", "run", tmp_path, 1))
+    run = swanlab.get_run()
+    for step, value in ((5, 1.0), (5, 2.0), (3, 3.0), (-1, 4.0)):
+        run.log({"loss": value}, step=step)
+    sink.close()
+    assert Experiment(tmp_path / "swanlab", "r").series == {"loss": [(3, 3.0), (5, 1.0)]}
+
+
+def test_negative_steps_are_left_out_and_said(tmp_path: Path) -> None:
+    with attempts.warnings_said() as said, start(tmp_path, settings("swanlab")) as run:
+        for step in (-2, -1, 0):
+            run.commit(step, {"loss": float(step)})
+    assert experiment(run.dir).series["loss"] == [(0, 0.0)]
+    assert sum("leaves out steps below 0, as this one: -2" in each for each in said) == 1
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
+def test_killed_runs_have_every_commit_once(kills: int, tmp_path: Path) -> None:
+    """A commit that the kill has cut is in two files, which SwanLab's server would not show twice."""
+    folder = tmp_path / "runs" / "run" / "swanlab"
+
+    def stored() -> int:
+        files = list(folder.glob("run-*/run-*.swanlab"))
+        return max(
+            [0, *(r.scalar.step for path in files for r in read(path) if r.scalar.key == "sightline/seq")]
+        )
+
+    run = kill_and_go_on(tmp_path, kills, {"sinks": ["swanlab"]}, stored)
+    found = experiment(run)
+    assert found.seqs == [each["seq"] for each in commits(run)]
+    for key in ("loss", "lr"):
+        assert attempts.same(found.series[key], attempts.series(run, key))
+    assert found.twice <= kills * max(len(each["values"]) for each in commits(run))
+    assert len(list(folder.glob("run-*"))) >= 3
+
+
+@pytest.mark.parametrize("rewind", ["fork", "skip"])
+def test_a_rewound_run_is_shown_as_wanted(rewind: str, tmp_path: Path) -> None:
+    run = rewound(tmp_path, settings("swanlab", rewind=rewind))
+    first = [(step, float(step)) for step in range(10)]
+    again = [(step, 100.0 + step) for step in range(5, 12)]
+    if rewind == "skip":
+        assert experiment(run).series["loss"] == [*first, *again[-2:]]
+    else:
+        assert experiment(run).series["loss"] == first
+        forked = experiment(run, fork=".fork02")
+        assert forked.series["loss"] == [*first[:5], *again]
+        assert forked.start.name == "run.fork02"
+
+
+def test_a_folder_that_cannot_be_made_costs_training_nothing(tmp_path: Path) -> None:
+    """Until it can: then all is there."""
+    folder = tmp_path / "swanlab"
+    folder.write_text("a file in the way")
+    with start(tmp_path, settings("swanlab", dir=str(folder))) as run, attempts.warnings_said() as said:
+        for step in run.steps(20):
+            sl.scalar(loss=step)
+            run.commit(step)
+        until(lambda: any("sink swanlab is down" in each for each in said), "the circuit")
+        assert not run.flush(600)
+        folder.unlink()
+        until(lambda: run.flush(1), "the rest")
+    assert experiment(run.dir, folder).seqs == list(range(1, 21))
+    assert len(commits(run.dir)) == 20
+
+
+def test_what_a_full_disk_took_from_swanlab_comes_with_the_next_attempt(tmp_path: Path) -> None:
+    """SwanLab loses it without a word; the sink looks, says so, and its cursor stays."""
+    (tmp_path / "disk").mkdir()
+    script = """
+import os
+import sightline as sl
+from tests.sinks import attempts
+
+logger = attempts.settings("swanlab", dir="disk/files")
+def go(first, steps):
+    for step in range(first, first + steps):
+        run.commit(step, {f"k{i}": float(step) for i in range(50)})
+
+with attempts.warnings_said() as said:
+    run = attempts.start("runs", logger)
+    go(0, 3)
+    assert run.flush(60)
+    filler = os.open("disk/filler", os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:  # takes all that is left
+            os.write(filler, bytes(4096))
+    except OSError:
+        pass
+    go(3, 50)
+    run.flush(60)
+    os.close(filler)
+    os.remove("disk/filler")
+    go(53, 5)
+    assert not run.finish()
+print(*said, sep="\\n")
+run = attempts.start("runs", logger)
+go(58, 2)
+assert run.finish()
+os.system("cp -r disk/files kept")
+"""
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c",
+         'mount -t tmpfs -o size=1m tmpfs disk && exec "$@"', "sh", sys.executable, "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": paths()},
+    )  # fmt: skip
+    if done.returncode != 0 and "unshare" in done.stderr:
+        pytest.skip(f"no namespaces here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert "of 58; what they lack comes with the next attempt, or with sightline sync" in done.stdout
+    run = tmp_path / "runs" / "run"
+    found = experiment(run, tmp_path / "kept")
+    assert found.seqs == [each["seq"] for each in commits(run)]
+    for i in range(50):
+        assert found.series[f"k{i}"] == [(step, float(step)) for step in range(60)]
+
+
+def test_a_file_counts_up_to_the_first_record_that_it_lacks(tmp_path: Path) -> None:
+    """SwanLab numbers its records; a full disk may leave a gap in a file that can be read."""
+    sink = SwanLabSink()
+    sink.open(sl.SinkRun("r", "run", tmp_path, 1))
+    store = sink._run._ctx.core._store
+    write, lost = store.write, []
+
+    def write_but_one(data: bytes) -> None:
+        if b"sightline/seq" not in data and Record.FromString(data).scalar.step == 3 and not lost:
+            lost.append(data)
+        else:
+            write(data)
+
+    store.write = write_but_one
+    record = {"type": "commit", "attempt": 1, "time": 1.7e9}
+    for seq in range(1, 6):
+        sink.write([{**record, "seq": seq, "step": seq, "values": {"loss": 0.5}}])
+    with pytest.raises(OSError, match="hold the commits up to 2 of 5"):
+        sink.close()
+    (path,) = (tmp_path / "swanlab").glob("run-*/run-*.swanlab")
+    assert Experiment(tmp_path / "swanlab", "r").seqs == [1, 2, 3, 4, 5]
+    assert max(each.scalar.step for each in records_in(path)) == 2
+    assert last_seq(tmp_path / "swanlab", "r") == 2
+
+
+def test_a_cloud_in_trouble_costs_training_nothing(tmp_path: Path) -> None:
+    """Commits return, the journal and another sink have all of them, finish returns, and the program ends."""
+    script = """
+import json, sys
+import sightline as sl
+settings = {"sinks": ["swanlab", "jsonl"], "swanlab": {"mode": "online"}, "naming": "off"}
+run = sl.start("runs", name="run", logger=sl.StatsLoggerConfig.from_dict(settings))
+for step in run.steps(20):
+    sl.scalar(loss=step)
+    run.commit(step)
+if sys.argv[1:]:
+    sys.stdin.readline()  # until a request has come
+run.finish(timeout=2)
+"""
+    with ExitStack() as stack:
+        jobs = {}
+        for trouble in TROUBLES:
+            port, came = stack.enter_context(bad_server(trouble))
+            folder = tmp_path / trouble
+            folder.mkdir()
+            cloud = {"SWANLAB_API_HOST": f"http://127.0.0.1:{port}", "SWANLAB_API_KEY": "k" * 21}
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, *(["wait"] if trouble != "refuses" else [])],
+                cwd=folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": paths(), "HOME": str(tmp_path), **cloud},
+            )  # fmt: skip
+            stack.callback(process.kill)
+            jobs[trouble] = (process, came, folder / "runs" / "run")
+        for trouble, (process, came, run) in jobs.items():
+            if trouble != "refuses":
+                until(lambda: came, "a request")  # noqa: B023
+            _, errors = process.communicate("go\n", timeout=120)
+            assert process.returncode == 0, errors
+            assert "sink swanlab was left 20 commits behind" in errors
+            assert len(commits(run)) == 20
+            assert len((run / "rows.jsonl").read_text().splitlines()) == 20
+
+
+def test_without_a_key_it_goes_offline_and_says_how_to_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SWANLAB_API_KEY", raising=False)
+    monkeypatch.setenv("SWANLAB_SAVE_DIR", str(tmp_path / "nothing"))
+    with attempts.warnings_said() as said:
+        run, _ = attempt(tmp_path, settings("swanlab", mode="online"), 3)
+    assert any("has no key, and writes files for: swanlab sync --id" in each for each in said)
+    assert experiment(run.dir).seqs == [1, 2, 3]
+
+
+def test_swanlabs_hooks_are_gone_so_that_a_program_ends_as_it_would_without(tmp_path: Path) -> None:
+    """A failed program is shown as such, its own hook is called once, and nothing waits."""
+    script = """
+import sys
+import sightline as sl
+from tests.sinks import attempts
+sys.excepthook = hook = lambda kind, error, trace: print("mine:", error)
+with attempts.start("runs", attempts.settings("swanlab")) as run:
+    run.commit(0, {"loss": 1.0})
+    run.flush()
+    assert sys.excepthook is hook
+    raise ValueError("broken")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": paths()},
+    )  # fmt: skip
+    assert done.stdout == "mine: broken\n", done.stderr
+    (path,) = (tmp_path / "runs" / "run" / "swanlab").glob("run-*/run-*.swanlab")
+    assert read(path)[-1].finish.error == "ValueError: broken"
+
+
+def test_forked_children_write_nothing(tmp_path: Path) -> None:
+    """As a data loader's workers, with SwanLab's file and trackio's database open in the parent."""
+    script = """
+import os
+import sightline as sl
+with sl.start("runs", name="run", sinks=["jsonl", "swanlab", "trackio"], naming="off") as run:
+    for step in run.steps(20):
+        sl.scalar(loss=float(step))
+        if step % 5 == 4:
+            run.flush()
+            child = os.fork()
+            if child == 0:
+                sl.scalar(loss=1e9)
+                run.commit(step)
+                run.flush(5)
+                raise SystemExit
+            os.waitpid(child, 0)
+        run.commit(step)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, capture_output=True, text=True,
+        timeout=120, env={**os.environ, "PYTHONPATH": paths()},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "run"
+    found = experiment(run)
+    assert found.seqs == list(range(1, 21))
+    assert found.twice == 0
+    assert found.series["loss"] == [(step, float(step)) for step in range(20)]
+    assert len((run / "rows.jsonl").read_text().splitlines()) == 20
+    with closing(sqlite3.connect(run / "trackio" / "sightline.db")) as database:
+        assert database.execute("SELECT COUNT(*), MAX(step) FROM metrics").fetchall() == [(20, 19)]
+
+
+@pytest.mark.parametrize(
+    ("its", "said"),
+    [
+        ({"rewind": "continue"}, "rewind='continue': expected 'fork' or 'skip', since SwanLab takes no step"),
+        ({"mode": "local"}, "mode='local'; expected 'offline' or 'online'"),
+        ({"project": "a b"}, "project='a b': expected letters, digits"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(its: dict[str, Any], said: str) -> None:
+    with pytest.raises(sl.ConfigurationError, match=said):
+        settings("swanlab", **its)
+
+
+def test_a_missing_extra_is_said_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sightline.sinks.extras.find_spec", lambda name: None)
+    with pytest.raises(sl.ConfigurationError, match=r"pip install 'sightline\[swanlab\]'"):
+        SwanLabSink()
