@@ -296,6 +296,16 @@ def test_a_rewound_run_is_shown_as_wanted(rewind: str, server: Server, tmp_path:
         assert shown(client, fork, "loss") == [*first[:5], *again]
 
 
+def test_what_mlflow_has_is_known_though_the_steps_went_back(server: Server, tmp_path: Path) -> None:
+    """MLflow's latest value of a metric is the one of the highest step, not the one logged last."""
+    logger = logger_to(server, tmp_path)
+    _, states = attempt(tmp_path, logger, 10)
+    run, _ = attempt(tmp_path, logger, 7, add=100.0, state_dict=states[4])
+    assert run.dir is not None
+    about = sl.SinkRun(str(run.logger.run_id), "run", run.dir, 3)
+    assert MLflowSink(logger.mlflow).open(about) == commits(run.dir)[-1]["seq"] == 12
+
+
 def test_without_an_address_there_is_a_database_in_the_run_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
