@@ -44,9 +44,14 @@ class WandbConfig:
         mode: ``"online"``, ``"offline"``, ``"shared"`` (others write to the same run too) or ``"disabled"``,
             also spelled ``"disable"`` or ``"off"``; None: as ``WANDB_MODE`` says, or online. Without an API
             key the run is written offline, with a warning.
-        project, entity, group, job_type, tags, notes: as W&B has them.
+        project: where the run stands at W&B.
+        entity: whose project that is: a user's or a team's.
         name: of the run as it is shown; None: the run directory's.
         id: of the run; None: the one it had in its first attempt, or ``WANDB_RUN_ID``, or a new one.
+        group: runs that are shown together.
+        job_type: what the run does in its group.
+        tags: words to find the run by.
+        notes: a longer description.
         dir: where W&B's folder ``wandb`` goes; None: into the run directory.
         rewind: steps that a resumed run commits again: ``"continue"`` shows both, the second ones further to
             the right on the axis ``_step`` (on the axis ``step`` where they belong), ``"skip"`` keeps the
