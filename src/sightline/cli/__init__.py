@@ -4,8 +4,8 @@ import click
 
 from sightline.cli.adopt import adopt
 from sightline.cli.launch import launch
-from sightline.cli.sync import sync
 from sightline.cli.lint import lint
+from sightline.cli.sync import sync
 
 __all__ = ["main"]
 
