@@ -4,8 +4,8 @@ import click
 
 from sightline.cli.adopt import adopt
 from sightline.cli.launch import launch
-from sightline.cli.sync import sync
 from sightline.cli.lint import lint
+from sightline.cli.sync import sync
 
 __all__ = ["main"]
 
@@ -18,5 +18,5 @@ def main() -> None:
 
 main.add_command(adopt)
 main.add_command(launch)
-main.add_command(sync)
 main.add_command(lint)
+main.add_command(sync)
