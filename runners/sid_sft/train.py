@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -164,8 +165,12 @@ class _Training:
     # Where a run begins, and where it can go on.
 
     def _begin(self) -> Progress:
-        params = put_replicated(self.mesh, to_host(init_params(self.model, self.config.seed)))
-        return Progress(State(params, self.optimizer.init(params), put_replicated(self.mesh, np.int32(0))))
+        state = jax.jit(self._first_state)()  # one program, where one by one they would be many
+        return Progress(put_replicated(self.mesh, to_host(state)))
+
+    def _first_state(self) -> State:
+        params = init_params(self.model, self.config.seed)
+        return State(params, self.optimizer.init(params), jnp.int32(0))
 
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
@@ -199,8 +204,7 @@ class _Training:
         saved = self.checkpoints.meta(step)
         check_vocabulary(source, tokenizer_of(saved), self.tokenizer, "the data")
         check_catalogue(source, saved["catalogue"], self.dataset.catalogue, "the data")
-        params = jax.eval_shape(lambda: init_params(self.model, self.config.seed))
-        like = State(params, jax.eval_shape(self.optimizer.init, params), np.int32(0))
+        like = jax.eval_shape(self._first_state)
         arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
         self.saved_step = step
         best = None if meta["best"] is None else Best(**meta["best"])

@@ -28,7 +28,7 @@ def dataset() -> Dataset:
 def params_and_evaluator(dataset: Dataset) -> tuple[Any, Evaluator, Decoder]:
     tokenizer = tasks.make_tokenizer(dataset.catalogue, 4096)
     model = Decoder(tokenizer.vocab_size, width=8, layers=1, heads=1)
-    params = put_replicated(make_mesh(), jax.device_get(init_params(model, 0)))
+    params = put_replicated(make_mesh(), jax.device_get(jax.jit(init_params, static_argnums=0)(model, 0)))
     evaluator = Evaluator(
         model,
         make_trie(dataset.catalogue, tokenizer),

@@ -44,7 +44,7 @@ def test_micro_batches_with_unequal_numbers_of_tokens_give_the_update_of_the_who
     model = Decoder(VOCAB, width=8, layers=1, heads=1)
     optimizer = optax.sgd(1.0)
     gradients, apply = make_update(model, optimizer, lambda step: 1.0, prompt_length=PROMPT)
-    params = init_params(model, 0)
+    params = jax.jit(init_params, static_argnums=0)(model, 0)
     state, whole = State(params, optimizer.init(params), np.int32(0)), batch()
     at_once, update = apply(state, *gradients(params, whole))
     parts = [Batch(*(x[start : start + 2] for x in whole)) for start in (0, 2, 4)]
