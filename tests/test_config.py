@@ -58,15 +58,28 @@ def test_settings_are_frozen() -> None:
         ({"resume": True}, "resume=True; expected 'never', 'allow' or 'must'"),
         ({"transport": "nccl"}, "transport='nccl'; expected 'auto'"),
         ({"sinks": "console"}, r"sinks='console'; expected a list, as in \['console'\]"),
-        ({"aliases": ["a"]}, r"aliases=\('a',\); expected a mapping"),
-        ({"aliases": {"train/": "t"}}, "a prefix .* maps to prefixes"),
+        ({"aliases": ["a"]}, "aliases: 'a' is no ready table; expected one of verl, trl, areal"),
+        ({"aliases": {"train/": "t"}}, "a prefix .* has prefixes or patterns"),
         ({"aliases": {"a": 3}}, "aliases: "),
+        ({"aliases": {"a": "x", "b": "x"}}, "'a' -> 'x' and 'b' -> 'x' give one name to two keys"),
+        ({"naming": "loud"}, "naming='loud'; expected 'warn', 'strict' or 'off'"),
+        ({"namespaces": "actor"}, r"namespaces='actor'; expected first parts of keys, as in \('actor'"),
+        ({"namespaces": ["a/b"]}, r"namespaces=\('a/b',\); expected first parts"),
+        ({"namespaces": 3}, "namespaces=3; expected first parts"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_do(data: dict[str, Any], said: str) -> None:
     """Before anything starts."""
     with pytest.raises(ConfigurationError, match=said):
         StatsLoggerConfig.from_dict(data)
+
+
+def test_aliases_may_be_a_list_of_names_and_mappings() -> None:
+    """As a YAML file writes them."""
+    data = {"aliases": ["trl", {"train/": "old/"}], "naming": "strict", "namespaces": ["actor"]}
+    config = StatsLoggerConfig.from_dict(data)
+    assert config.aliases == ("trl", {"train/": "old/"})
+    assert (config.naming, config.namespaces) == ("strict", ("actor",))
 
 
 def test_a_yaml_file_becomes_typed_settings(tmp_path: Path) -> None:

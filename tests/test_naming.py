@@ -1,8 +1,14 @@
-"""Keys, scopes, and the other names that aliases give them."""
+"""Keys and scopes, and the conventions that a key should keep."""
 
 import pytest
 
-from sightline.naming import alias_targets, ancestors, check_aliases, check_key, folders_among, join
+from sightline.naming import (
+    ancestors,
+    check_key,
+    folders_among,
+    join,
+    unconventional,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,24 +59,67 @@ def test_a_key_that_is_a_folder_is_found() -> None:
     assert set(folders_among(["loss", "loss/x/y", "lr", "lr/a", "b/c"])) == {"loss", "lr"}
 
 
-def test_aliases_mirror_prefixes_and_exact_keys_one_to_many() -> None:
-    """The example of the design, and several targets at once; an exact name is no prefix."""
-    table = check_aliases(
-        {"train/reward/": "train-reward/", "train/": ["t/", "all/train/"], "train/loss": ("loss", "old/loss")}
-    )
-    assert alias_targets("train/reward/total/mean", table) == [
-        "t/reward/total/mean", "all/train/reward/total/mean", "train-reward/total/mean",
-    ]  # fmt: skip
-    assert alias_targets("train/loss", table) == ["loss", "old/loss", "t/loss", "all/train/loss"]
-    assert alias_targets("train/loss2", {"train/loss": ("loss",)}) == []
-    assert alias_targets("training/x", table) == []
+@pytest.mark.parametrize(
+    "key",
+    [
+        "train/loss", "train/reward/total/mean", "train/length/p50", "train/length/p99.9", "train/pass@1",
+        "train/reward/zero_variance_groups", "train/completion_length/max", "train/step",
+        "eval/hr@10", "eval_full/accuracy/split", "eval_small/reward/total/mean", "warmup/lr",
+        "time/update_s", "time/train/rollout_s", "time/train/rollout_s_max", "time/train/rollout_s_slowest",
+        "time/jax/compile_s", "throughput/tokens_per_s", "throughput/train/valid_tokens_update_per_s",
+        "jax/compile/count", "jax/memory/process_in_use_bytes", "jax/memory/in_use_bytes/mean",
+        "train/reward/tag_count/mean", "train/max_length",
+        "rollout/version", "obs/late_snapshots", "obs/sink/My Sink/errors",
+        "rollout/session/total_s/p50",
+    ],
+)  # fmt: skip
+def test_canonical_keys_keep_the_conventions(key: str) -> None:
+    """What the recording calls export, what sightline itself exports, and the keys of the runners."""
+    assert unconventional(key) is None
 
 
 @pytest.mark.parametrize(
-    "aliases",
-    [{"train/": "t"}, {"train": "t/"}, {"": "x"}, {"a//b": "x"}, {"a": "x__count"}, {"a": [3]}, {"/": "x/"}],
+    ("key", "said"),
+    [
+        ("loss", "first part 'loss' is none of train, eval"),
+        ("train-reward/total/mean", "first part 'train-reward'"),
+        ("evaluation/loss", "first part"),
+        ("eval_/loss", "first part"),
+        ("eval__full/loss", "first part"),
+        ("train", "namespace alone"),
+        ("train/Loss", "'Loss' is not in snake_case"),
+        ("train/grad-norm", "snake_case"),
+        ("train/GPU 0", "snake_case"),
+        ("train/a__b", "snake_case"),
+        ("train/p99.9/x", "snake_case"),
+        ("train/reward_mean", "as in 'reward/mean'"),
+        ("train/reward/total_std", "as in 'total/std'"),
+        ("train/avg_reward", "as in 'reward/mean'"),
+        ("train/reward/avg", "spelled 'mean'"),
+        ("train/num_tokens", "as in 'tokens'"),
+        ("train/number_of_tokens", "as in 'tokens'"),
+        ("train/token_cnt", "'tokens' for 'token_cnt'"),
+        ("train/clipped_pct", "between 0 and 1"),
+        ("train/step_time_sec", "makes it 'time/train/step_s'"),
+        ("train/step_time", "makes it 'time/train/step_s'"),
+        ("train/inner/wait_ms", "makes it 'time/train/inner/wait_s'"),
+        ("train/wait_s", "makes it 'time/train/wait_s'"),
+        ("rollout/latency_ms/mean", "makes it 'time/rollout/latency_s'"),
+        ("time/train/update", "as in 'update_s'"),
+        ("time/train/update_ms", "as in 'update_s'"),
+        ("time/train/update_s_avg", "no time in seconds"),
+        ("train/samples_per_sec", "makes it 'throughput/train/samples_per_s'"),
+        ("train/tokens_per_s", "makes it 'throughput/train/tokens_per_s'"),
+        ("throughput/train/tokens_per_sec", "makes it 'throughput/train/tokens_per_s'"),
+    ],
 )
-def test_an_alias_that_cannot_work_is_refused(aliases: dict[str, str]) -> None:
-    """A prefix maps to prefixes, a key to keys, and both are well formed."""
-    with pytest.raises(ValueError, match=r"prefix|part|reserved|string"):
-        check_aliases(aliases)
+def test_a_key_outside_of_the_conventions_is_told_why(key: str, said: str) -> None:
+    """The reason names the part that is meant, and how it is spelled here."""
+    assert said in (unconventional(key) or "")
+
+
+def test_a_namespace_of_ones_own_is_welcome_when_it_is_named() -> None:
+    """And only its own first part; the rest of the conventions holds inside it."""
+    assert unconventional("actor/loss", namespaces=("actor",)) is None
+    assert "snake_case" in (unconventional("actor/Loss", namespaces=("actor",)) or "")
+    assert "train, eval" in (unconventional("critic/loss", namespaces=("actor",)) or "")

@@ -132,3 +132,15 @@ def test_looks_become_rarer_the_longer_the_wait(clock: Clock) -> None:
         assert not patient.is_over(commit)
         pauses.append(patient.pause_s())
     assert pauses == [pytest.approx(p) for p in (0.005, 0.05, 0.1)]
+
+
+def test_a_wait_behind_a_commit_that_was_given_up_is_no_measure(
+    clock: Clock, waits: Callable[[Patience, Any], float]
+) -> None:
+    """Else each device that hangs for a while would make the limit grow without end."""
+    patient = Patience(10.0, 10.0)
+    for _ in range(10):
+        hung, behind = Commit(clock, NEVER), Commit(clock, 9.0)
+        waits(patient, hung)
+        waits(patient, behind)
+    assert patient.limit_s() <= 3 * 10.0

@@ -69,3 +69,23 @@ def test_entering_a_step_takes_no_slot_of_it() -> None:
     assert count.enter(3) == 3
     assert (count.next(3), count.enter(3), count.next(3)) == ((3, 0), 3, (3, 1))
     assert (count.enter(1), count.enter(4), count.next(4)) == (3, 4, (4, 0))
+
+
+def test_the_roots_own_post_begins_the_deadline_anew() -> None:
+    """It may come late since it waited for its devices, and so may the others'."""
+    slots = board(3)
+    for process in range(3):
+        slots.post(process, (0, 0), "first", now=0.0)
+    slots.close(now=0.0)
+    slots.post(1, (1, 0), "b", now=100.0)
+    slots.post(0, (1, 0), "a", now=109.0)
+    assert slots.close(now=118.0) == []
+    assert [c.slot for c in slots.close(now=119.0)] == [(1, 0)]
+
+
+def test_nothing_closes_from_a_slot_on_that_the_root_still_holds() -> None:
+    slots = board()
+    for step in range(3):
+        slots.post(1, (step, 0), "b", now=0.0)
+    assert [c.slot for c in slots.close(now=1000.0, before=(1, 0))] == [(0, 0)]
+    assert [c.slot for c in slots.close(now=1000.0)] == [(1, 0), (2, 0)]

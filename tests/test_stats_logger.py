@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import sightline as sl
+from sightline.aliases import Alias, AliasTable, MeanOfLast, RunningTotal
 
 Make = Callable[..., sl.StatsLogger]
 
@@ -25,7 +26,7 @@ def make(tmp_path: Path, tracker: sl.StatsTracker) -> Iterator[Make]:
     made: list[sl.StatsLogger] = []
 
     def one(state_dict: Any = None, *, tracker: Any = tracker, **settings: Any) -> sl.StatsLogger:
-        config = sl.StatsLoggerConfig(**{"log_dir": tmp_path, "sinks": [], **settings})
+        config = sl.StatsLoggerConfig(**{"log_dir": tmp_path, "sinks": [], "naming": "off", **settings})
         made.append(sl.StatsLogger(config, tracker=tracker, state_dict=state_dict))
         return made[-1]
 
@@ -144,6 +145,20 @@ def test_a_dict_is_committed_as_it_is_and_leaves_records_alone(make: Make, track
     assert first["counts"] == {"train/loss__count": 4}
     assert first["texts"] == {"train/split": "test"}
     assert second["values"]["recorded"] == 1.0
+
+
+def test_what_an_export_has_counted_adds_to_what_its_commit_counts(make: Make) -> None:
+    """The records that were not finite, not the values; and a step too low beside those of the export."""
+    logger = make()
+    logger.commit(2, {"x": math.nan, "obs/nonfinite": 5, "obs/missing_exports": 2})
+    assert logger.flush()  # what is counted from here on is the next commit's
+    logger.commit(1, {"x": 1.0, "obs/clamped_commits": 3})
+    logger.commit(3, {"x": 1.0})
+    counted = [
+        {key: value for key, value in commit["values"].items() if key.startswith("obs/")}
+        for commit in commits(logger)
+    ]
+    assert counted == [{"obs/nonfinite": 5, "obs/missing_exports": 2}, {"obs/clamped_commits": 4}, {}]
 
 
 def test_dicts_in_a_row_take_steps_in_a_row(make: Make) -> None:
@@ -364,6 +379,152 @@ def test_an_alias_does_not_hide_a_key_of_its_name(
         logger.commit(step)
     assert [commit["values"]["loss"] for commit in commits(logger)] == [2.0, 2.0]
     assert len([warning for warning in warnings_of(caplog) if "train/loss -> loss" in warning]) == 1
+
+
+def test_an_old_name_may_be_a_folder_of_keys(make: Make, tracker: sl.StatsTracker) -> None:
+    """As no key may: dashboards have it, and so it was possible."""
+    logger = make(aliases={"train/length/mean": ["train/length", "train/length/mean/of_all"]})
+    tracker.summary("train/length", [2.0, 4.0], emit=("mean",))
+    logger.commit(1)
+    (commit,) = commits(logger)
+    assert commit["values"] == dict.fromkeys(
+        ["train/length", "train/length/mean", "train/length/mean/of_all"], 3.0
+    )
+
+
+def test_windows_and_totals_go_on_over_a_resume(make: Make, tracker: sl.StatsTracker) -> None:
+    """From the journal, without the steps that a later attempt has gone over again."""
+    aliases = [Alias("train/n", "total", RunningTotal()), Alias("train/n", "mean", MeanOfLast(2))]
+
+    def attempt(state: Any, steps: list[int], value: int) -> sl.StatsLogger:
+        logger = make(state, name="mine", resume="allow", aliases=aliases)
+        for step in steps:
+            tracker.total("train/n", value)
+            logger.commit(step)
+        assert logger.finish()
+        return logger
+
+    first = attempt(None, [0, 1, 2], 1)
+    state = first.state_dict()
+    attempt(state, [3, 4, 5], 10)  # from 4 on, this is gone over again
+    again = attempt({**state, "last_slot": [3, 0]}, [4], 100)
+    last = attempt({**state, "last_slot": [4, 0]}, [5], 1000)
+    (run,) = [r for r in sl.read_journal(last.wait_dir()) if r["type"] == "run"][-1:]
+    assert run["derived"] == {"total": "RunningTotal() of train/n", "mean": "MeanOfLast(count=2) of train/n"}
+    shown = {c["step"]: (c["values"]["total"], c["values"]["mean"]) for c in commits(last)}
+    assert again.attempt == 3
+    assert shown == {
+        0: (1, 1.0), 1: (2, 1.0), 2: (3, 1.0), 3: (13, 5.5), 4: (113, 55.0), 5: (1113, 550.0),
+    }  # fmt: skip
+
+
+def test_a_table_that_is_over_is_named_once_a_run_and_still_works(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = AliasTable("ours", {"train/": "old/"}, remove_after="2020-01-01")
+    logger = make(aliases=[over, "trl"])
+    for step in (1, 2):
+        tracker.scalar("train/loss", 1.0)
+        logger.commit(step)
+    assert all(commit["values"]["old/loss"] == 1.0 for commit in commits(logger))
+    (warning,) = warnings_of(caplog)
+    assert "alias table 'ours' was to be removed after 2020-01-01" in warning
+
+
+# --- names -------------------------------------------------------------------------------------------------
+
+
+def record_odd_and_fine(tracker: sl.StatsTracker) -> None:
+    with tracker.scope("train"):
+        tracker.scalar(loss=1.0, Loss=2.0)
+        tracker.summary("reward", [1.0])
+        with tracker.record_timing("update"):
+            pass
+    tracker.scalar(orphan=1.0)
+
+
+def test_odd_keys_are_said_once_with_their_place(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one message for all that come in one commit, on the root, whoever recorded them; and that is all."""
+    logger = make(naming="warn")
+    for step in (1, 2):
+        record_odd_and_fine(tracker)
+        logger.commit(step)
+    logger.commit(3, {"train/final": 1.0, "finals": 2.0, "finals__count": 3, "train/kind": "text"})
+    logger.commit(4, {"finals": 2.0})
+    values = commits(logger)
+    assert [commit["step"] for commit in values] == [1, 2, 3, 4]
+    assert not [key for commit in values for key in commit["values"] if key.startswith("obs/")]
+    recorded, final = warnings_of(caplog)
+    assert "'train/Loss' (recorded at tests/test_stats_logger.py:" in recorded
+    assert "'Loss' is not in snake_case" in recorded
+    assert "'orphan' (recorded at tests/test_stats_logger.py:" in recorded
+    assert recorded.count("recorded at") == 2
+    assert "'finals': its first part 'finals' is none of" in final
+    assert "train/" not in final.partition("none of")[0]
+
+
+def test_under_strict_an_odd_key_makes_every_commit_of_it_raise(make: Make, tracker: sl.StatsTracker) -> None:
+    """Where it can be mended: with key, place, reason and the settings; and nothing is lost by it."""
+    logger = make(naming="strict")
+    for step in (1, 2):
+        record_odd_and_fine(tracker)
+        with pytest.raises(sl.RecordError) as raised:
+            logger.commit(step)
+    for said in ("'train/Loss' (recorded at tests/test_stats_logger.py:", "'orphan'", "namespaces=(...)"):
+        assert said in str(raised.value)
+    with pytest.raises(sl.RecordError, match="'finals': its first part"):
+        logger.commit(3, [{"train/fine": 1.0}, {"finals": 2.0}])
+    tracker.scalar("train/loss", 1.0)
+    logger.commit(5)
+    values = [commit["values"] for commit in commits(logger)]
+    assert [len(each) for each in values] == [10, 10, 1, 1, 1]
+
+
+def test_a_namespace_that_is_named_is_no_oddity(make: Make, tracker: sl.StatsTracker) -> None:
+    logger = make(naming="strict", namespaces=("actor",))
+    tracker.scalar("actor/loss", 1.0)
+    logger.commit(1)
+    tracker.scalar("critic/loss", 1.0)
+    with pytest.raises(sl.RecordError, match=r"'critic' is none of train, .*, actor"):
+        logger.commit(2)
+
+
+def test_a_spelling_of_timings_that_was_asked_for_is_no_oddity(make: Make, tracker: sl.StatsTracker) -> None:
+    """Nor is what sightline itself adds to a commit."""
+    logger = make(naming="strict", timing_key="timeperf/{key}")
+    with tracker.record_timing("update"):
+        tracker.scalar("train/loss", float("nan"))
+    logger.commit(1)
+    (commit,) = commits(logger)
+    assert {"timeperf/update", "obs/nonfinite"} <= set(commit["values"])
+
+
+def test_under_strict_a_key_that_an_alias_has_taken_raises(make: Make, tracker: sl.StatsTracker) -> None:
+    """Whichever of the two comes first, and if they never meet in a commit."""
+    logger = make(naming="strict", aliases={"train/a": "train/b", "train/c": "train/d"})
+    tracker.scalar("train/a", 1.0)
+    logger.commit(1)
+    tracker.scalar("train/b", 1.0)
+    with pytest.raises(sl.RecordError, match=r"'train/b' .*alias 'train/a' -> 'train/b' gives this name"):
+        logger.commit(2)
+    tracker.scalar("train/d", 1.0)
+    logger.commit(3)
+    tracker.scalar("train/c", 1.0)
+    with pytest.raises(sl.RecordError, match=r"'train/c' .*its alias 'train/d' is a key itself"):
+        logger.commit(4)
+
+
+def test_with_naming_off_nobody_looks(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = make(naming="off")
+    record_odd_and_fine(tracker)
+    logger.commit(1)
+    logger.commit(2, {"finals": 1.0})
+    assert len(commits(logger)) == 2
+    assert warnings_of(caplog) == []
 
 
 def timing_names(logger: sl.StatsLogger, tracker: sl.StatsTracker) -> list[str]:

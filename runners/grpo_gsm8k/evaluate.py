@@ -63,11 +63,7 @@ def evaluate(
         with sl.record_timing("reward"):
             total, parts = score(completions, [data.finals[i] for i in problems], weights)
         result = EvalResult(problems, parts["correct"], total, parts)
-        record_eval(result.correct, parts, total)
-        if scope == "eval":
-            sl.text("accuracy/split", split)
-        else:
-            sl.text(split=split)
+        record_eval(result.correct, parts, total, split=split)
     return result
 
 

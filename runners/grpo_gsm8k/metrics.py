@@ -1,12 +1,13 @@
 """What the runner records, and under which names: the only file that knows them, but for the update's.
 
+The names that earlier runners logged are sightline's alias table ``grpo_gsm8k``.
+
 A process records its own rows as NumPy arrays and sightline merges them over the processes, so nothing here
 gathers, and nothing waits for a device. The update is recorded as `common/grpo_metrics` has it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,23 +15,7 @@ import jax
 import numpy as np
 
 import sightline as sl
-from runners.grpo_gsm8k.rewards import FUNCTIONS
 from runners.grpo_gsm8k.rollout import Rollout
-
-# Canonical name -> the spelling that earlier runners logged and dashboards ask for. A prefix ends in "/".
-ALIASES: dict[str, str | list[str]] = {
-    "train/loss": "train-other/loss",
-    "train/entropy": "train-other/entropy",
-    "train/batch/global": "train-other/batch_global",
-    "train/batch/local": "train-other/batch_local",
-    "train/valid_tokens": "train-other/total_valid_token_count",
-    "train/reward/total/": "train-reward/total/",
-    "train/advantage/": "train-reward/advantage/",
-    **{f"train/reward/{name}/": f"train-reward/func/{name}/" for name in FUNCTIONS},
-    "train/seq_len/": "train-seq_len/",
-    "train/completion_length/": "train-seq_len/completion/",
-    "throughput/train/valid_tokens_update_per_s": "throughput/train/valid_tokens_per_s_update",
-}
 
 
 def record_rollout(rollout: Rollout) -> None:
@@ -61,21 +46,14 @@ def record_warmup(*, loss: jax.Array, grad_norm: jax.Array, step: int, lr: Any) 
     sl.last(step=step, lr=lr)
 
 
-def record_eval(correct: np.ndarray, parts: Mapping[str, np.ndarray], total: np.ndarray) -> None:
-    """This process's share of an evaluation. Call inside scope `eval` or `eval_full`."""
+def record_eval(
+    correct: np.ndarray, parts: Mapping[str, np.ndarray], total: np.ndarray, *, split: str
+) -> None:
+    """This process's share of an evaluation, a sample a question. Call inside scope `eval` or `eval_full`."""
+    sl.text(split=split)
+    sl.total(questions=len(correct))
+    sl.last(samples_per_question=1)
     sl.summary("accuracy", correct, emit=("mean",))
     sl.summary("reward/total", total)
     for name, values in parts.items():
         sl.summary(f"reward/{name}", values, emit=("mean",))
-
-
-class StepWindow:
-    """The mean duration of the last ten steps: a window over steps, which a per-step merge cannot make."""
-
-    def __init__(self, length: int = 10) -> None:
-        self._seconds: deque[float] = deque(maxlen=length)
-
-    def record(self, seconds: float) -> None:
-        """Call outside any scope, once a step."""
-        self._seconds.append(seconds)
-        sl.scalar("time/train/step_avg_last10_s", sum(self._seconds) / len(self._seconds))

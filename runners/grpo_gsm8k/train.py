@@ -31,7 +31,7 @@ from runners.common.sampler import make_sampler
 from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
 from runners.grpo_gsm8k.data import Encoded, encode, load_problems, target_text
 from runners.grpo_gsm8k.evaluate import EvalResult, evaluate, gather_correct
-from runners.grpo_gsm8k.metrics import ALIASES, StepWindow, record_rollout, record_warmup
+from runners.grpo_gsm8k.metrics import record_rollout, record_warmup
 from runners.grpo_gsm8k.rewards import score
 from runners.grpo_gsm8k.rollout import Batch, Rollout
 from runners.grpo_gsm8k.summary import describe, write_eval
@@ -134,7 +134,6 @@ class _Training:
         )
         self.reference_logprobs = jax.jit(lambda reference, batch: self._logprobs(reference, batch)[0])
         self.copy = jax.jit(lambda params: jax.tree.map(jnp.copy, params))
-        self.window = StepWindow()
         self.checkpoints: Checkpoints | None = None
         self.saved_step: int | None = None
 
@@ -147,7 +146,8 @@ class _Training:
             name=output.name,
             config=config,
             sinks=list(output.sinks),
-            aliases=ALIASES,
+            aliases="grpo_gsm8k",
+            naming="strict",
             resume=output.resume,
             state_dict=saved.sightline if saved else None,
             console_format=output.console_format,
@@ -155,12 +155,11 @@ class _Training:
             at = saved.progress if saved else self._begin(run)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
                 # In host time, which counts each moment once: what is left of a step, the next one waits for.
-                with sl.scope("train"), sl.record_timing("step") as timing:
+                with sl.scope("train"), sl.record_timing("step"):
                     rollout = self._rollout(step, at)
                     at.state = self._update(at.state, rollout)
                     at.step, at.position = step, at.position + config.grpo.prompts_per_step
                     record_rollout(rollout)
-                self.window.record(timing.seconds)
                 if self.hooks.on_step:
                     self.hooks.on_step(step, rollout)
                 run.commit(step)

@@ -20,7 +20,7 @@ The functions below act on the default tracker of the process; ``tracker("name")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sightline import jax
+from sightline import aliases, jax
 from sightline.config import StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
@@ -41,6 +41,7 @@ from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
 from sightline.transports import Transport
+from sightline.worker_stats import export_stats
 
 if TYPE_CHECKING:
     from sightline.jax.collecting import add, collect
@@ -79,8 +80,10 @@ __all__ = [
     "Transport",
     "TransportError",
     "add",
+    "aliases",
     "collect",
     "export",
+    "export_stats",
     "histogram",
     "ingest",
     "jax",

@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from sightline.aliases import Aliases, combined
 from sightline.errors import ConfigurationError
 from sightline.host_values import check_timing_key
-from sightline.naming import check_aliases
+from sightline.naming import is_namespace
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
 from sightline.transports import TransportName
 
 OnLowerStep = Literal["clamp", "error", "drop"]
+NamingMode = Literal["warn", "strict", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,11 @@ class StatsLoggerConfig:
         resume: ``"never"`` refuses to append to an earlier run, ``"must"`` wants one, ``"allow"`` takes both.
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
-        aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``.
+        aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
+            name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
+        naming: what a key outside of the conventions (docs/naming.md) does: it is logged once (``"warn"``),
+            makes the next commit raise (``"strict"``), or nothing (``"off"``).
+        namespaces: first parts of keys that are welcome besides ``train``, ``eval`` and the other usual ones.
         timing_key: how timings are spelled, as in ``"timeperf/{key}"``; None: as the trackers have it.
         on_lower_step: a commit below the last step counts as the last step with a warning (``"clamp"``),
             raises (``"error"``), or is left out with a warning (``"drop"``).
@@ -55,7 +61,9 @@ class StatsLoggerConfig:
     resume: Resume = "never"
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
-    aliases: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    aliases: Aliases = ()
+    naming: NamingMode = "warn"
+    namespaces: Sequence[str] = ()
     timing_key: str | None = None
     on_lower_step: OnLowerStep = "clamp"
     transport: TransportName = "auto"
@@ -79,10 +87,15 @@ class StatsLoggerConfig:
                 raise ConfigurationError(f"{name}={value!r}; expected a positive number")
         if not isinstance(self.max_programs, int) or self.max_programs < 0:
             raise ConfigurationError(f"max_programs={self.max_programs!r}; expected an int, 0 or more")
-        if not isinstance(self.aliases, Mapping):
-            raise ConfigurationError(f"aliases={self.aliases!r}; expected a mapping of names to names")
+        if self.naming not in ("warn", "strict", "off"):
+            raise ConfigurationError(f"naming={self.naming!r}; expected 'warn', 'strict' or 'off'")
+        several = isinstance(self.namespaces, Sequence) and not isinstance(self.namespaces, str)
+        if not several or not all(map(is_namespace, self.namespaces)):
+            raise ConfigurationError(
+                f"namespaces={self.namespaces!r}; expected first parts of keys, as in ('actor', 'critic')"
+            )
         try:
-            check_aliases(self.aliases)
+            combined(self.aliases)
             if self.timing_key is not None:
                 check_timing_key(self.timing_key)
         except (ValueError, TypeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +27,7 @@ def checked_key(key: object) -> str:
         raise RecordError(str(error)) from None
 
 
-Where = Literal["host", "device", "tracer"]
+Where = Literal["host", "device", "tracer", "wrapper"]
 
 #: By class, for those that have been met.
 WHERE: dict[type, Where] = dict.fromkeys((float, int, bool, np.ndarray, type(None)), "host")
@@ -39,6 +39,8 @@ def where_are(groups: Iterable[Iterable[Any]]) -> Where:
     for values in groups:
         for value in values:
             where = WHERE.get(value.__class__) or _where(value.__class__)
+            if where == "wrapper":
+                where = where_are([[value.__jax_array__()]])
             if where != "host":
                 if where == "tracer":
                     return where
@@ -47,8 +49,14 @@ def where_are(groups: Iterable[Iterable[Any]]) -> Where:
 
 
 def unwrapped(value: Any) -> Any:
-    """The one element of a list or tuple of one; anything else as it is."""
-    return value[0] if value.__class__ in (list, tuple) and len(value) == 1 else value
+    """The one element of a list or tuple of one, and the array that is wrapped; anything else as it is."""
+    return of_wrapper(value[0] if value.__class__ in (list, tuple) and len(value) == 1 else value)
+
+
+def of_wrapper(value: Any) -> Any:
+    """What ``__jax_array__`` gives, for variables of neural network libraries; anything else as it is."""
+    cls = value.__class__
+    return value.__jax_array__() if (WHERE.get(cls) or _where(cls)) == "wrapper" else value
 
 
 def arrays_of(call: str, key: str, values: Any, mask: Any) -> list[tuple[Any, Any]] | None:
@@ -57,6 +65,13 @@ def arrays_of(call: str, key: str, values: Any, mask: Any) -> list[tuple[Any, An
     NumPy would make one array of them, and wait for each.
     """
     lists = [each for each in (values, mask) if each.__class__ in (list, tuple)]
+    if any(item.__class__ in (list, tuple) for each in lists for item in each):
+        flat = [list(_leaves(each)) for each in lists]
+        if where_are(flat) != "host":
+            values, mask = (
+                flat.pop(0) if each.__class__ in (list, tuple) else each for each in (values, mask)
+            )
+            lists = [each for each in (values, mask) if each.__class__ is list]
     if not lists or where_are(lists) == "host":
         return None
     masks = [None] * len(values) if mask is None else mask
@@ -68,13 +83,23 @@ def arrays_of(call: str, key: str, values: Any, mask: Any) -> list[tuple[Any, An
     return list(zip(values, masks, strict=True))
 
 
+def _leaves(values: Any) -> Iterator[Any]:
+    """The elements of lists within lists."""
+    if values.__class__ in (list, tuple):
+        for each in values:
+            yield from _leaves(each)
+    else:
+        yield values
+
+
 def _where(cls: type) -> Where:
     if "jax" not in sys.modules:
         return "host"
     import jax
 
     is_traced, is_array = issubclass(cls, jax.core.Tracer), issubclass(cls, jax.Array)
-    return WHERE.setdefault(cls, "tracer" if is_traced else "device" if is_array else "host")
+    other: Where = "wrapper" if hasattr(cls, "__jax_array__") else "host"
+    return WHERE.setdefault(cls, "tracer" if is_traced else "device" if is_array else other)
 
 
 def no_collector_error(call: str, key: str) -> RecordError:
@@ -117,6 +142,14 @@ def shape_error(call: str, key: str, shape: tuple[int, ...]) -> RecordError:
     return RecordError(
         f"{call}({key!r}): got an array of shape {shape}, expected one number; for all its elements use "
         f"summary({key!r}, values)"
+    )
+
+
+def per_process_error(key: str) -> RecordError:
+    """For ``per_process=True`` inside a traced function, whose statistics are those of all processes."""
+    return RecordError(
+        f"scalar({key!r}, per_process=True) inside a function under sl.collect: what it records is of no one "
+        f"process. Return the value, and record it outside"
     )
 
 

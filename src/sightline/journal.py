@@ -5,8 +5,9 @@ any signal. A line that was cut by a crash can only be the last; opening the jou
 that fragment. Lines are told apart by ``"type"``:
 
 ``run``
-    ``format``, ``run_id``, ``attempt``, ``started`` (epoch s), ``processes``, ``aliases``. The first line of
-    every attempt.
+    ``format``, ``run_id``, ``attempt``, ``started`` (epoch s), ``processes``, ``aliases`` {key: [its other
+    names]}, and ``derived`` {other name: what it shows} for those that show no key's own value. A key or name
+    that ends in ``/`` is a prefix; a ``*`` stands for any part of one. The first line of every attempt.
 ``commit``
     ``seq`` (strictly increasing over the file), ``attempt``, ``step``, ``k``, ``time`` (epoch s),
     ``expected``, ``reported`` (how many processes), ``missing`` (which, if any), ``values`` {key: number or
@@ -37,7 +38,7 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,29 @@ def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[R
                 yield record
     if torn:
         log.warning("sightline: %s: skipped %d torn lines", path, torn)
+
+
+def values_before(
+    path: str | os.PathLike[str], step: int, wanted: Callable[[str], bool]
+) -> list[dict[str, float | int]]:
+    """The wanted values of the commits that led to a step, in order; none that is null.
+
+    What a later attempt has gone over again, from its checkpoint on, is left out.
+
+    Example:
+        >>> values_before(os.devnull, 7, lambda key: key == "loss")
+        []
+    """
+    kept: list[tuple[int, dict[str, float | int]]] = []
+    attempt = None
+    for record in read_journal(path):
+        at, values = record.get("step"), record.get("values")
+        if record.get("type") == "commit" and isinstance(at, int) and isinstance(values, dict):
+            if record.get("attempt") != attempt:
+                attempt = record.get("attempt")
+                kept = [each for each in kept if each[0] < at]
+            kept.append((at, {k: v for k, v in values.items() if v is not None and wanted(k)}))
+    return [values for at, values in kept if at < step]
 
 
 def numbers(values: Mapping[str, float | int]) -> tuple[dict[str, float | int | None], dict[str, str]]:

@@ -95,11 +95,15 @@ class KeyRegistry:
             self._folders.update(dict.fromkeys(naming.ancestors(name), spec))
         self.specs[spec.key] = spec
 
-    def keep_beside(self, full: str, kind: str) -> str:
-        """Something is kept beside what a key is recorded as; returns the name that it is kept under."""
-        name = f"{full}\0{kind}"
+    def keep_beside(self, full: str, kind: str, where: str = "") -> str:
+        """Something is kept beside what a key is recorded as; returns the name that it is kept under.
+
+        Args:
+            where: tells apart what is kept for several places.
+        """
+        name = f"{full}\0{kind}\0{where}" if where else f"{full}\0{kind}"
         if name not in self.specs:
-            self.specs[name] = self.specs[full]._replace(kind=kind)
+            self.specs[name] = self.specs[full]._replace(kind=kind, over=where)
         return name
 
 

@@ -1,18 +1,43 @@
-"""Names: what a key may look like, how scopes and suffixes build it, and how aliases mirror it.
+"""Names: what a key may look like and how it should, and how scopes and suffixes build it.
 
 Keys are paths such as ``train/reward/total/mean``. Two rules keep every dashboard able to show them:
 a key is never the folder of another (``loss`` beside ``loss/max``), and ``__count`` is reserved for counts.
+The conventions, by which a key means the same in every run, are those of docs/naming.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 COUNT_SUFFIX = "__count"
 TIMING_KEY = "time/{key}_s"
 RESERVED = "obs/"
+LEADING = ("time", "timeperf", "throughput")  #: what stands before the scope in keys of times and rates
+#: What the first part of a key may be; ``eval_<name>`` besides.
+NAMESPACES = ("train", "eval", "warmup", "rollout", "time", "throughput", "jax", "obs")
 
-Aliases = Mapping[str, str | Sequence[str]]
+_PART = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*(@[a-z0-9]+)?")
+_QUANTILE = re.compile(r"p\d+(\.\d+)?")
+_STATISTICS = {"mean", "std", "min", "max", "sum", "count"}
+_TIMING = re.compile(r".+_s(_max|_slowest)?")
+_SECONDS = {"sec", "secs", "second", "seconds"}
+_NOT_SECONDS = {
+    "ms",
+    "msec",
+    "msecs",
+    "millis",
+    "milliseconds",
+    "us",
+    "usec",
+    "ns",
+    "nsec",
+    "minutes",
+    "hours",
+}
+_OTHER_STATISTICS = {"avg": "mean", "average": "mean", "stdev": "std", "stddev": "std", "minimum": "min",
+                     "maximum": "max", "median": "p50"}  # fmt: skip
+_PERCENT = {"pct", "percent", "percentage"}
 
 
 def check_key(key: object) -> str:
@@ -46,6 +71,17 @@ def join(scope: str, key: str) -> str:
     return f"{scope}/{key}" if scope else key
 
 
+def under(name: str, key: str) -> str:
+    """``key`` as it would be if it had been recorded in the scope ``name``.
+
+    Example:
+        >>> under("actor", "loss"), under("actor", "time/update_s")
+        ('actor/loss', 'time/actor/update_s')
+    """
+    leading, slash, rest = key.partition("/")
+    return f"{leading}/{name}/{rest}" if slash and leading in LEADING else join(name, key)
+
+
 def ancestors(key: str) -> Iterator[str]:
     """The proper prefixes of a key that end before a slash, shortest first.
 
@@ -59,6 +95,94 @@ def ancestors(key: str) -> Iterator[str]:
         at = key.find("/", at + 1)
 
 
+def unconventional(key: str, *, namespaces: Sequence[str] = ()) -> str | None:
+    """Why a key, as it is exported, is outside of sightline's conventions; None if it keeps them.
+
+    Args:
+        key: with its scope, as in ``train/reward/total/mean``.
+        namespaces: first parts that are welcome besides :data:`NAMESPACES` and ``eval_<name>``.
+
+    Example:
+        >>> unconventional("train/reward/total/mean")
+        >>> unconventional("train/step_time_sec")
+        "'step_time_sec' is a duration: record it with record_timing, which makes it 'time/train/step_s'"
+        >>> unconventional("train-reward/total/mean")
+        "its first part 'train-reward' is none of train, eval, warmup, rollout, time, throughput, jax, obs"
+        >>> unconventional("actor/loss", namespaces=("actor",))
+    """
+    first, _, _ = key.partition("/")
+    known = (*NAMESPACES, *namespaces)
+    if first not in known and not (first.startswith("eval_") and _PART.fullmatch(first)):
+        return f"its first part {first!r} is none of {', '.join(known)}"
+    if key == first:
+        return f"it is the namespace alone: name what is measured, as in '{first}/loss'"
+    if key.startswith(RESERVED):
+        return None  # holds the names of sinks
+    parts = key.split("/")
+    for part in parts:
+        if not _PART.fullmatch(part) and not (part == parts[-1] and _QUANTILE.fullmatch(part)):
+            return (
+                f"{part!r} is not in snake_case: small letters, digits and single underscores, as in 'hr@10'"
+            )
+    if (parts[-1] in _STATISTICS or _QUANTILE.fullmatch(parts[-1])) and len(parts) > 2:
+        parts.pop()  # the statistic of a summary
+        if parts[-1].endswith("_s") and not parts[-1].endswith("_per_s"):
+            return None  # of many durations, such as those of sessions; it is no timing of the step
+    if first == "time":
+        return _odd_timing(parts[-1])
+    for part in parts[1:]:
+        if reason := _odd_part(part, first, "/".join(parts[:-1])):
+            return reason
+    return None
+
+
+def is_namespace(name: object) -> bool:
+    """Whether ``name`` can be the first part of keys: one word in snake_case."""
+    return isinstance(name, str) and _PART.fullmatch(name) is not None
+
+
+def _odd_timing(name: str) -> str | None:
+    if _TIMING.fullmatch(name):
+        return None
+    base = re.sub(f"_({'|'.join((*_SECONDS, *_NOT_SECONDS))})$", "", name)
+    return f"{name!r} is no time in seconds: timings are spelled time/<scope>/<key>_s, as in '{base}_s'"
+
+
+def _odd_part(part: str, namespace: str, scope: str) -> str | None:
+    """Why one part of a key that is no timing is spelled unlike ours."""
+    words = part.split("_")
+    head, last = "_".join(words[:-1]), words[-1]
+    if len(words) > 2 and words[-2] == "per" and last in {"s", *_SECONDS, *_NOT_SECONDS}:
+        if last == "s" and namespace == "throughput":
+            return None
+        where = scope if namespace == "throughput" else f"throughput/{scope}"
+        return (
+            f"{part!r} is a rate: record it with rate, which makes it '{where}/{'_'.join(words[:-2])}_per_s'"
+        )
+    if head and last in {"s", "time", *_SECONDS, *_NOT_SECONDS}:
+        head = head.removesuffix("_time") or head
+        return f"{part!r} is a duration: record it with record_timing, which makes it 'time/{scope}/{head}_s'"
+    if words[0] in _OTHER_STATISTICS or last in _OTHER_STATISTICS:
+        word = last if last in _OTHER_STATISTICS else words[0]
+        rest = "_".join(words[:-1] if word == last else words[1:])
+        ours = _OTHER_STATISTICS[word]
+        return f"{part!r}: the statistic is spelled {ours!r}, as a part of its own{_as_in(rest, ours)}"
+    if head and last in _STATISTICS - {"count"}:
+        return f"{part!r}: a statistic is a part of its own{_as_in(head, last)}"
+    if words[0] in {"num", "number", "n"} and len(words) > 1:
+        things = "_".join(words[1:]).removeprefix("of_")
+        return f"{part!r}: a number of things is named by the things{_as_in(things)}"
+    if head and last in {"cnt", "num"}:
+        return f"{part!r}: a number of things is named by the things, as in 'tokens' for 'token_cnt'"
+    if last in _PERCENT or words[0] in _PERCENT:
+        return f"{part!r}: shares are between 0 and 1 and need no unit, as in 'clip_fraction'"
+    return None
+
+
+def _as_in(*parts: str) -> str:
+    return f", as in {'/'.join(parts)!r}" if all(parts) else ""
+
+
 def folders_among(keys: Iterable[str]) -> dict[str, str]:
     """Keys that break the no-prefix rule: each key that is also a folder, with one key inside it.
 
@@ -68,53 +192,3 @@ def folders_among(keys: Iterable[str]) -> dict[str, str]:
     """
     names = set(keys)
     return {folder: key for key in sorted(names) for folder in ancestors(key) if folder in names}
-
-
-def check_aliases(aliases: Aliases) -> dict[str, tuple[str, ...]]:
-    """The table in its normal form, ``{name: (targets, …)}``.
-
-    A name that ends in ``/`` is a prefix and maps to prefixes; any other is one exact key and maps to keys.
-
-    Raises:
-        ValueError: a prefix mapped to a key or the other way round, or a target that is no key.
-
-    Example:
-        >>> check_aliases({"train/reward/": "train-reward/", "train/loss": ["loss", "train-other/loss"]})
-        {'train/reward/': ('train-reward/',), 'train/loss': ('loss', 'train-other/loss')}
-    """
-    table: dict[str, tuple[str, ...]] = {}
-    for name, targets in aliases.items():
-        table[name] = (targets,) if isinstance(targets, str) else tuple(targets)
-        for each in (name, *table[name]):
-            check_key(each.removesuffix("/") if isinstance(each, str) else each)
-            if each.endswith("/") != name.endswith("/"):
-                raise ValueError(
-                    f"alias {name!r} -> {each!r}: a prefix (ending in '/') maps to prefixes, "
-                    f"an exact key to exact keys"
-                )
-    for target, names in _by_target(table).items():
-        if len(names) > 1:
-            raise ValueError(f"aliases {names[0]!r} and {names[1]!r} both give {target!r}; only one can")
-    return table
-
-
-def _by_target(table: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = {}
-    for name, targets in table.items():
-        for target in targets:
-            names.setdefault(target, []).append(name)
-    return names
-
-
-def alias_targets(key: str, table: Mapping[str, Sequence[str]]) -> list[str]:
-    """The other names of ``key`` under a table made by :func:`check_aliases`, exact ones first.
-
-    Example:
-        >>> alias_targets("train/reward/total/mean", {"train/reward/": ("train-reward/", "reward/")})
-        ['train-reward/total/mean', 'reward/total/mean']
-    """
-    names = list(table.get(key, ()))
-    for folder in ancestors(key):
-        prefix = folder + "/"
-        names.extend(target + key[len(prefix) :] for target in table.get(prefix, ()))
-    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -44,6 +45,7 @@ class Patience:
         self._first_deadline_s = _OF_DEADLINE * first_deadline_s
         self._longest_s: float | None = None
         self._since: float | None = None  # of the commit that is waited for
+        self._gave_up = -math.inf  # the last time; a wait behind that is not worth as much
 
     def is_over(self, waiting: Waiting, *, hurry: bool = False) -> bool:
         """Whether all values are there, or enough has been waited; the rest is given up then.
@@ -54,10 +56,12 @@ class Patience:
         settled = waiting.settle()
         waited = time.monotonic() - waiting.made
         if settled and self._since is not None:
-            self._longest_s = max(self._longest_s or 0.0, waited)
+            worth = time.monotonic() - max(waiting.made, self._gave_up)
+            self._longest_s = max(self._longest_s or 0.0, worth)
         if not settled and (hurry or waited > self.limit_s()):
             waiting.give_up()
             settled = True
+            self._gave_up = time.monotonic()
         self._since = None if settled else waiting.made
         return settled
 

@@ -115,6 +115,10 @@ class Drained:
         keys = {*scalars, *records.rows, *records.singles, *records.lasts, *records.texts, *deferred}
         return sorted(key for key in keys if "\0" not in key)
 
+    def specs(self) -> list[Spec]:
+        """What is recorded under them."""
+        return [self._specs[key] for key in self.recorded()]
+
     # --- device values -------------------------------------------------------------------------------------
 
     def settle(self) -> int:

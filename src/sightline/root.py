@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sightline.aliases.mirror import Mirror, Mirrored
 from sightline.errors import SnapshotError, TransportError
 from sightline.journal import Journal, numbers
 from sightline.message import Message, Pending
-from sightline.naming import COUNT_SUFFIX, RESERVED, alias_targets, folders_among
+from sightline.naming import COUNT_SUFFIX, RESERVED
+from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
 from sightline.sinks.base import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
@@ -96,7 +98,8 @@ class Root:
         channel: where they post.
         journal: where lines go; this object's thread is the only one to write it from now on.
         readers: of the journal, woken after each line.
-        aliases: in normal form (:func:`sightline.naming.check_aliases`).
+        mirror: the run's aliases.
+        naming: finds keys outside of the conventions, for the log; None: they are nobody's business.
         patience: how long commits of this process wait for their device values.
         deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
     """
@@ -107,7 +110,8 @@ class Root:
         channel: str,
         journal: Journal,
         readers: Sequence[SinkReader],
-        aliases: Mapping[str, Sequence[str]],
+        mirror: Mirror,
+        naming: NamingCheck | None,
         *,
         attempt: int,
         patience: Patience,
@@ -118,7 +122,8 @@ class Root:
         self._channel = channel
         self._journal = journal
         self._readers = readers
-        self._aliases = aliases
+        self._mirror = mirror
+        self._naming = naming
         self._attempt = attempt
         self._board = SlotBoard[Message](
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
@@ -128,7 +133,6 @@ class Root:
         self._head: Pending | Final | None = None  # taken off the queue, waiting for device values
         # Each after the slots that this process had reached.
         self._finals: deque[tuple[Slot, Final]] = deque()
-        self._hidden_aliases: dict[tuple[str, ...], list[str]] = {}  # by the keys of a commit
         self._lines: dict[int, int] = {}  # step -> k of its latest line
         self._line_of: dict[Slot, int] = {}  # closed slot -> k of its line
         self._changed = threading.Condition()
@@ -233,9 +237,10 @@ class Root:
         now = self._now()
         done = hurried or (ending and self._board.all_ended())
         self._unended = sorted(self._board.present)  # before closing by force, which gives them up
+        mine = self._next_own_slot()
         for closed in (
-            *self._board.close(now=now, force=done),
-            *(self._board.close(now=now, force=True, upto=upto) if upto else ()),
+            *self._board.close(now=now, force=done, before=mine),
+            *(self._board.close(now=now, force=True, upto=upto, before=mine) if upto else ()),
         ):
             self._write_finals(closed.slot)
             with self._going_on():
@@ -286,14 +291,20 @@ class Root:
     def _now(self) -> float:
         """The board's clock, which stands still while this process does (SIGSTOP, a frozen container).
 
-        Nobody could post then, and nobody may be called missing for it. So it does while this process's own
-        devices are still at work: so may be those of the others.
+        Nobody could post then, and nobody may be called missing for it.
         """
         now = time.monotonic()
-        if self._head is None:
-            self._time += min(now - self._looked, _LONGEST_LOOK_S)
+        self._time += min(now - self._looked, _LONGEST_LOOK_S)
         self._looked = now
         return self._time
+
+    def _next_own_slot(self) -> Slot | None:
+        """The first of this process's commits that is still on its way, for its devices' sake or another's.
+
+        No slot from there on closes without it.
+        """
+        with self._changed:
+            return next((item.slot for item in (self._head, *self._queue) if isinstance(item, Pending)), None)
 
     def _poll(self) -> None:
         if time.monotonic() < self._next_poll:
@@ -365,6 +376,9 @@ class Root:
         snapshot = Snapshot.merge([m.snapshot or Snapshot.empty(m.process) for m in messages])
         rendered = snapshot.render(wall_s=payloads[0].wall_s if 0 in payloads else None)
         self._note_trouble(rendered, snapshot)
+        if self._naming is not None:
+            specs = (spec for specs in snapshot.schema.values() for spec in specs)
+            self._say_odd(self._naming.of_specs(specs))
         nonfinite = self._trace_nonfinite(step, snapshot, messages)
         self._line_of[closed.slot] = self._write_commit(
             step, rendered, self._transport.processes, len(payloads), missing, nonfinite
@@ -380,14 +394,28 @@ class Root:
                 self._notes.update(final.obs)
                 rendered = Snapshot.empty().render()
                 rendered.values.update(final.values)
+                counted = self._take_counts(rendered.values)
                 rendered.counts.update(final.counts)
                 rendered.texts.update(final.texts)
+                if self._naming is not None:
+                    self._say_odd(self._naming.of_keys((*final.values, *final.texts)))
                 kinds = numbers(final.values)[1]
-                self._notes["nonfinite"] += len(kinds)
+                if "nonfinite" not in counted:
+                    self._notes["nonfinite"] += len(kinds)
                 # Whose they are is unknown: they may be an export's, merged over processes.
                 nonfinite = {key: {"count": 1, "processes": [], kind: 1} for key, kind in kinds.items()}
                 self._say_nonfinite(final.step, nonfinite, {})
                 self._write_commit(final.step, rendered, 1, 1, (), nonfinite)
+
+    def _take_counts(self, values: dict[str, Value]) -> set[str]:
+        """Moves what an export has counted under ``obs/`` to what this commit counts; returns the names."""
+        counts = {
+            key: count for key, count in values.items() if key.startswith(RESERVED) and math.isfinite(count)
+        }
+        for key, count in counts.items():
+            del values[key]
+            self._notes[key.removeprefix(RESERVED)] += int(count)
+        return {key.removeprefix(RESERVED) for key in counts}
 
     def _write_commit(
         self,
@@ -402,7 +430,7 @@ class Root:
         k = self._lines[step] = self._lines.get(step, -1) + 1
         if len(self._lines) > _REMEMBERED:
             del self._lines[min(self._lines)]
-        values = self._with_aliases(rendered.values)
+        values = self._with_aliases(self._mirror.values(rendered.values))
         values.update(self._take_notes())
         self._journal.seq += 1
         place = {"seq": self._journal.seq, "attempt": self._attempt, "step": step, "k": k}
@@ -430,7 +458,7 @@ class Root:
             )
         lines += [
             {"type": "histogram", **place, "key": key, "edges": edges, "counts": counts}
-            for key, (edges, counts) in self._with_aliases(rendered.histograms).items()
+            for key, (edges, counts) in self._with_aliases(self._mirror.others(rendered.histograms)).items()
         ]
         self._append(*lines)
         return k
@@ -455,7 +483,7 @@ class Root:
             line["nonfinite"] = nonfinite
         line["counts"] = rendered.counts
         if rendered.texts:
-            line["texts"] = self._with_aliases(rendered.texts)
+            line["texts"] = self._with_aliases(self._mirror.others(rendered.texts))
         return line
 
     def _event(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -467,35 +495,11 @@ class Root:
         for reader in self._readers:
             reader.wake(self._journal.size)
 
-    def _with_aliases(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        result = dict(values)
-        for key, value in values.items():
-            for name in alias_targets(key, self._aliases):
-                if name in values:
-                    self._say(
-                        f"alias {name}",
-                        f"sightline: alias {key} -> {name} hides nothing: {name} is recorded too",
-                    )
-                else:
-                    result[name] = value
-        for name in self._aliases_in_the_way(tuple(values), tuple(result)):
-            del result[name]
-        return result
-
-    def _aliases_in_the_way(self, names: tuple[str, ...], with_aliases: tuple[str, ...]) -> Sequence[str]:
-        """Aliases that are folders of other keys, or lie in what is a key itself; they are left out."""
-        found = self._hidden_aliases.get(with_aliases)
-        if found is None:
-            pairs = folders_among(with_aliases).items()
-            own = set(names)
-            found = sorted({folder if folder not in own else key for folder, key in pairs} - own)
-            if len(self._hidden_aliases) >= _REMEMBERED:
-                self._hidden_aliases.clear()
-            self._hidden_aliases[with_aliases] = found
-        for name in found:
-            self._notes["conflicts"] += 1
-            self._say(f"alias {name}", f"sightline: alias {name} is left out: no key may be another's folder")
-        return found
+    def _with_aliases(self, mirrored: Mirrored) -> dict[str, Any]:
+        """Values under all their names."""
+        for key, name, why in mirrored.hidden:
+            self._say(f"alias {name}", f"sightline: alias {key} -> {name} shows nothing: {why} (said once)")
+        return mirrored.values
 
     # --- trouble -------------------------------------------------------------------------------------------
 
@@ -540,6 +544,17 @@ class Root:
                 f"folder {key}",
                 f"sightline: {key!r} is left out, since {other!r} of another process makes it a folder "
                 f"(said once)",
+            )
+
+    def _say_odd(self, reasons: Sequence[str]) -> None:
+        """Odd keys, once each; in one message, since most come with the first commit."""
+        new = [reason for reason in reasons if reason not in self._said]
+        self._said.update(new)
+        if new:
+            log.warning(
+                "sightline: outside of the naming conventions (docs/naming.md; naming='off' silences this):"
+                "\n  %s",
+                "\n  ".join(new),
             )
 
     def _trace_nonfinite(

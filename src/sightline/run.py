@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from sightline.config import StatsLoggerConfig
+from sightline.aliases import Aliases
+from sightline.config import NamingMode, StatsLoggerConfig
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
@@ -135,7 +136,9 @@ def start(
     name: str | None = None,
     config: Any = None,
     sinks: Sequence[str | Sink] | None = None,
-    aliases: Mapping[str, str | Sequence[str]] | None = None,
+    aliases: Aliases | None = None,
+    naming: NamingMode | None = None,
+    namespaces: Sequence[str] | None = None,
     console_format: str | None = None,
     resume: Resume | None = None,
     state_dict: Mapping[str, Any] | None = None,
@@ -158,7 +161,11 @@ def start(
         config: the run's own configuration, for ``run.json``: a dataclass, mapping, pydantic model or
             namespace. Credentials are taken out.
         sinks: names, or sinks of your own (default: the console).
-        aliases: other names for keys, ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``.
+        aliases: other names for keys, ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``; names
+            of ready tables (``"verl"``, ``"trl"``, …), tables of your own, or several of them in a list.
+        naming: what a key outside of the conventions (docs/naming.md) does: ``"warn"`` (default) logs it
+            once, ``"strict"`` makes the commit raise, ``"off"`` does nothing.
+        namespaces: first parts of keys that are welcome too, as in ``("actor", "critic")``.
         console_format: one line a commit, as in ``"step={step} loss={train/loss:.4f}"``.
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
@@ -175,6 +182,8 @@ def start(
         "name": name,
         "sinks": None if sinks is None else (sinks if isinstance(sinks, str) else tuple(sinks)),
         "aliases": aliases,
+        "naming": naming,
+        "namespaces": namespaces,
         "resume": resume,
     }
     if console_format is not None:

@@ -7,7 +7,6 @@ goes to that function's collector. No key can begin so, which lets the hottest c
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
@@ -19,9 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 COLLECTED = "\0"  #: how a path inside a collector begins; its number follows
 
+# No lock: a signal handler may come in the middle, and a child inherits it. Each access is one step.
 _paths: dict[int, ContextVar[str]] = {}
 _number = itertools.count()
-_lock = threading.Lock()
 
 
 def new_scope(name: str) -> ContextVar[str]:
@@ -31,15 +30,13 @@ def new_scope(name: str) -> ContextVar[str]:
         if other.get().startswith(COLLECTED):  # made inside a function that is being traced
             path.set(other.get().partition("/")[0])
             break
-    with _lock:
-        _paths[next(_number)] = path
+    _paths[next(_number)] = path
     return path
 
 
 def all_scopes() -> list[ContextVar[str]]:
     """The paths of all trackers that there are."""
-    with _lock:
-        return list(_paths.values())
+    return list(_paths.values())
 
 
 class Scope:

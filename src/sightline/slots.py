@@ -33,9 +33,10 @@ class SlotBoard(Generic[Payload]):
     """Collects what the processes post and closes slots.
 
     A slot closes when every present process has posted it or a later one, or at a deadline after its first
-    post. Whoever is still waited for then is missing, and is not waited for again until it has caught up
-    with the slots that are open: a process that is dead, or stays behind, costs one deadline, not one a
-    slot. A process that went past a slot is neither missing nor reported.
+    post, or after the root's own, which may have waited for its devices as the others do. Whoever is still
+    waited for then is missing, and is not waited for again until it has caught up with the slots that are
+    open: a process that is dead, or stays behind, costs one deadline, not one a slot. A process that went
+    past a slot is neither missing nor reported.
 
     Args:
         processes: how many there are, all present at first.
@@ -74,6 +75,8 @@ class SlotBoard(Generic[Payload]):
         entry = self._open.setdefault(slot, _Open(now))
         if process in entry.payloads:
             return False
+        if process == 0:
+            entry.since = now
         entry.payloads[process] = payload
         return True
 
@@ -91,8 +94,10 @@ class SlotBoard(Generic[Payload]):
         self.present.discard(process)
         self.ended.add(process)
 
-    def close(self, *, now: float, force: bool = False, upto: Slot | None = None) -> list[Closed[Payload]]:
-        """Closes what can be closed, in order, no further than ``upto``.
+    def close(
+        self, *, now: float, force: bool = False, upto: Slot | None = None, before: Slot | None = None
+    ) -> list[Closed[Payload]]:
+        """Closes what can be closed, in order, no further than ``upto``, and only ``before`` a slot.
 
         Args:
             force: nobody is waited for any longer.
@@ -100,7 +105,7 @@ class SlotBoard(Generic[Payload]):
         closed = []
         while self._open:
             slot = min(self._open)
-            if upto is not None and slot > upto:
+            if (upto is not None and slot > upto) or (before is not None and slot >= before):
                 break
             entry = self._open[slot]
             waiting = self.waiting_for(slot)

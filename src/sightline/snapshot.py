@@ -22,7 +22,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -223,6 +223,23 @@ class Snapshot:
             return np.full(len(self.specs(family)), self.processes[0], np.int32)
         return self.owners[family]
 
+    def numbered_from(self, first: int) -> Snapshot:
+        """The same, its processes numbered anew, in their order: ``first``, ``first + 1``, …
+
+        For workers that do not know their place among the others, and so all call themselves process 0.
+        """
+        owners = self.owners and {
+            family: (first + np.searchsorted(self.processes, each)).astype(np.int32)
+            for family, each in self.owners.items()
+        }
+        processes = tuple(range(first, first + len(self.processes)))
+        number = dict(zip(self.processes, processes, strict=True)).__getitem__
+        conflicts = [
+            Conflict(kept, dropped, number(kept_process), number(dropped_process))
+            for kept, dropped, kept_process, dropped_process in self.conflicts
+        ]
+        return replace(self, processes=processes, owners=owners, conflicts=conflicts)
+
     # --- merging -------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -371,19 +388,20 @@ class Snapshot:
         """Global arrays of which a part was not recorded: elements that were, and that there are.
 
         Each process that records a global array knows its size and reduces its own shards; if the shards do
-        not add up to the size, some owners have not recorded it.
+        not add up to the size, some owners have not recorded it. Arrays on other devices are other arrays.
         """
         counts = {
-            (spec.key, spec.kind): column[~np.isnan(column)]
+            (spec.key, spec.over, spec.kind): column[~np.isnan(column)]
             for spec, column in zip(self.specs("timings"), self.timings.T, strict=True)
             if spec.kind in ("covered", "expected")
         }
-        found = {
-            key: (int(counts[key, "covered"].sum()), int(expected.max(initial=0)))
-            for (key, kind), expected in counts.items()
-            if kind == "expected"
-        }
-        return {key: (covered, expected) for key, (covered, expected) in found.items() if covered < expected}
+        found: dict[str, tuple[int, int]] = {}
+        for (key, where, kind), sizes in counts.items():
+            covered, expected = int(counts[key, where, "covered"].sum()), int(sizes.max(initial=0))
+            if kind == "expected" and covered < expected:
+                before = found.get(key, (0, 0))
+                found[key] = (before[0] + covered, before[1] + expected)
+        return found
 
     def _render_moments(
         self, values: dict[str, Value], counts: dict[str, int], histograms: dict[str, Histogram]
@@ -621,7 +639,7 @@ def _kinds(numbers: Floats) -> Ints:
 
 
 def _column_name(spec: Spec) -> str:
-    return f"{spec.key}\0{spec.kind}" if spec.kind in BESIDE else spec.key
+    return f"{spec.key}\0{spec.kind}\0{spec.over}" if spec.kind in BESIDE else spec.key
 
 
 class _Entries:

@@ -12,11 +12,13 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from sightline.aliases import Mirror, combined, warn_of_passed
 from sightline.config import StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
@@ -28,9 +30,10 @@ from sightline.errors import (
 )
 from sightline.host_values import to_number, to_string, where_are
 from sightline.jax.budget import PROGRAMS
-from sightline.journal import FORMAT, Journal
+from sightline.journal import FORMAT, Journal, values_before
 from sightline.message import Pending
-from sightline.naming import COUNT_SUFFIX, check_aliases, check_key, folders_among
+from sightline.naming import COUNT_SUFFIX, check_key, folders_among
+from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
 from sightline.poster import Poster
 from sightline.root import Final, Root
@@ -119,6 +122,9 @@ class StatsLogger:
         self._slots = SlotCounter()
         self._obs: Counter[str] = Counter()  # what happened since the last commit of records
         self._directory: RunDirectory | None = None
+        self._strict: NamingCheck | None = None
+        if self.config.naming == "strict":
+            self._strict = NamingCheck(self.config.namespaces, Mirror(combined(self.config.aliases)))
         if self.config.timing_key is not None:
             for each in self._trackers():
                 each.timing_key = self.config.timing_key
@@ -160,7 +166,8 @@ class StatsLogger:
 
         Raises:
             StepError: a lower step, under ``on_lower_step="error"``.
-            RecordError: a step that is no int, a key or value that is none.
+            RecordError: a step that is no int, a key or value that is none; under ``naming="strict"`` a key
+                outside of the conventions, once the commit is made: nothing is lost by it.
         """
         if not self.enabled:
             return None
@@ -183,30 +190,46 @@ class StatsLogger:
                     for each in self._trackers():
                         each.drain()
                 return None
-            if stats is None:
-                self._commit_records(lowered)
-            else:
-                for i, final in enumerate(finals):
-                    final.step = self._slots.enter(lowered + i)
-                    if isinstance(self._worker, Root):
-                        self._worker.put(final)
+            odd = self._commit_records(lowered) if stats is None else self._commit_finals(lowered, finals)
+        if odd:
+            raise RecordError(
+                "naming='strict': outside of the conventions (docs/naming.md):\n  "
+                + "\n  ".join(odd)
+                + "\nRename them, or allow a first part with namespaces=(...); naming='warn' only says so"
+            )
         return None
 
-    def _commit_records(self, step: int) -> None:
+    def _commit_finals(self, step: int, finals: Sequence[Final]) -> list[str]:
+        """Returns which keys are outside of the conventions, if that is an error."""
+        odd = []
+        for i, final in enumerate(finals):
+            if self._strict is not None:
+                odd += self._strict.of_keys((*final.values, *final.on_devices, *final.texts))
+            final.step = self._slots.enter(step + i)
+            if isinstance(self._worker, Root):
+                self._worker.put(final)
+        return odd
+
+    def _commit_records(self, step: int) -> list[str]:
+        """As :meth:`_commit_finals`."""
         sample(next(iter(self._trackers())))
         now = time.perf_counter()
         wall_s, self._last_commit = now - self._last_commit, now
         parts = [each.drain() for each in self._trackers()]
         obs, self._obs = self._obs, Counter()
+        odd: list[str] = []
+        if self._strict is not None:
+            odd = self._strict.of_specs(spec for part in parts for spec in part.specs())
         pending = Pending(self._slots.next(step), parts, wall_s, obs)
         if self._worker is not None and not self._transport.collective:
-            return self._worker.put(pending)
+            self._worker.put(pending)
+            return odd
         pending.wait(self.config.deadline_s)
         posts = self._transport.exchange(pending.message(self.process).to_bytes())
         if isinstance(self._worker, Root):
             for data in posts:
                 self._worker.put(data)
-        return None
+        return odd
 
     def _lower(self, step: int) -> int | None:
         """The step to commit under, or None to leave the commit out."""
@@ -360,13 +383,13 @@ class StatsLogger:
         self.attempt = max(journal.attempt, state["attempt"] or 0) + 1
         if journal.last_step is not None and state["last_slot"] is None:
             self.next_step = journal.last_step + 1
-        aliases = check_aliases(self.config.aliases)
+        mirror = self._mirror(journal)
         start = journal.size
         journal.append(
             {
                 "type": "run", "format": FORMAT, "run_id": self.run_id, "name": self.dir.name,
                 "attempt": self.attempt, "started": time.time(), "processes": self.processes,
-                "aliases": aliases,
+                "aliases": mirror.plain, **({"derived": mirror.derived} if mirror.derived else {}),
             }
         )  # fmt: skip
         self._write_facts(run_config)
@@ -384,12 +407,23 @@ class StatsLogger:
             self._channel(),
             journal,
             readers,
-            aliases,
+            mirror,
+            NamingCheck(self.config.namespaces) if self.config.naming == "warn" else None,
             attempt=self.attempt,
             patience=self._patience(),
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
         )
+
+    def _mirror(self, journal: Journal) -> Mirror:
+        """The run's aliases, their windows and totals where an earlier attempt has left them."""
+        aliases = self.config.aliases
+        if aliases:
+            warn_of_passed(aliases, today=date.today())
+        mirror = Mirror(combined(aliases))
+        if mirror.derived and journal.last_step is not None:
+            mirror.replay(values_before(journal.path, self.next_step, mirror.derives_from))
+        return mirror
 
     def _check_same_run(self, journal: Journal, state: Mapping[str, Any]) -> None:
         before = state["run_id"]

@@ -51,6 +51,8 @@ from sightline.host_values import (
     mask_shape_error,
     no_collector_error,
     odd_mask_error,
+    of_wrapper,
+    per_process_error,
     to_number,
     to_numbers,
     to_string,
@@ -66,6 +68,7 @@ from sightline.timing import Timing
 
 if TYPE_CHECKING:
     from sightline.jax.collected import Collected, Entry, Stats
+    from sightline.jax.programs import Coverage
     from sightline.jax.waiting import DeviceTime
     from sightline.transports.base import Transport
 
@@ -566,6 +569,8 @@ class StatsTracker:
         """The same for numbers that a device computes, or a traced function."""
         drop = checked_nonfinite(kind, nonfinite) == "drop"
         if scope[:1] == COLLECTED:
+            if per_process:
+                raise per_process_error(next(iter(kvs)))
             options = {"over": over, "replicated": replicated, "nonfinite": nonfinite}
             return self._collect(kind, scope, kvs, options)
         if where == "tracer":
@@ -656,6 +661,7 @@ class StatsTracker:
                 if recorded is not None:
                     with self._lock:
                         return self._defer(recorded)
+        values, mask = of_wrapper(values), of_wrapper(mask)
         several = arrays_of(call, key, values, mask)
         if several is not None and scope[:1] != COLLECTED:
             for each, chosen in several:
@@ -763,10 +769,11 @@ class StatsTracker:
             settle(self._records)
             self._fold_long()
 
-    def _cover(self, full: str, coverage: Sequence[int]) -> None:
+    def _cover(self, full: str, coverage: Coverage) -> None:
         """Of a global array under this key: elements that this process reduces, and that there are."""
-        for kind, count in zip(("covered", "expected"), coverage, strict=True):
-            self._append_single(self._registry.keep_beside(full, kind), (count,))
+        owned, size, where = coverage
+        for kind, count in (("covered", owned), ("expected", size)):
+            self._append_single(self._registry.keep_beside(full, kind, where), (count,))
 
     def _share_names_with(self, other: StatsTracker) -> None:
         """One registry of keys for both, and one lock over it."""

@@ -4,10 +4,12 @@ What needs several devices runs in one process of four CPU devices, which is thi
 """
 
 import contextvars
+import gc
 import json
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -920,6 +922,62 @@ def test_donated_statistics() -> None:
     stats.words[0].delete()
     with pytest.raises(RecordError, match="deleted, or donated"):
         exported(stats)
+
+
+def test_ingested_statistics_may_be_deleted_or_donated_on_the_next_line() -> None:
+    tracker = sl.StatsTracker()
+    step = jax.jit(collect(recording))
+    forget = jax.jit(lambda stats: jax.tree.map(lambda words: words + 1, stats), donate_argnums=0)
+    for i in range(20):
+        _, stats = step(float(i))
+        tracker.ingest(stats)
+        if i % 2:
+            forget(stats)
+        else:
+            for words in stats.words:
+                words.delete()
+    kept = jax.tree.map(np.array, step(1.0)[1])
+    tracker.ingest(kept)
+    for words in kept.words:
+        words[:] = 0
+    assert tracker.export(reduce="local")["loss__count"] == 21
+
+
+def test_a_signal_handler_may_ingest_at_any_moment() -> None:
+    """Where it interrupts another ingest, too."""
+    tracker = sl.StatsTracker()
+    _, stats = jax.jit(collect(recording))(1.0)
+    interrupted = 0
+
+    def handler(*_: Any) -> None:
+        nonlocal interrupted
+        interrupted += 1
+        tracker.ingest(stats)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    gc.disable()  # CPython 3.11 and JAX do not survive a handler in the middle of a collection
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0013)
+        for _ in range(300):
+            tracker.ingest(stats)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        gc.enable()
+    assert interrupted > 0
+    assert tracker.export(reduce="local")["loss__count"] == 300 + interrupted
+
+
+def test_a_mean_of_each_process_is_refused_inside() -> None:
+    with pytest.raises(RecordError, match="is of no one process"):
+        jax.jit(collect(lambda x: sl.scalar("a", x, per_process=True)))(1.0)
+
+
+def test_values_of_64_bits_are_taken_where_they_are_switched_off() -> None:
+    with jax.enable_x64(True):
+        wide = jnp.arange(4, dtype=jnp.float64)
+    _, stats = jax.jit(collect(lambda x: sl.summary("x", x)))(wide)
+    assert exported(stats)["x/mean"] == 1.5
 
 
 # --- around a trace ----------------------------------------------------------------------------------------

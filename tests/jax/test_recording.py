@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import sightline as sl
 from sightline import RecordError, StatsTracker
 from sightline.config import StatsLoggerConfig
+from sightline.jax import programs as launching
 from sightline.jax.budget import PROGRAMS
 from sightline.stats_logger import StatsLogger
 from tests.jax.several_devices import Busy, Callback, Hung, at_most, compilations, report, said_by
@@ -545,3 +546,92 @@ def test_on_four_devices(name: str, on_four_devices: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     report(ON_FOUR_DEVICES)
+
+
+def test_values_of_64_bits_are_exact_where_they_are_switched_off() -> None:
+    """Made in a part of the program that has them enabled, recorded in one that has not."""
+    tracker = StatsTracker()
+    with jax.enable_x64(True):
+        scalar, array = jnp.float64(1e8) + 0.25, jnp.arange(4, dtype=jnp.float64) + 1e-9
+    for _ in range(2):  # the second call has been made before
+        tracker.scalar(c=scalar, d=jnp.float32(1))
+        tracker.summary("x", array)
+    stats = tracker.export(reduce="local")
+    assert stats["c"] == 1e8 + 0.25
+    assert stats["x/min"] == 1e-9
+    assert stats["x__count"] == 8
+
+
+def test_arrays_that_everyone_may_delete_are_counted_as_lost() -> None:
+    """``jax.live_arrays()`` reaches what is on its way, too; asking a deleted array crashes JAX."""
+    tracker = StatsTracker()
+    known = {id(array) for array in jax.live_arrays()}
+    tracker.scalar(a=jnp.float32(1))
+    tracker.summary("b", jnp.arange(3.0))
+    for array in jax.live_arrays():
+        if id(array) not in known:
+            array.delete()
+    stats = tracker.drain()
+    stats.wait(1)
+    assert stats.trouble["failed_device_values"] == 2
+
+
+def test_nested_lists_and_wrapped_arrays_are_taken_where_they_lie() -> None:
+    """Not through NumPy, which would wait for each."""
+
+    class Variable:
+        """As neural network libraries have them."""
+
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+        def __jax_array__(self) -> Any:
+            return self.value
+
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("read on the host")
+
+    tracker = StatsTracker()
+    one = jnp.float32(1)
+    for _ in range(2):
+        tracker.summary("nested", [[one, 2 * one], [3 * one, 4 * one]])
+        tracker.masked("chosen", [[one, 2 * one]], [[one > 0, one < 0]])
+        tracker.summary("variable", Variable(jnp.arange(4.0)))
+        tracker.masked("both", Variable(jnp.arange(4.0)), Variable(jnp.arange(4) > 1))
+        tracker.scalar(s=Variable(one))
+    stats = tracker.export(reduce="local")
+    assert (stats["nested/mean"], stats["nested__count"]) == (2.5, 8)
+    assert (stats["chosen/mean"], stats["chosen__count"]) == (1.0, 2)
+    assert (stats["variable/mean"], stats["both/mean"], stats["s"]) == (1.5, 2.5, 1.0)
+
+
+def test_a_program_that_cannot_be_launched_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing it again at each record would hold the caller for milliseconds."""
+    tried = 0
+
+    def refused(*_: Any) -> Any:
+        nonlocal tried
+        tried += 1
+        raise ValueError("memory of another kind")
+
+    monkeypatch.setattr(launching, "_launch", refused)
+    tracker = StatsTracker()
+    known = len(PROGRAMS._known)
+    for _ in range(5):
+        tracker.summary("x", jnp.arange(13.0))
+    assert tried == 1
+    assert len(PROGRAMS._known) == known
+    assert tracker.export(reduce="local")["x/mean"] == 6.0
+    PROGRAMS._refused.clear()
+
+
+def test_beyond_the_cap_recording_inside_jit_is_the_same_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROGRAMS, "may_run", lambda key: False)
+    outer = jnp.arange(3.0)
+
+    def step(x: Any) -> Any:
+        StatsTracker().summary("y", outer)
+        return x
+
+    with pytest.raises(RecordError, match="a function that JAX traces"):
+        jax.jit(step)(1.0)

@@ -382,6 +382,41 @@ def a_device_hangs(*, process: int, deadline_s: float, finish_s: float) -> None:
     os._exit(0)  # JAX would wait for a device, or the other processes
 
 
+def the_roots_devices_never_rest(*, deadline_s: float, steps: int) -> None:
+    """The root always has values in flight, the other process commits once, and then nothing more."""
+    _join()
+    import jax
+    import jax.numpy as jnp
+
+    jax.devices()  # of all: the back end starts when everyone's does
+    run = sl.start(logger=settings(deadline_s=deadline_s, first_deadline_s=LONG_S))
+    sl.scalar(host=1.0)
+    run.commit(0)
+    if RANK == 0:
+
+        @jax.jit
+        def work(x: Any) -> Any:
+            return jax.lax.fori_loop(0, 20, lambda _, y: jnp.tanh(y @ y), x)
+
+        flights = [jnp.eye(300)]
+        end = time.monotonic() + LONG_S
+        last = step = 0
+        while last < steps and time.monotonic() < end:
+            step += 1
+            flights.append(work(flights[-1]))
+            sl.summary("device", flights[-1])
+            run.commit(step)
+            if len(flights) > 3:
+                flights.pop(0).block_until_ready()
+            lines = sl.read_journal(run.wait_dir())
+            last = max((line["step"] for line in lines if line["type"] == "commit"), default=0)
+        note("written", [last, step])
+    else:
+        wait_for("end")
+    run.finish(5.0)
+    os._exit(0)
+
+
 def a_computation_raises() -> None:
     """A Python function on the way raises: its values fail, and nothing else."""
     import jax

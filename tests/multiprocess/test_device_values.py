@@ -313,6 +313,17 @@ def test_a_hung_device_of_one_process_holds_up_no_other(workers: Workers, proces
     assert [worker.notes("finished")[0][0] for worker in job] == [True, True]
 
 
+def test_a_silent_process_costs_one_deadline_though_the_roots_devices_never_rest(workers: Workers) -> None:
+    """The journal follows a loop that always has values in flight."""
+    job = workers.start_job(2, "the_roots_devices_never_rest", deadline_s=1.0, steps=10, env=with_devices(1))
+    job.root.wait()
+    job.tell("end")
+    ((last, _),) = job.root.notes("written")
+    assert last >= 10
+    missing = [commit["step"] for commit in job.root.commits() if commit.get("missing") == [1]]
+    assert len(missing) == 1
+
+
 def test_finish_ends_in_time_though_a_device_hangs(workers: Workers) -> None:
     """The host values are written, though the commit's own patience would last for minutes."""
     worker = workers.start("a_device_hangs", process=0, deadline_s=600.0, finish_s=3.0, env=with_devices(2))

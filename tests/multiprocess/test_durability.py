@@ -83,7 +83,8 @@ def test_sigabrt_of_all_processes_loses_nothing_that_was_committed(workers: Work
     job = workers.start_job(2, "shows_what_is_committed")
     until(lambda: len(job.root.notes("safe")) >= 5, "commits")
     time.sleep(random.SystemRandom().random())
-    job.signal(signal.SIGABRT)
+    for worker in reversed(job):  # the root's death would end the others in a way of its own
+        worker.signal(signal.SIGABRT)
     for worker in job:
         worker.wait(-signal.SIGABRT)
     steps = {c["step"]: c for c in job.root.commits()}

@@ -204,3 +204,24 @@ def test_an_export_names_the_process_that_does_not_export(workers: Workers) -> N
     assert exported[1]["tokens"] == 2 * BIG + 1
     assert "no snapshot from process 2 within 2 s" in job.root.output
     assert job.root.output.count("no snapshot from process") == 1
+
+
+def test_odd_keys_of_any_process_are_said_once_by_the_root(workers: Workers) -> None:
+    """Who runs a job of many processes reads one log."""
+    job = workers.start_job(2, "names_keys_oddly", naming="warn")
+    job.wait()
+    for key in ("everyone", "only_one"):
+        assert job.root.output.count(f"'{key}' (recorded at") == 1
+        assert f"'{key}' (recorded at" not in job[1].output
+    assert "'train/loss'" not in job.root.output
+
+
+def test_under_strict_odd_keys_raise_on_the_process_that_recorded_them(workers: Workers) -> None:
+    """At its commit, which is made all the same: nobody waits for it."""
+    job = workers.start_job(2, "names_keys_oddly", naming="strict")
+    job.wait()
+    root, other = job.root.notes("raised"), job[1].notes("raised")
+    assert len(root) == len(other) == 3
+    assert all("'everyone'" in said and "'only_one'" not in said for said in root)
+    assert all("'everyone'" in said and "'only_one'" in said for said in other)
+    assert [(c["step"], c["reported"]) for c in job.root.commits()] == [(0, 2), (1, 2), (2, 2)]

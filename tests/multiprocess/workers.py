@@ -55,7 +55,14 @@ def connect(*, recoverable: bool = False, **options: Any) -> None:
 
 def settings(**given: Any) -> StatsLoggerConfig:
     return StatsLoggerConfig(
-        **{"deadline_s": LONG_S, "first_deadline_s": LONG_S, "log_dir": "runs", "sinks": [], **given}
+        **{
+            "deadline_s": LONG_S,
+            "first_deadline_s": LONG_S,
+            "log_dir": "runs",
+            "sinks": [],
+            "naming": "off",
+            **given,
+        }
     )
 
 
@@ -356,6 +363,22 @@ def odd_texts(*, steps: int) -> None:
 
 
 # --- the two-call form -----------------------------------------------------------------------------------
+
+
+def names_keys_oddly(*, naming: Any) -> None:
+    """Each process by itself, and all alike; what a commit raises is noted."""
+    connect()
+    logging.basicConfig(format="%(message)s")
+    with sl.start(logger=settings(), naming=naming) as run:
+        for step in run.steps(3):
+            sl.scalar("train/loss", 1.0)
+            sl.scalar("everyone", 1.0)
+            if RANK == 1:
+                sl.scalar("only_one", 1.0)
+            try:
+                run.commit(step)
+            except sl.RecordError as error:
+                note("raised", str(error))
 
 
 def two_unnamed_trackers() -> None:

@@ -2,6 +2,7 @@
 
 import click
 
+from sightline.cli.adopt import adopt
 from sightline.cli.launch import launch
 
 __all__ = ["main"]
@@ -13,4 +14,5 @@ def main() -> None:
     """Observability for multi-process training: record anywhere, merge everywhere, commit once."""
 
 
+main.add_command(adopt)
 main.add_command(launch)

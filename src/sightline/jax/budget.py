@@ -20,6 +20,7 @@ class Programs:
     def __init__(self, max_programs: int = 64) -> None:
         self.max_programs = max_programs
         self._known: set[Any] = set()
+        self._refused: set[Any] = set()
         self._lock = threading.RLock()  # a finaliser may record while a key is compared
         self._full = False
 
@@ -27,6 +28,8 @@ class Programs:
         """Whether a program has been compiled for this, or may be."""
         if key in self._known:
             return True
+        if key in self._refused:
+            return False
         with self._lock:
             if len(self._known) < self.max_programs or key in self._known:
                 self._known.add(key)
@@ -40,6 +43,12 @@ class Programs:
                 self.max_programs,
             )
         return False
+
+    def refuse(self, key: Any) -> None:
+        """There is no program for this: it could not be compiled or launched, and is not tried again."""
+        with self._lock:
+            self._known.discard(key)
+            self._refused.add(key)
 
 
 PROGRAMS = Programs()

@@ -24,7 +24,7 @@ from sightline.aggregates import COUNT, N_COUNTS, N_STATS, NAN, Floats, Moments
 from sightline.errors import RecordError
 from sightline.host_values import odd_mask_error
 from sightline.jax import mistakes
-from sightline.jax.programs import Fetch, owned, placement
+from sightline.jax.programs import Coverage, Fetch, copies, owned, placement
 from sightline.jax.reductions import SKETCH_WORDS, moments_dtype, read_merged_sketch, read_moments_table
 from sightline.naming import join
 from sightline.records import Records
@@ -235,7 +235,7 @@ def ingest(
     stats: Stats,
     *,
     declare: Callable[[Entry], str],
-    cover: Callable[[str, tuple[int, int]], None],
+    cover: Callable[[str, Coverage], None],
     defer: Callable[[Collected], None],
 ) -> None:
     """Takes the statistics of a collected function, without waiting.
@@ -243,7 +243,7 @@ def ingest(
     Args:
         stats: with any axes in front. Of global arrays each process takes its own shards.
         declare: makes sure that a key has one reduction; gives its full name.
-        cover: of a key in a global array, takes how many rows this process counts, and how many there are.
+        cover: takes how many rows of a key in a global array this process counts.
         defer: takes what is to be settled when it is ready.
 
     Raises:
@@ -262,17 +262,18 @@ def ingest(
     ]
     for (layout, words), (_, names, _) in zip(stats.parts(), parts, strict=True):
         if isinstance(words, jax.Array) and (place := placement(words)).is_global:
-            for name, (_, repeats) in zip(names, layout.rows, strict=True):
-                rows = repeats * place.owned_size // layout.width, repeats * place.size // layout.width
-                cover(name, rows)
+            for name, (entry, repeats) in zip(names, layout.rows, strict=True):
+                if not entry.replicated:  # which one device has for all
+                    mine, all_ = (repeats * n // layout.width for n in (place.owned_size, place.size))
+                    cover(name, Coverage(mine, all_, place.where))
     if any(pieces):
         defer(Collected(parts, [piece for found in pieces for piece in found]))
 
 
 def _pieces(layout: Layout, words: Any) -> list[Any]:
-    """What of a leaf this process counts, each piece with whole rows."""
+    """Copies of what this process counts of a leaf, which is the caller's; each piece has whole rows."""
     if isinstance(words, np.ndarray):
-        return [words]
+        return [words.copy()]
     if not isinstance(words, jax.Array):
         raise mistakes.not_words(f"ingest: the words of {layout.keys} are a {type(words).__name__}")
     if words.is_deleted():
@@ -282,13 +283,13 @@ def _pieces(layout: Layout, words: Any) -> list[Any]:
         )
     pieces = owned(words)
     if all(piece.shape[-1] == layout.width for piece in pieces):
-        return pieces
+        return copies(pieces)
     if not words.is_fully_addressable:
         raise RecordError(
             f"ingest: the words of {layout.keys} are divided over processes along their last axis "
             f"({words.sharding}). Give them an out_sharding that divides leading axes only"
         )
-    return [jax.device_put(words, next(iter(words.sharding.device_set)))]
+    return [jax.device_put(words, next(iter(words.sharding.device_set)), may_alias=False)]
 
 
 class Collected:

@@ -18,10 +18,12 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
@@ -36,6 +38,20 @@ _AXIS = "shard"
 _SPEC: PartitionSpec = PartitionSpec(_AXIS)  # type: ignore[no-untyped-call]
 
 
+class Coverage(NamedTuple):
+    """How much of a global array this process counts.
+
+    Attributes:
+        owned: elements that this process counts.
+        size: elements that there are, over all processes.
+        where: a name of the devices that hold the array. Arrays on others are arrays of their own.
+    """
+
+    owned: int
+    size: int
+    where: str
+
+
 class Placement(NamedTuple):
     """Where an array of a shape lies, as seen from this process.
 
@@ -46,6 +62,7 @@ class Placement(NamedTuple):
         owned: positions in ``array.addressable_shards`` of those that count here.
         local: for several owned shards, the sharding of an array made of them alone, along axis 0.
         size, owned_size: elements of the array, and of what is owned.
+        where: of :class:`Coverage`; empty for arrays that are not global.
     """
 
     is_whole: bool
@@ -55,6 +72,12 @@ class Placement(NamedTuple):
     local: NamedSharding | None
     size: int
     owned_size: int
+    where: str = ""
+
+    @property
+    def coverage(self) -> Coverage:
+        """Of what this process owns."""
+        return Coverage(self.owned_size, self.size, self.where)
 
     def shards(self, array: jax.Array) -> list[jax.Array]:
         """The owned shards of an array that lies so, each an array on one device."""
@@ -90,15 +113,22 @@ def _place(array: jax.Array) -> Placement:
     local = None
     if len(owned) > 1:
         local = NamedSharding(Mesh(np.array(devices), (_AXIS,)), _SPEC)
+    is_global = bool(shards) and not array.is_fully_addressable
     return Placement(
         is_whole=array.is_fully_addressable and _is_plain(array.sharding),
-        is_global=bool(shards) and not array.is_fully_addressable,
+        is_global=is_global,
         is_replicated=bool(array.is_fully_replicated),
         owned=owned,
         local=local,
         size=array.size,
         owned_size=len(owned) * math.prod(array.sharding.shard_shape(array.shape)),
+        where=_name_of(array.sharding.device_set) if is_global else "",
     )
+
+
+def _name_of(devices: Iterable[jax.Device]) -> str:
+    """The same on all processes."""
+    return f"{zlib.crc32(repr(sorted(device.id for device in devices)).encode()):08x}"
 
 
 def _is_plain(sharding: Sharding) -> bool:
@@ -137,6 +167,17 @@ def read(array: Any) -> npt.NDArray[Any]:
         return np.asarray(array)
 
 
+def is_there(array: Any) -> bool:
+    """Whether an array has been computed; does not wait.
+
+    Raises:
+        RuntimeError: it has been deleted (``jax.live_arrays()`` reaches all). JAX 0.10 would crash if asked.
+    """
+    if array.is_deleted():
+        raise RuntimeError("its array has been deleted")
+    return bool(array.is_ready())
+
+
 class Fetch:
     """Arrays on their way to the host. Made on the thread that launched them; read on any.
 
@@ -153,8 +194,8 @@ class Fetch:
                 start_copy(array)
 
     def ready(self) -> bool:
-        """Whether all have been computed; does not wait."""
-        return all(array.is_ready() for array in self._arrays)
+        """Whether all have been computed; does not wait. Raises if one has been deleted."""
+        return all(is_there(array) for array in self._arrays)
 
     def read(self) -> list[npt.NDArray[Any]]:
         """Their values; waits for what is not ready. Raises what the computation raised."""
@@ -186,7 +227,11 @@ def _run(program: Callable[..., jax.Array], arrays: Sequence[jax.Array]) -> jax.
         if outside is not None:
             with outside:
                 return program(*arrays)
-    raise RecordError(
+    raise _traced_error()
+
+
+def _traced_error() -> RecordError:
+    return RecordError(
         "a jax.Array is recorded inside a function that JAX traces: that would be once, not in each step. "
         "Put sl.collect directly on the function that is given to the transformation"
     )
@@ -215,7 +260,8 @@ def launch(
         RecordError: inside a function that is being traced.
     """
     first = [shards[0] for shards in arrays]
-    if not PROGRAMS.may_run((program, local, *_signatures(first))):
+    key = (program, local, *_signatures(first))
+    if _are_too_wide(first) or not PROGRAMS.may_run(key):
         return None
     try:
         return _launch(program, arrays, local)
@@ -223,7 +269,13 @@ def launch(
         raise
     except Exception as error:  # noqa: BLE001 - memory of another kind, layouts, a device without memory
         log.debug("sightline: a reduction cannot be launched, and copies are made instead: %s", error)
+        PROGRAMS.refuse(key)
         return None
+
+
+def _are_too_wide(arrays: Sequence[Any]) -> bool:
+    """Whether some have 64 bits in a part of the code that has them switched off; NumPy has them always."""
+    return any(array.dtype.itemsize == 8 for array in arrays) and jnp.result_type(float).itemsize < 8
 
 
 def _launch(
@@ -269,7 +321,11 @@ class Known:
 
     def learn(self, arrays: Sequence[Any]) -> None:
         """The program has been launched for these arrays."""
-        if all(isinstance(array, jax.Array) and placement(array).is_whole for array in arrays):
+        # What becomes of 64 bits depends on where JAX has them enabled: always the long way.
+        if all(
+            isinstance(array, jax.Array) and array.dtype.itemsize < 8 and placement(array).is_whole
+            for array in arrays
+        ):
             if len(self._on_host) >= _REMEMBERED:
                 self._on_host.clear()
             self._on_host[_signatures(arrays)] = all(is_on_host(array) for array in arrays)
@@ -323,5 +379,12 @@ class Repeated:
 
 
 def copies(shards: Sequence[jax.Array]) -> list[jax.Array]:
-    """The same arrays in buffers of their own, without compiling anything and without waiting."""
-    return [jax.device_put(shard, shard.sharding, may_alias=False) for shard in shards]
+    """The same arrays in buffers of their own, without compiling anything and without waiting.
+
+    Raises:
+        RecordError: inside a function that is being traced.
+    """
+    made = [jax.device_put(shard, shard.sharding, may_alias=False) for shard in shards]
+    if any(isinstance(copy, jax.core.Tracer) for copy in made):
+        raise _traced_error()
+    return made

@@ -24,7 +24,18 @@ from sightline.host_values import (
     to_number,
     to_numbers,
 )
-from sightline.jax.programs import Fetch, Known, Placement, Repeated, copies, launch, placement, read
+from sightline.jax.programs import (
+    Coverage,
+    Fetch,
+    Known,
+    Placement,
+    Repeated,
+    copies,
+    is_there,
+    launch,
+    placement,
+    read,
+)
 from sightline.jax.reductions import (
     is_number,
     moments_dtype,
@@ -37,9 +48,6 @@ from sightline.jax.reductions import (
 )
 from sightline.records import Records
 from sightline.snapshot import Value
-
-#: Elements that this process reduces, and elements of the array over all processes.
-Coverage = tuple[int, int]
 
 
 def _check(call: str, key: str, array: jax.Array) -> None:
@@ -119,7 +127,7 @@ class Numbers:
         if place.is_global:
             if anywhere:
                 return cast(jax.Array, array.addressable_shards[0].data)
-            self.coverage[key] = (len(place.owned), 1)
+            self.coverage[key] = place.coverage
         shards = place.shards(array)
         return shards[0] if shards else None
 
@@ -250,7 +258,7 @@ class Elements:
                 )
             place = place.own_copy()
         elif place.is_global:
-            self.coverage = (place.owned_size, place.size)
+            self.coverage = place.coverage
         shards = [_shards_of(call, key, values, lead, place, to_numbers)]
         if mask is not None:
             if np.shape(mask) != np.shape(values):
@@ -432,16 +440,17 @@ class PackedScalars:
 
     Attributes:
         keys: their full names.
-        ready: whether they have been computed.
     """
 
-    __slots__ = ("_dtypes", "_packed", "keys", "ready")
+    __slots__ = ("_dtypes", "_packed", "keys")
 
     def __init__(self, keys: Sequence[str], packed: Any, dtypes: Sequence[Any]) -> None:
         self.keys = keys
         self._packed = packed
         self._dtypes = dtypes
-        self.ready = packed.is_ready
+
+    def ready(self) -> bool:
+        return is_there(self._packed)
 
     def settle(self, records: Records) -> None:
         for key, number in zip(self.keys, _unpacked(read(self._packed), self._dtypes), strict=True):
@@ -472,19 +481,17 @@ class RepeatedElements:
 
 
 class PackedElements:
-    """The elements of an array on one device, reduced.
+    """The elements of an array on one device, reduced."""
 
-    Attributes:
-        ready: whether they have been computed.
-    """
-
-    __slots__ = ("_call", "_dtype", "_packed", "ready")
+    __slots__ = ("_call", "_dtype", "_packed")
 
     def __init__(self, call: RepeatedElements, packed: Any, dtype: Any) -> None:
         self._call = call
         self._packed = packed
         self._dtype = dtype
-        self.ready = packed.is_ready
+
+    def ready(self) -> bool:
+        return is_there(self._packed)
 
     @property
     def keys(self) -> list[str]:

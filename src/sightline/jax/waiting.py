@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from sightline.errors import RecordError
 from sightline.host_values import no_collector_error, where_are
-from sightline.jax.programs import copies, launch
+from sightline.jax.programs import copies, is_there, launch
 from sightline.records import Records
 
 _PAUSE_S = (0.002, 0.05)  # between two looks, at least and at most: each takes the interpreter's lock
@@ -53,7 +53,7 @@ def tokens(call: str, values: Any) -> list[Any]:
         if len(shards) == 1 or sum(part.nbytes for part in parts) > _SMALL:
             launched = launch(sightline_token, [[part] for part in parts], None)
         # Without a program: copies, which are ready when what they copy is.
-        found += launched if launched is not None else copies([p for p in parts if not p.is_ready()])
+        found += launched if launched is not None else copies([p for p in parts if not is_there(p)])
     return found
 
 
@@ -81,13 +81,13 @@ class Moment:
     def look(self) -> bool:
         """Whether they are there."""
         try:
-            is_there = all(token.is_ready() for token in self._tokens)
+            are_there = all(is_there(token) for token in self._tokens)
         except Exception:  # noqa: BLE001 - a computation that failed is over
-            is_there = True
-        if is_there:
+            are_there = True
+        if are_there:
             self.ns = time.perf_counter_ns()
             self._tokens = ()
-        return is_there
+        return are_there
 
 
 class DeviceTime:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
+from sightline.aliases import alias_targets
 from sightline.errors import ConfigurationError
-from sightline.naming import alias_targets
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -26,6 +26,8 @@ from runners.grpo_gsm8k.rollout import Batch, Rollout
 from runners.grpo_gsm8k.train import Hooks, Outcome, make_schedule, train
 from tests.runners.jobs import Expected
 
+OLD_REWARDS = {"correct": "reward_correct", "format": "reward_format", "tag_count": "tag_count_reward"}
+
 
 def gather(array: np.ndarray) -> np.ndarray:
     """All processes' rows of one array; a shorter share is padded for the gather and cut again."""
@@ -137,7 +139,7 @@ def step_metrics(rollout: Rollout, updates: list[dict[str, np.ndarray]]) -> dict
         "train/reward/zero_variance_groups": exact((groups.max(axis=1) == groups.min(axis=1)).mean()),
     }
     for name, values in rollout.reward_parts.items():
-        result[f"train-reward/func/{name}/mean"] = exact(gather(values).mean())
+        result[f"train-reward/func/{OLD_REWARDS[name]}/mean"] = exact(gather(values).mean())
     tokens = {name: np.concatenate([update[name] for update in updates]) for name in updates[0]}
     for name in ("loss", "entropy"):
         result[f"train-other/{name}"] = mean_on_device(tokens[name])
@@ -149,11 +151,21 @@ def step_metrics(rollout: Rollout, updates: list[dict[str, np.ndarray]]) -> dict
 
 
 def eval_metrics(scope: str, result: EvalResult) -> dict[str, Expected]:
-    metrics = {f"{scope}/accuracy/mean": exact(gather(result.correct).mean())}
+    accuracy, questions = exact(gather(result.correct).mean()), exact(len(gather(result.correct)))
+    metrics = {f"{scope}/accuracy/mean": accuracy, f"{scope}/questions": questions}
     metrics |= statistics(f"{scope}/reward/total", gather(result.total))
-    for name, values in result.parts.items():
-        metrics[f"{scope}/reward/{name}/mean"] = exact(gather(values).mean())
-    return metrics
+    means = {name: exact(gather(values).mean()) for name, values in result.parts.items()}
+    if scope == "eval":
+        return metrics | {f"eval/reward/func/{OLD_REWARDS[name]}/mean": mean for name, mean in means.items()}
+    for prefix in ("eval_full", "eval/accuracy"):
+        metrics[f"{prefix}/questions_global"] = questions
+        metrics[f"{prefix}/samples_per_question"] = exact(1)
+    metrics["eval_full/accuracy"] = metrics["eval_full/accuracy/pass_at_1"] = accuracy
+    metrics["eval/accuracy/accuracy"] = metrics["eval/accuracy/pass_at_1"] = accuracy
+    metrics["eval_full/enabled"] = metrics["eval/accuracy/full_sweep"] = exact(1)
+    return metrics | {
+        f"eval_full/{OLD_REWARDS[name]}/mean_per_completion": mean for name, mean in means.items()
+    }
 
 
 def train_and_compute(config: Config) -> tuple[Outcome, dict[str, dict[str, Expected]]]:

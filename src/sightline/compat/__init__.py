@@ -1,0 +1,1 @@
+"""Drop-ins for code bases that exist: their own names, over sightline."""

@@ -1,0 +1,73 @@
+"""A checkout of MLLM-JAX: the files that it adopts, and what in it still goes past them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.compat.adoption import Adoption
+from sightline.errors import ConfigurationError
+
+_FROM = "sightline.compat.mllm_jax"
+_WRITTEN = "Written by `sightline adopt mllm-jax`."
+_IMPORTS_WANDB = re.compile(r"^\s*(import wandb\b|from wandb\b)")
+_LOOKED_AT = ("plugins", "projects", "scripts")
+
+
+def _thin(what: str, source: str, *names: str) -> str:
+    listed = ", ".join(f'"{name}"' for name in names)
+    return f'"""{what} {_WRITTEN}"""\n\nfrom {source} import {", ".join(names)}\n\n__all__ = [{listed}]\n'
+
+
+_HERE = "plugins/common/observability"
+FILES = {
+    "plugins/common/wandb_utils.py": _thin(
+        "The wandb module's calls, kept in the journal of a sightline run.", _FROM, "maybe_init_wandb"
+    ),
+    f"{_HERE}/__init__.py": (
+        f'"""Metrics, text logs and timings over sightline. {_WRITTEN}"""\n\n'
+        "from plugins.common.observability.stats_logger import StatsLogger, WandbRunSpec\n"
+        "from plugins.common.observability.stats_tracker import StatsTracker\n\n"
+        '__all__ = ["StatsLogger", "StatsTracker", "WandbRunSpec"]\n'
+    ),
+    f"{_HERE}/stats_tracker.py": _thin("Records on every process.", _FROM, "StatsTracker"),
+    f"{_HERE}/stats_logger.py": _thin("The one writer of metrics.", _FROM, "StatsLogger", "WandbRunSpec"),
+    f"{_HERE}/text_logging.py": _thin(
+        "Text logs that name the process.", _FROM, "get_logger", "setup_file_logging", "setup_logging"
+    ),
+    f"{_HERE}/perf_tracer.py": _thin(
+        "How long parts of a step take.", _FROM, "PerfTracer", "trace_perf", "trace_scope"
+    ),
+}
+
+
+def adoption(root: str | Path) -> Adoption:
+    """What a checkout would get.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    root = Path(root)
+    if not (root / "plugins").is_dir():
+        raise ConfigurationError(
+            f"{root} is no checkout of MLLM-JAX: expected the folder {root / 'plugins'} in it"
+        )
+    return Adoption(root, FILES)
+
+
+def imports_of_wandb(root: Path) -> Iterator[tuple[str, int]]:
+    """Files and lines that take the ``wandb`` package itself, so that their calls go past the journal."""
+    for folder in _LOOKED_AT:
+        for path in sorted((root / folder).rglob("*.py")):
+            name = str(path.relative_to(root))
+            if name in FILES:
+                continue
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            yield from ((name, at) for at, line in enumerate(lines, 1) if _IMPORTS_WANDB.match(line))
+
+
+def first_runner(root: Path) -> str | None:
+    """A script of the checkout that starts a training."""
+    found = sorted((root / "scripts").glob("run_*.py"))
+    return str(found[0].relative_to(root)) if found else None

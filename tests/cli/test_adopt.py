@@ -1,0 +1,113 @@
+"""`sightline adopt mllm-jax` as typed: what it writes, what it refuses, and that it is all or nothing."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sightline.compat.mllm_jax.checkout import FILES
+from tests.compat.conftest import sightline
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    path = tmp_path / "MLLM JAX"
+    (path / "plugins" / "training").mkdir(parents=True)
+    (path / "plugins" / "__init__.py").touch()
+    (path / "scripts").mkdir()
+    (path / "scripts" / "run_training.py").touch()
+    return path
+
+
+def tree(path: Path) -> dict[str, str]:
+    return {str(p.relative_to(path)): p.read_text() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def test_the_files_are_written_and_the_next_command_is_named(checkout: Path) -> None:
+    """New files only; a second time there is nothing to do."""
+    before = tree(checkout)
+    said = sightline("adopt", "mllm-jax", str(checkout))
+    assert tree(checkout) == before | FILES
+    assert sorted(FILES) == [
+        "plugins/common/observability/__init__.py", "plugins/common/observability/perf_tracer.py",
+        "plugins/common/observability/stats_logger.py", "plugins/common/observability/stats_tracker.py",
+        "plugins/common/observability/text_logging.py", "plugins/common/wandb_utils.py",
+    ]  # fmt: skip
+    assert "Wrote 6 files." in said
+    assert said.endswith(
+        f"Next:\n  cd '{checkout}' && python scripts/run_training.py --config FILE\n"
+        f"  tail -f runs/*/latest/metrics.jsonl\n"
+    )
+    again = sightline("adopt", "mllm-jax", str(checkout))
+    assert "Wrote 0 files." in again
+    assert again.count("(there already)") == 6
+
+
+def test_what_is_there_is_listed_and_left_alone(checkout: Path) -> None:
+    """Nothing is written at all then; with --replace, it is overwritten."""
+    (checkout / "plugins" / "common").mkdir()
+    (checkout / "plugins" / "common" / "wandb_utils.py").write_text("mine = True\n")
+    before = tree(checkout)
+    said = sightline("adopt", "mllm-jax", str(checkout), expected=1)
+    assert tree(checkout) == before
+    assert "plugins/common/wandb_utils.py  (exists, and holds something else)" in said
+    assert "nothing was written: 1 of these files exist" in said
+    assert f"sightline adopt mllm-jax '{checkout}' --replace" in said
+    said = sightline("adopt", "mllm-jax", str(checkout), "--replace")
+    assert tree(checkout) == before | FILES
+    assert "plugins/common/wandb_utils.py  (exists, and is replaced)" in said
+
+
+def test_a_dry_run_writes_nothing_and_says_what_would_be(checkout: Path) -> None:
+    before = tree(checkout)
+    said = sightline("adopt", "mllm-jax", str(checkout), "--dry-run")
+    assert tree(checkout) == before
+    assert said.count("(new)") == 6
+    assert said.endswith(f"Nothing was written.\nNext:\n  sightline adopt mllm-jax '{checkout}'\n")
+
+
+def test_a_folder_in_the_way_leaves_the_checkout_as_it_was(checkout: Path) -> None:
+    """Also with --replace: no half of the files, and no leftovers."""
+    (checkout / "plugins" / "common" / "wandb_utils.py").mkdir(parents=True)
+    before = tree(checkout)
+    said = sightline("adopt", "mllm-jax", str(checkout), "--replace", expected=1)
+    assert "wandb_utils.py is a folder; expected a file or nothing" in said
+    assert tree(checkout) == before
+
+
+def test_what_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    said = sightline("adopt", "mllm-jax", str(tmp_path), expected=1)
+    assert f"{tmp_path} is no checkout of MLLM-JAX: expected the folder" in said
+    assert sightline("adopt", "mllm-jax", str(tmp_path / "none"), expected=2)
+
+
+def test_lines_that_go_past_the_journal_are_named(checkout: Path) -> None:
+    """Whoever imports the package itself logs to W&B as before."""
+    (checkout / "plugins" / "training" / "own.py").write_text(
+        "def f():\n    import wandb\n    wandb.init()\n"
+    )
+    (checkout / "plugins" / "training" / "fine.py").write_text(
+        "import wandbish\nimportant = 'import wandb'\n"
+    )
+    said = sightline("adopt", "mllm-jax", str(checkout))
+    assert "  plugins/training/own.py:2\n" in said
+    assert "fine.py" not in said
+
+
+def test_the_written_files_give_what_they_say(checkout: Path) -> None:
+    """Each of them is imported as the code base would."""
+    sightline("adopt", "mllm-jax", str(checkout))
+    modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in FILES]
+    code = f"import importlib\nfor name in {modules!r}:\n"
+    code += "    module = importlib.import_module(name)\n"
+    code += "    assert all(hasattr(module, each) for each in module.__all__), name\n"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(checkout), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    ours = importlib.import_module("sightline.compat.mllm_jax").__all__
+    assert {"maybe_init_wandb", "StatsLogger", "StatsTracker", "WandbRunSpec"} <= set(ours)

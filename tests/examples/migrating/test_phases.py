@@ -1,0 +1,259 @@
+"""Each phase of the migration leaves every old key, with its value: on one process, and on several."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.examples.migrating.conftest import EVAL_EVERY, STEPS, Ran, Run
+
+PHASES = ("phase1", "phase2", "phase3", "phase4", "phase6")
+ON_EVERY_PROCESS = ("phase3", "phase4", "phase6")  # from here on times are of all processes
+WITHOUT_GATHERS = ("phase4", "phase6")
+PROCESSES = (1, 2, pytest.param(4, marks=pytest.mark.long))
+TIMES = ("rollout", "reward", "update", "step")
+
+each = pytest.mark.parametrize(
+    ("phase", "processes"),
+    [
+        pytest.param(phase, *getattr(n, "values", (n,)), marks=getattr(n, "marks", ()))
+        for n in PROCESSES
+        for phase in PHASES
+    ],
+)
+
+
+def is_measured(key: str) -> bool:
+    """Whether a value is of the clock, and so another one in each run."""
+    return key.startswith(("time/", "throughput/")) or key in ("train/step_time_sec", "train/samples_per_sec")
+
+
+def rows_of(ran: Ran, phase: str) -> dict[int, dict[str, Any]]:
+    return ran.logged() if phase.endswith("phase0") else ran.committed()
+
+
+@each
+def test_every_old_key_is_there_with_its_value(run: Run, phase: str, processes: int) -> None:
+    """Key by key against what phase 0 has logged, step by step; texts too."""
+    old, new = run("phase0", processes).logged(), run(phase, processes).committed()
+    assert old.keys() == new.keys() == set(range(1, STEPS + 1))
+    for step, row in old.items():
+        assert row.keys() <= new[step].keys(), step
+        for key, value in row.items():
+            if is_measured(key):
+                continue
+            if isinstance(value, str):
+                assert new[step][key] == value, (step, key)
+            else:  # gathers go through float32
+                assert new[step][key] == pytest.approx(value, rel=2e-6, abs=1e-7), (step, key)
+
+
+def test_phase_1_commits_exactly_what_was_logged(run: Run) -> None:
+    """Nothing but the place has changed: the same keys, none more, and the same bits."""
+    for processes in (1, 2):
+        old, new = run("phase0", processes).logged(), run("phase1", processes).committed()
+        for step in old:
+            assert new[step].keys() == old[step].keys()
+            exact = {key: value for key, value in old[step].items() if not is_measured(key)}
+            assert {key: new[step][key] for key in exact} == exact
+
+
+def test_what_is_compared_is_no_row_of_constants(run: Run) -> None:
+    """It is a training that gets better, with completions of different lengths."""
+    rows = run("phase0", 2).logged()
+    rewards = [row["train-reward/total/mean"] for row in rows.values()]
+    assert rewards[-1] > 3 * rewards[0]
+    for key in ("other/loss", "other/entropy", "other/total_valid_token_count", "seq_len/completion/mean"):
+        assert len({row[f"train-{key}"] for row in rows.values()}) > STEPS / 2, key
+    for key in ("total/std", "func/reward_correct/mean", "func/reward_format/mean"):
+        assert len({row[f"train-reward/{key}"] for row in rows.values()}) > STEPS / 2, key
+    assert sum("eval/accuracy/mean" in row for row in rows.values()) == STEPS // EVAL_EVERY
+
+
+def test_what_wandb_stores_is_what_it_stored_before(run: Run) -> None:
+    """The real SDK, offline: its rows in phase 0, when the loop called it, and in phase 4, from a sink."""
+    before = run("phase0", 1, wandb="offline").stored_by_wandb()
+    ran = run("phase4", 1, wandb="offline")
+    after = ran.stored_by_wandb()
+    assert before.keys() == after.keys() == set(range(1, STEPS + 1))
+    for step, row in before.items():
+        for key, value in row.items():
+            if not is_measured(key):
+                expected = value if isinstance(value, str) else pytest.approx(value, rel=2e-6, abs=1e-7)
+                assert after[step][key] == expected, (step, key)
+            assert key in after[step]
+        assert after[step] == pytest.approx(ran.committed()[step])
+
+
+# --- times -------------------------------------------------------------------------------------------------
+
+
+def bounds(ran: Ran, phase: str, process: int) -> dict[int, dict[str, tuple[float, float]]]:
+    """Step -> timing -> between which seconds it must be, by what the process has called and when.
+
+    A time is at least that of the calls inside of it, and at most what lies between the calls around it.
+    From phase 4 on, devices end the update: it is at least its launch; and the rollout is without the rest of
+    the update before it.
+    """
+    calls = ran.calls(process)
+    starts = [i for i, call in enumerate(calls) if call.name == "draw_prompts"]
+    found = {}
+    for step, i in enumerate(starts, 1):
+        draw, rollout, score, longest, shard, update = calls[i : i + 6]
+        names = [call.name for call in calls[i : i + 6]]
+        assert names == ["draw_prompts", "rollout", "score", "longest", "shard", "update"]
+        after = calls[i + 6].begin if len(calls) > i + 6 else math.inf
+        waits = phase not in WITHOUT_GATHERS
+        found[step] = {
+            "rollout": (rollout.end - rollout.begin if waits else 0.0, score.begin - draw.end),
+            "reward": (score.end - score.begin, longest.begin - rollout.end),
+            "update": (update.end - shard.begin, after - longest.end if waits else math.inf),
+            "step": (update.end - draw.begin, after - (calls[i - 1].end if i else 0.0)),
+        }
+    return found
+
+
+@each
+def test_the_times_of_process_0_are_those_that_a_clock_beside_it_sees(
+    run: Run, phase: str, processes: int
+) -> None:
+    """What the old runner showed were process 0's; they are in the journal in every phase."""
+    ran = run(phase, processes)
+    measured = ran.process_values()
+    for step, timings in bounds(ran, phase, 0).items():
+        for name, (least, most) in timings.items():
+            key = f"time/train/{name}_s"
+            shown = ran.committed()[step][key] if phase not in ON_EVERY_PROCESS else measured[step][key][0]
+            assert least <= shown <= most, (step, key)
+
+
+@pytest.mark.parametrize("phase", ON_EVERY_PROCESS)
+def test_from_phase_3_on_a_time_is_the_mean_of_all_processes_and_the_slowest_is_named(
+    run: Run, phase: str
+) -> None:
+    """Each process's own, as its clock sees it; under the old key their mean."""
+    ran = run(phase, 2)
+    shown, measured = ran.committed(), ran.process_values()
+    for process in (0, 1):
+        for step, timings in bounds(ran, phase, process).items():
+            for name, (least, most) in timings.items():
+                assert least <= measured[step][f"time/train/{name}_s"][process] <= most, (step, name)
+    for step, row in shown.items():
+        for name in TIMES:
+            key = f"time/train/{name}_s"
+            own = measured[step][key]
+            assert row[key] == pytest.approx(np.mean(own))
+            assert row[f"{key}_max"] == max(own)
+            assert own[row[f"{key}_slowest"]] == max(own)
+
+
+@each
+def test_rates_and_windows_follow_from_the_times_beside_them(run: Run, phase: str, processes: int) -> None:
+    """As in phase 0: tokens by the step's time, and the mean of the last ten."""
+    for module in ("phase0", phase):
+        rows = rows_of(run(module, processes), module)
+        steps = [rows[step]["time/train/step_s"] for step in sorted(rows)]
+        for step, row in rows.items():
+            tokens = row["throughput/train/valid_tokens_per_s"] * row["time/train/step_s"]
+            assert tokens == pytest.approx(row["train-other/total_valid_token_count"], rel=1e-6)
+            window = np.mean(steps[max(0, step - 10) : step])
+            assert row["time/train/step_avg_last10_s"] == pytest.approx(window, rel=1e-6), step
+
+
+# --- gathers, lines, logs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", ["phase0", *PHASES])
+def test_eight_gathers_a_step_become_none_and_the_padded_length_stays(run: Run, phase: str) -> None:
+    """The batch needs that one; no metric needs any."""
+    names = [call.name for call in run(phase, 2).calls()]
+    assert names.count("longest") == STEPS
+    expected = 0 if phase in WITHOUT_GATHERS else 8 * STEPS + STEPS // EVAL_EVERY
+    assert names.count("gather") == expected
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_lines_that_people_grep_are_the_same(run: Run, phase: str) -> None:
+    """Printed by the runner, and later by the console; on process 0 alone."""
+    old, new = run("phase0", 2), run(phase, 2)
+    assert len(old.lines()) == len(new.lines()) == STEPS
+    for before, after in zip(old.lines(), new.lines(), strict=True):
+        assert after == pytest.approx(before, abs=1.01e-4)  # the last digit may be rounded otherwise
+    assert not re.search("^step=", new.job[1].output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_every_commit_is_whole(run: Run, phase: str) -> None:
+    """Every process takes part once they commit, and nothing went wrong."""
+    commits = run(phase, 2).journal("commit")
+    assert len(commits) == STEPS + STEPS // EVAL_EVERY
+    for commit in commits:
+        assert commit["reported"] == commit["expected"] == (2 if phase in ON_EVERY_PROCESS else 1)
+        assert not any(key.startswith("obs/") for key in commit["values"])
+
+
+@pytest.mark.parametrize("module", [*ON_EVERY_PROCESS, "sft_phase5"])
+def test_what_is_recorded_has_names_that_sightline_has_nothing_to_say_against(run: Run, module: str) -> None:
+    """No warning about a name, nor about anything else."""
+    for worker in run(module, 2).job:
+        assert "sightline:" not in worker.output
+
+
+def test_phase_4_shows_the_same_on_one_process_and_on_two(run: Run) -> None:
+    """But for the share of one process."""
+    one, two = (run("phase4", n).committed() for n in (1, 2))
+    for step, row in one.items():
+        for key in row.keys() - {"train/batch/local", "train-other/batch_local"}:
+            if not is_measured(key):
+                expected = (
+                    row[key] if isinstance(row[key], str) else pytest.approx(row[key], rel=1e-4, abs=1e-6)
+                )
+                assert two[step][key] == expected, (step, key)
+
+
+def test_phase_6_writes_log_lines_by_process_into_the_run(run: Run) -> None:
+    """Not on the other's disk, and not between the lines of the console."""
+    ran = run("phase6", 2)
+    for process, worker in enumerate(ran.job):
+        logs = list((worker.disk / "runs" / "adding").glob("log.*"))
+        assert [log.name for log in logs] == [f"log.p{process}.txt"]
+        assert f"[{process}] INFO adding: 8 of 16 prompts a step" in logs[0].read_text()
+
+
+def test_phase_6_profiles_one_step_on_every_process(run: Run) -> None:
+    """A trace that JAX's tools open."""
+    for process, worker in enumerate(run("phase6", 2).job):
+        traces = list((worker.disk / "runs" / "adding" / f"profile.p{process}").rglob("*.xplane.pb"))
+        assert len(traces) == 1
+        assert traces[0].stat().st_size > 1000
+
+
+# --- the other runner --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_other_runner_leaves_its_old_keys_too(run: Run, processes: int) -> None:
+    """Under the names of all runners, and the old ones as aliases; the evaluation is the root's alone."""
+    old, new = run("sft_phase0", processes).logged(), run("sft_phase5", processes).committed()
+    assert old.keys() == new.keys()
+    for step, row in old.items():
+        for key, value in row.items():
+            if not is_measured(key):
+                assert new[step][key] == pytest.approx(value, rel=2e-6, abs=1e-7), (step, key)
+        assert new[step]["train/step_time_sec"] == new[step]["time/train/step_s"] > 0
+        samples = new[step]["train/samples_per_sec"] * new[step]["train/step_time_sec"]
+        assert samples == pytest.approx(row["train/effective_batch_size"])
+        assert ("eval/hr@10" in row) == (step % EVAL_EVERY == 0)
+    evaluations = [c for c in run("sft_phase5", processes).journal("commit") if "eval/hr@10" in c["values"]]
+    assert {commit["reported"] for commit in evaluations} == {1}
+
+
+def test_both_runners_use_the_same_names(run: Run) -> None:
+    """What both measure has one name, whichever measured it."""
+    shared = {"train/loss", "train/batch/global", "time/train/step_s"}
+    for module in ("phase4", "sft_phase5"):
+        assert shared <= run(module, 1).committed()[1].keys()
