@@ -1,5 +1,7 @@
 """What the runner records, and under which names: the only file that knows them, but for what is shared.
 
+The names that earlier runners logged are sightline's alias table ``minionerec_rl``.
+
 Shared are a GRPO update's names (`common/grpo_metrics`) and those of a ranking (`recommendation/metrics`). A
 process records its own prompts as NumPy arrays and sightline merges them over the processes, so nothing here
 gathers, and nothing waits for a device. An evaluation is recorded by the root, which alone has it.
@@ -18,23 +20,6 @@ from runners.minionerec_rl.rollout import Rollout
 from runners.recommendation.evaluation import Evaluation
 from runners.recommendation.metrics import record_ranking
 from runners.recommendation.scoring import with_end
-
-# Canonical name -> the spelling that earlier runners logged and dashboards ask for.
-ALIASES: dict[str, str | list[str]] = {
-    "train/reward/total/mean": ["train/reward_mean", "reward"],
-    "train/reward/rule/mean": ["train/reward_rule_mean", "rewards/rule_reward"],
-    "train/reward/ndcg/mean": ["train/reward_ndcg_mean", "rewards/ndcg_rule_reward"],
-    "train/reward/group/std": "reward_std",
-    "train/pass@k": "train/pass@K",
-    "train/candidate_diversity": "categorical_diversity",
-    "train/token_diversity": "token_diversity",
-    "train/batch/prompts": "train/prompt_batch_size",
-    "train/batch/group": "train/num_generations",
-    "train/batch/global": "train/completions_per_step",
-    "train/batch/accumulated": "train/grad_accum_steps",
-    "eval/reward/total/mean": "eval_small/reward_mean",
-    "eval/invalid_predictions": "eval/invalid_prediction_count",
-}
 
 
 def record_rollout(rollout: Rollout, *, grad_accumulation: int) -> None:

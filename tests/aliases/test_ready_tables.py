@@ -147,10 +147,10 @@ PROMISED: dict[str, list[tuple[list[str], list[str]]]] = {
         (["train/reward/group/std"], ["reward_std"]),
         (["train/pass@k"], ["train/pass@K"]),
         (
-            ["train/categorical_diversity", "train/token_diversity"],
+            ["train/candidate_diversity", "train/token_diversity"],
             ["categorical_diversity", "token_diversity"],
         ),
-        (["eval_small/reward/total/mean"], ["eval_small/reward_mean"]),
+        (["eval/reward/total/mean"], ["eval_small/reward_mean"]),
         (["eval/invalid_predictions"], ["eval/invalid_prediction_count"]),
     ],
     "nano_gpt": [
