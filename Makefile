@@ -56,6 +56,7 @@ check: setup     ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/sightline lint runners
 
 clean:           ## remove .venv and what was built
 	rm -rf .venv .venv-oldest build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

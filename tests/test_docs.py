@@ -48,10 +48,13 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 def differences(page: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """Each hunk of a page's ```diff blocks: of which files, and its lines in the old one and in the new one.
 
-    A block begins as `diff -u` does, with `--- FILE` (or /dev/null) and `+++ FILE`, and each hunk with `@@`.
+    A block of files begins as `diff -u` does, with `--- FILE` (or /dev/null) and `+++ FILE`, and each hunk
+    with `@@`. Any other shows a few lines of nobody's.
     """
     for indent, block in DIFFERENCE.findall(page.read_text(encoding="utf-8")):
         lines = [line.removeprefix(indent) for line in block.splitlines()]
+        if not lines[0].startswith("--- "):
+            continue
         assert [line[:4] for line in lines[:3]] == ["--- ", "+++ ", "@@"], block
         for hunk in "\n".join(lines[3:]).split("\n@@\n"):
             marked = [(line[:1] or " ", line[1:]) for line in hunk.split("\n")]

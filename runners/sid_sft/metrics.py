@@ -11,15 +11,6 @@ import sightline as sl
 from runners.recommendation.metrics import record_ranking
 from runners.sid_sft.callbacks import Callback, Evaluated, Step
 
-# Canonical name -> the spelling that earlier runners logged and dashboards ask for.
-ALIASES: dict[str, str | list[str]] = {
-    "time/train/step_s": "train/step_time_sec",
-    "throughput/train/samples_per_s": "train/samples_per_sec",
-    "eval/invalid_predictions": "eval/invalid_prediction_count",
-    "eval/best_ndcg@10": "eval/best_metric_value",
-    "eval/best_step": "eval/best_metric_step",
-}
-
 
 class Recorder(Callback):
     """Everything that is recorded but the timings, which the loop takes around what it does."""
@@ -31,7 +22,7 @@ class Recorder(Callback):
             sl.ratio(f"task_loss/{task}", loss, update.task_tokens[task])
         sl.scalar(grad_norm=update.grad_norm)
         sl.last(lr=update.lr)
-        sl.total("effective_batch_size", step.examples)
+        sl.total("batch/global", step.examples)
         sl.total("tokens", step.tokens)
         sl.rate("samples", step.examples, over="step")
         sl.rate("tokens", step.tokens, over="step")

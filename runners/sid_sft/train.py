@@ -33,7 +33,7 @@ from runners.recommendation.tasks import make_tokenizer
 from runners.recommendation.trie import make_trie
 from runners.sid_sft.callbacks import Best, Callback, Evaluated, Step
 from runners.sid_sft.config import Config, check_divisible
-from runners.sid_sft.metrics import ALIASES, Recorder
+from runners.sid_sft.metrics import Recorder
 from runners.sid_sft.mixture import mix
 from runners.sid_sft.sft import Batch, Update, make_update
 from runners.sid_sft.summary import Result, describe, judge, write_eval
@@ -124,7 +124,8 @@ class _Training:
             name=output.name,
             config=config,
             sinks=list(output.sinks),
-            aliases=ALIASES,
+            aliases="sid_sft",
+            naming="strict",
             resume=output.resume,
             state_dict=saved[1] if saved else None,
             console_format=output.console_format,

@@ -4,6 +4,7 @@ import click
 
 from sightline.cli.adopt import adopt
 from sightline.cli.launch import launch
+from sightline.cli.lint import lint
 
 __all__ = ["main"]
 
@@ -16,3 +17,4 @@ def main() -> None:
 
 main.add_command(adopt)
 main.add_command(launch)
+main.add_command(lint)

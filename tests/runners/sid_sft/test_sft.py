@@ -11,14 +11,14 @@ import optax
 import pytest
 
 from runners.common.model import Decoder, init_params
-from runners.common.optimising import State, add
+from runners.common.optimising import State, add, make_adamw
 from runners.recommendation import synthetic, tasks
 from runners.recommendation.catalogue import Dataset
 from runners.recommendation.evaluation import Evaluation
 from runners.recommendation.ranking import ranks
 from runners.recommendation.tasks import TASKS
 from runners.sid_sft.mixture import mix
-from runners.sid_sft.sft import Batch, make_optimizer, make_update
+from runners.sid_sft.sft import Batch, make_update
 from runners.sid_sft.summary import describe, judge, write_eval
 
 PROMPT, ANSWER, ROWS, VOCAB = 5, 3, 6, 11
@@ -63,7 +63,7 @@ def test_micro_batches_with_unequal_numbers_of_tokens_give_the_update_of_the_who
 
 
 def test_weight_decay_leaves_norms_and_biases_alone() -> None:
-    optimizer = make_optimizer(lambda step: 0.1, weight_decay=0.5, max_grad_norm=1.0)
+    optimizer = make_adamw(lambda step: 0.1, weight_decay=0.5, max_grad_norm=1.0)
     params = {"kernel": np.ones((2, 2), np.float32), "scale": np.ones(2, np.float32)}
     nothing = jax.tree.map(np.zeros_like, params)
     updates, _ = optimizer.update(nothing, optimizer.init(params), params)

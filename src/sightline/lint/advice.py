@@ -1,0 +1,152 @@
+"""The calls of sightline to write instead, made from the expressions that are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from keyword import iskeyword
+
+from sightline.lint import words
+from sightline.lint.libraries import MEANS, SUMS
+from sightline.lint.source import Source
+from sightline.lint.syntax import dotted, last_name, literal_start
+from sightline.lint.values import Origin, Use
+
+_READERS = {"float", "int", "asarray", "array", "device_get"}
+_STATISTIC = re.compile(r"[/_.](mean|avg|average|std|min|max|sum|median|p\d+)$|^(mean|avg|average|max|min)_")
+_DECORATION = re.compile(
+    r"^(t|dt|time|all|global|local|gathered)_|_(global|all|gathered|local|np|val|value)$"
+)
+_SECONDS = re.compile(
+    r"(_time)?(_in)?_(s|sec|secs|seconds|ms|msec|us|ns|delta)$|_(time|duration|elapsed|latency)(_delta)?$"
+)
+_RATES = {"throughput", "tps", "fps", "qps", "per", "speed", "mfu"}
+_LATEST = {"lr", "learning_rate", "epoch", "version", "temperature", "beta"}
+
+
+def value_text(source: Source, node: ast.expr) -> str:
+    """A value as it can be handed to sightline: without what reads it from its device."""
+    return source.expression(unread(node))
+
+
+def unread(node: ast.expr) -> ast.expr:
+    """``x`` of ``float(x)``, ``x.item()``, ``np.asarray(x)`` and ``jax.device_get(x)``."""
+    while isinstance(node, ast.Call):
+        name = last_name(node.func)
+        if name in _READERS and node.args and not isinstance(node.args[0], (ast.Starred, ast.Constant)):
+            node = node.args[0]
+        elif name == "item" and not node.args and isinstance(node.func, ast.Attribute):
+            node = node.func.value
+        else:
+            break
+    return node
+
+
+def scalar(key: str, value: str, call: str = "scalar") -> str:
+    """``sl.scalar(loss=x)``, or ``sl.scalar("train/loss", x)`` for a key that is no identifier."""
+    if key.isidentifier() and not iskeyword(key):
+        return f"sl.{call}({key}={value})"
+    return f'sl.{call}("{key}", {value})'
+
+
+def entry(source: Source, key: ast.expr | None, value: ast.expr) -> str:
+    """The call for one entry of a dict that is logged."""
+    if key is None:
+        return f"sl.scalar(**{value_text(source, value)})"
+    if isinstance(key, ast.Constant) and isinstance(key.value, str):
+        name, quoted = key.value, f'"{key.value}"'
+    else:
+        name, quoted = literal_start(key) or "", source.expression(key)
+    made = last_name(value) if isinstance(value, ast.Call) else ""
+    if made == "Histogram" and isinstance(value, ast.Call) and value.args:
+        return f"sl.histogram({quoted}, {value_text(source, value.args[0])})"
+    if words.is_media(made) or words.is_media(last_name(value)):
+        return f"# {quoted}: sightline has no tables or images; what stays needs an allow with its reason"
+    last = name.rpartition("/")[2]
+    if (isinstance(value, ast.Constant) and isinstance(value.value, str)) or made == "str":
+        call = "text"
+    elif last in _LATEST:
+        call = "last"
+    elif _is_time(name):
+        return f'with sl.record_timing("{timing_name([name], [])}"): …'
+    else:
+        call = "scalar"
+    text = value_text(source, value)
+    return scalar(name, text, call) if quoted == f'"{name}"' else f"sl.{call}({quoted}, {text})"
+
+
+def _is_time(key: str) -> bool:
+    return key.startswith(("time/", "timing/", "timing_s/", "timeperf/")) or bool(
+        re.search(r"_(time|time_s|seconds|sec|secs|duration|elapsed|latency)$", key)
+    )
+
+
+def is_rate(key: str) -> bool:
+    """Whether a key is that of an amount per time."""
+    return not _RATES.isdisjoint(words.words(key))
+
+
+def timing_name(keys: list[str], names: list[str]) -> str:
+    """What to call a timing that stood under these keys, in variables of these names."""
+    for name in [*(keys if len(keys) == 1 else names[:1]), *keys, *names]:
+        if is_rate(name):
+            continue
+        last = name.rpartition("/")[2].replace("{}", "").strip("_")
+        last = _SECONDS.sub("", _DECORATION.sub("", last.lower()))
+        last = re.sub(r"[^a-z0-9_]+", "_", last).strip("_")
+        if last and last not in {"t", "dt", "time", "elapsed", "duration", "delta", "s", "took", "latency"}:
+            return last
+    return "step"
+
+
+def metric_name(origin: Origin) -> str:
+    """What to call a metric that stood under the keys of an origin, without its statistic."""
+    for key in metric_keys(origin):
+        return key
+    for name in origin.names:
+        stripped = _DECORATION.sub("", name.lstrip("_"))
+        stripped = _STATISTIC.sub("", stripped)
+        if len(stripped) > 1:
+            return stripped
+    if origin.operand is not None:
+        node = origin.operand
+        if isinstance(node, ast.Subscript) and (key_ := literal_start(node.slice)):
+            return key_
+        if name := _DECORATION.sub("", last_name(unread(node)).lstrip("_")):
+            return name
+    return "value"
+
+
+def metric_keys(origin: Origin) -> list[str]:
+    """Its keys without their statistics, those first that look most like keys of metrics."""
+    keys = [key.removeprefix("{}") for key in origin.keys]
+    keys = [key for key in keys if "{}" not in key and not _STATISTIC.fullmatch("/" + key)]
+    keys.sort(key=lambda key: ("/" not in key, not words.is_metric_key(key)))
+    return list(dict.fromkeys(name for key in keys if (name := _STATISTIC.sub("", key).strip("/"))))
+
+
+def bare(node: ast.expr) -> ast.expr:
+    """``x`` of ``np.asarray([x])``: what is gathered, without what makes an array of it."""
+    node = unread(node)
+    while isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) == 1:
+        node = unread(node.elts[0])
+    return node
+
+
+def instead_of_gathering(source: Source, origin: Origin) -> str:
+    """The call that records what each process has."""
+    if origin.operand is None:
+        return 'sl.summary("…", values)  # each process its own; merged at the commit'
+    node = bare(origin.operand)
+    text = source.expression(node)
+    name = metric_name(origin)
+    after = "  # this process's own; merged at the commit"
+    if words.is_metrics(last_name(node)) and dotted(node) and not origin.reductions:
+        return f"sl.scalar(**{text}){after}"
+    if len(metric_keys(origin)) > 3:
+        return f'sl.total("{name}", …) or sl.ratio(…) for each number of {text}{after}'
+    if origin.reductions and origin.reductions <= SUMS:
+        return scalar(name, text, "total") + after
+    if Use.METRIC in origin.uses and not origin.reductions & MEANS and node is not unread(origin.operand):
+        return scalar(name, text) + after
+    return f'sl.summary("{name}", {text}){after}'

@@ -1,0 +1,57 @@
+"""SL102: collectives that feed a metric.
+
+What decides is where the gathered values go. Into a metric: a finding. Into a size (the padded length of a
+batch), into a decision, or whole into a computation that needs them (advantages over all processes): none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sightline.lint import advice, words
+from sightline.lint.findings import GATHERED_METRIC, Finding
+from sightline.lint.libraries import EXTREMES, MEANS, SUMS
+from sightline.lint.source import Source
+from sightline.lint.syntax import last_name
+from sightline.lint.values import Kind, Origin, Use
+
+_NEEDED = {Use.SIZE, Use.NEEDED}
+_WORDS = {
+    "process_allgather": "process_allgather moves every process's values to all of them",
+    "all_gather": "all_gather moves every device's values to all of them",
+}
+
+
+def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
+    """The collectives whose values become metrics, and the recording calls that need none."""
+    found = [origin for origin in origins if origin.kind is Kind.GATHERED and _feeds_a_metric(origin)]
+    for origin in found:
+        if origin.inner not in found:
+            yield source.finding(
+                GATHERED_METRIC, origin.node, advice.instead_of_gathering(source, origin), _why(origin)
+            )
+
+
+def _why(origin: Origin) -> str:
+    moved = _WORDS.get(origin.how, f"{origin.how} exchanges values over all processes")
+    return f"{moved}, and holds each until the slowest is there, for numbers that a commit merges anyway."
+
+
+def _feeds_a_metric(origin: Origin) -> bool:
+    uses = origin.uses
+    if uses & _NEEDED and not (Use.METRIC in uses and origin.of_metrics):
+        return False
+    if Use.METRIC in uses:
+        return True
+    if origin.how == "all_gather" or uses & {Use.CONTROL, Use.PASSED}:
+        return False
+    if origin.reduces and uses & {Use.NUMBER, Use.PRINT}:
+        return True
+    if origin.reductions & MEANS:
+        return True
+    named = [*origin.names, last_name(origin.operand) if origin.operand is not None else ""]
+    if any(map(words.is_size, named)):
+        return False
+    if origin.reductions & SUMS:
+        return True
+    return bool(origin.reductions & EXTREMES) and Use.NUMBER in uses

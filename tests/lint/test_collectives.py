@@ -1,0 +1,183 @@
+"""SL102: collectives that feed a metric."""
+
+import pytest
+
+from tests.lint.marked import assert_as_marked, instead
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        from jax.experimental import multihost_utils as mhu
+        log = {"reward": mhu.process_allgather(reward).mean()}  # expect: SL102
+        """,
+        """
+        import jax, numpy as np
+        gathered = jax.experimental.multihost_utils.process_allgather(lengths)  # expect: SL102
+        metrics["length/max"] = int(np.max(gathered))
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather as gather
+        def mean_over_hosts(x):
+            return float(gather(x).mean())  # expect: SL102
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        def everywhere(x): return process_allgather(x, tiled=True)
+        def report(run, rewards, batch):
+            run.log_metrics({"reward": everywhere(rewards).mean()})  # expect: SL102
+            return pad(batch, int(everywhere(batch.length).max()))
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        metrics = process_allgather(metrics)  # expect: SL102
+        """,
+        """
+        import jax
+        from jax.experimental.multihost_utils import process_allgather
+        import numpy as np
+        metrics = jax.tree.map(lambda x: np.mean(process_allgather(x)), metrics)  # expect: SL102
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        import wandb
+        hits, tries = process_allgather((hits, tries))  # expect: SL102
+        accuracy = hits.sum() / tries.sum()
+        if accuracy > best:
+            best = accuracy
+        wandb.log({"accuracy": accuracy})  # expect: SL101
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        from stats import summarize_stats
+        stats = summarize_stats(process_allgather(rewards))  # expect: SL102
+        log["reward/mean"] = stats["mean"]
+        """,
+        """
+        import torch.distributed as dist
+        def log_loss(loss, world_size):
+            total = loss.detach().clone()
+            dist.all_reduce(total)  # expect: SL102
+            self.metrics["loss"] = total.item() / world_size
+            gathered = [None] * world_size
+            dist.all_gather_object(gathered, self.metrics)  # expect: SL102
+            self.writer_metrics = {k: sum(each[k] for each in gathered) for k in self.metrics}
+            return {"loss": total.item()}
+        """,
+        """
+        class Trainer:
+            def evaluate(self, loss):
+                mean = self.accelerator.gather(loss).mean().item()  # expect: SL102
+                self.log({"eval/loss": mean})
+        """,
+        """
+        import jax
+        average = jax.pmap(lambda tree: jax.tree.map(lambda x: jax.lax.pmean(x, "i"), tree), axis_name="i")
+        metrics = average(metrics)  # expect: SL102
+        """,
+        """
+        import jax, jax.numpy as jnp
+        @jax.pmap
+        def step(state, batch):
+            rewards = jax.lax.all_gather(batch["rewards"], "batch")  # expect: SL102
+            return state, {"reward_mean": rewards.mean()}
+        """,
+    ],
+)
+def test_a_collective_whose_values_become_metrics_is_found(code: str) -> None:
+    """By its mean, its sum, its float, its dict, through helpers that return what they gather."""
+    assert_as_marked(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        import numpy as np
+        n = int(process_allgather(np.int32(x.shape[1])).max())
+        x = np.pad(x, ((0, 0), (0, n - x.shape[1])))
+        log["padded_length"] = n
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        import jax.numpy as jnp
+        longest = process_allgather(lengths).max()
+        cache = jnp.zeros((batch, longest, heads, width))
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        def global_max_length(lengths):
+            return int(process_allgather(lengths).max())
+        def num_examples(count):
+            return int(process_allgather(count).sum())
+        def any_failed(flag):
+            return bool(process_allgather(flag).any())
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        steps = int(process_allgather(len(dataset)).sum()) // batch_size
+        for step in range(steps):
+            pass
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        rewards = process_allgather(local_rewards)
+        baseline = rewards.mean()
+        batch["advantages"] = local_rewards - baseline
+        state, metrics = train_step(state, batch)
+        """,
+        """
+        from jax.experimental.multihost_utils import process_allgather
+        everyone = process_allgather(predictions)
+        np.save("predictions.npy", everyone)
+        def collect(x):
+            return process_allgather(x)
+        """,
+        """
+        import jax
+        @jax.pmap
+        def train_step(state, batch):
+            loss, grads = jax.value_and_grad(loss_fn)(state.params, batch)
+            grads = jax.lax.pmean(grads, "batch")
+            metrics = jax.lax.pmean({"loss": loss}, "batch")
+            return state.apply_gradients(grads=grads), metrics
+        """,
+        """
+        import torch.distributed as dist
+        for parameter in model.parameters():
+            dist.all_reduce(parameter.grad)
+        dist.all_reduce(found_inf)
+        if found_inf.item():
+            optimizer.zero_grad()
+        dist.broadcast(seed, src=0)
+        dist.barrier()
+        """,
+        """
+        rewards = self.accelerator.gather(rewards)
+        advantages = (rewards - rewards.mean()) / rewards.std()
+        return {"advantages": advantages[self.slice]}
+        """,
+        """
+        import functools
+        total = functools.reduce(lambda a, b: a + b, losses)
+        metrics = {"loss": total, "names": gather(names)}
+        """,
+    ],
+)
+def test_a_collective_that_computation_needs_is_left_alone(code: str) -> None:
+    """Sizes, decisions, gradients, normalisation, whole results; and reductions inside a compiled step."""
+    assert_as_marked(code)
+
+
+def test_the_call_to_write_instead_records_what_each_process_has() -> None:
+    """Sums as totals, everything else as a summary, under the key that the metric had."""
+    start = "from jax.experimental.multihost_utils import process_allgather\nimport numpy as np\n"
+    assert instead(start + 'log["train/reward/mean"] = np.mean(process_allgather(rewards))')[0].startswith(
+        'sl.summary("train/reward", rewards)'
+    )
+    assert instead(start + 'log["tokens"] = process_allgather(np.array([n])).sum()')[0].startswith(
+        "sl.total(tokens=n)"
+    )
+    assert instead(start + "metrics = process_allgather(metrics)")[0].startswith("sl.scalar(**metrics)")

@@ -1,0 +1,239 @@
+"""SL103: reads of step outputs in the loop that makes them."""
+
+import pytest
+
+from tests.lint.marked import assert_as_marked, instead
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        from lib import train_step
+        for step, batch in enumerate(loader):
+            losses.append(float(train_step(state, batch)[1]))  # expect: SL103
+        """,
+        """
+        import jax
+        step = jax.jit(f)
+        while True:
+            state, metrics = step(state, batch)
+            metrics = {k: float(v) for k, v in metrics.items()}  # expect: SL103
+            report(metrics)
+        """,
+        """
+        import jax, numpy as np
+        @jax.jit
+        def forward(params, batch): return params
+        async def serve(batches, metrics):
+            async for batch in batches:
+                out = forward(params, batch)
+                metrics["score"] = np.asarray(out["score"]).mean()  # expect: SL103
+        """,
+        """
+        from functools import partial
+        import jax
+        class Trainer:
+            @partial(jax.jit, static_argnums=0)
+            def step(self, state, batch): return state, {}
+            def fit(self, state, batches):
+                running = 0.0
+                for batch in batches:
+                    state, out = self.step(state, batch)
+                    running = 0.9 * running + 0.1 * out["loss"].item()  # expect: SL103
+                return running
+        """,
+        """
+        import jax
+        compiled = jax.jit(f, donate_argnums=0).lower(state, batch).compile()
+        for batch in batches:
+            state, loss = compiled(state, batch)
+            loss.block_until_ready()  # expect: SL103
+        """,
+        """
+        import jax
+        from lib import update_policy
+        for batch in batches:
+            state, metrics = update_policy(state, batch)
+            host = jax.tree.map(lambda x: x.item(), metrics)  # expect: SL103
+            print(host)
+        """,
+        """
+        import jax
+        p_train_step = jax.pmap(f, axis_name="batch")
+        buffer = []
+        for step in range(1000):
+            state, metrics = p_train_step(state, batch)
+            buffer.append(metrics)
+            if step % 100 == 99:
+                mean = sum([m["loss"].item() for m in buffer]) / 100  # expect: SL103
+                print(f"{step}: {mean}")
+                buffer = []
+        """,
+        """
+        import jax
+        grad_fn = jax.value_and_grad(loss_fn)
+        for batch in batches:
+            loss, grads = grad_fn(params, batch)
+            params = apply(params, grads)
+            pbar.set_postfix(loss=float(loss))  # expect: SL103
+        """,
+        """
+        from lib import eval_step
+        def as_number(x): return float(x)
+        def run(batches):
+            for batch in batches:
+                accuracy = as_number(eval_step(params, batch))  # expect: SL103
+                if (best := accuracy) > 0.9:
+                    print(best)
+        """,
+        """
+        import jax
+        from lib import train_step
+        class Loop:
+            def train_one(self, batch):
+                self.state, metrics = train_step(self.state, batch)
+                return metrics
+            def report(self, metrics):
+                self.history.append({k: v.item() for k, v in metrics.items()})  # expect: SL103
+            def run(self, batches):
+                for batch in batches:
+                    metrics = self.train_one(batch)
+                    self.report(metrics)
+        """,
+        """
+        from lib import train_step, Metrics
+        for batch in batches:
+            state, loss = train_step(state, batch)
+            metrics = Metrics(loss=loss)
+            seen.append(float(metrics.loss))  # expect: SL103
+        """,
+        """
+        from lib import train_step, log_cb
+        for step, batch in enumerate(batches):
+            state, (loss, aux) = train_step(state, batch)
+            def report():
+                log_cb(step, float(loss))  # expect: SL103
+            report()
+        """,
+        """
+        for batch in loader:
+            loss = model(batch)
+            loss.backward()
+            total += loss.item()  # expect: SL103
+            optimizer.step()
+        """,
+        """
+        import sightline as sl
+        from lib import train_step
+        for batch in batches:
+            state, loss = train_step(state, batch)
+            sl.scalar(loss=float(loss))  # expect: SL103
+        """,
+        """
+        def train_step(self, batch):
+            self.state, metrics = self.p_step(self.state, batch)
+            return float(metrics["loss"])  # expect: SL103
+        def train_step_of_mine(state, batch):
+            from lib import update
+            state, loss = update(state, batch)
+            return state, float(loss)
+        """,
+    ],
+)
+def test_a_read_in_the_loop_of_the_step_is_found(code: str) -> None:
+    """However the step is compiled or called, and through helpers, methods, containers and comprehensions."""
+    assert_as_marked(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        from lib import train_step
+        for batch in batches:
+            state, loss = train_step(state, batch)
+        print(float(loss))
+        """,
+        """
+        from lib import train_step
+        for batch in batches:
+            lr = float(cfg.lr)
+            state, loss = train_step(state, batch, float("3e-4"), lr)
+            n = float(loss.shape[0]) + float(len(batch))
+        """,
+        """
+        import jax
+        @jax.jit
+        def train_step(state, batch):
+            for each in batch:
+                state = state + float(each)
+            return state
+        """,
+        """
+        from lib import train_step
+        for batch in batches:
+            state, loss = train_step(state, batch)
+            if float(loss) != float(loss):
+                raise FloatingPointError("nan")
+            assert loss.item() < 1e6
+        """,
+        """
+        import numpy as np
+        rows = np.array([[1.0]])
+        for row in rows:
+            values.append(row.item())
+            values.append(float(np.mean(row)))
+        """,
+        """
+        import jax, time
+        def bench(f, x):
+            g = jax.jit(f)
+            for _ in range(10):
+                t = time.perf_counter()
+                jax.block_until_ready(g(x))
+                times.append(time.perf_counter() - t)
+        """,
+        """
+        import jax
+        from lib import train_step
+        for step, batch in enumerate(batches):
+            state, loss = train_step(state, batch)
+            if step == 0:
+                jax.block_until_ready(loss)
+            if step % 1000 == 0:
+                jax.block_until_ready(state)
+                save_checkpoint(state)
+        """,
+        """
+        import jax
+        fit = jax.jit(solve)
+        results = []
+        for penalty in penalties:
+            results.append(float(fit(penalty)))
+        """,
+        """
+        for _ in range(10):
+            observation, reward, done, info = env.step(action)
+            total += float(reward)
+            pbar.update(1)
+            config.update({"lr": float(x)})
+        """,
+    ],
+)
+def test_a_read_that_holds_nobody_or_decides_something_is_left_alone(code: str) -> None:
+    """After the loop, of settings and host arrays, for a decision, for a checkpoint, in a benchmark."""
+    assert_as_marked(code)
+
+
+def test_the_call_to_write_instead_hands_over_the_array() -> None:
+    """Under the key or name by which it was to be logged."""
+    loop = "from lib import train_step\nimport jax\nfor b in bs:\n    s, m = train_step(s, b)\n    "
+    assert instead(loop + 'log["train/loss"] = float(m["loss"])')[0].startswith(
+        'sl.scalar("train/loss", m["loss"])'
+    )
+    assert instead(loop + 'seen.append(m["kl"].item())')[0].startswith('sl.scalar(kl=m["kl"])')
+    assert instead(loop + "print(jax.device_get(m))")[0].startswith('sl.summary("m", m)')
+    assert "timing.until(m)" in instead(loop + "jax.block_until_ready(m)")[0]
+    metrics = loop.replace("s, m =", "s, metrics =")
+    assert instead(metrics + "print(jax.device_get(metrics))")[0].startswith("sl.scalar(**metrics)")

@@ -1,0 +1,269 @@
+"""SL101: calls of trackers, whatever they are called by."""
+
+import pytest
+
+from tests.lint.marked import assert_as_marked, instead
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        import wandb as wb
+        wb.log({"train/loss": loss}, step=step)  # expect: SL101
+        """,
+        """
+        from wandb import log as send
+        send({"train/loss": loss})  # expect: SL101
+        """,
+        """
+        import wandb
+        report = wandb.log
+        report({"train/loss": loss})  # expect: SL101
+        """,
+        """
+        import functools, wandb
+        report = functools.partial(wandb.log, commit=False)
+        report({"train/loss": loss})  # expect: SL101
+        getattr(wandb, "log")({"train/loss": loss})  # expect: SL101
+        """,
+        """
+        import importlib
+        tracker = importlib.import_module("wandb")
+        tracker.log({"train/loss": loss})  # expect: SL101
+        """,
+        """
+        from wandb import *
+        init(project="p")
+        log({"train/loss": loss})  # expect: SL101
+        """,
+        """
+        try:
+            import wandb
+        except ImportError:
+            wandb = None
+        if wandb is not None:
+            wandb.log({"train/loss": loss})  # expect: SL101
+        """,
+        """
+        import wandb
+        (run := wandb.init(project="p")).log({"a": 1})  # expect: SL101
+        run.log({"a": 2})  # expect: SL101
+        wandb.init().log({"a": 3})  # expect: SL101
+        wandb.run.log({"a": 4})  # expect: SL101
+        """,
+        """
+        import wandb
+        with wandb.init(project="p") as run:
+            [run.log({"loss": each}) for each in losses]  # expect: SL101
+            later = lambda: run.log({"done": 1})  # expect: SL101
+        """,
+        """
+        import wandb
+        def start(cfg):
+            return wandb.init(project=cfg.project) if cfg.wandb else None
+        def main(cfg):
+            run = start(cfg)
+            async def report(loss):
+                if run:
+                    run.log({"loss": await loss})  # expect: SL101
+            return report
+        """,
+        """
+        import wandb
+        run = None
+        def setup():
+            global run
+            run = wandb.init(project="p")
+        def report(loss):
+            run.log({"loss": loss})  # expect: SL101
+        """,
+        """
+        from __future__ import annotations
+        from typing import Optional
+        import wandb
+        def report(run: wandb.Run, other: Optional[wandb.sdk.wandb_run.Run], third: "wandb.Run | None"):
+            run.log({})  # expect: SL101
+            other.log({})  # expect: SL101
+            third.log({})  # expect: SL101
+        """,
+        """
+        import wandb
+        from dataclasses import dataclass
+        @dataclass
+        class Logger:
+            run: wandb.Run
+            def write(self, metrics):
+                self.run.log(metrics)  # expect: SL101
+        class Other:
+            def report(self):
+                self._run.log({})  # expect: SL101
+            def start(self):
+                self._run = wandb.init()
+        class Child(Other):
+            def again(self):
+                self._run.log({})  # expect: SL101
+        """,
+        """
+        import wandb
+        def report(run, metrics):
+            match run:
+                case wandb.Run():
+                    run.log(metrics)  # expect: SL101
+                case wandb.Run() as other if metrics:
+                    other.log(metrics)  # expect: SL101
+                case _:
+                    run.log(metrics)
+        """,
+        """
+        from torch.utils.tensorboard import SummaryWriter as SW
+        writers = {"train": SW("a"), "eval": SW("b")}
+        writers["train"].add_scalar("loss", 1.0, 3)  # expect: SL101
+        for writer in writers.values():
+            writer.add_histogram("w", w, 3)  # expect: SL101
+        class Quiet(SW):
+            pass
+        Quiet("c").add_scalars("loss", {"a": 1.0}, 3)  # expect: SL101
+        """,
+        """
+        import tensorboardX, swanlab, trackio, mlflow
+        tensorboardX.SummaryWriter().add_text("sample", text)  # expect: SL101
+        swanlab.init(project="p").log({"loss": 1.0})  # expect: SL101
+        trackio.log({"loss": 1.0})  # expect: SL101
+        mlflow.log_metric("loss", 1.0)  # expect: SL101
+        mlflow.tracking.MlflowClient().log_metric(run_id, "loss", 1.0)  # expect: SL101
+        """,
+        """
+        import wandb
+        backends = []
+        backends.append(wandb)
+        class Tracking:
+            def __init__(self):
+                self.logger = {}
+                self.logger["wandb"] = wandb
+            def log(self, data, step):
+                for name, each in self.logger.items():
+                    each.log(data=data, step=step)  # expect: SL101
+        for backend in backends:
+            backend.log({"a": 1})  # expect: SL101
+        """,
+        """
+        from utils import maybe_init_wandb, get_writer
+        wandb = maybe_init_wandb(cfg)
+        wandb.log({"loss": 1.0})  # expect: SL101
+        def train(writer, wandb_run=None):
+            writer.add_scalar("loss", 1.0, 1)  # expect: SL101
+            wandb_run.log({"loss": 1.0})  # expect: SL101
+        """,
+    ],
+)  # fmt: skip
+def test_a_tracker_is_known_by_any_name(code: str) -> None:
+    """Aliases, attributes, annotations, containers, what functions return; and by its usual names at last."""
+    assert_as_marked(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        import math, numpy as np, jax.numpy as jnp, torch, logging
+        from math import log
+        def entropy(p, self, logger):
+            self.log("train/loss", 1.0)
+            logger.log(logging.INFO, "text")
+            return log(2) + math.log(p) + np.log(p) + jnp.log(p) + torch.log(p) + p.log()
+        """,
+        """
+        import wandb
+        class Recorder:
+            def log(self, metrics): ...
+        wandb = Recorder()
+        wandb.log({"loss": 1.0})
+        """,
+        """
+        import wandb
+        def log(message): print(message)
+        def report(wandb):
+            log({"loss": 1.0})
+            wandb = log
+            wandb({"loss": 1.0})
+        """,
+        """
+        import wandb
+        wandb.init(project="p")
+        wandb.config.update({"lr": 1e-3})
+        wandb.define_metric("*", step_metric="step")
+        wandb.save("model.pt")
+        wandb.finish()
+        """,
+        """
+        import mlflow
+        from torch.utils.tensorboard import SummaryWriter
+        with mlflow.start_run():
+            mlflow.log_params({"lr": 1e-3})
+            mlflow.log_artifact("config.yaml")
+        writer = SummaryWriter("runs")
+        writer.add_graph(model)
+        writer.flush()
+        writer.close()
+        """,
+        """
+        def update(stats, add_scalar, table):
+            add_scalar("loss", 1.0)
+            stats.add("loss", 1.0)
+            table.add_text("a cell")
+            table.add_scalar("loss", 1.0)
+        """,
+        """
+        import sightline as sl
+        from my_project import wandb
+        run = sl.start("runs")
+        sl.scalar("train/loss", 1.0)
+        run.commit(1)
+        wandb.log("a module of our own")
+        """,
+    ],
+)
+def test_what_is_only_called_alike_is_left_alone(code: str) -> None:
+    """Logarithms, loggers, names that are bound anew, set-up calls, sightline itself."""
+    assert_as_marked(code)
+
+
+def test_the_call_to_write_instead_uses_the_expressions_that_are_there() -> None:
+    """Keys, values and step as in the code, without what reads values from their devices."""
+    assert instead(
+        """
+        import wandb
+        wandb.log({"train/loss": float(loss), "lr": lr(it), f"eval/{name}": x.item(), **more}, step=it + 1)
+        """
+    ) == [
+        'sl.scalar("train/loss", loss)\n'
+        "sl.last(lr=lr(it))\n"
+        'sl.scalar(f"eval/{name}", x)\n'
+        "sl.scalar(**more)\n"
+        "run.commit(it + 1)"
+    ]
+    assert instead("import wandb\nwandb.log(metrics)") == ["sl.scalar(**metrics)\nrun.commit(step)"]
+    assert instead("import mlflow\nmlflow.log_metric('kl', kl, 7)") == ["sl.scalar(kl=kl)\nrun.commit(7)"]
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        ('w.add_scalar("train/loss", loss.item(), n)', 'sl.scalar("train/loss", loss)'),
+        ('w.add_scalar(tag="loss", scalar_value=loss, global_step=n)', "sl.scalar(loss=loss)"),
+        ('w.add_histogram("train/length", lengths, n)', 'sl.histogram("train/length", lengths)'),
+        ('w.add_text("sample", text, n)', 'sl.text(**{"sample": text})'),
+        ('w.add_scalars("losses", {"a": 1}, n)', "sl.scalar(**{\"a\": 1})"),
+    ],
+)  # fmt: skip
+def test_tensorboards_calls_have_their_counterparts(call: str, line: str) -> None:
+    """Scalars, histograms and texts; with the step that was given."""
+    found = instead(f"import tensorboardX\nw = tensorboardX.SummaryWriter()\n{call}")
+    assert found == [f"{line}\nrun.commit(n)"]
+
+
+def test_what_sightline_has_not_is_said_plainly() -> None:
+    """Tables and images can only stay, with an allow."""
+    (said,) = instead('import wandb\nwandb.log({"samples": wandb.Table(data=rows)}, step=3)')
+    assert said.startswith('# "samples": sightline has no tables or images')
