@@ -199,7 +199,7 @@ class OldStyle:
             "train/grad_accum_steps": exact(grpo.grad_accumulation),
             "train/batch/local": exact(rollout.items.size),
             "train/valid_tokens": exact(len(said)),
-            "train/completion_length": exact(tokens.shape[-1] + 1),
+            "train/completion_length": exact(len(said) / items.size),
             **statistics(
                 "train/completion_length", np.full(items.size, tokens.shape[-1] + 1), "mean min max"
             ),
