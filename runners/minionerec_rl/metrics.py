@@ -72,7 +72,7 @@ def record_evaluation(
     rewards and parts: (N, K), what the first K of each user's ranking are worth.
     """
     record_ranking(evaluation)
-    sl.summary("reward/total", rewards, emit=("mean",))
+    sl.summary("reward/total", rewards)
     for name, values in parts.items():
         sl.summary(f"reward/{name}", values, emit=("mean",))
     sl.text(split=split)

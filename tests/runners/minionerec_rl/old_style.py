@@ -159,8 +159,9 @@ class OldStyle:
         metrics[f"{scope}/invalid_predictions"] = exact(invalid)
         k = self.config.grpo.group_size
         rule, ndcg = old_rewards(items[:, :k], targets, k)
-        for name, values in (("rule", rule), ("ndcg", ndcg), ("total", rule + ndcg)):
+        for name, values in (("rule", rule), ("ndcg", ndcg)):
             metrics[f"{scope}/reward/{name}/mean"] = exact(values.mean())
+        metrics |= statistics(f"{scope}/reward/total", rule + ndcg)
         if scope == "eval":
             metrics["eval_small/reward_mean"] = exact((rule + ndcg).mean())
             metrics["eval/invalid_prediction_count"] = exact(invalid)
