@@ -1,5 +1,7 @@
 """What the runner records, and under which names: the only file that knows them, but for what is shared.
 
+The names that earlier runners logged are sightline's alias table ``minionerec_rl``.
+
 Shared are a GRPO update's names (`common/grpo_metrics`) and those of a ranking (`recommendation/metrics`). A
 process records its own prompts as NumPy arrays and sightline merges them over the processes, so nothing here
 gathers, and nothing waits for a device. An evaluation is recorded by the root, which alone has it.
@@ -70,7 +72,7 @@ def record_evaluation(
     rewards and parts: (N, K), what the first K of each user's ranking are worth.
     """
     record_ranking(evaluation)
-    sl.summary("reward/total", rewards, emit=("mean",))
+    sl.summary("reward/total", rewards)
     for name, values in parts.items():
         sl.summary(f"reward/{name}", values, emit=("mean",))
     sl.text(split=split)

@@ -27,11 +27,7 @@ from runners.common.loop import due, fold_in, resume_command
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.minionerec_rl.config import Config, GrpoConfig, check_divisible, check_items
-from runners.minionerec_rl.metrics import (
-    record_evaluation,
-    record_rollout,
-    record_token_diversity,
-)
+from runners.minionerec_rl.metrics import record_evaluation, record_rollout, record_token_diversity
 from runners.minionerec_rl.rewards import score
 from runners.minionerec_rl.rollout import Batch, Rollout, likeliest_first
 from runners.minionerec_rl.summary import Result, describe, judge, write_eval

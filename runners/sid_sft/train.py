@@ -53,7 +53,8 @@ class Progress:
     """What a run carries from step to step, and a checkpoint keeps. Arrays are replicated over the mesh."""
 
     state: State
-    step: int = 0  # the last step that is done; which examples come next follows from it
+    step: int = 0  # the last step that is done
+    position: int = 0  # examples consumed; which come next follows from it
     best: Best | None = None  # on the root
 
     def arrays(self) -> dict[str, Any]:
@@ -133,14 +134,14 @@ class _Training:
             following: Share | None = None
             for step in run.steps(config.sft.steps + 1, start=at.step + 1):
                 with sl.scope("train"), sl.record_timing("step"):
-                    share = following or self._share(step)
+                    share = following or self._share(at.position)
                     at.state, update = self._update(at.state, share.batches)
-                    at.step = step
+                    at.step, at.position = step, at.position + config.sft.batch_size
                     for callback in self.callbacks:
                         callback.on_step(Step(step, share.examples, share.tokens, update))
                     # The next batch is made while the devices compute; then the host lets them catch up:
                     # running further ahead would only fill memory.
-                    following = self._share(step + 1)
+                    following = self._share(at.position)
                     jax.block_until_ready(at.state.step)
                 run.commit(step)
                 if due(config.eval.every, step):
@@ -181,6 +182,7 @@ class _Training:
             self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
             **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
+            "position": at.position,
             "best": None if at.best is None else asdict(at.best),
             "sightline": run.state_dict(),
         }
@@ -209,16 +211,16 @@ class _Training:
         arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
         self.saved_step = step
         best = None if meta["best"] is None else Best(**meta["best"])
-        return Progress(State(**put_replicated(self.mesh, arrays)), step, best), meta["sightline"]
+        state = State(**put_replicated(self.mesh, arrays))
+        return Progress(state, step, meta["position"], best), meta["sightline"]
 
     # The phases of a step.
 
-    def _share(self, step: int) -> Share:
-        """What this process puts into a step."""
+    def _share(self, position: int) -> Share:
+        """What this process puts into the step that begins at this position."""
         sft, data = self.config.sft, self.examples
         with sl.record_timing("data"):
-            start = (step - 1) * sft.batch_size
-            rows = batch_indices(start, sft.batch_size, len(data), self.config.seed)
+            rows = batch_indices(position, sft.batch_size, len(data), self.config.seed)
             mine = rows[my_slice(sft.batch_size)]
             mask = data.answer_valid[mine]
             whole = Batch(
@@ -268,7 +270,7 @@ class _Training:
                     evaluation = self.evaluator(at.state.params, split, count)
                 if scope == "eval":
                     at.best = _better(at.best, evaluation, at.step)
-                epoch = at.step * self.config.sft.batch_size / len(self.examples)
+                epoch = at.position / len(self.examples)
                 best = at.best if scope == "eval" else None
                 for callback in self.callbacks:
                     callback.on_evaluation(Evaluated(at.step, scope, split, epoch, evaluation, best))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -89,6 +88,6 @@ class SampleFiles:
     def _header(self, table: str, run_id: str, attempt: int) -> dict[str, Any]:
         return {
             "type": "header", "table": table, "run_id": run_id, "process": self._process,
-            "processes": self._processes, "attempt": attempt, "host": socket.gethostname(),
+            "processes": self._processes, "attempt": attempt, "host": os.uname().nodename,
             "pid": os.getpid(), "time_ns": time.time_ns(), "perf_counter_ns": time.perf_counter_ns(),
         }  # fmt: skip

@@ -7,8 +7,6 @@ best, the worst, and one drawn at random. The root chooses among those of all pr
 from __future__ import annotations
 
 import math
-import random
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -127,6 +125,8 @@ def _best_worst_random(rows: Sequence[Row], count: int, seed: str) -> list[int]:
     ranked = [(rank, i) for i, row in enumerate(rows) if (rank := _rank(row)) is not None]
     chosen = dict.fromkeys([max(ranked)[1], min(ranked)[1]] if ranked else [])
     rest = [i for i in range(len(rows)) if i not in chosen]
+    import random  # with what it loads, as long as a tenth of NumPy
+
     drawn = random.Random(seed).sample(rest, min(len(rest), max(count - len(chosen), 0)))
     return [*chosen, *sorted(drawn)][:count]
 
@@ -174,6 +174,8 @@ def _note(cut: int, length: int) -> str:
 
 def _goes_on(before: str, after: str) -> bool:
     """Whether two code points belong to one character."""
+    import unicodedata
+
     joiner = "\u200d"
     is_mark = unicodedata.combining(after) != 0 or unicodedata.category(after) in ("Mn", "Me", "Mc")
     is_flag = all(0x1F1E6 <= ord(each) <= 0x1F1FF for each in (before, after))

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import sightline as sl
 from tests.sinks.test_tensorboard import numbers, read, seqs
 
@@ -66,9 +64,7 @@ def run_on_a_small_disk(folder: Path, buffer: int) -> dict[str, object]:
     root = str(Path(__file__).parents[2])
     env = os.environ | {"PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), root])}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
-    if "unshare" in done.stderr or "mount:" in done.stderr:
-        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr  # it needs `unshare`, and a kernel that lets users mount a tmpfs
     result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return result
 

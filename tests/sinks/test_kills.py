@@ -64,7 +64,10 @@ def test_tensorboard_has_every_commit_once_with_the_journals_values(kills: int, 
     assert seqs(run / "tensorboard") == [record["seq"] for record in commits]
     shown = read(run / "tensorboard")
     assert numbers(shown, "loss") == [(record["step"], record["values"]["loss"]) for record in commits]
-    assert [event.step for event in shown.Histograms("length")] == [record["step"] for record in commits]
+    drawn = [record["step"] for record in sl.read_journal(run) if record["type"] == "histogram"]
+    assert [
+        event.step for event in shown.Histograms("length")
+    ] == drawn  # a kill may have come before its line
 
 
 def test_a_forked_child_writes_nothing(tmp_path: Path) -> None:

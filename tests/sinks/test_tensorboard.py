@@ -8,13 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-import sightline as sl
-
-pytest.importorskip("tensorboard")
-
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import sightline as sl
 from sightline.sinks.commits import SEQ
 from sightline.sinks.tensorboard import events, last_seq
 

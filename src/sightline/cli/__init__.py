@@ -18,5 +18,5 @@ def main() -> None:
 
 main.add_command(adopt)
 main.add_command(launch)
-main.add_command(sync)
 main.add_command(lint)
+main.add_command(sync)

@@ -516,12 +516,12 @@ def _on_device(call: str, key: str, value: Any) -> jax.Array | None:
                 raise RecordError(f"{call}({key!r}): not one array of numbers: {error}") from error
         else:
             return None
-    if value.dtype.itemsize == 8 and jnp.result_type(float).itemsize < 8:  # made where 64 bits were enabled
-        value = value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
     if not is_number(value.dtype):
         raise RecordError(
             f"{call}({key!r}): got a jax.Array of {value.dtype}; expected real numbers (float, int or bool)"
         )
+    if value.dtype.itemsize == 8 and jnp.result_type(float).itemsize < 8:  # made where 64 bits were enabled
+        value = value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
     array: jax.Array = value
     return array
 

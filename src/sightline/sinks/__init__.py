@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from sightline.errors import ConfigurationError
@@ -59,6 +58,8 @@ def _maker(name: str, settings: Mapping[str, Any]) -> Callable[[], Any]:
     if name in _OURS:
         module, maker = _OURS[name]
         return lambda: getattr(import_module(module), maker)(settings[name])
+    from importlib.metadata import entry_points  # takes as long to import as NumPy
+
     others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name in others:
         try:

@@ -9,7 +9,6 @@ long it takes, since what waits is in the journal.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -282,6 +281,8 @@ class SinkReader:
 
     def _pause(self) -> bool:
         """Waits for the next try; returns False where there is none, since the run is over."""
+        import random
+
         pause = min(_PAUSE_S[0] * 2 ** (self._failures - 1), _PAUSE_S[1]) * random.uniform(0.5, 1.5)
         with self._changed:
             if self._closing_at is None:

@@ -10,7 +10,6 @@ import itertools
 import logging
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -114,7 +113,7 @@ class TensorBoardSink:
             self.close()
         # TensorBoard reads the files of a folder in the order of their names.
         unique = f"{run.attempt:04d}.{os.getpid()}.{os.urandom(3).hex()}"
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{unique}"
+        name = f"events.out.tfevents.{int(time.time()):010d}.{os.uname().nodename}.{unique}"
         self._writer = RecordWriter((folder / name).open("xb"))
         source = event_pb2.SourceMetadata(writer="sightline")
         self._write(

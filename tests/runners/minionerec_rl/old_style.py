@@ -159,8 +159,9 @@ class OldStyle:
         metrics[f"{scope}/invalid_predictions"] = exact(invalid)
         k = self.config.grpo.group_size
         rule, ndcg = old_rewards(items[:, :k], targets, k)
-        for name, values in (("rule", rule), ("ndcg", ndcg), ("total", rule + ndcg)):
+        for name, values in (("rule", rule), ("ndcg", ndcg)):
             metrics[f"{scope}/reward/{name}/mean"] = exact(values.mean())
+        metrics |= statistics(f"{scope}/reward/total", rule + ndcg)
         if scope == "eval":
             metrics["eval_small/reward_mean"] = exact((rule + ndcg).mean())
             metrics["eval/invalid_prediction_count"] = exact(invalid)
@@ -199,7 +200,7 @@ class OldStyle:
             "train/grad_accum_steps": exact(grpo.grad_accumulation),
             "train/batch/local": exact(rollout.items.size),
             "train/valid_tokens": exact(len(said)),
-            "train/completion_length": exact(tokens.shape[-1] + 1),
+            "train/completion_length": exact(len(said) / items.size),
             **statistics(
                 "train/completion_length", np.full(items.size, tokens.shape[-1] + 1), "mean min max"
             ),

@@ -19,7 +19,7 @@ OLD_KEYS = {
     *("reward", "reward_std", "rewards/rule_reward", "rewards/ndcg_rule_reward"),
     *("categorical_diversity", "token_diversity"),
     *(f"train/{name}" for name in ("loss", "kl", "prompt_batch_size", "num_generations", "pass@1", "pass@K")),
-    *(f"train/{name}" for name in ("completions_per_step", "grad_accum_steps")),
+    *(f"train/{name}" for name in ("completions_per_step", "grad_accum_steps", "completion_length")),
     *(f"train/{name}" for name in ("reward_mean", "reward_rule_mean", "reward_ndcg_mean")),
 }
 

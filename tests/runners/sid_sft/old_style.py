@@ -74,6 +74,7 @@ class OldStyle(Callback):
             "train/loss": on_device(self.losses.mean()),
             "train/grad_norm": on_device(self.grad_norm),
             "train/lr": on_device(self.lr),
+            "train/batch/global": exact(gathered(np.array([step.examples])).sum()),
             "train/effective_batch_size": exact(gathered(np.array([step.examples])).sum()),
             "train/tokens": exact(len(self.losses)),
         }
