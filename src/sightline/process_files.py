@@ -1,0 +1,348 @@
+"""The files that each process writes for itself: text logs, traces, sessions.
+
+Two threads stand between the callers and the disk, so that neither formatting nor a disk that hangs reaches
+training. One asks the sources, several times a second, to turn what was recorded into lines; it touches no
+disk, so it can always bound what waits. The other writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sightline.clock import anchor
+
+log = logging.getLogger("sightline")
+
+_TICK_S = 0.2
+_WAITING_BYTES = 32 << 20  # for each file; what comes beyond is dropped, and counted
+
+
+class Place(NamedTuple):
+    """Where a process's files belong.
+
+    Attributes:
+        dir: the run directory.
+        run_id: the run's identity over all attempts.
+        attempt: which start of the run this is, from 1.
+    """
+
+    dir: Path
+    run_id: str
+    attempt: int
+
+
+class ProcessFiles:
+    """The files of one process, and the two threads that fill them.
+
+    Args:
+        place: says where the files belong; None while that is not known, for which they wait.
+        process, processes: this process's place in the job.
+        role: what the process does, as in ``"rollout"``; for the headers.
+    """
+
+    def __init__(
+        self,
+        place: Callable[[], Place | None],
+        *,
+        process: int = 0,
+        processes: int = 1,
+        role: str = "",
+    ) -> None:
+        self.process = process
+        self.processes = processes
+        self.role = role
+        self._place = place
+        self._sources: list[Callable[[], bool]] = []
+        self._files: list[ProcessFile] = []
+        self._urgent = threading.Event()
+        self._changed = threading.Condition()
+        self._rounds = 0  # that have begun
+        self._clean_round = 0  # the last one after which no source had anything left
+        self._is_closing = False
+        self._is_ours = True  # False in a forked child
+        self._ticker: threading.Thread | None = None
+        self._writer: threading.Thread | None = None
+        _open.add(self)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the files belong; None while that is not known."""
+        return self._place()
+
+    def open(self, pattern: str, header: Callable[[dict[str, Any]], bytes], **limits: Any) -> ProcessFile:
+        """A file of this process; see :class:`ProcessFile`. It is made when there is something to write."""
+        file = ProcessFile(self, pattern, header, **limits)
+        with self._changed:
+            self._files.append(file)
+        return file
+
+    def add_source(self, source: Callable[[], bool]) -> None:
+        """Has a function called several times a second, on a thread of its own, to put what it has into files.
+
+        It must not touch disk or network. It returns whether it has more, and is then called again at once.
+        """
+        with self._changed:
+            self._sources.append(source)
+            if self._ticker is None and self._is_ours and not self._is_closing:
+                self._ticker = threading.Thread(target=self._tick, name="sightline-recorder", daemon=True)
+                self._writer = threading.Thread(target=self._write, name="sightline-files", daemon=True)
+                self._ticker.start()
+                self._writer.start()
+
+    def remove_source(self, source: Callable[[], bool]) -> None:
+        """Has it called no more."""
+        with self._changed:
+            if source in self._sources:
+                self._sources.remove(source)
+
+    def hurry(self) -> None:
+        """Has the sources asked at once."""
+        self._urgent.set()
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until all that was recorded before this call is with the kernel; returns whether it is."""
+        if not self._is_ours or self._ticker is None:
+            return True
+        with self._changed:
+            target = self._rounds + 1  # the one under way may have passed a source already
+            self._urgent.set()
+            return self._changed.wait_for(
+                lambda: self._clean_round >= target and not any(file.waiting for file in self._files),
+                timeout,
+            )
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Writes what is left, and ends the threads; returns whether all is written."""
+        done = self.flush(timeout)
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._urgent.set()
+        for thread in (self._ticker, self._writer):
+            if thread is not None and done:
+                thread.join(timeout)
+        return done
+
+    # --- the threads ---------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        while not self._is_closing:
+            self._urgent.wait(_TICK_S)
+            self._urgent.clear()
+            self._rounds += 1
+            if any([self._ask(source) for source in list(self._sources)]):
+                self._urgent.set()
+                continue
+            with self._changed:
+                self._clean_round = self._rounds
+                self._changed.notify_all()
+
+    def _ask(self, source: Callable[[], bool]) -> bool:
+        try:
+            return source()
+        except Exception:  # noqa: BLE001 - one source's trouble is not the others'
+            log.warning("sightline: a source of files fails (it is left out now)", exc_info=True)
+            self.remove_source(source)
+            return False
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._is_closing or any(file.waiting for file in self._files), 60.0
+                )
+                if self._is_closing and not any(file.waiting for file in self._files):
+                    break
+                place = self._place()
+                files = list(self._files)
+            if place is None:
+                time.sleep(_TICK_S)
+                if self._is_closing:
+                    break
+                continue
+            for file in files:
+                file._write_waiting(place)
+            with self._changed:
+                self._changed.notify_all()
+        for file in self._files:
+            file._close()
+
+    def _header(self, place: Place) -> dict[str, Any]:
+        """What every file begins with."""
+        return {
+            "run_id": place.run_id,
+            "attempt": place.attempt,
+            "process": self.process,
+            "processes": self.processes,
+            **({"role": self.role} if self.role else {}),
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            **anchor()._asdict(),
+        }
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: the files and the threads are the parent's."""
+        self._is_ours = False
+        self._is_closing = True
+        self._changed = threading.Condition()
+        self._urgent = threading.Event()
+        self._ticker = self._writer = None
+        for file in self._files:
+            file._leave_to_parent()
+
+
+class ProcessFile:
+    """One kind of file of a process, in segments. Made by :meth:`ProcessFiles.open`.
+
+    Args:
+        files: those of the process.
+        pattern: the path in the run directory, with ``{name}`` where process and attempt stand
+            (``p00003.a01``), as in ``"logs/{name}.jsonl"``; with ``{segment}`` too, each segment has its
+            number from the start, else a full one is renamed: ``p00003.a01.jsonl`` to ``p00003.a01.0000.jsonl``.
+        header: makes the beginning of each segment from the facts: run, process, host, attempt, clocks.
+        segment_bytes: a segment that has become so long is followed by another one.
+        keep_bytes: the oldest segments are deleted when all together are longer.
+    """
+
+    def __init__(
+        self,
+        files: ProcessFiles,
+        pattern: str,
+        header: Callable[[dict[str, Any]], bytes],
+        *,
+        segment_bytes: int = 128 << 20,
+        keep_bytes: int = 4 << 30,
+    ) -> None:
+        self._files = files
+        self._pattern = pattern
+        self._header = header
+        self._segment_bytes = segment_bytes
+        self._keep_bytes = keep_bytes
+        self._queue: deque[tuple[bytes, int]] = deque()
+        self.waiting = 0  # bytes
+        self._dropped = 0
+        self._file = -1
+        self._path: Path | None = None
+        self._size = 0
+        self._segment = -1
+        self._segments: deque[tuple[Path, int]] = deque()  # full ones, and their sizes
+        self._said = False
+
+    def put(self, data: bytes, count: int = 1) -> None:
+        """Queues whole lines; called by sources.
+
+        Args:
+            data: the lines.
+            count: how many things they tell, for :meth:`take_dropped`, should they be dropped.
+        """
+        if not data:
+            return
+        with self._files._changed:
+            if self.waiting + len(data) > _WAITING_BYTES and self._queue:
+                self._dropped += count
+                return
+            self._queue.append((data, count))
+            self.waiting += len(data)
+            self._files._changed.notify_all()
+
+    def take_dropped(self) -> int:
+        """How many things have not been written since the last call: too many waited, or the disk refused."""
+        with self._files._changed:
+            dropped, self._dropped = self._dropped, 0
+            return dropped
+
+    @property
+    def path(self) -> Path | None:
+        """The segment that is written now; None before the first."""
+        return self._path
+
+    # --- the writing thread --------------------------------------------------------------------------------
+
+    def _write_waiting(self, place: Place) -> None:
+        while self._queue:
+            data, count = self._queue[0]
+            try:
+                if self._file < 0 or (self._size >= self._segment_bytes):
+                    self._next_segment(place)
+                self._append(data)
+            except OSError as error:
+                self._dropped += count
+                if not self._said:
+                    self._said = True
+                    log.warning(
+                        "sightline: cannot write %s: %s; what is left out is counted (said once)",
+                        self._path or self._pattern, error,
+                    )  # fmt: skip
+            with self._files._changed:
+                self._queue.popleft()
+                self.waiting -= len(data)
+
+    def _append(self, data: bytes) -> None:
+        """Appends all of it, or nothing."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError:
+            try:
+                os.ftruncate(self._file, self._size)
+            except OSError:  # what stands there now is torn: nothing may follow it
+                os.close(self._file)
+                self._file = -1
+            raise
+        self._size += len(data)
+
+    def _next_segment(self, place: Place) -> None:
+        name = f"p{self._files.process:05d}.a{place.attempt:02d}"
+        has_numbers = "{segment}" in self._pattern
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            assert self._path is not None
+            full = self._path
+            if not has_numbers:
+                full = full.with_name(f"{name}.{self._segment:04d}{''.join(full.suffixes[2:]) or full.suffix}")
+                os.replace(self._path, full)
+            self._segments.append((full, self._size))
+            self._forget_oldest()
+        self._segment += 1
+        path = place.dir / self._pattern.format(name=name, segment=f"{self._segment:04d}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = os.fstat(self._file).st_size
+        self._append(self._header({**self._files._header(place), "segment": self._segment}))
+
+    def _forget_oldest(self) -> None:
+        while self._segments and sum(size for _, size in self._segments) > self._keep_bytes:
+            path, _ = self._segments.popleft()
+            path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _leave_to_parent(self) -> None:
+        self._queue.clear()
+        self.waiting = 0
+        self._close()
+
+
+_open: weakref.WeakSet[ProcessFiles] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for files in list(_open):
+        files._leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
