@@ -47,6 +47,7 @@ from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
+from sightline.text_logging import TextLoggingConfig, get_logger, getLogger, setup_file_logging
 from sightline.transports import Transport
 from sightline.worker_stats import export_stats
 
@@ -92,6 +93,7 @@ __all__ = [
     "StoringSink",
     "SwanLabConfig",
     "TensorBoardConfig",
+    "TextLoggingConfig",
     "TrackioConfig",
     "Transport",
     "TransportError",
@@ -101,6 +103,8 @@ __all__ = [
     "collect",
     "export",
     "export_stats",
+    "getLogger",
+    "get_logger",
     "histogram",
     "ingest",
     "jax",
@@ -114,6 +118,7 @@ __all__ = [
     "sample",
     "scalar",
     "scope",
+    "setup_file_logging",
     "snapshot",
     "start",
     "step",

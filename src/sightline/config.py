@@ -24,6 +24,7 @@ from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.sinks.trackio import TrackioConfig
 from sightline.sinks.wandb import WandbConfig
+from sightline.text_logging.config import TextLoggingConfig
 from sightline.transports import TransportName
 
 OnLowerStep = Literal["clamp", "error", "drop"]
@@ -41,6 +42,7 @@ class StatsLoggerConfig:
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
         jsonl: where the JSONL sink writes.
+        logging: what is logged as text, and where to; see :class:`TextLoggingConfig`.
         mlflow: where the MLflow sink logs.
         prometheus: where the Prometheus sink listens.
         swanlab: where the SwanLab sink logs.
@@ -77,6 +79,7 @@ class StatsLoggerConfig:
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     jsonl: JSONLConfig = field(default_factory=JSONLConfig)
+    logging: TextLoggingConfig = field(default_factory=TextLoggingConfig)
     mlflow: MLflowConfig = field(default_factory=MLflowConfig)
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
     swanlab: SwanLabConfig = field(default_factory=SwanLabConfig)

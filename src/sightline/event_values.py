@@ -1,4 +1,4 @@
-"""Arguments of events as JSON, whatever they are: nothing here raises, runs a device, or grows without bounds."""
+"""Arguments of events as JSON, whatever they are: nothing raises, runs a device, or grows without bounds."""
 
 from __future__ import annotations
 

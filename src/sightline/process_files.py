@@ -88,7 +88,7 @@ class ProcessFiles:
         return file
 
     def add_source(self, source: Callable[[], bool]) -> None:
-        """Has a function called several times a second, on a thread of its own, to put what it has into files.
+        """Has a function called several times a second, on a thread of its own, to put what it has in files.
 
         It must not touch disk or network. It returns whether it has more, and is then called again at once.
         """
@@ -115,6 +115,8 @@ class ProcessFiles:
         """Waits until all that was recorded before this call is with the kernel; returns whether it is."""
         if not self._is_ours or self._ticker is None:
             return True
+        if self._is_closing:
+            return not any(file.waiting for file in self._files)
         with self._changed:
             target = self._rounds + 1  # the one under way may have passed a source already
             self._urgent.put(None)
@@ -141,7 +143,8 @@ class ProcessFiles:
         while not self._is_closing:
             self._wait_for_tick()
             self._rounds += 1
-            if any([self._ask(source) for source in list(self._sources)]):
+            have_more = [self._ask(source) for source in list(self._sources)]
+            if any(have_more):
                 if not any(file.has_many_waiting for file in self._files):
                     self._urgent.put(None)
                 continue
@@ -160,7 +163,7 @@ class ProcessFiles:
     def _ask(self, source: Callable[[], bool]) -> bool:
         try:
             return source()
-        except Exception:  # noqa: BLE001 - one source's trouble is not the others'
+        except Exception:  # one source's trouble is not the others'
             log.warning("sightline: a source of files fails (it is left out now)", exc_info=True)
             self.remove_source(source)
             return False
@@ -218,7 +221,7 @@ class ProcessFile:
         files: those of the process.
         pattern: the path in the run directory, with ``{name}`` where process and attempt stand
             (``p00003.a01``), as in ``"logs/{name}.jsonl"``; with ``{segment}`` too, each segment has its
-            number from the start, else a full one is renamed: ``p00003.a01.jsonl`` to ``p00003.a01.0000.jsonl``.
+            number from the start, else a full one is renamed: ``a.jsonl`` to ``a.0000.jsonl``.
         header: makes the beginning of each segment from the facts: run, process, host, attempt, clocks.
         segment_bytes: a segment that has become so long is followed by another one.
         keep_bytes: the oldest segments are deleted when all together are longer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import dataclasses
 import logging
@@ -16,10 +17,13 @@ from typing import Any
 
 from sightline.aliases import Aliases
 from sightline.config import NamingMode, StatsLoggerConfig
+from sightline.errors import SightlineError
+from sightline.process_files import Place, ProcessFiles
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
+from sightline.text_logging import TextLogging, TextLoggingConfig
 from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
@@ -33,10 +37,21 @@ class Run:
 
     Attributes:
         logger: the :class:`StatsLogger` underneath.
+        files: the files that this process writes for itself.
+        text: the text logging of this process; None where it is switched off.
     """
 
     def __init__(self, logger: StatsLogger) -> None:
         self.logger = logger
+        settings = logger.config.logging
+        self.files = ProcessFiles(
+            self._place, process=logger.process, processes=logger.processes, role=settings.role
+        )
+        self.text: TextLogging | None = None
+        if logger.enabled and settings.enabled:
+            self.text = TextLogging(self.files, settings)
+        if logger.enabled:
+            atexit.register(self._finish_at_exit)  # before the logger's own hook, which has things to say
         self._handler = _TerminationHandler(self)
 
     @property
@@ -104,13 +119,17 @@ class Run:
         self.logger.commit(step, stats)
 
     def flush(self, timeout: float = 60.0) -> bool:
-        """Waits until this process's commits are safe. See :meth:`StatsLogger.flush`."""
-        return self.logger.flush(timeout)
+        """Waits until this process's commits and log lines are safe. See :meth:`StatsLogger.flush`."""
+        end = time.monotonic() + timeout
+        done = self.logger.flush(timeout)
+        return self._flush_files(max(1.0, end - time.monotonic())) and done
 
     def finish(self, timeout: float | None = None) -> bool:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
         self._handler.restore()
-        return self.logger.finish(timeout)
+        atexit.unregister(self._finish_at_exit)
+        done = self.logger.finish(timeout)
+        return self._close_files() and done
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""
@@ -125,9 +144,26 @@ class Run:
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
             log.error("sightline: the run ends by %s: %s", type(error).__name__, error)
             self.logger.event("failed", error=f"{type(error).__name__}: {error}"[:2000])
+            if self.text is not None:
+                self.text.keep_uncaught(error)
             self.finish(FAILED_TIMEOUT_S)
         else:
             self.finish()
+
+    def _place(self) -> Place | None:
+        place = self.logger._place()
+        return None if place is None else Place(*place)
+
+    def _flush_files(self, timeout: float) -> bool:
+        return self.files.flush(timeout) if self.text is None else self.text.flush(timeout)
+
+    def _close_files(self) -> bool:
+        done = self.text is None or self.text.close()
+        return self.files.close(10.0 if self.files.place is not None else 1.0) and done
+
+    def _finish_at_exit(self) -> None:
+        self.logger._finish_at_exit()
+        self._close_files()
 
 
 def start(
@@ -140,6 +176,7 @@ def start(
     naming: NamingMode | None = None,
     namespaces: Sequence[str] | None = None,
     console_format: str | None = None,
+    logging: TextLoggingConfig | Mapping[str, Any] | None = None,
     resume: Resume | None = None,
     state_dict: Mapping[str, Any] | None = None,
     logger: StatsLoggerConfig | None = None,
@@ -167,6 +204,7 @@ def start(
             once, ``"strict"`` makes the commit raise, ``"off"`` does nothing.
         namespaces: first parts of keys that are welcome too, as in ``("actor", "critic")``.
         console_format: one line a commit, as in ``"step={step} loss={train/loss:.4f}"``.
+        logging: what is logged as text, and where to (docs/logging.md); a mapping has its settings.
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         logger: all settings in one object; the arguments above override it.
@@ -188,10 +226,18 @@ def start(
     }
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)
+    if isinstance(logging, Mapping):
+        logging = StatsLoggerConfig.from_dict({"logging": logging}).logging
+    given["logging"] = logging
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
-    return Run(StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict))
+    begun = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
+    try:
+        return Run(begun)
+    except SightlineError:
+        begun.finish(FAILED_TIMEOUT_S)
+        raise
 
 
 class _TerminationHandler:
@@ -240,6 +286,7 @@ class _TerminationHandler:
             "all is written" if done else "not all is written",
             time.monotonic() - begin,
         )
+        self._run._flush_files(2.0)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

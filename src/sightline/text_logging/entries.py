@@ -1,0 +1,169 @@
+"""What a logging call leaves behind: everything that may have changed by the time it is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sightline.event_values import plain, text
+
+CHARACTERS = 100_000  #: of a message, a traceback or a stack
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "fields"}
+_OWN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
+_SMALL = 16  # elements of an array that are shown
+_LOOKED_AT = 1000  # of a container's items
+
+
+class Entry(NamedTuple):
+    """One call.
+
+    Attributes:
+        record: the standard library's. Its arguments are read in the background only if they are plain.
+        message: the message, where it was made at once.
+        fields: what came by keyword and with ``extra``, as plain data.
+        error: the exception as it was (``traceback.TracebackException``).
+        step, span: the active ones.
+        is_for_files: it is not shown on the console, where somebody else shows it.
+    """
+
+    record: logging.LogRecord
+    message: str | None
+    fields: dict[str, Any] | None
+    error: Any
+    step: int | None
+    span: str | None
+    is_for_files: bool = False
+
+
+def message_at_once(record: logging.LogRecord) -> str | None:
+    """The message, if it must be made now, since its parts may change; None if it can wait."""
+    args = record.args
+    if record.msg.__class__ is str and (
+        not args
+        or (args.__class__ is tuple and _PLAIN.issuperset(map(type, args)))
+        or (args.__class__ is dict and _PLAIN.issuperset(map(type, args.values())))
+    ):
+        return None
+    return message_of(record)
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """The message with its arguments in place, whatever they are; never raises."""
+    try:
+        message = str.__str__(record.msg if isinstance(record.msg, str) else str(_settled(record.msg)))
+    except Exception as error:  # noqa: BLE001 - a user's object may do anything
+        message = f"<{type(record.msg).__name__}: {type(error).__name__}>"
+    args: Any = record.args
+    if not args:
+        return text(message, CHARACTERS)
+    try:
+        if isinstance(args, Mapping):
+            return text(message % {name: _settled(value) for name, value in args.items()}, CHARACTERS)
+        return text(message % tuple(_settled(value) for value in args), CHARACTERS)
+    except Exception as error:  # noqa: BLE001 - as above, or a format that does not fit
+        given = [plain(value) for value in (args.values() if isinstance(args, Mapping) else args)]
+        return text(f"{message} {given} ({type(error).__name__}: {_string(error)})", CHARACTERS)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any] | None:
+    """The fields of a call as plain data; None if it has none."""
+    attributes = record.__dict__
+    if len(attributes) <= _OWN_COUNT:
+        return None
+    fields = {name: value for name, value in attributes.items() if name not in _OWN}
+    given = attributes.get("fields")
+    if isinstance(given, Mapping):
+        fields |= given
+    elif given is not None:
+        fields["fields"] = given
+    found = plain(fields) if fields else None
+    return found if isinstance(found, dict) else None
+
+
+def error_of(record: logging.LogRecord) -> Any:
+    """The exception of a call without its frames, which would keep arrays alive; None if it has none.
+
+    The lines of code are not read yet: that touches the disk.
+    """
+    exc_info = record.exc_info
+    if not exc_info or not isinstance(exc_info, tuple) or exc_info[1] is None:
+        return None
+    import traceback
+
+    try:
+        return traceback.TracebackException(*exc_info, lookup_lines=False, compact=True)
+    except Exception:  # noqa: BLE001 - a user's exception may do anything
+        return f"{exc_info[1].__class__.__name__}"
+
+
+def traceback_of(error: Any) -> str:
+    """The traceback of :func:`error_of`'s exception."""
+    if not isinstance(error, str):
+        try:
+            error = "".join(error.format())
+        except Exception as problem:  # noqa: BLE001 - as above
+            error = f"<a traceback that cannot be shown: {type(problem).__name__}>"
+    return text(error.rstrip("\n"), CHARACTERS)
+
+
+class _Shown:
+    """Stands for a value that is not read."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+
+    def __repr__(self) -> str:
+        return self._shown
+
+
+def _settled(value: Any) -> Any:
+    """A value that can be made a string of without waiting for a device."""
+    if value.__class__ in _PLAIN:
+        return value
+    if _is_on_device(value):
+        return value if _is_at_hand(value) else _Shown(str(plain(value)))
+    if _holds_device_values(value, [_LOOKED_AT]):
+        return _Shown(str(plain(value)))
+    return value
+
+
+def _is_on_device(value: Any) -> bool:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return False
+    return hasattr(value, "dtype") and hasattr(value, "shape") and hasattr(value, "device")
+
+
+def _is_at_hand(value: Any) -> bool:
+    """Whether it is small and needs no waiting."""
+    try:
+        if hasattr(value, "is_cuda"):
+            return not value.is_cuda
+        if value.is_deleted() or not value.is_fully_addressable or value.size > _SMALL:
+            return False
+        return bool(value.is_ready())
+    except Exception:  # noqa: BLE001 - a kind of array that we do not know
+        return False
+
+
+def _holds_device_values(value: Any, left: list[int], depth: int = 6) -> bool:
+    """Whether there is one among the first items of a container."""
+    if _is_on_device(value):
+        return True
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Mapping, Sequence, Set)) or not depth:
+        return False
+    for each in value.values() if isinstance(value, Mapping) else value:
+        left[0] -= 1
+        if left[0] < 0 or _holds_device_values(each, left, depth - 1):
+            return left[0] >= 0
+    return False
+
+
+def _string(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - as above
+        return f"<{type(value).__name__}>"

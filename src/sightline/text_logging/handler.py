@@ -1,0 +1,113 @@
+"""The caller's side: a handler that appends, and waits only when far too much waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from sightline.step import active_step
+from sightline.text_logging.entries import Entry, error_of, fields_of, message_at_once
+
+MOST_WAITING = 50_000  #: entries; with more, callers wait
+_PATIENCE_S = 1.0  # how long, before entries are dropped
+_PAUSE_S = 0.005
+
+
+class EntryHandler(logging.Handler):
+    """Keeps entries for the background. It takes no lock, so that signal handlers and finalisers may log.
+
+    Args:
+        on_urgent: called for each record from WARNING up, once its entry waits.
+        current_span: the name of the active span, or None.
+
+    Attributes:
+        waiting: the entries, oldest first.
+    """
+
+    def __init__(
+        self,
+        on_urgent: Callable[[logging.LogRecord], None],
+        current_span: Callable[[], str | None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.waiting: deque[Entry] = deque()
+        self.lost = 0  # so far; not exact to the last one, since no lock is taken
+        self.background: int | None = None  # the thread that takes them, which must never wait for itself
+        self._on_urgent = on_urgent
+        self._current_span = current_span
+        self._is_stuck = False
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As the standard library's, without its lock."""
+        if self.filters:
+            found: object = self.filter(record)  # from Python 3.12 on possibly another record
+            if not found:
+                return False
+            if isinstance(found, logging.LogRecord):
+                record = found
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never raises, whatever the record holds."""
+        self.keep(record)
+
+    def keep(self, record: logging.LogRecord, *, is_for_files: bool = False) -> None:
+        """Lets a record wait to be written."""
+        try:
+            entry = Entry(
+                record,
+                message_at_once(record),
+                fields_of(record),
+                error_of(record) if record.exc_info else None,
+                active_step(),
+                self._current_span() if self._current_span is not None else None,
+                is_for_files,
+            )
+        except Exception:  # noqa: BLE001 - out of memory or of stack, or a span that cannot be told
+            entry = Entry(
+                record, f"{record.msg!r:.1000}" if isinstance(record.msg, str) else "", None, None, None, None
+            )
+        if len(self.waiting) >= MOST_WAITING and not self._is_room():
+            self.lost += 1
+            return
+        self.waiting.append(entry)
+        if record.levelno >= logging.WARNING:
+            try:
+                self._on_urgent(record)
+            except Exception:  # noqa: BLE001 - what is told of a warning is not the caller's trouble
+                pass
+
+    def take(self, most: int) -> list[Entry]:
+        """The oldest entries; in the background."""
+        self.background = threading.get_ident()
+        self._is_stuck = False
+        entries: list[Entry] = []
+        pop = self.waiting.popleft
+        try:
+            for _ in range(most):
+                entries.append(pop())  # noqa: PERF401 - it ends in the middle
+        except IndexError:
+            pass
+        return entries
+
+    def take_lost(self) -> int:
+        """How many were dropped since the last call."""
+        lost = self.lost
+        self.lost -= lost
+        return lost
+
+    def _is_room(self) -> bool:
+        """Waits a little for room; once that was in vain, not again before something has been taken."""
+        if self._is_stuck or threading.get_ident() == self.background:
+            return False
+        end = time.monotonic() + _PATIENCE_S
+        while len(self.waiting) >= MOST_WAITING:
+            if time.monotonic() >= end:
+                self._is_stuck = True
+                return False
+            time.sleep(_PAUSE_S)
+        return True
