@@ -13,51 +13,56 @@ from sightline.event_values import plain, text
 CHARACTERS = 100_000  #: of a message, a traceback or a stack
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "fields"}
-_OWN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
+OWN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
 _SMALL = 16  # elements of an array that are shown
 _LOOKED_AT = 1000  # of a container's items
 
 
 class Entry(NamedTuple):
-    """One call.
+    """One call, without its ``LogRecord``: a tuple of plain values is nothing to the garbage collector.
 
     Attributes:
-        record: the standard library's. Its arguments are read in the background only if they are plain.
-        message: the message, where it was made at once.
-        fields: what came by keyword and with ``extra``, as plain data.
+        created: seconds since the epoch.
+        level: its number.
+        message, args: the format and its plain arguments; or the message as it was made at once, and None.
+        fields: what came by keyword and with ``extra``: plain values, or made plain at once.
         error: the exception as it was (``traceback.TracebackException``).
         step, span: the active ones.
         is_for_files: it is not shown on the console, where somebody else shows it.
     """
 
-    record: logging.LogRecord
-    message: str | None
+    created: float
+    level: int
+    level_name: str
+    logger: str
+    message: str
+    args: Any
     fields: dict[str, Any] | None
     error: Any
+    stack: str | None
+    thread: str | None
+    path: str
+    line: int
     step: int | None
     span: str | None
-    is_for_files: bool = False
+    is_for_files: bool
 
 
-def message_at_once(record: logging.LogRecord) -> str | None:
-    """The message, if it must be made now, since its parts may change; None if it can wait."""
-    args = record.args
-    if record.msg.__class__ is str and (
-        not args
-        or (args.__class__ is tuple and _PLAIN.issuperset(map(type, args)))
-        or (args.__class__ is dict and _PLAIN.issuperset(map(type, args.values())))
-    ):
-        return None
-    return message_of(record)
+def can_wait(message: Any, args: Any) -> bool:
+    """Whether message and arguments are such as cannot change."""
+    if message.__class__ is not str:
+        return False
+    if args.__class__ is tuple:
+        return _PLAIN.issuperset(map(type, args))
+    return not args or (args.__class__ is dict and _PLAIN.issuperset(map(type, args.values())))
 
 
-def message_of(record: logging.LogRecord) -> str:
+def message_of(format: Any, args: Any) -> str:
     """The message with its arguments in place, whatever they are; never raises."""
     try:
-        message = str.__str__(record.msg if isinstance(record.msg, str) else str(_settled(record.msg)))
+        message = str.__str__(format if isinstance(format, str) else str(_settled(format)))
     except Exception as error:  # noqa: BLE001 - a user's object may do anything
-        message = f"<{type(record.msg).__name__}: {type(error).__name__}>"
-    args: Any = record.args
+        message = f"<{type(format).__name__}: {type(error).__name__}>"
     if not args:
         return text(message, CHARACTERS)
     try:
@@ -72,15 +77,20 @@ def message_of(record: logging.LogRecord) -> str:
 def fields_of(record: logging.LogRecord) -> dict[str, Any] | None:
     """The fields of a call as plain data; None if it has none."""
     attributes = record.__dict__
-    if len(attributes) <= _OWN_COUNT:
+    if len(attributes) <= OWN_COUNT:
         return None
-    fields = {name: value for name, value in attributes.items() if name not in _OWN}
     given = attributes.get("fields")
-    if isinstance(given, Mapping):
-        fields |= given
-    elif given is not None:
-        fields["fields"] = given
-    found = plain(fields) if fields else None
+    if given.__class__ is dict and len(attributes) == OWN_COUNT + 1:
+        fields = given  # the usual case
+    else:
+        fields = {name: value for name, value in attributes.items() if name not in _OWN}
+        if isinstance(given, Mapping):
+            fields |= given
+        elif given is not None:
+            fields["fields"] = given
+    if not fields or _PLAIN.issuperset(map(type, fields.values())):
+        return fields or None
+    found = plain(fields)
     return found if isinstance(found, dict) else None
 
 

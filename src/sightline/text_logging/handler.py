@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from sightline.step import active_step
-from sightline.text_logging.entries import Entry, error_of, fields_of, message_at_once
+from sightline.text_logging.entries import OWN_COUNT, Entry, can_wait, error_of, fields_of, message_of
 
 MOST_WAITING = 50_000  #: entries; with more, callers wait
 _PATIENCE_S = 1.0  # how long, before entries are dropped
@@ -33,7 +34,7 @@ class EntryHandler(logging.Handler):
         current_span: Callable[[], str | None] | None = None,
     ) -> None:
         super().__init__()
-        self.waiting: deque[Entry] = deque()
+        self.waiting: deque[tuple[Any, ...]] = deque()
         self.lost = 0  # so far; not exact to the last one, since no lock is taken
         self.background: int | None = None  # the thread that takes them, which must never wait for itself
         self._on_urgent = on_urgent
@@ -58,19 +59,23 @@ class EntryHandler(logging.Handler):
     def keep(self, record: logging.LogRecord, *, is_for_files: bool = False) -> None:
         """Lets a record wait to be written."""
         try:
-            entry = Entry(
-                record,
-                message_at_once(record),
-                fields_of(record),
-                error_of(record) if record.exc_info else None,
-                active_step(),
-                self._current_span() if self._current_span is not None else None,
-                is_for_files,
-            )
+            has = record.__dict__
+            message, args = has["msg"], has["args"]
+            if not can_wait(message, args):
+                message, args = message_of(message, args), None
+            entry: tuple[Any, ...] = (
+                has["created"], has["levelno"], has["levelname"], has["name"], message, args,
+                fields_of(record) if len(has) > OWN_COUNT else None,
+                error_of(record) if has["exc_info"] else None,
+                has["stack_info"], has["threadName"], has["pathname"], has["lineno"],
+                active_step(), None if self._current_span is None else self._current_span(), is_for_files,
+            )  # fmt: skip
         except Exception:  # noqa: BLE001 - out of memory or of stack, or a span that cannot be told
-            entry = Entry(
-                record, f"{record.msg!r:.1000}" if isinstance(record.msg, str) else "", None, None, None, None
-            )
+            message = record.msg if isinstance(record.msg, str) else ""
+            entry = (
+                time.time(), record.levelno, "ERROR", "sightline", message, None,
+                None, None, None, None, "", 0, None, None, is_for_files,
+            )  # fmt: skip
         if len(self.waiting) >= MOST_WAITING and not self._is_room():
             self.lost += 1
             return
@@ -85,14 +90,14 @@ class EntryHandler(logging.Handler):
         """The oldest entries; in the background."""
         self.background = threading.get_ident()
         self._is_stuck = False
-        entries: list[Entry] = []
+        entries: list[tuple[Any, ...]] = []
         pop = self.waiting.popleft
         try:
             for _ in range(most):
                 entries.append(pop())  # noqa: PERF401 - it ends in the middle
         except IndexError:
             pass
-        return entries
+        return list(map(Entry._make, entries))
 
     def take_lost(self) -> int:
         """How many were dropped since the last call."""

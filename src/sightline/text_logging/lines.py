@@ -76,46 +76,43 @@ class Renderer:
             )
 
     def _line(self, entry: Entry) -> Line:
-        record = entry.record
-        message = entry.message if entry.message is not None else message_of(record)
-        name = text(component(record.name), 200)
+        message = message_of(entry.message, entry.args)
+        name = text(component(entry.logger), 200)
         if name == "sightline":
             message = message.removeprefix("sightline: ")
-        level = text(str(record.levelname), 40)
+        level = text(str(entry.level_name), 40)
         seen: dict[str, Any] = {
-            "time": round(record.created, 6), "level": level, "logger": name, **self._facts,
+            "time": round(entry.created, 6), "level": level, "logger": name, **self._facts,
             "message": message,
         }  # fmt: skip
         if entry.step is not None:
             seen["step"] = entry.step
         if entry.span is not None:
             seen["span"] = text(entry.span)
-        if entry.fields:
-            seen["fields"] = entry.fields
+        fields = plain(entry.fields) if entry.fields else {}
+        if fields:
+            seen["fields"] = fields
         if entry.error is not None:
             seen["exception"] = traceback_of(entry.error)
-        if record.stack_info:
-            seen["stack"] = text(str(record.stack_info), CHARACTERS)
-        seen["thread"] = text(str(record.threadName), 200)
-        if record.lineno:
-            seen["where"] = text(f"{record.pathname}:{record.lineno}", 1000)
+        if entry.stack:
+            seen["stack"] = text(str(entry.stack), CHARACTERS)
+        seen["thread"] = text(str(entry.thread), 200)
+        if entry.line:
+            seen["where"] = text(f"{entry.path}:{entry.line}", 1000)
         try:
             structured = dumps(seen)
         except orjson.JSONEncodeError:  # an odd step, or time, of a foreign record factory
             structured = dumps(plain(seen))
-        words = [message]
-        if entry.fields:
-            words += [f"{key}={_word(value)}" for key, value in entry.fields.items()]
-        body = "  ".join(words)
+        body = "  ".join([message, *(f"{key}={_word(value)}" for key, value in fields.items())])
         for more in ("exception", "stack"):
             if more in seen:
                 body += f"\n{seen[more]}"
         body = on_lines_of_its_own(body)
-        number = record.levelno if isinstance(record.levelno, int) else logging.ERROR
+        number = entry.level if isinstance(entry.level, int) else logging.ERROR
         step = "" if entry.step is None else f" step={entry.step}"
-        head = f"{self._stamp(record.created)} {self._process} {level}{step}"
+        head = f"{self._stamp(entry.created)} {self._process} {level}{step}"
         shown = f"{on_lines_of_its_own(f'{head} {name}')}: {body}\n"
-        return Line(record.created, number, level, name, body, structured + b"\n", shown.encode())
+        return Line(entry.created, number, level, name, body, structured + b"\n", shown.encode())
 
     def notice(self, lost: int) -> tuple[bytes, bytes]:
         """What the two files say where lines are missing."""

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from logging import DEBUG, INFO
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from sightline.errors import RecordError
 
@@ -30,6 +31,29 @@ class Logger(logging.Logger):
 
     All the rest is the standard library's: levels, filters, handlers, ``exc_info``, ``extra``.
     """
+
+    _cache: dict[int, bool]  # of the standard library's
+
+    # These two as in the standard library, with the look into the cache of levels in place: a call that logs
+    # nothing costs no more than there, also where the program's loggers and ours take turns.
+
+    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Logs at the level DEBUG."""
+        try:
+            is_on = self._cache[DEBUG]
+        except KeyError:
+            is_on = self.isEnabledFor(DEBUG)
+        if is_on and not self.disabled:
+            self._log(DEBUG, msg, args, **kwargs)
+
+    def info(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Logs at the level INFO."""
+        try:
+            is_on = self._cache[INFO]
+        except KeyError:
+            is_on = self.isEnabledFor(INFO)
+        if is_on and not self.disabled:
+            self._log(INFO, msg, args, **kwargs)
 
     def log_every_n(self, level: int, message: object, n: int, *args: object, **fields: Any) -> None:
         """Logs the first and then every ``n``-th call of this line of code.
@@ -125,12 +149,19 @@ def get_logger(name: str = "") -> Logger:
         >>> log.debug("%d completions", 64, policy=3)
     """
     full = name if name == PARENT or name.startswith(f"{PARENT}.") else f"{PARENT}.{name}" if name else PARENT
-    logger = logging.getLogger(full)
-    if not isinstance(logger, Logger):
-        # Neither `setLoggerClass`, which is the program's, nor a manager of ours: only this logger changes.
+    manager = logging.Logger.manager
+    with cast(
+        Any, logging
+    )._lock:  # under which the standard library makes loggers: nobody else gets this class
+        before = manager.loggerClass
+        manager.loggerClass = _class_over(before or logging.getLoggerClass())
+        try:
+            logger = logging.getLogger(full)
+        finally:
+            manager.loggerClass = before
+    if not isinstance(logger, Logger):  # it was there before
         logger.__class__ = _class_over(type(logger))
-    assert isinstance(logger, Logger)
-    return logger
+    return cast(Logger, logger)
 
 
 getLogger = get_logger  # as the standard library spells it

@@ -169,7 +169,7 @@ class TextLogging:
             [
                 line
                 for entry, line in zip(entries, lines, strict=True)
-                if not entry.is_for_files and not _is_shown_by_others(entry.record, self._handler)
+                if not entry.is_for_files and not _is_shown_by_others(entry, self._handler)
             ]
         )
 
@@ -269,12 +269,12 @@ def _plain_header(facts: dict[str, Any]) -> bytes:
     return f"# {shown}\n".encode("utf-8", "backslashreplace")
 
 
-def _is_shown_by_others(record: logging.LogRecord, ours: logging.Handler) -> bool:
-    """Whether a handler of the program's has printed this record to stdout or stderr already."""
-    logger: logging.Logger | None = logging.getLogger(record.name)
+def _is_shown_by_others(entry: Entry, ours: logging.Handler) -> bool:
+    """Whether a handler of the program's has printed this to stdout or stderr already."""
+    logger: logging.Logger | None = logging.getLogger(entry.logger)
     while logger is not None:
         for handler in logger.handlers:
-            if handler is not ours and record.levelno >= handler.level and _prints(handler):
+            if handler is not ours and entry.level >= handler.level and _prints(handler):
                 return True
         logger = logger.parent if logger.propagate else None
     return False
