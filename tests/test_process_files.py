@@ -253,25 +253,29 @@ def test_closing_writes_what_is_left_and_ends_the_threads(files: ProcessFiles) -
     assert bodies(file.path) == [b"last"]
 
 
-def test_a_forked_child_writes_nothing_and_does_not_wait(files: ProcessFiles) -> None:
+def test_a_forked_child_writes_nothing_and_does_not_wait(tmp_path: Path) -> None:
     """What waits is the parent's, and so are the files."""
-    file = write(files, LINES, b"one\n")
-    (queue,) = files._sources
-    assert isinstance(queue, Queue)
-    queue.waiting.append(b"two\n")
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            file.put(b"from the child\n")
-            files.hurry()
-            code = 0 if files.flush(0.0) and files.close(0.0) else 2
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-    assert files.flush()
-    assert file.path is not None
-    assert bodies(file.path) == [b"one", b"two"]
+    code = """
+import os, sys
+from pathlib import Path
+from sightline.process_files import Place, ProcessFiles
+from tests.test_process_files import Queue
+files = ProcessFiles(lambda: Place(Path(sys.argv[1]), "r", 1))
+queue = Queue(files.open("a.log", lambda facts: b"header\\n"))
+files.add_source(queue)
+queue.waiting.append(b"one\\n")
+assert files.flush()
+queue.waiting.append(b"two\\n")
+child = os.fork()
+if child == 0:
+    queue.file.put(b"from the child\\n")
+    files.hurry()
+    sys.exit(0 if files.flush(0.0) and files.close(0.0) else 2)
+assert os.waitpid(child, 0)[1] == 0
+assert files.close()
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code, tmp_path], check=True, timeout=120)
+    assert (tmp_path / "a.log").read_bytes() == b"header\none\ntwo\n"
 
 
 def test_a_signal_handler_may_hurry_in_the_middle_of_anything() -> None:

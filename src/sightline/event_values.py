@@ -46,11 +46,16 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind in _AS_THEY_ARE:
-        return value if kind is not int or -(2**63) <= value < 2**64 else str(value)[:_CHARACTERS]
+        return value if kind is not int or -(2**63) <= value < 2**64 else _big(value)
     try:
         return _other(value, depth, left)
     except Exception as error:  # noqa: BLE001 - a user's object may do anything
         return f"<{kind.__name__}: {type(error).__name__}>"
+
+
+def _big(value: int) -> str:
+    """An int that JSON's readers may not hold; Python refuses to write out very long ones."""
+    return str(value) if value.bit_length() < 10_000 else f"<int of {value.bit_length()} bits>"
 
 
 def _other(value: Any, depth: int, left: list[int]) -> Any:

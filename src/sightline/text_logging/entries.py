@@ -144,7 +144,10 @@ def _settled(value: Any) -> Any:
 def _is_on_device(value: Any) -> bool:
     if isinstance(value, (np.ndarray, np.generic)):
         return False
-    return hasattr(value, "dtype") and hasattr(value, "shape") and hasattr(value, "device")
+    try:
+        return hasattr(value, "dtype") and hasattr(value, "shape") and hasattr(value, "device")
+    except Exception:  # noqa: BLE001 - an array that has been deleted
+        return True
 
 
 def _is_at_hand(value: Any) -> bool:

@@ -90,6 +90,8 @@ class Renderer:
         if entry.span is not None:
             seen["span"] = text(entry.span)
         fields = plain(entry.fields) if entry.fields else {}
+        if not isinstance(fields, dict):
+            fields = {"fields": fields}
         if fields:
             seen["fields"] = fields
         if entry.error is not None:

@@ -133,17 +133,18 @@ class _Stream:
             held = self._rest + chunk
             cut = len(held.rstrip(b"\r"))  # half of \r\n, perhaps
             *lines, rest = _LINE_END.split(held[:cut])
-            found += lines
             self._rest = rest + held[cut:]
             if len(self._rest) > _LONGEST_LINE:
-                found.append(self._rest)
+                lines.append(self._rest)
                 self._rest = b""
+            for line in lines:
+                found += [line[at : at + _LONGEST_LINE] for at in range(0, len(line), _LONGEST_LINE)]
             if len(found) > 10_000:
                 break
         if to_the_end and self._rest.rstrip(b"\r"):
             found.append(self._rest.rstrip(b"\r"))
             self._rest = b""
-        return [line for line in found if line]
+        return found
 
     def begin_anew(self, keep_bytes: int) -> None:
         """Empties a long file of which all has been read; what comes in this very moment is lost."""
