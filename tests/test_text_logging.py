@@ -788,6 +788,7 @@ def test_what_waits_too_long_is_dropped_counted_and_told(
     monkeypatch.setattr(handler, "MOST_WAITING", 10)
     monkeypatch.setattr(handler, "_PATIENCE_S", 0.05)
     logs._files.remove_source(logs._write)
+    monkeypatch.setattr(handler, "_ROOM", 0)
     pauses: list[float] = []
     monkeypatch.setattr(handler.time, "sleep", pauses.append)
     for i in range(10):
@@ -862,6 +863,7 @@ def test_no_line_is_lost_or_torn_and_each_threads_are_in_order(
         found: dict[int, list[str]] = {}
         for line in records(tmp_path / f"logs/p{process:05d}.a01.jsonl"):
             assert line["process"] == process
+            assert "lost" not in line, line["message"]
             found.setdefault(line["fields"]["of"], []).append(line["message"])
         assert found == {thread: [f"line {i}" for i in range(lines)] for thread in range(threads)}
         plain = (tmp_path / f"logs/p{process:05d}.a01.log").read_bytes().splitlines()

@@ -213,7 +213,8 @@ def shows_what_is_committed() -> None:
 
 
 def talks() -> None:
-    """Logs a line a step, on every process."""
+    """Logs a line a step, on every process, in a program that has no handlers of its own."""
+    logging.getLogger().handlers.clear()
     connect()
     with sl.start("runs", sinks=[]) as run:
         note("run", run.run_id if run.is_root else None)

@@ -13,7 +13,9 @@ from sightline.step import active_step
 from sightline.text_logging.entries import OWN_COUNT, Entry, can_wait, error_of, fields_of, message_of
 
 MOST_WAITING = 50_000  #: entries; with more, callers wait
-_PATIENCE_S = 1.0  # how long, before entries are dropped
+_ROOM = 5_000  # until so many more would fit, so that each of them has its turn
+_PATIENCE_S = 1.0  # how long while the background takes nothing, before entries are dropped
+_LONGEST_S = 10.0  # how long while it does
 _PAUSE_S = 0.005
 
 
@@ -39,7 +41,9 @@ class EntryHandler(logging.Handler):
         self.background: int | None = None  # the thread that takes them, which must never wait for itself
         self._on_urgent = on_urgent
         self._current_span = current_span
+        self._is_full = False
         self._is_stuck = False
+        self._taken = 0  # how often entries were taken
 
     def handle(self, record: logging.LogRecord) -> bool:
         """As the standard library's, without its lock."""
@@ -76,7 +80,7 @@ class EntryHandler(logging.Handler):
                 time.time(), record.levelno, "ERROR", "sightline", message, None,
                 None, None, None, None, "", 0, None, None, is_for_files,
             )  # fmt: skip
-        if len(self.waiting) >= MOST_WAITING and not self._is_room():
+        if (self._is_full or len(self.waiting) >= MOST_WAITING) and not self._is_room():
             self.lost += 1
             return
         self.waiting.append(entry)
@@ -90,6 +94,7 @@ class EntryHandler(logging.Handler):
         """The oldest entries; in the background."""
         self.background = threading.get_ident()
         self._is_stuck = False
+        self._taken += 1
         entries: list[tuple[Any, ...]] = []
         pop = self.waiting.popleft
         try:
@@ -97,6 +102,8 @@ class EntryHandler(logging.Handler):
                 entries.append(pop())  # noqa: PERF401 - it ends in the middle
         except IndexError:
             pass
+        if len(self.waiting) <= max(0, MOST_WAITING - _ROOM):
+            self._is_full = False
         return list(map(Entry._make, entries))
 
     def take_lost(self) -> int:
@@ -109,10 +116,15 @@ class EntryHandler(logging.Handler):
         """Waits a little for room; once that was in vain, not again before something has been taken."""
         if self._is_stuck or threading.get_ident() == self.background:
             return False
-        end = time.monotonic() + _PATIENCE_S
-        while len(self.waiting) >= MOST_WAITING:
-            if time.monotonic() >= end:
+        self._is_full = True
+        begin = moved = time.monotonic()
+        taken = self._taken
+        while self._is_full:
+            time.sleep(_PAUSE_S)
+            now = time.monotonic()
+            if taken != self._taken:
+                taken, moved = self._taken, now
+            if now - moved >= _PATIENCE_S or now - begin >= _LONGEST_S:
                 self._is_stuck = True
                 return False
-            time.sleep(_PAUSE_S)
         return True
