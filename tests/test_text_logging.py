@@ -23,8 +23,9 @@ import pytest
 
 import sightline as sl
 from sightline.process_files import Place, ProcessFiles
-from sightline.text_logging import TextLogging, handler
+from sightline.text_logging import handler
 from sightline.text_logging.config import CHATTY
+from sightline.text_logging.process_logging import TextLogging
 from tests.harness import until
 
 log = sl.get_logger("unit")

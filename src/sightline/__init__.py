@@ -47,7 +47,9 @@ from sightline.snapshot import Snapshot
 from sightline.stats_logger import StatsLogger
 from sightline.stats_tracker import StatsTracker, tracker
 from sightline.step import step
-from sightline.text_logging import TextLoggingConfig, get_logger, getLogger, setup_file_logging
+from sightline.text_logging.config import TextLoggingConfig
+from sightline.text_logging.loggers import get_logger, getLogger
+from sightline.text_logging.process_logging import setup_file_logging
 from sightline.transports import Transport
 from sightline.worker_stats import export_stats
 

@@ -23,7 +23,8 @@ from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
-from sightline.text_logging import TextLogging, TextLoggingConfig
+from sightline.text_logging.config import TextLoggingConfig
+from sightline.text_logging.process_logging import TextLogging
 from sightline.transports import Transport
 
 log = logging.getLogger("sightline")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ CHARACTERS = 100_000  #: of a message, a traceback or a stack
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "fields"}
 OWN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
+_LONG = 10_000  # characters
 _SMALL = 16  # elements of an array that are shown
 _LOOKED_AT = 1000  # of a container's items
 
@@ -50,11 +51,20 @@ class Entry(NamedTuple):
 
 def can_wait(message: Any, args: Any) -> bool:
     """Whether message and arguments are such as cannot change."""
-    if message.__class__ is not str:
+    if message.__class__ is not str or len(message) > CHARACTERS:
         return False
     if args.__class__ is tuple:
-        return _PLAIN.issuperset(map(type, args))
-    return not args or (args.__class__ is dict and _PLAIN.issuperset(map(type, args.values())))
+        return _can_all_wait(args)
+    return not args or (args.__class__ is dict and _can_all_wait(args.values()))
+
+
+def _can_all_wait(values: Iterable[Any]) -> bool:
+    """Whether they are plain, and short, so that what waits is bounded."""
+    for value in values:
+        kind = value.__class__
+        if kind not in _PLAIN or (kind is str and len(value) > _LONG):
+            return False
+    return True
 
 
 def message_of(format: Any, args: Any) -> str:
@@ -88,7 +98,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any] | None:
             fields |= given
         elif given is not None:
             fields["fields"] = given
-    if not fields or _PLAIN.issuperset(map(type, fields.values())):
+    if not fields or _can_all_wait(fields.values()):
         return fields or None
     found = plain(fields)
     return found if isinstance(found, dict) else None

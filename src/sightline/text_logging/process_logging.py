@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,7 +24,9 @@ from sightline.text_logging.entries import Entry
 from sightline.text_logging.handler import EntryHandler
 from sightline.text_logging.lines import Line, Renderer
 from sightline.text_logging.loggers import PARENT
-from sightline.text_logging.output import OutputCapture
+
+if TYPE_CHECKING:
+    from sightline.text_logging.output import OutputCapture
 
 _BATCH = 2000  # entries between two looks at everything else
 _on: list[TextLogging] = []  # the newest one has the console, and says the levels
@@ -174,6 +176,8 @@ class TextLogging:
         )
 
     def _capture_output(self) -> None:
+        from sightline.text_logging.output import OutputCapture
+
         before = os.dup(2)
         try:
             self._output = OutputCapture(self._output_path, self._keep, keep_bytes=self.config.keep_bytes)
@@ -281,6 +285,7 @@ def _is_shown_by_others(entry: Entry, ours: logging.Handler) -> bool:
 
 
 def _prints(handler: logging.Handler) -> bool:
+    handler = getattr(handler, "python_handler", handler)  # absl's has its own inside
     stream = getattr(handler, "stream", None) or getattr(getattr(handler, "console", None), "file", None)
     if stream is None or isinstance(handler, EntryHandler):
         return False
