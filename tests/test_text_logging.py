@@ -891,6 +891,22 @@ time.sleep(600)
     assert [line["message"] for line in records(path)] == [f"line {i}" for i in range(100)]
 
 
+def test_a_preempted_run_leaves_its_lines(tmp_path: Path) -> None:
+    """They are written before SIGTERM goes on."""
+    code = """
+import os, signal, time, sightline as sl
+sl.start("runs", name="r", sinks=[])
+for i in range(100): sl.get_logger("a").info("line %d", i)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    assert process.wait(120) == -signal.SIGTERM
+    *lines, last = records(tmp_path / "runs/r/logs/p00000.a01.jsonl")
+    assert [line["message"] for line in lines] == [f"line {i}" for i in range(100)]
+    assert last["message"].startswith("SIGTERM: all is written")
+
+
 def test_a_forked_child_does_not_write_into_the_parents_files(tmp_path: Path) -> None:
     """Nor does it hang, nor run the parent's hooks; its warnings go to stderr."""
     code = """
