@@ -1,4 +1,4 @@
-"""Arguments of events as JSON, whatever they are: nothing here raises, runs a device, or grows without bounds."""
+"""Arguments of events as plain data, whatever they are: bounded, without raising, without asking a device."""
 
 from __future__ import annotations
 

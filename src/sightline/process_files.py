@@ -85,7 +85,7 @@ class ProcessFiles:
         return file
 
     def add_source(self, source: Callable[[], bool]) -> None:
-        """Has a function called several times a second, on a thread of its own, to put what it has into files.
+        """Has a function called several times a second, on another thread, to put what it has into files.
 
         It must not touch disk or network. It returns whether it has more, and is then called again at once.
         """
@@ -138,7 +138,8 @@ class ProcessFiles:
             self._urgent.wait(_TICK_S)
             self._urgent.clear()
             self._rounds += 1
-            if any([self._ask(source) for source in list(self._sources)]):
+            have_more = [source for source in list(self._sources) if self._ask(source)]
+            if have_more:
                 self._urgent.set()
                 continue
             with self._changed:
@@ -148,7 +149,7 @@ class ProcessFiles:
     def _ask(self, source: Callable[[], bool]) -> bool:
         try:
             return source()
-        except Exception:  # noqa: BLE001 - one source's trouble is not the others'
+        except Exception:
             log.warning("sightline: a source of files fails (it is left out now)", exc_info=True)
             self.remove_source(source)
             return False
@@ -226,7 +227,7 @@ class ProcessFile:
         self._header = header
         self._segment_bytes = segment_bytes
         self._keep_bytes = keep_bytes
-        self._queue: deque[tuple[bytes, int]] = deque()
+        self._queue: deque[tuple[bytes, int, bool]] = deque()
         self.waiting = 0  # bytes
         self._dropped = 0
         self._file = -1
@@ -236,12 +237,13 @@ class ProcessFile:
         self._segments: deque[tuple[Path, int]] = deque()  # full ones, and their sizes
         self._said = False
 
-    def put(self, data: bytes, count: int = 1) -> None:
+    def put(self, data: bytes, count: int = 1, *, begins: bool = False) -> None:
         """Queues whole lines; called by sources.
 
         Args:
             data: the lines.
             count: how many things they tell, for :meth:`take_dropped`, should they be dropped.
+            begins: they begin another segment.
         """
         if not data:
             return
@@ -249,7 +251,7 @@ class ProcessFile:
             if self.waiting + len(data) > _WAITING_BYTES and self._queue:
                 self._dropped += count
                 return
-            self._queue.append((data, count))
+            self._queue.append((data, count, begins))
             self.waiting += len(data)
             self._files._changed.notify_all()
 
@@ -268,9 +270,9 @@ class ProcessFile:
 
     def _write_waiting(self, place: Place) -> None:
         while self._queue:
-            data, count = self._queue[0]
+            data, count, begins = self._queue[0]
             try:
-                if self._file < 0 or (self._size >= self._segment_bytes):
+                if self._file < 0 or begins or self._size >= self._segment_bytes:
                     self._next_segment(place)
                 self._append(data)
             except OSError as error:
@@ -309,7 +311,9 @@ class ProcessFile:
             assert self._path is not None
             full = self._path
             if not has_numbers:
-                full = full.with_name(f"{name}.{self._segment:04d}{''.join(full.suffixes[2:]) or full.suffix}")
+                full = full.with_name(
+                    f"{name}.{self._segment:04d}{''.join(full.suffixes[2:]) or full.suffix}"
+                )
                 os.replace(self._path, full)
             self._segments.append((full, self._size))
             self._forget_oldest()
