@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sightline import aliases, jax
-from sightline.config import StatsLoggerConfig
+from sightline.config import PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
     JournalError,
@@ -34,6 +34,7 @@ from sightline.errors import (
 )
 from sightline.exported_stats import merge_stats
 from sightline.journal import read_journal
+from sightline.perf_tracer import TRACER, PerfTracer
 from sightline.run import Run, start
 from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
 from sightline.sinks.jsonl import JSONLConfig
@@ -70,12 +71,18 @@ summary = _default.summary
 text = _default.text
 total = _default.total
 
+counter = TRACER.counter
+instant = TRACER.instant
+trace_scope = TRACER.trace_scope
+
 __all__ = [
     "ConfigurationError",
     "ConsoleConfig",
     "JSONLConfig",
     "JournalError",
     "MLflowConfig",
+    "PerfTracer",
+    "PerfTracerConfig",
     "PrometheusConfig",
     "RecordError",
     "Run",
@@ -99,10 +106,12 @@ __all__ = [
     "add",
     "aliases",
     "collect",
+    "counter",
     "export",
     "export_stats",
     "histogram",
     "ingest",
+    "instant",
     "jax",
     "last",
     "masked",
@@ -120,6 +129,7 @@ __all__ = [
     "summary",
     "text",
     "total",
+    "trace_scope",
     "tracker",
 ]
 

@@ -17,18 +17,19 @@ import itertools
 import os
 import sys
 import threading
+import time
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from sightline.decorating import around
 from sightline.errors import RecordError
-from sightline.step import active_step
+from sightline.step import active_step, listeners
 
 F = TypeVar("F", bound=Callable[..., Any])
 Args = dict[str, Any]
@@ -259,8 +260,8 @@ class PerfTracer:
     """Records what a process does when. ``sl.trace_scope`` and its like act on the process's own.
 
     Until a run is started the last 4,096 records are kept, so that what a program does before that is in its
-    trace. When the records come faster than they are written, those beyond some 200,000 are dropped, and the
-    trace says how many.
+    trace. When records come faster than they can be written, for long, a recording thread lets the one that
+    writes go first; when even so 260,000 wait, new ones are dropped, and the trace says how many.
 
     Args:
         enabled: False makes every call do nothing. Default: unless ``SIGHTLINE_DISABLED=1`` is set.
@@ -352,7 +353,7 @@ class PerfTracer:
 
     def note_step(self, number: int | None) -> None:
         """A step begins on this thread, or, with None, goes back to what it is elsewhere."""
-        if self._mode != _OFF:
+        if self._mode != _OFF and self._running() is None:  # spans of tasks know theirs
             track = self._local.track
             track.append((STEP, (track.tid, perf_counter_ns(), number)))
 
@@ -381,9 +382,10 @@ class PerfTracer:
         """How many records wait."""
         return len(self._buffer) + len(self._before)
 
-    def drop_new(self, drop: bool) -> None:
-        """Whether new records are dropped, since too many wait."""
-        self._use(self._drop if drop else self._buffer.append)
+    def hold_back(self, how: Literal["no", "yield", "drop"]) -> None:
+        """What becomes of new records while many wait: nothing, the thread lets the one that writes go first,
+        or they are dropped."""
+        self._use({"no": self._buffer.append, "yield": self._yield, "drop": self._drop}[how])
 
     def take_dropped(self) -> int:
         """How many records have been dropped since the last call."""
@@ -444,7 +446,7 @@ class PerfTracer:
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
-            def wrapper(*a: Any, **k: Any) -> Iterator[Any]:
+            def wrapper(*a: Any, **k: Any) -> Generator[Any, Any, Any]:
                 with self._life(name, args):
                     return (yield from function(*a, **k))
 
@@ -504,6 +506,10 @@ class PerfTracer:
             for track in list(self._tracks):
                 track.append = append
 
+    def _yield(self, record: Record) -> None:
+        self._buffer.append(record)
+        time.sleep(0)  # hands over the interpreter's lock
+
     def _drop(self, record: Record) -> None:
         if record[0] is THREAD or record[0] is STEP:
             self._buffer.append(record)
@@ -535,7 +541,7 @@ class _AnnotatedSpan(Span):
         annotation: Callable[[str], AbstractContextManager[Any]],
     ) -> None:
         super().__init__(name, track, tracer)
-        self._annotation = annotation(name)
+        self._annotation: AbstractContextManager[Any] = annotation(name)
 
     def __enter__(self) -> Span:
         self._annotation.__enter__()
@@ -654,3 +660,4 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 #: The process's own.
 TRACER = PerfTracer()
+listeners.append(TRACER.note_step)

@@ -207,7 +207,8 @@ class ProcessFile:
         files: those of the process.
         pattern: the path in the run directory, with ``{name}`` where process and attempt stand
             (``p00003.a01``), as in ``"logs/{name}.jsonl"``; with ``{segment}`` too, each segment has its
-            number from the start, else a full one is renamed: ``p00003.a01.jsonl`` to ``p00003.a01.0000.jsonl``.
+            number from the start, else a full one is renamed, ``p00003.a01.jsonl`` to
+            ``p00003.a01.0000.jsonl``.
         header: makes the beginning of each segment from the facts: run, process, host, attempt, clocks.
         segment_bytes: a segment that has become so long is followed by another one.
         keep_bytes: the oldest segments are deleted when all together are longer.

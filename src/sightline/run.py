@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import dataclasses
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +17,19 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from sightline.aliases import Aliases
-from sightline.config import NamingMode, StatsLoggerConfig
+from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
+from sightline.perf_tracer import TRACER
+from sightline.process_files import Place, ProcessFiles
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
+from sightline.trace_writer import TraceWriter
 from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
+
+_FILES_S = 10.0  # to write what is left of the traces and logs
 
 
 class Run:
@@ -33,11 +40,23 @@ class Run:
 
     Attributes:
         logger: the :class:`StatsLogger` underneath.
+        files: the files that this process writes for itself.
     """
 
-    def __init__(self, logger: StatsLogger) -> None:
+    def __init__(self, logger: StatsLogger, tracing: PerfTracerConfig, role: str = "") -> None:
         self.logger = logger
+        self.files = ProcessFiles(self._place, process=logger.process, processes=logger.processes, role=role)
+        TRACER.turn(tracing.enabled and logger.enabled)
+        self._trace: TraceWriter | None = None
+        if TRACER.enabled and tracing.enabled and logger.enabled:
+            self._trace = TraceWriter(
+                TRACER,
+                self.files,
+                segment_bytes=int(tracing.segment_mb * 2**20),
+                keep_bytes=int(tracing.keep_mb * 2**20),
+            )
         self._handler = _TerminationHandler(self)
+        atexit.register(self._finish_at_exit)
 
     @property
     def dir(self) -> Path | None:
@@ -96,7 +115,7 @@ class Run:
         first = self.next_step if start is None else start
         self.logger.event("steps", start=first, total=total)
         for number in range(first, total):
-            with active(number):
+            with active(number), TRACER.trace_scope("step", category="step"):
                 yield number
 
     def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
@@ -104,13 +123,27 @@ class Run:
         self.logger.commit(step, stats)
 
     def flush(self, timeout: float = 60.0) -> bool:
-        """Waits until this process's commits are safe. See :meth:`StatsLogger.flush`."""
-        return self.logger.flush(timeout)
+        """Waits until this process's commits, and its own files, are safe. See :meth:`StatsLogger.flush`."""
+        deadline = time.monotonic() + timeout
+        flushed = self.logger.flush(timeout)
+        return self.files.flush(max(0.0, deadline - time.monotonic())) and flushed
 
     def finish(self, timeout: float | None = None) -> bool:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
         self._handler.restore()
-        return self.logger.finish(timeout)
+        atexit.unregister(self._finish_at_exit)
+        done = self.logger.finish(timeout)
+        if self._trace is not None:
+            self._trace.close(_FILES_S)
+        return self.files.close(_FILES_S) and done
+
+    def _finish_at_exit(self) -> None:
+        # After an unhandled exception the others will not end in time either: they wait for this process.
+        self.finish(FAILED_TIMEOUT_S if getattr(sys, "last_value", None) is not None else None)
+
+    def _place(self) -> Place | None:
+        place = self.logger.place
+        return None if place is None else Place(*place)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""
@@ -142,6 +175,8 @@ def start(
     console_format: str | None = None,
     resume: Resume | None = None,
     state_dict: Mapping[str, Any] | None = None,
+    role: str = "",
+    tracing: PerfTracerConfig | None = None,
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
@@ -169,7 +204,9 @@ def start(
         console_format: one line a commit, as in ``"step={step} loss={train/loss:.4f}"``.
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
-        logger: all settings in one object; the arguments above override it.
+        role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
+        tracing: what is traced.
+        logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
     Raises:
@@ -191,7 +228,8 @@ def start(
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
-    return Run(StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict))
+    made = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
+    return Run(made, tracing or PerfTracerConfig(), role)
 
 
 class _TerminationHandler:
@@ -235,6 +273,7 @@ class _TerminationHandler:
         begin = time.monotonic()
         logger.event("sigterm")
         done = logger.flush(logger.config.grace_s, force=True)
+        done = self._run.files.flush(max(1.0, logger.config.grace_s - (time.monotonic() - begin))) and done
         log.warning(
             "sightline: SIGTERM: %s in %.1f s",
             "all is written" if done else "not all is written",

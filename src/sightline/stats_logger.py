@@ -124,7 +124,7 @@ class StatsLogger:
         self._slots = SlotCounter()
         self._obs: Counter[str] = Counter()  # what happened since the last commit of records
         self._directory: RunDirectory | None = None
-        self._sample_files = SampleFiles(self._place, self.process, self.processes)
+        self._sample_files = SampleFiles(lambda: self.place, self.process, self.processes)
         self._strict: NamingCheck | None = None
         if self.config.naming == "strict":
             self._strict = NamingCheck(self.config.namespaces, Mirror(combined(self.config.aliases)))
@@ -526,7 +526,8 @@ class StatsLogger:
             log.warning("sightline: cannot write %s: %s", path, error)
         return facts
 
-    def _place(self) -> tuple[Path, str, int] | None:
+    @property
+    def place(self) -> tuple[Path, str, int] | None:
         """Run directory, run id and attempt, once they are known."""
         if self.dir is None or self.run_id is None or self.attempt is None:
             return None

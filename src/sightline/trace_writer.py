@@ -1,8 +1,8 @@
 """What a tracer has recorded, as events of Chrome's trace format: a file that Perfetto opens, at any moment.
 
 A live file is ``[`` and an event a line, each with a comma behind it. It stays readable when the process is
-killed. Times are microseconds with three decimals, made of whole nanoseconds, from the process's start on; the
-header says where that is on other clocks.
+killed. Times are microseconds with three decimals, made of whole nanoseconds, from the process's start on;
+the header says where that is on other clocks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Literal
 
 from sightline.clock import anchor
 from sightline.event_values import dumps, plain
@@ -32,7 +32,8 @@ HEADER = "sightline"  #: the name of a file's first event, which says what it is
 CLOCK = "sightline clock"  #: the name of the events that anchor the clock
 
 _AT_ONCE = 8192  # records that are turned into text at a time
-_WAITING = 1 << 18  # records; beyond, new ones are dropped
+_MANY = 1 << 16  # records that wait; beyond, recording threads let this one go first
+_WAITING = 1 << 18  # beyond, new ones are dropped
 _BEGUN_AFTER_NS = 500_000_000  # a span that is open for so long is written as one that has begun
 _ANCHOR_EVERY_NS = 10_000_000_000
 _STEPS = 256  # changes of the step that are remembered, by thread
@@ -67,13 +68,12 @@ class TraceWriter:
         self._in_segment = 0  # bytes
         self._threads: dict[int, tuple[str, int]] = {}  # names and the system's numbers
         self._heads: dict[str, str] = {}  # how a span of this name begins
-        self._tails: dict[int | None, str] = {}  # how a span without arguments ends, by step
         self._steps = _Steps()
         self._begun: set[tuple[int | None, int | None, int]] = set()  # spans that stand there as begun
         self._late_lanes: list[int] = []  # when the last span of each ends
         self._named_lanes: set[str] = set()
         self._anchored = 0
-        self._is_dropping = False
+        self._holds_back: Literal["no", "yield", "drop"] = "no"
         self._dropped = 0
         tracer.begin_writing()
         files.add_source(self.write)
@@ -90,12 +90,7 @@ class TraceWriter:
         tracer = self._tracer
         records = tracer.take(_AT_ONCE)
         waits = tracer.waiting()
-        if waits > _WAITING and not self._is_dropping:
-            self._is_dropping = True
-            tracer.drop_new(True)
-        elif self._is_dropping and waits < _WAITING // 2:
-            self._is_dropping = False
-            tracer.drop_new(False)
+        self._hold_back(waits)
         now = perf_counter_ns()
         lines = self.lines(records)
         if not waits:
@@ -104,7 +99,7 @@ class TraceWriter:
             self._anchored = now
             lines.append(self.metadata(CLOCK, anchor()._asdict()))
         self._dropped += self._file.take_dropped() + tracer.take_dropped()
-        if self._dropped and not self._is_dropping:
+        if self._dropped and self._holds_back != "drop":
             lines.append(
                 self._instant("sightline: events dropped", 0, now, {"dropped": self._dropped}, None, "p")
             )
@@ -112,6 +107,18 @@ class TraceWriter:
         if lines:
             self._put("".join(lines).encode(), len(records))
         return waits > 0
+
+    def _hold_back(self, waits: int) -> None:
+        how = self._holds_back
+        if waits > _WAITING:
+            how = "drop"
+        elif waits < _MANY // 2:
+            how = "no"
+        elif (waits > _MANY and how == "no") or (waits < _WAITING // 2 and how == "drop"):
+            how = "yield"
+        if how != self._holds_back:
+            self._holds_back = how
+            self._tracer.hold_back(how)
 
     def _put(self, data: bytes, count: int) -> None:
         begins = self._in_segment > self._segment_bytes
@@ -128,27 +135,28 @@ class TraceWriter:
         """Records as lines of the file."""
         out: list[str] = []
         add = out.append
-        heads, tails, steps, begun = self._heads, self._tails, self._steps, self._begun
+        heads, latest, begun = self._heads, self._steps.latest, self._begun
         for record in records:
             if len(record) != 5:
                 self._other(record[0], record[1], add)
                 continue
             name, tid, start, end, args = record
-            step = steps.at(tid, start)
             if begun and (tid, None, start) in begun:
                 begun.discard((tid, None, start))
-                add(self._event("E", name, args, tid, end, step))
-                continue
-            since, took = start - BASE_NS, end - start
-            if args is None:
-                head, tail = heads.get(name), tails.get(step)
-                if head is None or tail is None:
-                    head, tail = self._head(name), self._tail(step)
-                add(
-                    f'{head}{tid},"ts":{since // 1000}.{since % 1000:03d},"dur":{took // 1000}.{took % 1000:03d}{tail}'
-                )
-            else:
-                add(self._event("X", name, args, tid, start, step, f',"dur":{_us(took)}'))
+                add(self._event("E", name, args, tid, end, self._steps.at(tid, start)))
+            elif args is not None:
+                step = self._steps.at(tid, start)
+                add(self._event("X", name, args, tid, start, step, f',"dur":{_us(end - start)}'))
+            else:  # the usual case, of which there may be millions
+                try:
+                    head, (since, tail) = heads[name], latest[tid]
+                except KeyError:
+                    head, (since, tail) = self._head(name), self._tail(tid)
+                if start < since:
+                    tail = _tail(self._steps.at(tid, start))
+                ns = end - start
+                ts, took = str(start - BASE_NS), str(ns) if ns > 999 else f"{ns:04d}"
+                add(f'{head}{tid},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
         return out
 
     def _other(self, kind: int, what: Any, add: Any) -> None:
@@ -239,12 +247,11 @@ class TraceWriter:
         self._heads[name] = head
         return head
 
-    def _tail(self, step: int | None) -> str:
-        if len(self._tails) > _NAMES:
-            self._tails.clear()
-        tail = "},\n" if step is None else f',"args":{{"step":{step}}}}},\n'
-        self._tails[step] = tail
-        return tail
+    def _tail(self, tid: int) -> tuple[int, str]:
+        since, step = self._steps.newest(tid)
+        found = since, _tail(step)
+        self._steps.latest[tid] = found
+        return found
 
     # --- what a file begins with ---------------------------------------------------------------------------
 
@@ -270,33 +277,44 @@ class TraceWriter:
 
 
 class _Steps:
-    """Which step was active where, and when."""
+    """Which step was active where, and when.
+
+    Attributes:
+        latest: for a thread since when its step is what it is, and how a span without arguments ends then.
+    """
 
     def __init__(self) -> None:
-        self._times: dict[int, list[int]] = {}  # by thread, 0 for the process
-        self._numbers: dict[int, list[int | None]] = {}
+        self.latest: dict[int, tuple[int, str]] = {}
+        self._changes: dict[int, tuple[list[int], list[int | None]]] = {}  # by thread, 0 for the process
 
     def note(self, tid: int, at: int, number: int | None) -> None:
+        self.latest.clear()
         for where in (tid, 0):
-            times, numbers = self._times.setdefault(where, []), self._numbers.setdefault(where, [])
+            times, numbers = self._changes.setdefault(where, ([], []))
             times.append(at)
             numbers.append(number)
             if len(times) > 2 * _STEPS:
                 del times[:_STEPS], numbers[:_STEPS]
 
+    def newest(self, tid: int) -> tuple[int, int | None]:
+        """Since when the step of a thread is what it is, and which it is."""
+        since = max((self._changes[where][0][-1] for where in (tid, 0) if where in self._changes), default=0)
+        return since, self.at(tid, since)
+
     def at(self, tid: int, at: int) -> int | None:
         """The step of a thread at a moment, or else the process's."""
         for where in (tid, 0):
-            times = self._times.get(where)
-            if times:
-                number = self._numbers[where][-1] if at >= times[-1] else self._before(where, at)
+            if where in self._changes:
+                times, numbers = self._changes[where]
+                place = bisect_right(times, at)
+                number = numbers[place - 1] if place else None
                 if number is not None:
                     return number
         return None
 
-    def _before(self, where: int, at: int) -> int | None:
-        place = bisect_right(self._times[where], at)
-        return self._numbers[where][place - 1] if place else None
+
+def _tail(step: int | None) -> str:
+    return "},\n" if step is None else f',"args":{{"step":{step}}}}},\n'
 
 
 def _json(value: Any) -> str:
