@@ -40,7 +40,7 @@ def dumps(value: Any) -> bytes:
 
 def _plain(value: Any, depth: int, left: list[int]) -> Any:
     """As :func:`plain`; ``left``: how many items may still be shown."""
-    kind = value.__class__
+    kind = type(value)
     if kind is str:
         return _text(value)
     if kind is float:

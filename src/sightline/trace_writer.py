@@ -192,8 +192,9 @@ class TraceWriter:
             )
         elif kind == THREAD:
             tid, name, native = what
-            self._threads[tid] = (name, native)
-            add(self._thread_name(tid, name))
+            if tid not in self._threads:
+                self._threads[tid] = (name, native)
+                add(self._thread_name(tid, name))
 
     def _event(
         self, phase: str, name: str, args: Any, tid: int, at: int, step: int | None, more: str = ""
