@@ -71,7 +71,6 @@ class TraceWriter:
         self._steps = _Steps()
         self._begun: set[tuple[int | None, int | None, int]] = set()  # spans that stand there as begun
         self._late_lanes: list[int] = []  # when the last span of each ends
-        self._named_lanes: set[str] = set()
         self._anchored = 0
         self._holds_back: Literal["no", "yield", "drop"] = "no"
         self._dropped = 0
@@ -92,6 +91,10 @@ class TraceWriter:
         waits = tracer.waiting()
         self._hold_back(waits)
         now = perf_counter_ns()
+        begins = self._in_segment > self._segment_bytes
+        if begins:
+            self._in_segment = 0
+            self._begun.clear()  # what is still open begins again in the new file
         lines = self.lines(records)
         if not waits:
             lines += self._begin_open(now)
@@ -105,7 +108,9 @@ class TraceWriter:
             )
             self._dropped = 0
         if lines:
-            self._put("".join(lines).encode(), len(records))
+            data = "".join(lines).encode()
+            self._in_segment += len(data)
+            self._file.put(data, len(records), begins=begins)
         return waits > 0
 
     def _hold_back(self, waits: int) -> None:
@@ -119,15 +124,6 @@ class TraceWriter:
         if how != self._holds_back:
             self._holds_back = how
             self._tracer.hold_back(how)
-
-    def _put(self, data: bytes, count: int) -> None:
-        begins = self._in_segment > self._segment_bytes
-        if begins:
-            self._in_segment = 0
-            self._begun.clear()  # what is still open begins again in the new file
-            self._named_lanes.clear()
-        self._in_segment += len(data)
-        self._file.put(data, count, begins=begins)
 
     # --- events --------------------------------------------------------------------------------------------
 
@@ -144,7 +140,7 @@ class TraceWriter:
             if begun and (tid, None, start) in begun:
                 begun.discard((tid, None, start))
                 add(self._event("E", name, args, tid, end, self._steps.at(tid, start)))
-            elif args is not None:
+            elif args is not None or start - BASE_NS < 1000:
                 step = self._steps.at(tid, start)
                 add(self._event("X", name, args, tid, start, step, f',"dur":{_us(end - start)}'))
             else:  # the usual case, of which there may be millions
@@ -326,7 +322,8 @@ def _json(value: Any) -> str:
 
 
 def _us(ns: int) -> str:
-    """Microseconds with three decimals, of whole nanoseconds."""
+    """Microseconds with three decimals, of whole nanoseconds; not negative, which Perfetto refuses."""
+    ns = max(ns, 0)
     return f"{ns // 1000}.{ns % 1000:03d}"
 
 
