@@ -20,6 +20,7 @@ from sightline.aliases import Aliases
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
+from sightline.profiling import Profiling
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
@@ -29,6 +30,7 @@ from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
 
+_PROFILE_S = 300.0  # to write a profile that is under way
 _FILES_S = 10.0  # to write what is left of the traces and logs
 
 
@@ -55,6 +57,9 @@ class Run:
                 segment_bytes=int(tracing.segment_mb * 2**20),
                 keep_bytes=int(tracing.keep_mb * 2**20),
             )
+        self._profiling = Profiling(
+            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
+        )
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
 
@@ -115,7 +120,11 @@ class Run:
         first = self.next_step if start is None else start
         self.logger.event("steps", start=first, total=total)
         for number in range(first, total):
-            with active(number), TRACER.trace_scope("step", category="step"):
+            with (
+                active(number),
+                self._profiling.step(number),
+                TRACER.trace_scope("step", category="step"),
+            ):
                 yield number
 
     def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
@@ -133,6 +142,7 @@ class Run:
         self._handler.restore()
         atexit.unregister(self._finish_at_exit)
         done = self.logger.finish(timeout)
+        done = self._profiling.close(_PROFILE_S) and done
         if self._trace is not None:
             self._trace.close(_FILES_S)
         return self.files.close(_FILES_S) and done
