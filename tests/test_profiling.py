@@ -49,7 +49,7 @@ def test_neighbouring_steps_are_one_profile_with_our_spans(tmp_path: Path) -> No
     }
     told = [event["name"] for event in events(tmp_path / "run", "i")]
     assert told == ["profile begins", "profile ends"]
-    assert sum(event["name"] == "dispatch" for event in events(tmp_path / "run", "X")) == 6
+    assert sum(event["name"] == "dispatch" for event in events(tmp_path / "run", "X", "E")) == 6
 
 
 def test_a_profile_can_be_asked_for_while_the_run_goes_on(tmp_path: Path) -> None:
