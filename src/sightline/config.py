@@ -163,8 +163,9 @@ class PerfTracerConfig:
 
     Attributes:
         enabled: False: no spans are recorded, and no trace is written.
-        profile_steps: steps that JAX's profiler records, on ``profile_processes`` (None: on all). While a run
+        profile_steps: steps that JAX's profiler records, into ``profiles/`` of the run directory. While a run
             goes on, ``echo 2 > RUN_DIR/profile`` asks for its next two steps.
+        profile_processes: on which processes; None: on all.
         profile_host_level: ``host_tracer_level`` of the profiler: 1 is cheaper than 2.
         segment_mb: a trace file that has become so long is followed by another one, in megabytes.
         keep_mb: of a process's trace files so much is kept; the oldest go first.
