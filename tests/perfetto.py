@@ -109,7 +109,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
         self._process = subprocess.Popen(
             [_node(), str(Path(__file__).with_name("perfetto_engine.js")), str(ui_directory())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
