@@ -43,7 +43,7 @@ def exact(name: str, ts_ns: int, dur_ns: int, tid: int = 2) -> bytes:
     return f'{{"ph":"X","name":"{name}","ts":{ts},"dur":{dur},"pid":1,"tid":{tid}}}'.encode()
 
 
-def meta(name: str, *, pid: int = 1, tid: int = 2, **args: Any) -> dict[str, Any]:
+def meta(name: str, /, *, pid: int = 1, tid: int = 2, **args: Any) -> dict[str, Any]:
     return {"ph": "M", "name": name, "pid": pid, "tid": tid, "args": args}
 
 
@@ -161,11 +161,37 @@ class TestSpans:
         assert (spans(trace), trace.errors()) == ([("o", 1_000, -1, 0)], {})
 
     def test_a_child_may_end_with_its_parent_to_the_nanosecond(self, engine: Engine) -> None:
-        for lines in ((exact("p", 10_001, 5_003), exact("c", 12_002, 3_002)),) * 2:
-            for ordered in (lines, lines[::-1]):
-                trace = engine.load(live(*ordered))
-                assert spans(trace) == [("p", 10_001, 5_003, 0), ("c", 12_002, 3_002, 1)]
-                assert trace.errors() == {}
+        lines = exact("p", 10_001, 5_003), exact("c", 12_002, 3_002)
+        for ordered in (lines, lines[::-1]):
+            trace = engine.load(live(*ordered))
+            assert spans(trace) == [("p", 10_001, 5_003, 0), ("c", 12_002, 3_002, 1)]
+            assert trace.errors() == {}
+
+    def test_a_span_that_outlasts_its_parent_by_a_nanosecond_is_dropped(self, engine: Engine) -> None:
+        trace = engine.load(live(exact("p", 10_001, 5_003), exact("c", 12_002, 3_003)))
+        assert spans(trace) == [("p", 10_001, 5_003, 0)]
+        assert trace.errors() == {"slice_drop_overlapping_complete_event": 1}
+
+    def test_of_spans_that_begin_together_the_longer_holds_the_other(self, engine: Engine) -> None:
+        lines = exact("p", 10_001, 5_003), exact("c", 10_001, 3_000)
+        for ordered in (lines, lines[::-1]):
+            assert spans(engine.load(live(*ordered))) == [("p", 10_001, 5_003, 0), ("c", 10_001, 3_000, 1)]
+
+    def test_an_open_span_that_begins_with_its_child_must_be_written_first(self, engine: Engine) -> None:
+        lines = event("B", "p", 10), span("c", 10, 5)
+        assert spans(engine.load(live(*lines))) == [("p", 10_000, -1, 0), ("c", 10_000, 5_000, 1)]
+        assert spans(engine.load(live(*lines[::-1]))) == [("c", 10_000, 5_000, 0), ("p", 10_000, -1, 1)]
+
+    def test_a_negative_time_or_a_missing_duration_costs_the_event(self, engine: Engine) -> None:
+        trace = engine.load(live(span("a", -5, 1), B))
+        assert (len(spans(trace)), trace.errors()) == (1, {"trace_sorter_negative_timestamp_dropped": 1})
+        trace = engine.load(live(event("X", "a", 5), B))
+        assert (len(spans(trace)), trace.errors()) == (1, {"json_parser_failure": 1})
+
+    def test_nanoseconds_past_53_bits_which_are_104_days_are_rounded(self, engine: Engine) -> None:
+        last = 2**53 - 1
+        assert spans(engine.load(live(exact("s", last, 1)))) == [("s", last, 1, 0)]
+        assert spans(engine.load(live(exact("s", last + 2, 1)))) == [("s", last + 1, 1, 0)]
 
     def test_nanoseconds_are_exact_from_zero_to_months(self, engine: Engine) -> None:
         month = 30 * 86_400 * 10**9
@@ -290,7 +316,8 @@ class TestAsyncSpans:
             events = [("b", "s", 10, 1), ("b", "t", 12, 2), ("e", "t", 14, 2), ("e", "s", 20, 1)]
             trace = engine.load(live(*(event(ph, n, ts, pid=p, **id) for ph, n, ts, p in events)))
             rows = trace.query(
-                "select t.type as type, s.depth as depth from slice s join track t on t.id = s.track_id order by s.ts"
+                "select t.type as type, s.depth as depth from slice s"
+                " join track t on t.id = s.track_id order by s.ts"
             )
             return [(r["type"], r["depth"]) for r in rows]
 
