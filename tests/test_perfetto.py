@@ -392,6 +392,11 @@ class TestCountersInstantsArguments:
             trace = engine.load(live(line))
             assert (trace.args("a"), trace.errors()) == ({"args.s": text}, {})
 
+    def test_a_nan_among_the_arguments_costs_them_all_in_silence(self, engine: Engine) -> None:
+        line = b'{"ph":"X","name":"a","ts":1,"dur":2,"pid":1,"tid":2,"args":{"s":NaN,"q":1}}'
+        trace = engine.load(live(line, B))
+        assert (trace.counts().slices, trace.args("a"), trace.errors()) == (2, {}, {})
+
     def test_an_empty_name_is_shown_as_such(self, engine: Engine) -> None:
         assert [name for name, *_ in spans(engine.load(live(span("", 1, 2))))] == ["[No name]"]
 
@@ -446,6 +451,10 @@ class TestArchives:
             for data in (archive(files, format), gzip.compress(archive(files, format))):
                 trace = engine.load(data)
                 assert (trace.counts(), trace.errors()) == ((2, 0, 0, 2, 2), {})
+
+    def test_an_archive_with_headers_in_pax_format_is_refused(self, engine: Engine) -> None:
+        with pytest.raises(Refused, match="Unsupported file type: 0x78"):
+            engine.load(archive({"a.json": self.A}, tarfile.PAX_FORMAT, mtime=1.5))
 
     def test_a_gzip_loads_whole_and_is_refused_cut(self, engine: Engine) -> None:
         data = gzip.compress(live(*(span(str(i), i * 10, 5) for i in range(2000))))
