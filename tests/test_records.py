@@ -3,7 +3,8 @@
 import threading
 
 import sightline as sl
-from sightline.records import Drained, Records
+from sightline.drained import Drained
+from sightline.records import Records
 from sightline.snapshot import Snapshot
 
 

@@ -321,8 +321,9 @@ def test_what_has_settled_before_a_commit_is_folded_and_its_failures_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Memory stays bounded, and nothing that failed on the way is forgotten."""
-    monkeypatch.setattr("sightline.stats_tracker._SETTLE_AT", 16)
-    monkeypatch.setattr("sightline.stats_tracker._FOLD_AT", 64)
+    monkeypatch.setattr("sightline.records._SETTLE_AT", 16)
+    for room in ("records", "stats_tracker"):
+        monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 64)
     tracker = sl.StatsTracker()
     one, rows, odd = jnp.int32(1), jnp.ones(3), jnp.full(3, 0.5)
     for _ in range(400):
