@@ -67,6 +67,7 @@ class StatsTracker(Router):
         RecordError: from recording calls, for values, masks, keys or reductions that cannot be right.
 
     Example:
+        >>> import numpy as np
         >>> tracker = StatsTracker()
         >>> with tracker.scope("train"):
         ...     tracker.scalar(loss=0.5)
@@ -414,7 +415,7 @@ class StatsTracker(Router):
                 ``collect`` gave, or has been averaged or summed on the way.
 
         Example:
-            >>> import jax, sightline as sl
+            >>> import jax, numpy as np, sightline as sl
             >>> tracker = StatsTracker()
             >>> def loss(weight, x):
             ...     sl.summary("activation", weight * x)
