@@ -22,7 +22,7 @@ from sightline.trackers import drain_for_good
 def counts_of(drained: list[Drained]) -> Counter[str]:
     """How many records there are of each key, and of each total its sum."""
     found: Counter[str] = Counter()
-    for each in drained:
+    for each in filter(None, drained):
         rendered = each.snapshot(0).render()
         found.update({key: int(value) for key, value in rendered.values.items() if key.endswith("total")})
         found.update(rendered.counts)
@@ -127,11 +127,49 @@ def test_a_run_of_one_shared_tracker_leaves_the_others_their_keys(tmp_path: Path
     assert sl.tracker("kept_a").export(reduce="local")["kept/x"] == 1.0
 
 
-def test_what_another_thread_records_while_runs_end_counts_once() -> None:
-    """Every record is in one drain, under the keys that were declared for it, and nothing raises."""
+def test_what_is_recorded_while_keys_are_let_go_is_declared_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until they are gone, and is in the next drain with a meaning of its own."""
+    tracker = sl.StatsTracker()
+    tracker.scalar(x=1.0)
+    forget = tracker._registry.forget
+    thread = threading.Thread(target=tracker.scalar, kwargs={"x": 2.0})
+
+    def slowly() -> None:
+        thread.start()
+        thread.join(0.2)
+        forget()
+
+    monkeypatch.setattr(tracker._registry, "forget", slowly)
+    (drained,) = drain_for_good(tracker)
+    thread.join()
+    assert drained.snapshot(0).render().values == {"x": 1.0}
+    assert tracker.export(reduce="local") == {"x": 2.0, "x__count": 1}
+
+
+def test_a_commit_just_before_a_run_ends_keeps_the_meaning_of_its_keys() -> None:
+    """It takes that with the records, and does not look for it after them."""
+    tracker = sl.StatsTracker()
+    tracker.scalar(x=1.0)
+
+    class RunsEndWhenReleased:
+        lock = tracker._lock
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.lock.release()
+            tracker._registry.forget()
+
+    tracker._lock = RunsEndWhenReleased()
+    assert tracker.drain().snapshot(0).render().values == {"x": 1.0}
+
+
+def test_what_other_threads_record_and_commit_while_runs_end_counts_once() -> None:
+    """Every record is in one drain, with the keys that were declared for it, and nothing raises."""
     drain_for_good()
     trackers = [sl.tracker(), sl.tracker("meanwhile")]
-    rounds, errors = 3000, []
+    rounds, errors = 1000, []
 
     def record(tracker: sl.StatsTracker, name: str) -> None:
         try:
@@ -142,16 +180,22 @@ def test_what_another_thread_records_while_runs_end_counts_once() -> None:
         except Exception as error:  # noqa: BLE001 - for the test to show
             errors.append(error)
 
-    threads = [threading.Thread(target=record, args=(each, each.name)) for each in trackers]
+    drained: list[Drained] = []
+    recorders = [threading.Thread(target=record, args=(each, each.name)) for each in trackers]
+
+    def commit() -> None:
+        while any(thread.is_alive() for thread in recorders):
+            drained.extend([each.drain() for each in trackers])
+
+    committer = threading.Thread(target=commit)
+    ends = 0
     with switching_often():
-        for thread in threads:
+        for thread in (*recorders, committer):
             thread.start()
-        drained: list[Drained] = []
-        ends = 0
-        while any(thread.is_alive() for thread in threads):
-            drained += drain_for_good()
+        while any(thread.is_alive() for thread in recorders):
+            drained.extend(drain_for_good())
             ends += 1
-        for thread in threads:
+        for thread in (*recorders, committer):
             thread.join()
     found = counts_of(drained + drain_for_good())
     assert errors == []
