@@ -1,6 +1,8 @@
 """What `import sightline` gives: these names, documented, and nothing loaded that was not asked for."""
 
+import ast
 import dataclasses
+import importlib
 import inspect
 import os
 import subprocess
@@ -219,6 +221,25 @@ else:
     raise AssertionError("a name that is none")
 """
     run_python(code, tmp_path)
+
+
+def test_type_checkers_see_the_names_that_are_loaded_later() -> None:
+    """Under TYPE_CHECKING stand the same names, from the same rooms."""
+    tree = ast.parse(Path(sl.__file__).read_text(encoding="utf-8"))
+    (block,) = (
+        node for node in tree.body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    )  # fmt: skip
+    seen = {
+        (node.module, each.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    }
+    later = {(f"sightline.{room}", name) for name, room in sl._ROOM_OF.items()}
+    assert seen == later | {("sightline", "aliases"), ("sightline", "jax")}
+    for room, name in later:
+        assert getattr(importlib.import_module(room), name) is getattr(sl, name)
 
 
 def test_recording_calls_are_bound_when_sightline_is_imported(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from sightline.transports import Transport
     from sightline.worker_stats import export_stats
 
+    __version__: str
+
 # Recording is ready at once. All else is loaded when it is asked for: a library that records may be imported
 # by programs that never start a run.
 _LATER = {
@@ -147,19 +149,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOM_OF:
-        found = getattr(import_module(f"sightline.{_ROOM_OF[name]}"), name)
-    elif name in ("aliases", "jax"):
-        found = import_module(f"sightline.{name}")
-    elif name == "__version__":
-        from importlib.metadata import version  # as long to import as NumPy
+if not TYPE_CHECKING:  # which would take every name for one of these
 
-        found = version("sightline")
-    else:
-        raise AttributeError(f"module 'sightline' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> Any:
+        if name in _ROOM_OF:
+            found = getattr(import_module(f"sightline.{_ROOM_OF[name]}"), name)
+        elif name in ("aliases", "jax"):
+            found = import_module(f"sightline.{name}")
+        elif name == "__version__":
+            from importlib.metadata import version  # as long to import as NumPy
+
+            found = version("sightline")
+        else:
+            raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
