@@ -169,6 +169,9 @@ class Records:
 
     def fold_scalars(self, scope: str, key: str) -> None:
         """Makes one row of moments of the numbers of a mean."""
+        values = self.scalars.get(scope, {}).get(key)
+        if values is None:  # a signal handler has drained them just now
+            return
         row: Row = ()
 
         def reduced(taken: list[float]) -> list[float]:
@@ -176,7 +179,7 @@ class Records:
             row = moments_row(np.fromiter(taken, np.float64, len(taken)))
             return []
 
-        self._fold(self.scalars[scope][key], reduced)
+        self._fold(values, reduced)
         if row:
             self.add_row(naming.join(scope, key), row)
 
