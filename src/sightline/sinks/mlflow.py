@@ -134,7 +134,7 @@ class MLflowSink:
         kept = run.kept.get("run_id")
         if kept and (found := store.get(kept)) and found.is_active:
             return kept, found
-        identity = f"{run.run_id}.fork{run.fork:02d}" if run.fork else run.run_id
+        identity = run.run_id + run.suffix
         experiment = store.experiment(
             self._config.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "sightline"
         )
@@ -229,5 +229,4 @@ def _ms(seconds: float) -> int:
 
 def _facts(run: SinkRun) -> str:
     """What the run was, cut to what a tag may hold."""
-    facts = {name: value for name, value in run.facts.items() if name != "sightline"}
-    return orjson.dumps(facts, default=str).decode()[: _LONGEST["tag"]]
+    return orjson.dumps(run.facts, default=str).decode()[: _LONGEST["tag"]]

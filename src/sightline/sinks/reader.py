@@ -19,7 +19,7 @@ import orjson
 
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
-from sightline.sinks.lineage import Lineage
+from sightline.sinks.lineage import Lineage, suffix_of
 
 log = logging.getLogger("sightline")
 
@@ -318,23 +318,25 @@ def storing_reader(
         lineage: which commits belong to it.
         facts: as ``run.json`` has them, the run's config among them.
     """
-    name = f"{sink.name}.fork{lineage.fork:02d}" if lineage.fork else sink.name
-    cursor = Cursor(directory / "cursors" / f"{name}.json", facts["run_id"])
+    cursor = cursor_of(sink, directory, lineage, facts["run_id"])
     run = SinkRun(
         facts["run_id"],
         directory.name,
         directory,
         lineage.current.attempt,
         config=facts["config"],
-        facts={name: value for name, value in facts.items() if name != "config"},
+        facts={name: value for name, value in facts.items() if name not in ("config", "sightline")},
         fork=lineage.fork,
-        first_step=lineage.current.first_step,
-        is_rewound=lineage.current.is_rewound and sink.rewind == "continue",
         kept=cursor.kept,
     )
     offset = cursor.offset if cursor.offset <= size else 0
     hint = f"to bring up later what is missing: sightline sync {directory} --to {sink.name}"
     return SinkReader(sink, lines, offset, run=run, cursor=cursor, lineage=lineage, resume_hint=hint)
+
+
+def cursor_of(sink: Sink, directory: Path, lineage: Lineage, run_id: str) -> Cursor:
+    """How far a sink has stored a run, or what it shows of the run since that was forked."""
+    return Cursor(directory / "cursors" / f"{sink.name}{suffix_of(lineage.fork)}.json", run_id)
 
 
 def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int]:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from sightline.sinks.base import Record, SinkRun
+from sightline.sinks.commits import SEQ, values_of
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.wandb import WandbConfig
 from sightline.sinks.wandb_file import last_row
 
 log = logging.getLogger("sightline")
 
-SEQ = "sightline/seq"  #: the key under which each row has the seq of its last commit
 _MOST_BINS = 512
 
 
@@ -183,7 +183,7 @@ class WandbRun:
             group=config.group,
             job_type=config.job_type,
             dir=str(self._folder),
-            config=_as_config(run),
+            config=run.described(),
             resume="allow",
             **shown,
             settings=sdk.Settings(**{name: value for name, value in wanted.items() if name in known}),
@@ -262,15 +262,6 @@ def _is_about_the_key(error: Exception) -> bool:
     return re.search(r"api.?key", str(error), re.IGNORECASE) is not None
 
 
-def _as_config(run: SinkRun) -> dict[str, Any]:
-    """The run's configuration as it is, and the facts under one key beside it."""
-    config = dict(run.config) if isinstance(run.config, Mapping) else {}
-    if run.config is not None and not isinstance(run.config, Mapping):
-        config = {"config": run.config}
-    config["sightline_facts" if "sightline" in config else "sightline"] = dict(run.facts)
-    return config
-
-
 # --- a commit's parts as W&B has them ----------------------------------------------------------------------
 
 
@@ -281,9 +272,7 @@ def _values(line: Record) -> Iterator[tuple[str, Any]]:
     if line["type"] == "sample":
         yield f"samples/{line['table']}", _table(line["step"], line["rows"])
         return
-    nonfinite = line.get("nonfinite") or {}
-    for key, value in line["values"].items():
-        yield key, float(nonfinite.get(key, "nan")) if value is None else value
+    yield from values_of(line).items()
     yield from (line.get("texts") or {}).items()
 
 
