@@ -189,7 +189,7 @@ def test_killed_runs_have_every_commit_once(kills: int, tmp_path: Path) -> None:
     for key in ("loss", "lr"):
         assert attempts.same(found.series[key], attempts.series(run, key))
     assert found.twice == 0
-    assert len(list(folder.glob("run-*"))) >= 3
+    assert len(list(folder.glob("run-*"))) > 1
 
 
 @pytest.mark.parametrize("rewind", ["fork", "skip"])
