@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import ExitStack, closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -335,6 +337,31 @@ run.finish(timeout=2)
             assert "sink swanlab was left 20 commits behind" in errors
             assert len(commits(run)) == 20
             assert len((run / "rows.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_cloud_that_refuses_leaves_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or an outage would leave one for each try."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    thread = Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    monkeypatch.setenv("SWANLAB_API_HOST", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("SWANLAB_API_KEY", "k" * 21)
+    try:
+        with pytest.raises(Exception, match="API key"):
+            SwanLabRun(SwanLabConfig(mode="online")).open(sl.SinkRun("r", "run", tmp_path, 1))
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert not list((tmp_path / "swanlab").glob("run-*"))
 
 
 def test_without_a_key_it_goes_offline_and_says_how_to_upload(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,25 +74,30 @@ class SwanLabRun:
             self._say("key", f"has no key, and writes files for: swanlab sync --id {identity} {folder}/run-*")
         stored = None if mode == "online" else last_seq(folder, identity)
         self._names = Names("swanlab", clean, taken=[SEQ], kept=run.kept.setdefault("names", {}))
-        self._run = swanlab.init(
-            mode=mode,
-            project=self._config.project,
-            workspace=self._config.workspace,
-            name=(self._config.name or run.name) + run.suffix,
-            group=self._config.group,
-            tags=list(self._config.tags) or None,
-            id=identity,
-            resume="allow",
-            log_dir=str(folder),
-            config=run.described(),
-            settings=swanlab.Settings(
-                interactive=False,
-                probe=_NO_PROBES,
-                terminal={"proxy_type": "none"},
-                run={"dir": f"run-{run.attempt:04d}-{os.urandom(3).hex()}"},
-            ),
-            callbacks=_callback(swanlab, self._taken),
-        )
+        own = f"run-{run.attempt:04d}-{os.urandom(3).hex()}"
+        try:
+            self._run = swanlab.init(
+                mode=mode,
+                project=self._config.project,
+                workspace=self._config.workspace,
+                name=(self._config.name or run.name) + run.suffix,
+                group=self._config.group,
+                tags=list(self._config.tags) or None,
+                id=identity,
+                resume="allow",
+                log_dir=str(folder),
+                config=run.described(),
+                settings=swanlab.Settings(
+                    interactive=False,
+                    probe=_NO_PROBES,
+                    terminal={"proxy_type": "none"},
+                    run={"dir": own},
+                ),
+                callbacks=_callback(swanlab, self._taken),
+            )
+        except BaseException:
+            shutil.rmtree(folder / own, ignore_errors=True)  # or an outage leaves hundreds
+            raise
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # SwanLab's handler would end the run
         self._files = None if mode == "online" else (folder, identity)
         self._resume_hint = f"sightline sync {run.dir} --to swanlab"
