@@ -20,6 +20,7 @@ import orjson
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.lineage import Lineage, suffix_of
+from sightline.sinks.once import Once
 
 log = logging.getLogger("sightline")
 
@@ -92,7 +93,7 @@ class SinkReader:
         self._errors = 0  # since the last look
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
-        self._said: set[str] = set()
+        self._once = Once(sink.name)
         self._closing_at: float | None = None  # until when the rest may be tried
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
@@ -146,7 +147,7 @@ class SinkReader:
             self._errors, self._took_s, self._took_commits = 0, 0.0, 0
             since = self._since
         if since is not None and time.monotonic() - since > _HANGS_AFTER_S:
-            self._say("hangs", f"has not answered for {_HANGS_AFTER_S:g} s")
+            self._once.warn("hangs", f"has not answered for {_HANGS_AFTER_S:g} s")
         return found
 
     @property
@@ -239,8 +240,8 @@ class SinkReader:
             self._seq = max(self._seq, seq)
             self._failures = 0
             self._changed.notify_all()
-        if "fails" in self._said:
-            self._said.clear()
+        if "fails" in self._once:
+            self._once.forget()
             log.warning("sightline: sink %s works again", self.sink.name)
         if self._cursor is not None and not getattr(self.sink, "stores_at_close", False):
             self._cursor.move(self._offset, self._seq)
@@ -269,11 +270,11 @@ class SinkReader:
                 self._is_open = not self.stores
                 self._changed.notify_all()
             if self.is_down:
-                self._say(
+                self._once.warn(
                     "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
                 )
             else:
-                self._say("fails", f"fails: {error}", exc_info=True)
+                self._once.warn("fails", f"fails: {error}", exc_info=True)
             return False
         finally:
             self._since = None
@@ -293,11 +294,6 @@ class SinkReader:
                 return False
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
             return True
-
-    def _say(self, about: str, what: str, *, exc_info: bool = False) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("sightline: sink %s %s (said once)", self.sink.name, what, exc_info=exc_info)
 
 
 def storing_reader(

@@ -6,7 +6,6 @@ been taken, so a file that is cut anywhere says rightly which commits it has.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -20,10 +19,9 @@ from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.names import Names
+from sightline.sinks.once import Once
 from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.swanlab_file import last_seq
-
-log = logging.getLogger("sightline")
 
 _TAKES_WITHIN_S = 60.0
 _NO_PROBES = dict.fromkeys(
@@ -57,7 +55,7 @@ class SwanLabRun:
         self._files: tuple[Path, str] | None = None  # offline: where they are, and of which experiment
         self._resume_hint = ""
         self._error: str | None = None
-        self._said: set[str] = set()
+        self._once = Once("swanlab")
 
     def open(self, run: SinkRun) -> int | None:
         """Begins another file of the experiment.
@@ -71,7 +69,9 @@ class SwanLabRun:
         mode = self._config.mode
         if mode == "online" and not swanlab.Settings().api_key:
             mode = "offline"
-            self._say("key", f"has no key, and writes files for: swanlab sync --id {identity} {folder}/run-*")
+            self._once.warn(
+                "key", f"has no key, and writes files for: swanlab sync --id {identity} {folder}/run-*"
+            )
         stored = None if mode == "online" else last_seq(folder, identity)
         self._names = Names("swanlab", clean, taken=[SEQ], kept=run.kept.setdefault("names", {}))
         own = f"run-{run.attempt:04d}-{os.urandom(3).hex()}"
@@ -120,7 +120,7 @@ class SwanLabRun:
             else:
                 self._run.log({SEQ: self._last}, step=self._last)
         if behind and not self._taken.has_texts():
-            self._say("texts", "has not taken some texts, which are left out")
+            self._once.warn("texts", "has not taken some texts, which are left out")
         for seq in behind:
             self._run.log({SEQ: seq}, step=seq)
         if not self._taken.has_come_to(self._last):
@@ -156,13 +156,15 @@ class SwanLabRun:
     def _new(self, step: int, given: Mapping[str, Any]) -> dict[str, Any]:
         """What SwanLab will take of this step."""
         if step < 0:
-            self._say("negative", f"leaves out steps below 0, as this one: {step}")
+            self._once.warn("negative", f"leaves out steps below 0, as this one: {step}")
             return {}
         taken = {}
         for key, value in given.items():
             name = self._names[key]
             if step <= self._steps.get(name, -1):
-                self._say("again", f"keeps the first value of a step: {key!r} came again at step {step}")
+                self._once.warn(
+                    "again", f"keeps the first value of a step: {key!r} came again at step {step}"
+                )
             else:
                 self._steps[name] = step
                 taken[name] = value
@@ -175,11 +177,6 @@ class SwanLabRun:
         for line in samples:
             texts[f"samples/{line['table']}"] = [text(*_row(row)) for row in line["rows"]]
         return texts
-
-    def _say(self, about: str, what: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("sightline: sink swanlab %s (said once)", what)
 
 
 def make(settings: Mapping[str, Any]) -> SwanLabRun:

@@ -6,7 +6,6 @@ written twice.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from sightline.errors import ConfigurationError
 from sightline.sinks.apart import ApartSink
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.lineage import Rewind
-
-log = logging.getLogger("sightline")
 
 #: How a mode may be spelled, and what it is.
 MODES = {
