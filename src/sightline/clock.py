@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 _TRIES = 5
@@ -100,20 +100,25 @@ def offset_of(trips: Iterable[RoundTrip]) -> tuple[int, int, int]:
 class Straight:
     """From one clock to another, through moments that are known on both; straight between them and beyond.
 
-    In integers, and never backwards where the moments are not: what lies within another span stays within it.
+    In integers, and monotone: what lies within something else stays within it.
 
     Args:
-        points: pairs of ns on the first clock and on the second; at least one.
+        points: pairs of ns on the first clock and on the second, at least one. Of those that are less than
+            ``apart`` from the one before only that one is used: their errors would make a slope of their own.
+            So it is with one that would lead backwards.
+        apart: in ns.
 
     Example:
-        >>> to_root = Straight([(0, 1000), (100, 1200)])
+        >>> to_root = Straight([(0, 1000), (100, 1200)], apart=50)
         >>> to_root(50), to_root(200), Straight([(10, 25)])(0)
         (1100, 1400, 15)
     """
 
-    def __init__(self, points: Iterable[tuple[int, int]]) -> None:
-        known = sorted(dict(points).items())
-        self.points: Sequence[tuple[int, int]] = known
+    def __init__(self, points: Iterable[tuple[int, int]], *, apart: int = 1_000_000_000) -> None:
+        known: list[tuple[int, int]] = []
+        for x, y in sorted(points):
+            if not known or (x - known[-1][0] >= apart and y >= known[-1][1]):
+                known.append((x, y))
         self._starts = [x for x, _ in known[1:-1]]
         pairs = list(zip(known, known[1:], strict=False))
         self._pieces = [(x, y, next_x - x, next_y - y) for (x, y), (next_x, next_y) in pairs] or [
@@ -123,3 +128,25 @@ class Straight:
     def __call__(self, at: int) -> int:
         x, y, run, rise = self._pieces[bisect_right(self._starts, at)]
         return y + (at - x) * rise // run
+
+
+def without_steps(points: Iterable[tuple[int, int]], *, most: float = 1e-3) -> list[tuple[int, int]]:
+    """Moments on a steady clock and by the time of day, as if nobody had set that.
+
+    Args:
+        points: pairs of ns.
+        most: how much the rates of the two may differ; more between two moments, and 10 ms, is a step.
+
+    Example:
+        >>> without_steps([(0, 0), (10**9, 10**9 + 50_000), (2 * 10**9, 9 * 10**9)])
+        [(0, 0), (1000000000, 1000050000), (2000000000, 2000050000)]
+    """
+    known: list[tuple[int, int]] = []
+    step = 0
+    for x, y in sorted(points):
+        if known:
+            run, rise = x - known[-1][0], y - step - known[-1][1]
+            if abs(rise - run) > most * run + 10_000_000:
+                step += rise - run
+        known.append((x, y - step))
+    return known

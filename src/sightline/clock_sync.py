@@ -41,7 +41,7 @@ class ClockSync:
 
     Args:
         transport: between the processes. One that is ``collective`` has no store, and nothing is done.
-        channel: what the run's keys begin with; None while that is not known.
+        channel: names the attempt of the run, the same on all processes; None while that is not known.
         found: told of each offset, on the thread of this class; off the root only.
         pause_s: until the second time; doubled from there, up to ten minutes.
     """
@@ -81,9 +81,9 @@ class ClockSync:
                 return
         try:
             if self._transport.is_root:
-                self._serve(f"{channel}/clock")
+                self._serve(f"clock/{channel}")
             else:
-                self._ask_for(f"{channel}/clock")
+                self._ask_for(f"clock/{channel}")
         except TransportError as error:
             log.debug("sightline: clocks are compared no more: %s", error)
         except Exception:
