@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -120,10 +121,9 @@ class Straight:
             if not known or (x - known[-1][0] >= apart and y >= known[-1][1]):
                 known.append((x, y))
         self._starts = [x for x, _ in known[1:-1]]
-        pairs = list(zip(known, known[1:], strict=False))
-        self._pieces = [(x, y, next_x - x, next_y - y) for (x, y), (next_x, next_y) in pairs] or [
-            (*known[0], 1, 1)
-        ]
+        self._pieces = [
+            (x, y, next_x - x, next_y - y) for (x, y), (next_x, next_y) in itertools.pairwise(known)
+        ] or [(*known[0], 1, 1)]
 
     def __call__(self, at: int) -> int:
         x, y, run, rise = self._pieces[bisect_right(self._starts, at)]

@@ -193,10 +193,11 @@ class TraceWriter:
             bound = ',"bp":"e"' if phase == "f" else ""
             if lane is not None:
                 # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
-                bound += f',"lane":"{self._lane_id(0, lane)}"'
+                of_lane = f',"lane":"{self._lane_id(0, lane)}"'
+                bound += of_lane
                 add(
-                    f'{{"ph":"i","name":"flow","pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)},"s":"t"'
-                    f',"lane":"{self._lane_id(0, lane)}"}},\n'
+                    f'{{"ph":"i","name":"flow","pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)},'
+                    f'"s":"t"{of_lane}}},\n'
                 )
             add(
                 f'{{"ph":"{phase}","cat":"flow","name":"flow","id":"0x{flow:x}","pid":{self._pid},'

@@ -19,21 +19,21 @@ _BLOCK = 4096  # events that are compressed at a time
 class ChromeJson(TraceFile):
     """Writes ``{"traceEvents": [...]}``; compressed where the name ends in ``.gz``.
 
-    Spans of threads are ``X`` events, those in lanes ``b`` and ``e``; arrows are ``s`` and ``f``. An arrow of a
-    lane, or of no span, gets a moment named ``flow`` on its thread, since arrows bind to slices of threads.
+    Spans of threads are ``X`` events, those in lanes ``b`` and ``e``; arrows are ``s`` and ``f``. An arrow of
+    a lane, or of no span, gets a moment named ``flow`` on its thread, since arrows bind to slices of threads.
     """
 
     def begin(self, file: BinaryIO) -> None:
         self._file: IO[bytes] = file
         if self.path.suffix == ".gz":
-            self._file = cast(
-                IO[bytes], gzip.GzipFile("", "wb", _LEVEL, file, mtime=0)
-            )
+            self._file = cast(IO[bytes], gzip.GzipFile("", "wb", _LEVEL, file, mtime=0))
         self._names: dict[str, str] = {}
         self._ties = Ties()
         self._lines: list[str] = []
         self._comma = ""
-        self._file.write(b'{"displayTimeUnit":"ms","otherData":%b,"traceEvents":[\n' % _json(self.about).encode())
+        self._file.write(
+            b'{"displayTimeUnit":"ms","otherData":%b,"traceEvents":[\n' % _json(self.about).encode()
+        )
 
     def row(self, row: Row) -> None:
         self._metadata(row, row.pid, "process_name", {"name": row.name})

@@ -46,7 +46,8 @@ def _through_syncs(trace: ProcessTrace, root: ProcessTrace | None) -> Straight:
     # which are closer together, are followed too.
     offsets = Straight((sync.perf_counter_ns, sync.perf_counter_ns + sync.offset_ns) for sync in trace.syncs)
     times = _time_of_day(root)
-    moments = {each.perf_counter_ns for each in (*trace.anchors, *trace.syncs)} | {trace.base_ns}
+    moments = {trace.base_ns, *(each.perf_counter_ns for each in trace.anchors)}
+    moments |= {each.perf_counter_ns for each in trace.syncs}
     return Straight((moment, times(offsets(moment))) for moment in moments)
 
 

@@ -14,7 +14,14 @@ from sightline.timeline.lines import Damage, parsed, raw_lines
 from sightline.trace_writer import CLOCK, HEADER
 
 _HEAD = 64 << 10  # bytes in which a header must come
-_NEEDED = {"run_id": str, "attempt": int, "process": int, "base_ns": int, "perf_counter_ns": int, "time_ns": int}
+_NEEDED = {
+    "run_id": str,
+    "attempt": int,
+    "process": int,
+    "base_ns": int,
+    "perf_counter_ns": int,
+    "time_ns": int,
+}
 
 
 @dataclass(eq=False)
@@ -89,8 +96,8 @@ def find(run_dirs: Iterable[Path]) -> Found:
         paths = sorted(run_dir.glob("traces/*.json"))
         if not paths:
             raise RunDirectoryError(
-                f"{run_dir} has no traces (no files {run_dir / 'traces' / '*.json'}): expected a run directory, "
-                f"of a run that was traced"
+                f"{run_dir} has no traces (no files {run_dir / 'traces' / '*.json'}): expected a run "
+                f"directory, of a run that was traced"
             )
         for path in paths:
             facts, why = _header(path)
@@ -121,8 +128,7 @@ def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
         if event is not None and event.get("name") == HEADER:
             facts = event.get("args")
             if not isinstance(facts, dict) or not all(
-                isinstance(facts.get(name), kind)
-                for name, kind in _NEEDED.items()
+                isinstance(facts.get(name), kind) for name, kind in _NEEDED.items()
             ):
                 return None, "its header lacks run, attempt, process or clock"
             if facts.get("format") != 1:

@@ -22,11 +22,7 @@ class FlowStarts:
     def __init__(self, traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock]) -> None:
         ids = np.concatenate([np.frombuffer(each.flows_out, np.uint64) for each in traces])
         at = np.fromiter(
-            (
-                clock.at(ns)
-                for trace, clock in zip(traces, clocks, strict=True)
-                for ns in trace.flows_out_at
-            ),
+            (clock.at(ns) for trace, clock in zip(traces, clocks, strict=True) for ns in trace.flows_out_at),
             np.int64,
             len(ids),
         )

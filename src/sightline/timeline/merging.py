@@ -10,7 +10,7 @@ from sightline.errors import RunDirectoryError
 from sightline.timeline.archive import write_archive
 from sightline.timeline.chrome_json import ChromeJson
 from sightline.timeline.clocks import ProcessClock, clocks_of
-from sightline.timeline.events import Counter, Event, Flow, Instant, Span
+from sightline.timeline.events import Counter, Event, Flow, Instant, Span, Thread
 from sightline.timeline.finding import ProcessTrace, find, scan
 from sightline.timeline.flows import FlowStarts
 from sightline.timeline.jsonl import JsonLines
@@ -23,6 +23,7 @@ from sightline.timeline.writing import TraceFile
 
 Format = Literal["json", "jsonl", "pftrace", "tar"]
 WRITERS: dict[str, type[TraceFile]] = {"json": ChromeJson, "jsonl": JsonLines, "pftrace": Pftrace}
+_KINDS: dict[type, str] = {Instant: "instants", Counter: "counters", Flow: "flow ends", Thread: ""}
 Advance = Callable[[int], object]
 #: More events of a process than its trace files have.
 Source = Callable[[ProcessTrace, ProcessClock], Iterable[Event]]
@@ -137,7 +138,9 @@ def merge(
             report.note_read(trace, 0)
         return report
     directories = timeline.run_dirs()
-    names = ["metrics" if len(directories) == 1 else f"metrics · {each.resolve().name}" for each in directories]
+    names = [
+        "metrics" if len(directories) == 1 else f"metrics · {each.resolve().name}" for each in directories
+    ]
     rows, metric_rows = rows_of(timeline.traces, names)
     about = {
         "runs": sorted({trace.run_id for trace in timeline.traces}),
@@ -161,15 +164,11 @@ def merge(
         count = report.events
         for i, event in timeline.events(advance):
             file.write(rows[i], event)
-            kind_of = type(event)
-            if kind_of is Span:
+            if isinstance(event, Span):
                 count["spans"] += 1
                 if event.flows:
                     count["flow ends"] += len(event.flows)
-            elif kind_of is Instant:
-                count["instants"] += 1
-            elif kind_of is Counter:
-                count["counters"] += 1
-            elif kind_of is Flow:
-                count["flow ends"] += 1
+            else:
+                count[_KINDS[type(event)]] += 1
+    del count[""]
     return report

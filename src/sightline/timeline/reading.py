@@ -175,9 +175,9 @@ class Reader:
         for where, begun in self._begun.items():
             for each in reversed(begun):
                 yield self._unfinished(where, each, self._latest)
-        for where, waiting in self._flows.items():
+        for waiting in self._flows.values():
             for flow in waiting:
-                yield self._loose(where, flow)
+                yield self._loose(flow)
 
 
 def _lane(event: dict[str, Any]) -> int:

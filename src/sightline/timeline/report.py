@@ -54,8 +54,8 @@ class Report:
         hosts = {trace.host for trace in traces}
         if len(known) < len(others) and len(hosts) > 1:
             self.problems.append(
-                f"{len(others) - len(known)} processes went by their own host's time of day: their clocks were "
-                f"not compared with process 0's (the run was short, or has no store)"
+                f"{len(others) - len(known)} processes went by their own host's time of day: their clocks "
+                f"were not compared with process 0's (the run was short, or has no store)"
             )
 
     def note_read(self, trace: ProcessTrace, dropped: int) -> None:
@@ -69,8 +69,8 @@ class Report:
         gone = sorted(set(range(max(numbers, default=0))) - set(numbers))
         if gone:
             self.problems.append(
-                f"{trace.files[0]}: {len(gone)} segments of this process are gone (the oldest ones are deleted "
-                f"beyond keep_mb)"
+                f"{trace.files[0]}: {len(gone)} segments of this process are gone (the oldest ones are "
+                f"deleted beyond keep_mb)"
             )
         if dropped:
             self.problems.append(f"{trace.files[0]}: the process could not write {dropped} events")

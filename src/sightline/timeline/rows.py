@@ -57,7 +57,7 @@ def rows_of(traces: Sequence[ProcessTrace], extra: Sequence[str]) -> tuple[list[
         if len(runs) > 1:
             parts.append(trace.run_dir.resolve().name)
         group = groups.setdefault((trace.run, trace.attempt), len(groups))
-        rows.append(Row(i * threads + 1, " · ".join(filter(None, parts)), len(extra) + i, group, threads))
+        rows.append(Row(i * threads + 1, " · ".join(filter(None, parts)), len(extra) + i - 1, group, threads))
     begin = len(traces) + 1
     others = [Row((begin + i) * threads + 1, name, i, 0, threads) for i, name in enumerate(extra)]
     return rows, others
