@@ -84,7 +84,7 @@ class Job:
     def close(self) -> None:
         for each in self.syncs:
             each.stop()
-        assert all([each.close() for each in self.syncs])
+        assert all(each.close() for each in self.syncs)
 
 
 @pytest.fixture

@@ -60,7 +60,8 @@ def test_everything_is_there_with_its_times_and_names(tmp_path: Path, merged: Me
     names = trace.column("select name from process where pid != 0 order by pid")
     assert names == ["process 0 · host", "process 1 · host"]
     arrows = trace.query(
-        "select o.name as a, i.name as b from flow join slice o on o.id = slice_out join slice i on i.id = slice_in"
+        "select o.name as a, i.name as b from flow"
+        " join slice o on o.id = slice_out join slice i on i.id = slice_in"
     )
     if kind == "json":
         assert {(row["a"], row["b"]) for row in arrows} == {("inner", "receive"), ("flow", "last")}
