@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from sightline.aliases import Aliases
+from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
@@ -60,6 +61,9 @@ class Run:
         self._profiling = Profiling(
             self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
         )
+        self._clock_sync: ClockSync | None = None
+        if self._trace is not None:
+            self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
 
@@ -141,8 +145,12 @@ class Run:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
         self._handler.restore()
         atexit.unregister(self._finish_at_exit)
+        if self._clock_sync is not None:
+            self._clock_sync.stop()
         done = self.logger.finish(timeout)
         done = self._profiling.close(_PROFILE_S) and done
+        if self._clock_sync is not None:
+            self._clock_sync.close()
         if self._trace is not None:
             self._trace.close(_FILES_S)
         return self.files.close(_FILES_S) and done
@@ -154,6 +162,10 @@ class Run:
     def _place(self) -> Place | None:
         place = self.logger.place
         return None if place is None else Place(*place)
+
+    def _channel(self) -> str | None:
+        place = self.logger.place
+        return None if place is None else f"{place[1]}.{place[2]}"
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""

@@ -528,6 +528,11 @@ class StatsLogger:
         return facts
 
     @property
+    def transport(self) -> Transport:
+        """What the processes are connected by."""
+        return self._transport
+
+    @property
     def place(self) -> tuple[Path, str, int] | None:
         """Run directory, run id and attempt, once they are known."""
         if self.dir is None or self.run_id is None or self.attempt is None:
