@@ -14,6 +14,7 @@ GROUPS = (
     "importing",
     "recording",
     "logging",
+    "tracing",
     "devices",
     "merging",
     "committing",

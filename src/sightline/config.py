@@ -160,6 +160,46 @@ class StatsLoggerConfig:
         return cls.from_dict(data)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PerfTracerConfig:
+    """What is traced, and how long the files are.
+
+    Attributes:
+        enabled: False: no spans are recorded, and no trace is written.
+        profile_steps: steps that JAX's profiler records, into ``profiles/`` of the run directory. While a run
+            goes on, ``echo 2 > RUN_DIR/profile`` asks for its next two steps.
+        profile_processes: on which processes; None: on all.
+        profile_host_level: ``host_tracer_level`` of the profiler: 1 is cheaper than 2.
+        segment_mb: a trace file that has become so long is followed by another one, in megabytes.
+        keep_mb: of a process's trace files so much is kept; the oldest go first.
+    """
+
+    enabled: bool = True
+    profile_steps: Sequence[int] = ()
+    profile_processes: Sequence[int] | None = None
+    profile_host_level: int = 2
+    segment_mb: float = 256.0
+    keep_mb: float = 8192.0
+
+    def __post_init__(self) -> None:
+        for name in ("profile_steps", "profile_processes"):
+            numbers = getattr(self, name)
+            if numbers is not None and not (
+                isinstance(numbers, Sequence) and all(type(each) is int for each in numbers)
+            ):
+                raise ConfigurationError(f"{name}={numbers!r}; expected ints, as in [10, 11]")
+        for name in ("segment_mb", "keep_mb"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise ConfigurationError(f"{name}={value!r}; expected a positive number")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """As :meth:`StatsLoggerConfig.from_dict`."""
+        settings: Self = _load(cls, data, "")
+        return settings
+
+
 def _load(cls: Any, data: Mapping[str, Any], where: str) -> Any:
     types_ = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]

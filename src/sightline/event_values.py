@@ -1,4 +1,4 @@
-"""Arguments of events as JSON, whatever they are: nothing raises, runs a device, or grows without bounds."""
+"""Arguments of events as plain data, whatever they are: bounded, without raising, without asking a device."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def dumps(value: Any) -> bytes:
 
 def _plain(value: Any, depth: int, left: list[int]) -> Any:
     """As :func:`plain`; ``left``: how many items may still be shown."""
-    kind = value.__class__
+    kind = type(value)
     if kind is str:
         return text(value)
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind in _AS_THEY_ARE:
-        return value if kind is not int or -(2**63) <= value < 2**64 else _big(value)
+        return value if kind is not int or -(2**63) <= value < 2**63 else _big(value)
     try:
         return _other(value, depth, left)
     except Exception as error:  # noqa: BLE001 - a user's object may do anything

@@ -23,6 +23,7 @@ from sightline.clock import anchor
 log = logging.getLogger("sightline")
 
 _TICK_S = 0.2
+_CHORES_S = 1.0
 _WAITING_BYTES = 32 << 20  # for each file; what comes beyond is dropped, and counted
 _MANY_BYTES = 8 << 20  # so much is waiting that sources which can should hold back
 
@@ -61,12 +62,15 @@ class ProcessFiles:
         self.process = process
         self.processes = processes
         self.role = role
+        #: Called about once a second on the thread that writes.
+        self.chores: list[Callable[[], None]] = []
         self._place = place
         self._sources: list[Callable[[], bool]] = []
         self._files: list[ProcessFile] = []
         # Not an Event: a signal handler that logs in the middle of its `set` would wait for itself.
         self._urgent: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._changed = threading.Condition()
+        self._chores_done = 0.0
         self._rounds = 0  # that have begun
         self._clean_round = 0  # the last one after which no source had anything left
         self._is_closing = False
@@ -88,7 +92,7 @@ class ProcessFiles:
         return file
 
     def add_source(self, source: Callable[[], bool]) -> None:
-        """Has a function called several times a second, on a thread of its own, to put what it has in files.
+        """Has a function called several times a second, on another thread, to put what it has into files.
 
         It must not touch disk or network. It returns whether it has more, and is then called again at once.
         """
@@ -143,8 +147,8 @@ class ProcessFiles:
         while not self._is_closing:
             self._wait_for_tick()
             self._rounds += 1
-            have_more = [self._ask(source) for source in list(self._sources)]
-            if any(have_more):
+            have_more = [source for source in list(self._sources) if self._ask(source)]
+            if have_more:
                 if not any(file.has_many_waiting for file in self._files):
                     self._urgent.put(None)
                 continue
@@ -172,12 +176,13 @@ class ProcessFiles:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._is_closing or any(file.waiting for file in self._files), 60.0
+                    lambda: self._is_closing or any(file.waiting for file in self._files), _CHORES_S
                 )
                 if self._is_closing and not any(file.waiting for file in self._files):
                     break
                 files = list(self._files)
             place = self._place()
+            self._do_chores()
             if place is None:
                 time.sleep(_TICK_S)
                 if self._is_closing:
@@ -189,6 +194,17 @@ class ProcessFiles:
                 self._changed.notify_all()
         for file in self._files:
             file._close()
+
+    def _do_chores(self) -> None:
+        if time.monotonic() - self._chores_done < _CHORES_S:
+            return
+        self._chores_done = time.monotonic()
+        for chore in list(self.chores):
+            try:
+                chore()
+            except Exception:
+                log.warning("sightline: a chore fails (it is left out now)", exc_info=True)
+                self.chores.remove(chore)
 
     def _header(self, place: Place) -> dict[str, Any]:
         """What every file begins with."""
@@ -241,7 +257,7 @@ class ProcessFile:
         self._header = header
         self._segment_bytes = segment_bytes
         self._keep_bytes = keep_bytes
-        self._queue: deque[tuple[bytes, int]] = deque()
+        self._queue: deque[tuple[bytes, int, bool]] = deque()
         self.waiting = 0  # bytes
         self._dropped = 0
         self._file = -1
@@ -256,12 +272,13 @@ class ProcessFile:
         """Whether the disk is behind: a source that can should keep what it has, and return True."""
         return self.waiting > _MANY_BYTES
 
-    def put(self, data: bytes, count: int = 1) -> None:
+    def put(self, data: bytes, count: int = 1, *, begins: bool = False) -> None:
         """Queues whole lines; called by sources.
 
         Args:
             data: the lines.
             count: how many things they tell, for :meth:`take_dropped`, should they be dropped.
+            begins: they begin another segment.
         """
         if not data:
             return
@@ -269,7 +286,7 @@ class ProcessFile:
             if self.waiting + len(data) > _WAITING_BYTES and self._queue:
                 self._dropped += count
                 return
-            self._queue.append((data, count))
+            self._queue.append((data, count, begins))
             self.waiting += len(data)
             self._files._changed.notify_all()
 
@@ -288,9 +305,9 @@ class ProcessFile:
 
     def _write_waiting(self, place: Place) -> None:
         while self._queue:
-            data, count = self._queue[0]
+            data, count, begins = self._queue[0]
             try:
-                if self._file < 0 or (self._size >= self._segment_bytes):
+                if self._file < 0 or begins or self._size >= self._segment_bytes:
                     self._next_segment(place)
                 self._append(data)
             except Exception as error:  # noqa: BLE001 - the thread must live, whatever the disk or a header does

@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,18 +17,25 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from sightline.aliases import Aliases
-from sightline.config import NamingMode, StatsLoggerConfig
+from sightline.clock_sync import ClockSync
+from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import SightlineError
+from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
+from sightline.profiling import Profiling
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
 from sightline.text_logging.config import TextLoggingConfig
 from sightline.text_logging.process_logging import TextLogging
+from sightline.trace_writer import TraceWriter
 from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
+
+_PROFILE_S = 300.0  # to write a profile that is under way
+_FILES_S = 10.0  # to write what is left of the traces and logs
 
 
 class Run:
@@ -42,18 +50,32 @@ class Run:
         text: the text logging of this process; None where it is switched off.
     """
 
-    def __init__(self, logger: StatsLogger) -> None:
+    def __init__(self, logger: StatsLogger, tracing: PerfTracerConfig, role: str = "") -> None:
         self.logger = logger
-        settings = logger.config.logging
+        texts = logger.config.logging
         self.files = ProcessFiles(
-            self._place, process=logger.process, processes=logger.processes, role=settings.role
+            self._place, process=logger.process, processes=logger.processes, role=role or texts.role
         )
         self.text: TextLogging | None = None
-        if logger.enabled and settings.enabled:
-            self.text = TextLogging(self.files, settings)
-        if logger.enabled:
-            atexit.register(self._finish_at_exit)  # before the logger's own hook, which has things to say
+        if logger.enabled and texts.enabled:
+            self.text = TextLogging(self.files, texts)
+        TRACER.turn(tracing.enabled and logger.enabled)
+        self._trace: TraceWriter | None = None
+        if TRACER.enabled and tracing.enabled and logger.enabled:
+            self._trace = TraceWriter(
+                TRACER,
+                self.files,
+                segment_bytes=int(tracing.segment_mb * 2**20),
+                keep_bytes=int(tracing.keep_mb * 2**20),
+            )
+        self._profiling = Profiling(
+            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
+        )
+        self._clock_sync: ClockSync | None = None
+        if self._trace is not None:
+            self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
         self._handler = _TerminationHandler(self)
+        atexit.register(self._finish_at_exit)
 
     @property
     def dir(self) -> Path | None:
@@ -112,7 +134,11 @@ class Run:
         first = self.next_step if start is None else start
         self.logger.event("steps", start=first, total=total)
         for number in range(first, total):
-            with active(number):
+            with (
+                active(number),
+                self._profiling.step(number),
+                TRACER.trace_scope("step", category="step"),
+            ):
                 yield number
 
     def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
@@ -120,17 +146,38 @@ class Run:
         self.logger.commit(step, stats)
 
     def flush(self, timeout: float = 60.0) -> bool:
-        """Waits until this process's commits and log lines are safe. See :meth:`StatsLogger.flush`."""
-        end = time.monotonic() + timeout
-        done = self.logger.flush(timeout)
-        return self._flush_files(max(1.0, end - time.monotonic())) and done
+        """Waits until this process's commits, and its own files, are safe. See :meth:`StatsLogger.flush`."""
+        deadline = time.monotonic() + timeout
+        flushed = self.logger.flush(timeout)
+        return self._flush_files(max(1.0, deadline - time.monotonic())) and flushed
 
     def finish(self, timeout: float | None = None) -> bool:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
         self._handler.restore()
         atexit.unregister(self._finish_at_exit)
+        if self._clock_sync is not None:
+            self._clock_sync.stop()
         done = self.logger.finish(timeout)
-        return self._close_files() and done
+        done = self._profiling.close(_PROFILE_S) and done
+        if self._clock_sync is not None:
+            self._clock_sync.close()
+        if self._trace is not None:
+            self._trace.close(_FILES_S)
+        if self.text is not None:  # last: the others have things to say
+            done = self.text.close(_FILES_S) and done
+        return self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
+
+    def _finish_at_exit(self) -> None:
+        # After an unhandled exception the others will not end in time either: they wait for this process.
+        self.finish(FAILED_TIMEOUT_S if getattr(sys, "last_value", None) is not None else None)
+
+    def _place(self) -> Place | None:
+        place = self.logger.place
+        return None if place is None else Place(*place)
+
+    def _channel(self) -> str | None:
+        place = self.logger.place
+        return None if place is None else f"{place[1]}.{place[2]}"
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""
@@ -151,20 +198,8 @@ class Run:
         else:
             self.finish()
 
-    def _place(self) -> Place | None:
-        place = self.logger._place()
-        return None if place is None else Place(*place)
-
     def _flush_files(self, timeout: float) -> bool:
         return self.files.flush(timeout) if self.text is None else self.text.flush(timeout)
-
-    def _close_files(self) -> bool:
-        done = self.text is None or self.text.close()
-        return self.files.close(10.0 if self.files.place is not None else 1.0) and done
-
-    def _finish_at_exit(self) -> None:
-        self.logger._finish_at_exit()
-        self._close_files()
 
 
 def start(
@@ -180,6 +215,8 @@ def start(
     logging: TextLoggingConfig | Mapping[str, Any] | None = None,
     resume: Resume | None = None,
     state_dict: Mapping[str, Any] | None = None,
+    role: str = "",
+    tracing: PerfTracerConfig | None = None,
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
@@ -208,7 +245,9 @@ def start(
         logging: what is logged as text, and where to (docs/logging.md); a mapping has its settings.
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
-        logger: all settings in one object; the arguments above override it.
+        role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
+        tracing: what is traced.
+        logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
     Raises:
@@ -233,11 +272,11 @@ def start(
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
-    begun = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
+    made = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
     try:
-        return Run(begun)
+        return Run(made, tracing or PerfTracerConfig(), role)
     except SightlineError:
-        begun.finish(FAILED_TIMEOUT_S)
+        made.finish(FAILED_TIMEOUT_S)
         raise
 
 
@@ -282,6 +321,7 @@ class _TerminationHandler:
         begin = time.monotonic()
         logger.event("sigterm")
         done = logger.flush(logger.config.grace_s, force=True)
+        done = self._run.files.flush(max(1.0, logger.config.grace_s - (time.monotonic() - begin))) and done
         log.warning(
             "sightline: SIGTERM: %s in %.1f s",
             "all is written" if done else "not all is written",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -13,6 +13,8 @@ from sightline.errors import RecordError
 
 _ACTIVE: ContextVar[int | None] = ContextVar("sightline_step", default=None)
 _latest: int | None = None  # for threads, which start with an empty context
+#: Called with each new active step of a thread or task, and with what it goes back to.
+listeners: list[Callable[[int | None], None]] = []
 
 
 @contextmanager
@@ -31,17 +33,24 @@ def step(number: int) -> Iterator[int]:
     number = checked_step(number)
     token = _ACTIVE.set(number)
     before, _latest = _latest, number
+    _tell(number)
     try:
         yield number
     finally:
         _ACTIVE.reset(token)
         _latest = before
+        _tell(_ACTIVE.get())
 
 
 def active_step() -> int | None:
     """The active step of this context, else the latest of the process, else None."""
     active = _ACTIVE.get()
     return _latest if active is None else active
+
+
+def _tell(number: int | None) -> None:
+    for listener in listeners:
+        listener(number)
 
 
 def checked_step(number: Any) -> int:

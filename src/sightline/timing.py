@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sightline.decorating import around
 from sightline.errors import RecordError
 from sightline.host_values import host_only_error
+from sightline.perf_tracer import TRACER, AnySpan
 from sightline.scoping import COLLECTED
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Timing:
         add: takes the key and the time, when the block has ended.
     """
 
-    __slots__ = ("_add", "_key", "_scope", "_since", "_start", "_time", "_until")
+    __slots__ = ("_add", "_key", "_scope", "_since", "_span", "_start", "_time", "_until")
 
     def __init__(
         self, key: str, scope: ContextVar[str], add: Callable[[str, float | DeviceTime], None]
@@ -106,8 +107,11 @@ class Timing:
         return Moment(call, values)
 
     def __enter__(self) -> Timing:
-        if self._scope.get()[:1] == COLLECTED:
+        path = self._scope.get()
+        if path[:1] == COLLECTED:
             raise host_only_error("record_timing", self._key)
+        self._span: AnySpan = TRACER.trace_scope(f"{path}/{self._key}" if path else self._key)
+        self._span.__enter__()
         self._start = perf_counter_ns()
         return self
 
@@ -115,6 +119,7 @@ class Timing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         end = perf_counter_ns()
+        self._span.__exit__(kind, error, trace)
         start, self._start = self._start, None
         assert start is not None  # __enter__ has set it
         self._time = (end - start) / 1e9

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from sightline.errors import RecordError
 from sightline.host_values import no_collector_error, where_are
 from sightline.jax.programs import copies, is_there, launch
+from sightline.perf_tracer import TRACER
 from sightline.records import Records
 
 _PAUSE_S = (0.002, 0.05)  # between two looks, at least and at most: each takes the interpreter's lock
@@ -126,6 +127,9 @@ class DeviceTime:
 
     def settle(self, records: Records) -> None:
         records.add_numbers(self.key, self.seconds)
+        begins, ends = _latest(self._start_ns, self._since), _latest(self._ended_ns, self._until)
+        if ends > begins:
+            TRACER.add_span(self.key, int(begins), int(ends), lane=True, category="device")
 
 
 def _latest(block_ns: int, moments: Sequence[Moment]) -> float:

@@ -1,0 +1,670 @@
+"""Spans, instants, counters and flows: what a process does when, on its threads and in its asyncio tasks.
+
+Recording is two readings of the clock and an append. :mod:`sightline.trace_writer` empties the buffer, on a
+thread of its own.
+
+Span objects are used again: one lies ready for each name and thread, is taken by ``trace_scope`` and put back
+when its block ends, since making an object would be most of the cost. Inside an event loop, where blocks of
+several tasks interleave on one thread, each span is an object of its own, and knows its task.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import inspect
+import itertools
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from time import perf_counter_ns
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+from sightline.decorating import around
+from sightline.errors import RecordError
+from sightline.step import active_step, listeners
+
+F = TypeVar("F", bound=Callable[..., Any])
+Args = dict[str, Any]
+
+_BEFORE = 4096  # records that are kept while nobody writes
+_NAMES = 1000  # span objects that a thread keeps
+BASE_NS = perf_counter_ns()  #: where the times of this process's traces begin
+
+# What stands in the buffer: five fields for a span on a thread, two (what, and of what) for all else.
+ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD = range(6)
+Record = tuple[Any, ...]
+
+_ON, _OFF, _ANNOTATING = 0, 1, 2
+
+
+class OpenSpan(NamedTuple):
+    """A span that has not ended.
+
+    Attributes:
+        tid: its thread; None if it is in a lane.
+        lane: its lane among the asynchronous ones; None if it is on a thread.
+        name: as it was given.
+        start: on ``perf_counter_ns``.
+        args: its arguments so far.
+    """
+
+    tid: int | None
+    lane: int | None
+    name: str
+    start: int
+    args: Args | None
+
+
+class Track:
+    """A thread, as the tracer sees it."""
+
+    __slots__ = ("__weakref__", "append", "current", "name", "native_id", "spans", "tid")
+
+    def __init__(self, tid: int, append: Callable[[Record], object]) -> None:
+        self.tid = tid
+        self.name = threading.current_thread().name
+        self.native_id = threading.get_native_id()
+        self.append = append
+        self.current: Span | None = None  # the innermost open one
+        self.spans: dict[str, Span] = {}  # by name, ready to be used
+
+
+class Span:
+    """A block on one thread; what ``trace_scope`` gives outside of event loops."""
+
+    __slots__ = ("args", "name", "parent", "start", "tracer", "track")
+
+    def __init__(self, name: str, track: Track, tracer: PerfTracer) -> None:
+        self.name = name
+        self.track = track
+        self.tracer = tracer
+        self.args: Args | None = None
+        self.parent: Span | None = None
+        self.start = 0
+
+    def __enter__(self) -> Span:
+        track = self.track
+        self.parent = track.current
+        track.current = self
+        self.start = perf_counter_ns()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end = perf_counter_ns()
+        track = self.track
+        if track.current is self and kind is None:
+            track.current = self.parent
+            track.append((self.name, track.tid, self.start, end, self.args))
+            self.args = None
+            track.spans[self.name] = self
+        else:
+            self._leave(end, kind, error)
+
+    def _leave(self, end: int, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        """Ends by an exception, or while a span that began later is open."""
+        track = self.track
+        if kind is not None:
+            self.set(exception=described(kind, error))
+        if track.current is self:
+            track.current = self.parent
+            track.append((self.name, track.tid, self.start, end, self.args))
+            return
+        later = track.current
+        while later is not None and later.parent is not self:
+            later = later.parent
+        if later is not None:
+            later.parent = self.parent
+        # Blocks that overlap cannot be drawn on one thread.
+        track.append((ASYNC, (self.name, None, track.tid, self.start, end, self.args, active_step())))
+
+    async def __aenter__(self) -> Span:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def set(self, **args: Any) -> None:
+        """Adds arguments, as a count that is known at the block's end."""
+        self.args = {**(self.args or {}), **args}
+
+    def flow_out(self) -> int:
+        """Begins an arrow at this moment of the block; returns its id, to be carried to where it ends."""
+        return self.tracer._flow_out()
+
+    def flow_in(self, flow: int) -> None:
+        """Ends an arrow here that began where :meth:`flow_out` gave this id, in any process of the run."""
+        self.tracer._flow_in(flow)
+
+    def __call__(self, function: F) -> F:
+        return self.tracer._around(function, self.name, self.args or {})
+
+
+class TaskSpan:
+    """A block that shares its thread with others: in an asyncio task, or a generator's life.
+
+    Drawn in a lane: spans of one task are nested in it, and one that has a lane of its own gives it back.
+    """
+
+    __slots__ = ("_owns_lane", "args", "lane", "name", "parent", "start", "step", "task", "tid", "tracer")
+
+    def __init__(self, name: str, args: Args, tracer: PerfTracer, *, alone: bool = False) -> None:
+        self.name = name
+        self.args: Args | None = args or None
+        self.tracer = tracer
+        self.task: object = self if alone else None
+        self.parent: TaskSpan | None = None
+        self.lane = -1
+        self.start = 0
+
+    def __enter__(self) -> TaskSpan:
+        alone = self.task is self
+        if not alone:
+            self.task = _current_task()
+            self.parent = _task_span.get()
+            _task_span.set(self)
+        parent = self.parent
+        self._owns_lane = parent is None or parent.lane < 0 or parent.task is not self.task
+        self.lane = self.tracer._lanes.take() if self._owns_lane else cast(TaskSpan, parent).lane
+        self.step = active_step()
+        self.tid = self.tracer._local.track.tid
+        self.start = perf_counter_ns()
+        self.tracer._open_tasks[id(self)] = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end = perf_counter_ns()
+        tracer = self.tracer
+        if kind is not None:
+            self.set(exception=described(kind, error))
+        if _task_span.get() is self:
+            _task_span.set(self.parent)
+        tracer._open_tasks.pop(id(self), None)
+        tracer._local.track.append(
+            (ASYNC, (self.name, self.lane, self.tid, self.start, end, self.args, self.step))
+        )
+        if self._owns_lane:
+            tracer._lanes.give_back(self.lane)
+        self.lane, self.parent, self.task = -1, None, None
+
+    async def __aenter__(self) -> TaskSpan:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def set(self, **args: Any) -> None:
+        """As :meth:`Span.set`."""
+        self.args = {**(self.args or {}), **args}
+
+    def flow_out(self) -> int:
+        """As :meth:`Span.flow_out`."""
+        return self.tracer._flow_out(self.lane)
+
+    def flow_in(self, flow: int) -> None:
+        """As :meth:`Span.flow_in`."""
+        self.tracer._flow_in(flow, self.lane)
+
+    def __call__(self, function: F) -> F:
+        return self.tracer._around(function, self.name, self.args or {})
+
+
+class OffSpan:
+    """What ``trace_scope`` gives when tracing is off; one object for all."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> OffSpan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    async def __aenter__(self) -> OffSpan:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def set(self, **_: Any) -> None:
+        return None
+
+    def flow_out(self) -> int:
+        return 0
+
+    def flow_in(self, flow: int) -> None:
+        return None
+
+    def __call__(self, function: F) -> F:
+        return function
+
+
+_OFF_SPAN = OffSpan()
+AnySpan = Span | TaskSpan | OffSpan
+
+
+class PerfTracer:
+    """Records what a process does when. ``sl.trace_scope`` and its like act on the process's own.
+
+    Until a run is started the last 4,096 records are kept, so that what a program does before that is in its
+    trace. When records come faster than they can be written, for long, a recording thread lets the one that
+    writes go first; when even so 260,000 wait, new ones are dropped, and the trace says how many.
+
+    Args:
+        enabled: False makes every call do nothing. Default: unless ``SIGHTLINE_DISABLED=1`` is set.
+
+    Example:
+        >>> tracer = PerfTracer()
+        >>> with tracer.trace_scope("rollout", category="compute", prompts=8) as span:
+        ...     with tracer.trace_scope("generate"):
+        ...         tracer.current_span()
+        ...     span.set(tokens=512)
+        'generate'
+        >>> [record[0] for record in tracer.take() if len(record) == 5]
+        ['generate', 'rollout']
+    """
+
+    def __init__(self, *, enabled: bool | None = None) -> None:
+        self.enabled: bool = os.environ.get("SIGHTLINE_DISABLED") != "1" if enabled is None else enabled
+        self._mode = _ON if self.enabled else _OFF
+        self._before: deque[Record] = deque(maxlen=_BEFORE)
+        self._buffer: list[Record] = []
+        self._append: Callable[[Record], object] = self._before.append
+        self._drops = itertools.count()
+        self._dropped = 0
+        self._lock = threading.RLock()
+        self._tracks: weakref.WeakSet[Track] = weakref.WeakSet()
+        self._tids = itertools.count(1)
+        self._lanes = _Lanes()
+        self._open_tasks: dict[int, TaskSpan] = {}
+        self._flows = itertools.count(int.from_bytes(os.urandom(4), "big") << 20)
+        self._running: Callable[[], object] = [].clear  # of all functions that give None the quickest
+        self._annotation: Any = None
+        self._local = _Local(self)
+        self.trace_scope = _trace_scope_of(self)
+        _tracers.add(self)
+
+    # --- recording -----------------------------------------------------------------------------------------
+
+    def instant(self, name: str, /, *, category: str | None = None, **args: Any) -> None:
+        """Marks a moment on this thread.
+
+        Args:
+            name: what has happened.
+            category: as for ``trace_scope``.
+            args: whatever helps to read it.
+        """
+        if self._mode != _OFF:
+            if category is not None:
+                args["category"] = category
+            track = self._local.track
+            track.append((INSTANT, (name, track.tid, perf_counter_ns(), args)))
+
+    def counter(self, name: str, value: float | None = None, /, **series: float) -> None:
+        """Records the value of something that changes, to be drawn as a curve.
+
+        Args:
+            name: of the curve.
+            value: its value now; or
+            series: several that are drawn in one place, as in ``counter("queue", waiting=3, running=8)``.
+        """
+        if self._mode != _OFF:
+            if value is not None:
+                series["value"] = value
+            self._local.track.append((COUNTER, (name, perf_counter_ns(), series)))
+
+    def add_span(self, name: str, start: int, end: int, *, lane: bool = False, **args: Any) -> None:
+        """Records a span that somebody else has timed.
+
+        Args:
+            name: what it was.
+            start, end: on ``time.perf_counter_ns``.
+            lane: it may overlap other spans of this thread, so that it needs a place of its own.
+            args: as for ``trace_scope``.
+        """
+        if self._mode == _OFF:
+            return
+        track = self._local.track
+        if lane:
+            track.append((ASYNC, (name, None, track.tid, start, end, args or None, active_step())))
+        else:
+            track.append((name, track.tid, start, end, args or None))
+
+    def current_span(self) -> str | None:
+        """The name of the innermost open span here, of this thread or task; None if there is none."""
+        if self._running() is not None:
+            span: Span | TaskSpan | None = _task_span.get()
+        else:
+            span = self._local.track.current
+        return None if span is None else span.name
+
+    def note_step(self, number: int | None) -> None:
+        """A step begins on this thread, or, with None, goes back to what it is elsewhere."""
+        if self._mode != _OFF and self._running() is None:  # spans of tasks know theirs
+            track = self._local.track
+            track.append((STEP, (track.tid, perf_counter_ns(), number)))
+
+    # --- emptying ------------------------------------------------------------------------------------------
+
+    def begin_writing(self) -> None:
+        """From now on nothing is left out: somebody calls :meth:`take`, several times a second."""
+        self._notice_asyncio()
+        self._use(self._buffer.append)
+        for track in list(self._tracks):
+            self._introduce(track)  # again: what came before may have pushed it out
+
+    def end_writing(self) -> None:
+        """Nobody does any more; the last records are kept for whoever begins again."""
+        self._use(self._before.append)
+
+    def take(self, limit: int = 1 << 20) -> list[Record]:
+        """Records in the order in which they were made, ``limit`` at most."""
+        self._notice_asyncio()
+        taken: list[Record] = []
+        while self._before:
+            taken.append(self._before.popleft())
+        new = self._buffer[:limit]
+        del self._buffer[: len(new)]
+        return taken + new if taken else new
+
+    def waiting(self) -> int:
+        """How many records wait."""
+        return len(self._buffer) + len(self._before)
+
+    def hold_back(self, how: Literal["no", "yield", "drop"]) -> None:
+        """What becomes of new records while many wait: nothing, the thread lets the one that writes go first,
+        or they are dropped."""
+        self._use({"no": self._buffer.append, "yield": self._yield, "drop": self._drop}[how])
+
+    def take_dropped(self) -> int:
+        """How many records have been dropped since the last call."""
+        so_far = next(self._drops)  # counts this call too
+        dropped, self._dropped = so_far - self._dropped, so_far + 1
+        return dropped
+
+    def open_spans(self) -> list[OpenSpan]:
+        """The spans that have not ended, the outer ones of a thread first. From any thread."""
+        found: list[OpenSpan] = []
+        with self._lock:
+            tracks = list(self._tracks)
+        for track in tracks:
+            chain: list[OpenSpan] = []
+            span = track.current
+            while span is not None and len(chain) < 1000:
+                start, args = span.start, span.args
+                chain.append(OpenSpan(track.tid, None, span.name, start, args))
+                span = span.parent
+            found += reversed(chain)
+        tasks = list(self._open_tasks.values())
+        return found + [OpenSpan(None, each.lane, each.name, each.start, each.args) for each in tasks]
+
+    def turn(self, on: bool) -> None:
+        """Switches recording on or off."""
+        self._mode = _ON if on and self.enabled else _OFF
+        if not on:
+            self._before.clear()
+            self._buffer.clear()
+
+    def annotate(self, annotation: Any) -> None:
+        """While a profile runs: every span is an annotation of the profiler's too.
+
+        Args:
+            annotation: makes a context manager of a name, as ``jax.profiler.TraceAnnotation``; None ends it.
+        """
+        self._annotation = annotation
+        if self._mode != _OFF:
+            self._mode = _ON if annotation is None else _ANNOTATING
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    def _other(self, name: str, args: Args) -> AnySpan:
+        """The spans that are not of the usual kind."""
+        if self._mode == _OFF:
+            return _OFF_SPAN
+        if self._running() is not None:
+            return TaskSpan(_checked(name), args, self)
+        span = _AnnotatedSpan(_checked(name), self._local.track, self, self._annotation)
+        span.args = args or None
+        return span
+
+    def _around(self, function: F, name: str, args: Args) -> F:
+        """A function with a span around each call; around the life of what a generator function gives."""
+        if not self.enabled:
+            return function
+        wrapper: Any
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def wrapper(*a: Any, **k: Any) -> Generator[Any, Any, Any]:
+                with self._life(name, args):
+                    return (yield from function(*a, **k))
+
+        elif inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*a: Any, **k: Any) -> AsyncIterator[Any]:
+                with self._life(name, args):
+                    body = function(*a, **k)
+                    resume, value = body.asend, None
+                    try:
+                        while True:
+                            try:
+                                item = await resume(value)
+                            except StopAsyncIteration:
+                                return
+                            try:
+                                resume, value = body.asend, (yield item)
+                            except GeneratorExit:
+                                raise
+                            except BaseException as error:  # noqa: BLE001 - thrown in by the consumer
+                                resume, value = body.athrow, error
+                    finally:
+                        await body.aclose()
+
+        else:
+            return around(function, lambda: self.trace_scope(name, **args))
+        return cast(F, wrapper)
+
+    def _life(self, name: str, args: Args) -> TaskSpan | OffSpan:
+        return _OFF_SPAN if self._mode == _OFF else TaskSpan(name, args, self, alone=True)
+
+    def _flow_out(self, lane: int | None = None) -> int:
+        flow = next(self._flows)
+        self._flow("s", flow, lane)
+        return flow
+
+    def _flow_in(self, flow: int, lane: int | None = None) -> None:
+        if flow:  # 0 comes from where tracing is off
+            self._flow("f", flow, lane)
+
+    def _flow(self, phase: str, flow: int, lane: int | None) -> None:
+        track = self._local.track
+        track.append((FLOW, (phase, int(flow), track.tid, lane, perf_counter_ns())))
+
+    def _new_track(self) -> Track:
+        with self._lock:
+            track = Track(next(self._tids), self._append)
+            self._tracks.add(track)
+        if self._mode != _OFF:
+            self._introduce(track)
+        return track
+
+    def _introduce(self, track: Track) -> None:
+        track.append((THREAD, (track.tid, track.name, track.native_id)))
+
+    def _use(self, append: Callable[[Record], object]) -> None:
+        with self._lock:
+            self._append = append
+            for track in list(self._tracks):
+                track.append = append
+
+    def _yield(self, record: Record) -> None:
+        self._buffer.append(record)
+        time.sleep(0)  # hands over the interpreter's lock
+
+    def _drop(self, record: Record) -> None:
+        if record[0] is THREAD or record[0] is STEP:
+            self._buffer.append(record)
+        else:
+            next(self._drops)
+
+    def _notice_asyncio(self) -> None:
+        events = sys.modules.get("asyncio.events")
+        if events is not None:
+            self._running = getattr(events, "_get_running_loop", self._running)
+
+    def _forget_all(self) -> None:
+        """In a forked child: the trace is the parent's."""
+        self.enabled = False
+        self._lock = threading.RLock()
+        self.turn(False)
+
+
+class _AnnotatedSpan(Span):
+    """A span that stands in the profiler's trace too."""
+
+    __slots__ = ("_annotation",)
+
+    def __init__(
+        self,
+        name: str,
+        track: Track,
+        tracer: PerfTracer,
+        annotation: Callable[[str], AbstractContextManager[Any]],
+    ) -> None:
+        super().__init__(name, track, tracer)
+        self._annotation: AbstractContextManager[Any] = annotation(name)
+
+    def __enter__(self) -> Span:
+        self._annotation.__enter__()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._annotation.__exit__(kind, error, trace)
+        self.track.spans.pop(self.name, None)  # which the next one of this name must not be
+
+
+class _Local(threading.local):
+    """What belongs to a thread."""
+
+    def __init__(self, tracer: PerfTracer) -> None:
+        self.track = tracer._new_track()
+        self.take = self.track.spans.pop
+
+
+class _Lanes:
+    """Numbers of lanes, the lowest free one first."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self._next = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        with self._lock:
+            return heapq.heappop(self._free) if self._free else next(self._next)
+
+    def give_back(self, lane: int) -> None:
+        with self._lock:
+            heapq.heappush(self._free, lane)
+
+
+def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
+    local = tracer._local
+
+    def trace_scope(name: str, /, **args: Any) -> AnySpan:
+        """A span: a block, or a function, as it is drawn in the trace.
+
+        A context manager (``with`` and ``async with``, for one block) and a decorator for functions,
+        coroutines, generators and async generators; a generator is one span from its first item to its end.
+        An exception is noted. Step, process and thread are known without being said.
+
+        Args:
+            name: what is done, one of few.
+            category: of which kind it is: ``"compute"``, ``"comm"``, ``"io"``, ``"sync"``, ``"data"``, …
+            args: what helps to read it: numbers, strings, small containers. They are turned into text later
+                on, so what they hold must not change. Of arrays shape and dtype are shown.
+
+        Returns:
+            The span; in the block it may ``set(tokens=…)`` more arguments, and draw arrows with
+            ``flow_out()`` and ``flow_in(id)``.
+
+        Example:
+            >>> import sightline as sl
+            >>> with sl.trace_scope("rollout", category="compute", prompts=8) as span:
+            ...     span.set(tokens=512)
+        """
+        if tracer._mode or tracer._running() is not None:
+            return tracer._other(name, args)
+        span: Span | None = local.take(name, None)
+        if span is None:
+            span = _new_span(name, local.track, tracer)
+        if args:
+            span.args = args
+        return span
+
+    return trace_scope
+
+
+def _new_span(name: str, track: Track, tracer: PerfTracer) -> Span:
+    if len(track.spans) >= _NAMES:
+        track.spans.clear()
+    return Span(_checked(name), track, tracer)
+
+
+def _checked(name: Any) -> str:
+    if not isinstance(name, str):
+        raise RecordError(f"trace_scope({name!r}): expected a name, got {type(name).__name__}")
+    return name
+
+
+def described(kind: type[BaseException], error: BaseException | None) -> str:
+    """An exception in one line."""
+    try:
+        return f"{kind.__name__}: {error}"[:1000]
+    except Exception:  # noqa: BLE001 - its __str__ is a user's
+        return kind.__name__
+
+
+def _current_task() -> object:
+    """The asyncio task that runs here, for comparing; None if none does."""
+    import asyncio
+
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+_task_span: ContextVar[TaskSpan | None] = ContextVar("sightline_span", default=None)
+_tracers: weakref.WeakSet[PerfTracer] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for tracer in list(_tracers):
+        tracer._forget_all()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+#: The process's own.
+TRACER = PerfTracer()
+listeners.append(TRACER.note_step)

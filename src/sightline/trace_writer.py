@@ -1,0 +1,353 @@
+"""What a tracer has recorded, as events of Chrome's trace format: a file that Perfetto opens, at any moment.
+
+A live file is ``[`` and an event a line, each with a comma behind it. It stays readable when the process is
+killed. Times are microseconds with three decimals, made of whole nanoseconds, from the process's start on;
+the header says where that is on other clocks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Mapping
+from time import perf_counter_ns
+from typing import Any, Literal
+
+from sightline.clock import Sync, anchor
+from sightline.event_values import dumps, plain
+from sightline.perf_tracer import (
+    ASYNC,
+    BASE_NS,
+    COUNTER,
+    FLOW,
+    INSTANT,
+    STEP,
+    THREAD,
+    OpenSpan,
+    PerfTracer,
+    Record,
+)
+from sightline.process_files import ProcessFiles
+
+HEADER = "sightline"  #: the name of a file's first event, which says what it is
+CLOCK = "sightline clock"  #: the name of the events that anchor the clock
+
+_AT_ONCE = 8192  # records that are turned into text at a time
+_MANY = 1 << 16  # records that wait; beyond, recording threads let this one go first
+_WAITING = 1 << 18  # beyond, new ones are dropped
+_BEGUN_AFTER_NS = 500_000_000  # a span that is open for so long is written as one that has begun
+_ANCHOR_EVERY_NS = 10_000_000_000
+_STEPS = 256  # changes of the step that are remembered, by thread
+_NAMES = 10_000
+
+
+class TraceWriter:
+    """Turns a tracer's records into lines of the process's trace file, several times a second.
+
+    Args:
+        tracer: whose records.
+        files: of the process.
+        segment_bytes: how long a file becomes, before another one is begun.
+        keep_bytes: how much is kept; the oldest files go first.
+    """
+
+    def __init__(
+        self,
+        tracer: PerfTracer,
+        files: ProcessFiles,
+        *,
+        segment_bytes: int = 256 << 20,
+        keep_bytes: int = 8 << 30,
+    ) -> None:
+        self._tracer = tracer
+        self._files = files
+        self._pid = files.process + 1
+        self._segment_bytes = segment_bytes
+        self._file = files.open(
+            "traces/{name}.{segment}.json", self._header, segment_bytes=1 << 62, keep_bytes=keep_bytes
+        )
+        self._in_segment = 0  # bytes
+        self._threads: dict[int, tuple[str, int]] = {}  # names and the system's numbers
+        self._heads: dict[str, str] = {}  # how a span of this name begins
+        self._steps = _Steps()
+        self._begun: set[tuple[int | None, int | None, int]] = set()  # spans that stand there as begun
+        self._late_lanes: list[int] = []  # when the last span of each ends
+        self._anchored = 0
+        self._syncs: deque[Sync] = deque()
+        self._holds_back: Literal["no", "yield", "drop"] = "no"
+        self._dropped = 0
+        tracer.begin_writing()
+        files.add_source(self.write)
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Writes what has been recorded by now; returns whether that was done in time."""
+        self._tracer.end_writing()
+        self._anchored = 0  # the last anchor
+        done = self._files.flush(timeout)
+        self._files.remove_source(self.write)
+        return done
+
+    def note_sync(self, sync: Sync) -> None:
+        """Writes where this process's clock stands against the root's. From any thread."""
+        self._syncs.append(sync)
+
+    def write(self) -> bool:
+        """Writes some of what has been recorded, and says whether there is more."""
+        tracer = self._tracer
+        records = tracer.take(_AT_ONCE)
+        waits = tracer.waiting()
+        self._hold_back(waits)
+        now = perf_counter_ns()
+        begins = self._in_segment > self._segment_bytes
+        if begins:
+            self._in_segment = 0
+            self._begun.clear()  # what is still open begins again in the new file
+        lines = self.lines(records)
+        if not waits:
+            lines += self._begin_open(now)
+        if now - self._anchored > _ANCHOR_EVERY_NS:
+            self._anchored = now
+            lines.append(self.metadata(CLOCK, anchor()._asdict()))
+        while self._syncs:
+            lines.append(self.metadata(CLOCK, self._syncs.popleft()._asdict()))
+        self._dropped += self._file.take_dropped() + tracer.take_dropped()
+        if self._dropped and self._holds_back != "drop":
+            lines.append(
+                self._instant("sightline: events dropped", 0, now, {"dropped": self._dropped}, None, "p")
+            )
+            self._dropped = 0
+        if lines:
+            data = "".join(lines).encode()
+            self._in_segment += len(data)
+            self._file.put(data, len(records), begins=begins)
+        return waits > 0
+
+    def _hold_back(self, waits: int) -> None:
+        how = self._holds_back
+        if waits > _WAITING:
+            how = "drop"
+        elif waits < _MANY // 2:
+            how = "no"
+        elif (waits > _MANY and how == "no") or (waits < _WAITING // 2 and how == "drop"):
+            how = "yield"
+        if how != self._holds_back:
+            self._holds_back = how
+            self._tracer.hold_back(how)
+
+    # --- events --------------------------------------------------------------------------------------------
+
+    def lines(self, records: Iterable[Record]) -> list[str]:
+        """Records as lines of the file."""
+        out: list[str] = []
+        add = out.append
+        heads, latest, begun = self._heads, self._steps.latest, self._begun
+        for record in records:
+            if len(record) != 5:
+                self._other(record[0], record[1], add)
+                continue
+            name, tid, start, end, args = record
+            if begun and (tid, None, start) in begun:
+                begun.discard((tid, None, start))
+                add(self._event("E", name, args, tid, end, self._steps.at(tid, start)))
+            elif args is not None or start - BASE_NS < 1000:
+                step = self._steps.at(tid, start)
+                add(self._event("X", name, args, tid, start, step, f',"dur":{_us(end - start)}'))
+            else:  # the usual case, of which there may be millions
+                try:
+                    head, (since, tail) = heads[name], latest[tid]
+                except KeyError:
+                    head, (since, tail) = self._head(name), self._tail(tid)
+                if start < since:
+                    tail = _tail(self._steps.at(tid, start))
+                ns = end - start
+                ts, took = str(start - BASE_NS), str(ns) if ns > 999 else f"{ns:04d}"
+                add(f'{head}{tid},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
+        return out
+
+    def _other(self, kind: int, what: Any, add: Any) -> None:
+        if kind == STEP:
+            self._steps.note(*what)
+        elif kind == ASYNC:
+            name, lane, tid, start, end, args, step = what
+            step = self._steps.at(tid, start) if step is None else step
+            if (None, lane, start) in self._begun:
+                self._begun.discard((None, lane, start))
+            else:
+                begins = self._in_lane(lane, start, end)
+                add(self._event("b", name, args, tid, start, step, begins))
+                lane = begins
+            ends = lane if isinstance(lane, str) else self._in_lane(lane, start, end)
+            add(self._event("e", name, None, tid, end, None, ends))
+        elif kind == INSTANT:
+            name, tid, now, args = what
+            add(self._instant(name, tid, now, args, self._steps.at(tid, now), "t"))
+        elif kind == COUNTER:
+            name, now, series = what
+            values = {key: number for key, value in series.items() if (number := _number(value)) is not None}
+            add(
+                f'{{"ph":"C","name":{_json(name)},"pid":{self._pid},"ts":{_us(now - BASE_NS)},'
+                f'"args":{_json(values)}}},\n'
+            )
+        elif kind == FLOW:
+            phase, flow, tid, lane, now = what
+            bound = ',"bp":"e"' if phase == "f" else ""
+            if lane is not None:
+                # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
+                of_lane = f',"lane":"{self._lane_id(0, lane)}"'
+                bound += of_lane
+                add(
+                    f'{{"ph":"i","name":"flow","pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)},'
+                    f'"s":"t"{of_lane}}},\n'
+                )
+            add(
+                f'{{"ph":"{phase}","cat":"flow","name":"flow","id":"0x{flow:x}","pid":{self._pid},'
+                f'"tid":{tid},"ts":{_us(now - BASE_NS)}{bound}}},\n'
+            )
+        elif kind == THREAD:
+            tid, name, native = what
+            if tid not in self._threads:
+                self._threads[tid] = (name, native)
+                add(self._thread_name(tid, name))
+
+    def _event(
+        self, phase: str, name: str, args: Any, tid: int, at: int, step: int | None, more: str = ""
+    ) -> str:
+        shown: dict[str, Any] = {} if step is None else {"step": step}
+        category = ""
+        if args:
+            given = dict(args)
+            category = given.pop("category", None) or ""
+            shown |= plain(given)
+        tail = f',"args":{_json(shown)}' if shown else ""
+        about = f',"cat":{_json(str(category))}' if category and '"cat"' not in more else ""
+        return (
+            f'{{"ph":"{phase}","name":{_json(name)}{about},"pid":{self._pid},"tid":{tid},'
+            f'"ts":{_us(at - BASE_NS)}{more}{tail}}},\n'
+        )
+
+    def _instant(self, name: str, tid: int, now: int, args: Any, step: int | None, scope: str) -> str:
+        return self._event("i", name, args, tid, now, step, f',"s":"{scope}"')
+
+    def _in_lane(self, lane: int | None, start: int, end: int) -> str:
+        """Where an asynchronous span is drawn; without a lane of its own the first one that is free."""
+        if lane is None:
+            free = next(
+                (i for i, ends in enumerate(self._late_lanes) if ends <= start), len(self._late_lanes)
+            )
+            self._late_lanes[free : free + 1] = [end]
+            return f',"cat":"lane","id":"{self._lane_id(1, free)}"'
+        return f',"cat":"lane","id":"{self._lane_id(0, lane)}"'
+
+    def _lane_id(self, kind: int, lane: int) -> str:
+        return f"0x{self._pid:x}{kind:02x}{lane:06x}"
+
+    def _begin_open(self, now: int) -> list[str]:
+        """Spans that are open for long, so that a file that is cut short shows them."""
+        lines = []
+        for span in self._tracer.open_spans():
+            key = (span.tid, span.lane, span.start)
+            if now - span.start > _BEGUN_AFTER_NS and key not in self._begun:
+                self._begun.add(key)
+                lines.append(self._begin(span))
+        return lines
+
+    def _begin(self, span: OpenSpan) -> str:
+        step = self._steps.at(span.tid or 0, span.start)
+        if span.tid is not None:
+            return self._event("B", span.name, span.args, span.tid, span.start, step)
+        return self._event("b", span.name, span.args, 0, span.start, step, self._in_lane(span.lane, 0, 0))
+
+    def _head(self, name: str) -> str:
+        if len(self._heads) > _NAMES:
+            self._heads.clear()
+        head = f'{{"ph":"X","name":{_json(name)},"pid":{self._pid},"tid":'
+        self._heads[name] = head
+        return head
+
+    def _tail(self, tid: int) -> tuple[int, str]:
+        since, step = self._steps.newest(tid)
+        found = since, _tail(step)
+        self._steps.latest[tid] = found
+        return found
+
+    # --- what a file begins with ---------------------------------------------------------------------------
+
+    def _header(self, facts: Mapping[str, Any]) -> bytes:
+        role = f" · {facts['role']}" if facts.get("role") else ""
+        label = f"process {facts['process']}{role} · {facts['host']}"
+        lines = [
+            "[\n",
+            self.metadata(HEADER, {"format": 1, "base_ns": BASE_NS, **facts}),
+            self.metadata("process_name", {"name": label}),
+            self.metadata("process_sort_index", {"sort_index": facts["process"]}),
+            *(self._thread_name(tid, name) for tid, (name, _) in sorted(self._threads.items())),
+        ]
+        return "".join(lines).encode()
+
+    def metadata(self, name: str, args: Mapping[str, Any], tid: int = 1) -> str:
+        """A line that says something about the file, a process or a thread."""
+        about = f'"name":{_json(name)},"pid":{self._pid},"tid":{tid},"args":{_json(dict(args))}'
+        return f'{{"ph":"M",{about}}},\n'
+
+    def _thread_name(self, tid: int, name: str) -> str:
+        return self.metadata("thread_name", {"name": plain(name)}, tid)
+
+
+class _Steps:
+    """Which step was active where, and when.
+
+    Attributes:
+        latest: for a thread since when its step is what it is, and how a span without arguments ends then.
+    """
+
+    def __init__(self) -> None:
+        self.latest: dict[int, tuple[int, str]] = {}
+        self._changes: dict[int, tuple[list[int], list[int | None]]] = {}  # by thread, 0 for the process
+
+    def note(self, tid: int, at: int, number: int | None) -> None:
+        self.latest.clear()
+        for where in (tid, 0):
+            times, numbers = self._changes.setdefault(where, ([], []))
+            times.append(at)
+            numbers.append(number)
+            if len(times) > 2 * _STEPS:
+                del times[:_STEPS], numbers[:_STEPS]
+
+    def newest(self, tid: int) -> tuple[int, int | None]:
+        """Since when the step of a thread is what it is, and which it is."""
+        since = max((self._changes[where][0][-1] for where in (tid, 0) if where in self._changes), default=0)
+        return since, self.at(tid, since)
+
+    def at(self, tid: int, at: int) -> int | None:
+        """The step of a thread at a moment, or else the process's."""
+        for where in (tid, 0):
+            if where in self._changes:
+                times, numbers = self._changes[where]
+                place = bisect_right(times, at)
+                number = numbers[place - 1] if place else None
+                if number is not None:
+                    return number
+        return None
+
+
+def _tail(step: int | None) -> str:
+    return "},\n" if step is None else f',"args":{{"step":{step}}}}},\n'
+
+
+def _json(value: Any) -> str:
+    try:
+        return dumps(value).decode()
+    except Exception:  # noqa: BLE001 - a name that is no text
+        return dumps(plain(value)).decode()
+
+
+def _us(ns: int) -> str:
+    """Microseconds with three decimals, of whole nanoseconds; not negative, which Perfetto refuses."""
+    ns = max(ns, 0)
+    return f"{ns // 1000}.{ns % 1000:03d}"
+
+
+def _number(value: Any) -> float | int | None:
+    """What a counter may show: Perfetto's engine never comes back from a NaN."""
+    shown = plain(value)
+    return shown + 0 if isinstance(shown, (int, float)) else None
