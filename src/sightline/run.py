@@ -28,6 +28,7 @@ from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
 from sightline.text_logging.config import TextLoggingConfig
+from sightline.text_logging.entries import message_of
 from sightline.text_logging.process_logging import TextLogging
 from sightline.trace_writer import TraceWriter
 from sightline.transports import Transport
@@ -50,15 +51,17 @@ class Run:
         text: the text logging of this process; None where it is switched off.
     """
 
-    def __init__(self, logger: StatsLogger, tracing: PerfTracerConfig, role: str = "") -> None:
+    def __init__(self, logger: StatsLogger, role: str = "") -> None:
         self.logger = logger
-        texts = logger.config.logging
+        texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(
             self._place, process=logger.process, processes=logger.processes, role=role or texts.role
         )
         self.text: TextLogging | None = None
         if logger.enabled and texts.enabled:
-            self.text = TextLogging(self.files, texts)
+            self.text = TextLogging(
+                self.files, texts, current_span=TRACER.current_span, on_warning=_onto_the_trace
+            )
         TRACER.turn(tracing.enabled and logger.enabled)
         self._trace: TraceWriter | None = None
         if TRACER.enabled and tracing.enabled and logger.enabled:
@@ -216,7 +219,7 @@ def start(
     resume: Resume | None = None,
     state_dict: Mapping[str, Any] | None = None,
     role: str = "",
-    tracing: PerfTracerConfig | None = None,
+    tracing: PerfTracerConfig | Mapping[str, Any] | None = None,
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
@@ -246,7 +249,7 @@ def start(
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
-        tracing: what is traced.
+        tracing: what is traced (docs/timeline.md); a mapping has its settings.
         logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
@@ -266,18 +269,24 @@ def start(
     }
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)
-    if isinstance(logging, Mapping):
-        logging = StatsLoggerConfig.from_dict({"logging": logging}).logging
-    given["logging"] = logging
+    for part, value in (("logging", logging), ("tracing", tracing)):
+        given[part] = value
+        if isinstance(value, Mapping):
+            given[part] = getattr(StatsLoggerConfig.from_dict({part: value}), part)
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
     made = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
     try:
-        return Run(made, tracing or PerfTracerConfig(), role)
+        return Run(made, role)
     except SightlineError:
         made.finish(FAILED_TIMEOUT_S)
         raise
+
+
+def _onto_the_trace(record: logging.LogRecord) -> None:
+    message = message_of(record.msg, record.args)[:1000]
+    TRACER.instant(record.levelname, category="log", logger=record.name, message=message)
 
 
 class _TerminationHandler:
