@@ -157,7 +157,11 @@ def test_a_second_time_changes_nothing() -> None:
     [
         (["--password", "--lr", "1"], ["--password", "[redacted]", "1"]),
         (["--config", '{"api_key": "a", "n": 1}'], ["--config", '{"api_key":"[redacted]","n":1}']),
-        (["python", "-c", "f(password='a', n=1)"], ["python", "-c", "f(password=[redacted]"]),
+        (
+            ["sh", "-c", "run --api-key a --password=b"],
+            ["sh", "-c", "run --api-key [redacted] --password=[redacted]"],
+        ),
+        (["python", "-c", "f(password='a', n=1)"], ["python", "-c", "f(password='[redacted]', n=1)"]),
     ],
 )
 def test_command_lines(given: list[str], shown: list[Any]) -> None:

@@ -74,6 +74,8 @@ _NAMED = (
     ),
 )
 
+_ASSIGNED = re.compile(r"[-+~]{0,2}[\w.\-]+")  # what stands before the "=" of an argument
+
 
 def redacted(config: Any) -> Any:
     """Plain data with credentials taken out.
@@ -137,7 +139,7 @@ def redacted_command(arguments: Sequence[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if _wants_secret(before):
             shown.append(REDACTED)
-        elif equals and value and names_secret(name):
+        elif equals and value and _ASSIGNED.fullmatch(name) and names_secret(name):
             shown.append(f"{name}={REDACTED}")
         else:
             shown.append(_without(argument))
