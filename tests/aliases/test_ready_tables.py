@@ -193,6 +193,12 @@ def test_every_table_has_an_end(table: str) -> None:
     assert TABLES[table].remove_after is not None
 
 
+def test_what_is_no_reward_functions_has_no_name_among_those_of_trl() -> None:
+    """The total and the deviation within groups have names of their own."""
+    total = {f"train/reward/{name}": 1.0 for name in ("total/mean", "total/std", "group/std")}
+    assert Mirror(TABLES["trl"].aliases).values(total).values.keys() - total == {"reward", "reward_std"}
+
+
 def test_values_that_are_not_the_keys_own_are_computed() -> None:
     """A window over steps, a total over the run, and flags."""
     window = Mirror(TABLES["grpo_gsm8k"].aliases)
