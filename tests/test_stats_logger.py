@@ -381,7 +381,9 @@ class Gives:
 
 def test_an_alias_that_gives_no_number_loses_no_commit(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     """Only its own value is left out, and that is said once."""
-    logger = make(aliases=[Alias("train/a", "text", Gives("x")), Alias("train/a", "two", Gives(np.float32(2)))])
+    logger = make(
+        aliases=[Alias("train/a", "text", Gives("x")), Alias("train/a", "two", Gives(np.float32(2)))]
+    )
     logger.commit(1, {"train/a": 1.0, "train/b": 2.0})
     logger.commit(2, {"train/a": 1.0})
     assert [commit["values"] for commit in commits(logger)] == [

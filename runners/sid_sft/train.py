@@ -36,7 +36,7 @@ from runners.sid_sft.config import Config, check_divisible
 from runners.sid_sft.metrics import Recorder
 from runners.sid_sft.mixture import mix
 from runners.sid_sft.sft import Batch, Update, make_update
-from runners.sid_sft.summary import Result, describe, judge, write_eval
+from runners.sid_sft.summary import Result, describe, judge, next_command, write_eval
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,8 @@ class _Training:
             files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
             steps = config.sft.steps
             resume = resume_command(run_dir, f"sft.steps={2 * steps}") + f"    # {steps} steps more"
-            print(describe(result, run_dir, files, resume), flush=True)
+            follow = next_command(config, run_dir)
+            print(describe(result, run_dir, files, resume, follow), flush=True)
         return Outcome(to_host(at.state.params), at.step, result)
 
     # Where a run begins, and where it can go on.

@@ -83,7 +83,11 @@ in '/') or pattern (with one '*') has prefixes or patterns
         if is_exact(self.key):
             return self.names if key == self.key else ()
         start, end = _ends(self.key)
-        if key in self.without or len(key) <= len(start) + len(end) or not (key.startswith(start) and key.endswith(end)):
+        if (
+            key in self.without
+            or len(key) <= len(start) + len(end)
+            or not (key.startswith(start) and key.endswith(end))
+        ):
             return ()
         middle = key[len(start) : len(key) - len(end)]
         return tuple(middle.join(_ends(name)) for name in self.names)

@@ -104,6 +104,7 @@ def test_another_run_begins_with_what_this_one_has_learned(
 def test_a_run_that_must_resume_and_cannot_says_where_it_looked(start: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint under .*run/checkpoints/p00000"):
         train(smoke_config(tmp_path, start, "output.resume=must"))
+    assert list(tmp_path.iterdir()) == []  # a name that was mistyped is still free
 
 
 def test_training_goes_on_with_sightline_switched_off(start: Path, tmp_path: Path) -> None:
