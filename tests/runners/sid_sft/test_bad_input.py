@@ -110,7 +110,7 @@ def test_a_run_of_this_name_is_no_traceback_and_stays_as_it_is(
 ) -> None:
     """Nor is a file where a directory belongs."""
     before = contents(run)
-    assert "run exists" in said(capsys, run.parent)
+    assert "run holds an earlier run" in said(capsys, run.parent)
     assert contents(run) == before
     (tmp_path / "file").touch()
     assert f"{tmp_path / 'file'}" in said(capsys, tmp_path / "file")
