@@ -264,6 +264,30 @@ def test_tensorboards_calls_have_their_counterparts(call: str, line: str) -> Non
 
 
 def test_what_sightline_has_not_is_said_plainly() -> None:
-    """Tables and images can only stay, with an allow."""
-    (said,) = instead('import wandb\nwandb.log({"samples": wandb.Table(data=rows)}, step=3)')
-    assert said.startswith('# "samples": sightline has no tables or images')
+    """Images can only stay, with an allow; the rows of a table are samples."""
+    (said,) = instead(
+        'import wandb\nwandb.log({"samples": wandb.Table(data=rows), "x": wandb.Image(y)}, step=3)'
+    )
+    assert said.splitlines() == [
+        'sl.sample("samples", …)  # its columns by name: prompt=prompts, reward=rewards',
+        "# sightline has no images and the like; what stays needs an allow with its reason",
+        "run.commit(3)",
+    ]
+
+
+def test_the_keys_to_write_keep_the_conventions() -> None:
+    """Where the old ones do not, and where they stand in dicts within each other."""
+    (said,) = instead(
+        """
+        import wandb
+        wandb.log({"train": {"loss": loss, "Grad Norm": g}, "Train Loss": x, "Eval/Top-5": y, k: {"a": 1}})
+        """
+    )
+    assert said.splitlines() == [
+        'sl.scalar("train/loss", loss)',
+        'sl.scalar("train/grad_norm", g)',
+        'sl.scalar("train/loss", x)',
+        'sl.scalar("eval/top_5", y)',
+        "with sl.scope(k): …  # and in it a call for each of its entries",
+        "run.commit(step)",
+    ]

@@ -204,7 +204,8 @@ def _only_sums(flow: Flow, function: Function) -> bool:
         return isinstance(inner, ast.Call) and not flow.eval(inner.func, function.frame).paths.isdisjoint(
             libraries.TRACED_SUMS
         )
-    return not paths.isdisjoint(libraries.TRACED_SUMS) and isinstance(node.args[0], ast.Name)
+    given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "x")]
+    return not paths.isdisjoint(libraries.TRACED_SUMS) and any(isinstance(each, ast.Name) for each in given)
 
 
 def _step_output(it: _Call, step_like: bool) -> Value:

@@ -103,9 +103,6 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
             yield keyword.value
 
 
-_NO_MEDIA = "# sightline has no images and the like; what stays needs an allow with its reason"
-
-
 def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
     """The calls of sinks, and the recording calls to write instead."""
     for each in called:
@@ -159,7 +156,11 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
     if method == "write_texts":
         yield f"sl.text(**{source.expression(value)})"
     elif method.startswith("write_") and method != "write_scalars":
-        yield f"sl.histogram(…)  # for each of {source.expression(value)}" if "hist" in method else _NO_MEDIA
+        yield (
+            f"sl.histogram(…)  # for each of {source.expression(value)}"
+            if "hist" in method
+            else advice.NO_MEDIA
+        )
     elif method.startswith("add_") or method in (
         "log_metric",
         "scalar",
@@ -185,7 +186,7 @@ def _one(source: Source, method: str, key: ast.expr | None, value: ast.expr) -> 
         return f"sl.text(**{{{_quoted(source, key)}: {source.expression(value)}}})"
     if "scalar" in method or method == "log_metric":
         return advice.entry(source, key, value)
-    return _NO_MEDIA
+    return advice.NO_MEDIA
 
 
 def _quoted(source: Source, key: ast.expr) -> str:
