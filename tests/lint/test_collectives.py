@@ -192,3 +192,16 @@ def test_a_collective_that_is_given_its_value_by_name_is_read_like_any_other() -
             metrics["loss"] = float(mean(losses).mean())  # expect: SL102
         """
     )
+
+
+def test_a_flag_on_which_all_agree_is_no_metric() -> None:
+    """Whoever stops, stops with the others."""
+    assert_as_marked(
+        """
+        import torch, torch.distributed as dist
+        def agreed(stop):
+            flag = torch.tensor(float(stop))
+            dist.all_reduce(flag)
+            return bool(flag.item())
+        """
+    )

@@ -291,3 +291,29 @@ def test_the_keys_to_write_keep_the_conventions() -> None:
         "with sl.scope(k): …  # and in it a call for each of its entries",
         "run.commit(step)",
     ]
+
+
+def test_a_sink_that_others_are_to_call_is_found() -> None:
+    """In a thread of a pool, or by JAX; with what it will be given."""
+    code = """
+        import jax, wandb
+        executor.submit(wandb.log, {"train/loss": loss}, step=3)
+        loop.run_in_executor(None, wandb.log, {"train/loss": loss})
+        @jax.jit
+        def update(x):
+            jax.debug.callback(wandb.log, {"train/loss": x})
+        """
+    assert instead(code) == [
+        'sl.scalar("train/loss", loss)\nrun.commit(3)',
+        'sl.scalar("train/loss", loss)\nrun.commit(step)',
+        'sl.scalar("train/loss", x)\nrun.commit(step)',
+    ]
+    assert instead("import wandb\nexecutor.submit(wandb.init, project='p')") == []
+
+
+def test_a_batch_for_mlflow_without_metrics_is_none() -> None:
+    """Tags and parameters set a run up."""
+    client = "from mlflow import MlflowClient\nclient = MlflowClient()\n"
+    assert instead(f"{client}client.log_batch(run_id, tags=tags)") == []
+    (said,) = instead(f"{client}client.log_batch(run_id, metrics=found)")
+    assert said == "sl.scalar(…)  # for each of found\nrun.commit(step)"

@@ -123,6 +123,21 @@ def _indirect(it: _Call) -> Value | None:
     return None
 
 
+def _handed_over(it: _Call) -> Value | None:
+    """A sink that somebody else is to call: ``executor.submit(wandb.log, metrics, step=n)``."""
+    at = libraries.CALLERS.get(it.name)
+    if at is None or at >= len(it.args) or not any(map(sinks.is_sink, it.args[at].paths)):
+        return None
+    node = it.node
+    own = 1 + (it.name == "io_callback")  # which is told the shape of a result, too
+    handed = it.flow.handed.get(node)
+    if handed is None:
+        handed = ast.Call(node.args[at], node.args[at + own :], node.keywords)
+        it.flow.handed[node] = ast.copy_location(handed, node)
+    it.flow.eval(handed, it.frame)
+    return Value(it.result_paths())
+
+
 def _clock(it: _Call) -> Value | None:
     if not it.any(libraries.CLOCKS):
         return None
@@ -213,6 +228,7 @@ def _step_output(it: _Call, step_like: bool) -> Value:
     if it.frame.traced:
         return NOTHING
     origin = it.flow.origin(Kind.STEP, it.node, it.frame, how=it.name)
+    origin.loops |= it.flow.active_loops(it.frame)  # a caller's too
     if step_like or it.node in it.flow.carried or _takes_a_batch(it.node) or _over_data(it.frame):
         origin.step_like = True
     return tagged([Tag(origin, True)])
@@ -457,7 +473,9 @@ def _local(it: _Call) -> Value | None:
                 receiver, args = args[0], args[1:]  # Class.method(instance, …)
             found = it.flow.inline(function, it.node, it.frame, args, it.keywords, it.rest, receiver)
             result = join(result, found)
-        if result is NOTHING and not it.discarded and words.is_step(it.name, it.receiver_name):
+        # A method of a class that is here to be read is no step for being called `update`.
+        says_so = not it.receiver.instances or len(words.words(it.name)) > 1
+        if result is NOTHING and says_so and not it.discarded and words.is_step(it.name, it.receiver_name):
             return _step_output(it, True)
         return result
     if it.function.classes:
@@ -510,6 +528,7 @@ def _applied(it: _Call, function: Value, trees: Sequence[Value]) -> Value:
         return result
     tree = tagged(tag for leaf in leaves for tag in leaf.tags)
     if function.paths & libraries.NUMBER_READS:
+        it.name = "float"
         return _read_of(it, tree, it.node.args[-1], number=True)
     if function.paths & libraries.ARRAY_READS:
         return _read_of(it, tree, it.node.args[-1], number=False)
@@ -608,6 +627,8 @@ def _size(it: _Call) -> Value | None:
 
 def _passing(it: _Call) -> Value | None:
     """Functions whose result is made of their arguments."""
+    if it.any({"bool"}):
+        it.flow.use(tagged(it.tags), Use.CONTROL)
     if it.any(_DROPPING):
         if it.any({"str", "repr"}):
             it.flow.use(tagged(it.tags), Use.PRINT)
@@ -651,6 +672,7 @@ def _pass_on(it: _Call, values: Iterable[Value]) -> None:
 
 
 _STEPS = (
+    _handed_over,
     _indirect,
     _clock,
     _transformation,

@@ -24,7 +24,7 @@ _WORTH = [
         (r"wandb|swanlab|trackio|mlflow|SummaryWriter|metric_writers|\badd_\w+\(|tensorflow|tf\.summary",),
         (r"allgather|all_gather|accelerat|all_reduce|gather_object|dist(?:ributed)?\.\w+\(|pmap",),
         (
-            r"\bfloat\b|\.item\(|tolist|numpy\(|device_get|np\.|block_until_ready|get_metrics",
+            r"\b(?:float|int)\b|\.item\(|tolist|numpy\(|device_get|np\.|block_until_ready|get_metrics",
             r"jit|pmap|_grad\(|backward\(|(?:step|update|batch|fn|train|eval)\w*\(",
         ),
         (r"perf_counter|monotonic|(?:process|thread)_time|default_timer|now\(|utcnow|\.time\(|import time",),

@@ -178,6 +178,9 @@ SHAPERS = named(
 )
 MUTATORS = named("append extend add insert appendleft setdefault update put put_nowait")
 
+#: Methods and functions that call what they are given, and where that stands.
+CALLERS = {"submit": 0, "callback": 0, "io_callback": 0, "to_thread": 0, "run_in_executor": 1}
+
 _PRINTS = frozenset(
     {
         "print",
@@ -252,6 +255,11 @@ def recording(path: str) -> str | None:
 def is_scope(paths: frozenset[str]) -> bool:
     """Whether a value is what ``sl.scope(…)`` gives."""
     return any(_SCOPE.fullmatch(path) for path in paths)
+
+
+def is_commit(path: str) -> bool:
+    """Whether a method commits: of a run, or of a logger."""
+    return re.fullmatch(r"sightline\.(run\.)?start\(\)(\.logger)?\.commit", path) is not None
 
 
 def is_start(paths: Iterable[str]) -> bool:
