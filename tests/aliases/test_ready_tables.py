@@ -96,7 +96,6 @@ PROMISED: dict[str, list[tuple[list[str], list[str]]]] = {
             ["throughput/train/valid_tokens_per_s", "throughput/train/valid_tokens_per_s_update"],
         ),
         (["eval/reward/correct/mean"], ["eval/reward/func/reward_correct/mean"]),
-        (["time/eval/generate_s"], ["time/eval/rollout_generate_s"]),
         (
             ["eval_full/accuracy/mean"],
             [

@@ -210,7 +210,7 @@ class OldStyle:
         terms = {name: np.concatenate([update[name] for update in self.updates]) for name in self.updates[0]}
         result |= {f"train/{name}": mean_on_device(terms[name]) for name in UPDATE}
         result |= statistics_on_device("train/ratio", terms["ratio"])
-        result["train/lr"] = exact(terms["lr"][-1])
+        result["train/lr"] = exact(np.float32(terms["lr"][-1]))
         return result
 
 
