@@ -19,6 +19,11 @@ ROOT = Path(__file__).parents[2]
 Expected = tuple[float, float]
 
 
+def exact(value: Any) -> Expected:
+    """Of what is reduced on the host."""
+    return float(value), max(1e-9 * abs(float(value)), 1e-12)
+
+
 class Finished(NamedTuple):
     """A run that has ended."""
 

@@ -1,6 +1,6 @@
 """The runner's metrics computed the way that earlier runners did: gather whole arrays, then NumPy.
 
-Run as a module on every process of a job, it trains with hooks and leaves what it computed beside the
+Run as a module on every process of a job, it trains with a callback and leaves what it computed beside the
 journal: `python -m tests.runners.grpo_gsm8k.old_style CONFIG.yaml OUTPUT_DIR [KEY=VALUE ...]`.
 """
 
@@ -20,11 +20,12 @@ from jax.experimental import multihost_utils
 from runners.common.config import load
 from runners.common.model import Decoder, completion_logits, token_logprobs
 from runners.common.optimising import State
+from runners.grpo_gsm8k.callbacks import Callback, Evaluated, Step
 from runners.grpo_gsm8k.config import Config
 from runners.grpo_gsm8k.evaluate import EvalResult
 from runners.grpo_gsm8k.rollout import Batch, Rollout
-from runners.grpo_gsm8k.train import Hooks, Outcome, make_schedule, train
-from tests.runners.jobs import Expected
+from runners.grpo_gsm8k.train import Outcome, make_schedule, train
+from tests.runners.jobs import Expected, exact
 
 OLD_REWARDS = {"correct": "reward_correct", "format": "reward_format", "tag_count": "tag_count_reward"}
 
@@ -40,11 +41,6 @@ def gather(array: np.ndarray) -> np.ndarray:
     everyone = np.asarray(multihost_utils.process_allgather(padded[..., None].view(np.uint8)))
     shares = everyone.view(array.dtype).reshape(-1, *padded.shape)
     return np.concatenate([share[:count] for share, count in zip(shares, counts, strict=True)])
-
-
-def exact(value: Any) -> Expected:
-    """Of what is reduced on the host."""
-    return float(value), max(1e-9 * abs(float(value)), 1e-12)
 
 
 def statistics(prefix: str, values: np.ndarray, names: str = "mean std min max") -> dict[str, Expected]:
@@ -172,23 +168,30 @@ def eval_metrics(scope: str, result: EvalResult) -> dict[str, Expected]:
     }
 
 
+class OldStyle(Callback):
+    """`computed`: `{"<step> train" or "<step> <eval scope>": metrics}`, equal on every process."""
+
+    def __init__(self, config: Config) -> None:
+        self.update = OldUpdate(config)
+        self.updates: list[dict[str, np.ndarray]] = []
+        self.computed: dict[str, dict[str, Expected]] = {}
+
+    def on_update(self, state: State, batches: list[Batch]) -> None:
+        self.updates.append(self.update(state, batches))
+
+    def on_step(self, step: Step) -> None:
+        self.computed[f"{step.step} train"] = step_metrics(step.rollout, self.updates)
+        self.updates.clear()
+
+    def on_evaluation(self, evaluated: Evaluated) -> None:
+        metrics = eval_metrics(evaluated.scope, evaluated.result)
+        self.computed[f"{evaluated.step} {evaluated.scope}"] = metrics
+
+
 def train_and_compute(config: Config) -> tuple[Outcome, dict[str, dict[str, Expected]]]:
-    """Train; and beside it `{"<step> train" or "<step> <eval scope>": metrics}`, equal on every process."""
-    computed: dict[str, dict[str, Expected]] = {}
-    updates: list[dict[str, np.ndarray]] = []
-    old_update = OldUpdate(config)
-
-    def on_update(state: State, batches: list[Batch]) -> None:
-        updates.append(old_update(state, batches))
-
-    def on_step(step: int, rollout: Rollout) -> None:
-        computed[f"{step} train"] = step_metrics(rollout, updates)
-        updates.clear()
-
-    def on_eval(step: int, scope: str, result: EvalResult) -> None:
-        computed[f"{step} {scope}"] = eval_metrics(scope, result)
-
-    return train(config, Hooks(on_step, on_eval, on_update)), computed
+    """Train, and compute beside it."""
+    old = OldStyle(config)
+    return train(config, [old]), old.computed
 
 
 def main(config_file: str, output: str, *overrides: str) -> None:
