@@ -153,13 +153,14 @@ def step_metrics(rollout: Rollout, updates: list[dict[str, np.ndarray]]) -> dict
 def eval_metrics(scope: str, result: EvalResult) -> dict[str, Expected]:
     accuracy, questions = exact(gather(result.correct).mean()), exact(len(gather(result.correct)))
     metrics = {f"{scope}/accuracy/mean": accuracy, f"{scope}/questions": questions}
+    metrics[f"{scope}/samples_per_question"] = exact(1)
     metrics |= statistics(f"{scope}/reward/total", gather(result.total))
     means = {name: exact(gather(values).mean()) for name, values in result.parts.items()}
     if scope == "eval":
         return metrics | {f"eval/reward/func/{OLD_REWARDS[name]}/mean": mean for name, mean in means.items()}
     for prefix in ("eval_full", "eval/accuracy"):
         metrics[f"{prefix}/questions_global"] = questions
-        metrics[f"{prefix}/samples_per_question"] = exact(1)
+    metrics["eval/accuracy/samples_per_question"] = exact(1)
     metrics["eval_full/accuracy"] = metrics["eval_full/accuracy/pass_at_1"] = accuracy
     metrics["eval/accuracy/accuracy"] = metrics["eval/accuracy/pass_at_1"] = accuracy
     metrics["eval_full/enabled"] = metrics["eval/accuracy/full_sweep"] = exact(1)
