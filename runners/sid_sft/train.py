@@ -26,7 +26,7 @@ from runners.common.mesh import make_mesh, my_slice, put_replicated, put_rows, t
 from runners.common.model import Decoder, init_params
 from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.recommendation.config import load_dataset
-from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
+from runners.recommendation.evaluation import Evaluation, make_evaluator, wait_for_root
 from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
 from runners.recommendation.ranking import ndcg
 from runners.recommendation.tasks import make_tokenizer
@@ -36,7 +36,7 @@ from runners.sid_sft.config import Config, check_divisible
 from runners.sid_sft.metrics import Recorder
 from runners.sid_sft.mixture import mix
 from runners.sid_sft.sft import Batch, Update, make_update
-from runners.sid_sft.summary import Result, describe, judge, write_eval
+from runners.sid_sft.summary import Result, describe, judge, next_command, write_eval
 
 log = sl.get_logger("sid_sft")
 
@@ -113,7 +113,15 @@ class _Training:
         self.gradients, self.apply = make_update(
             self.model, self.optimizer, self.schedule, prompt_length=data.prompt_tokens
         )
-        self.evaluator = self._make_evaluator() if is_root() else None
+        self.evaluator = make_evaluator(
+            self.model,
+            make_trie(catalogue, self.tokenizer),
+            self.dataset,
+            self.tokenizer,
+            beams=config.eval.beams,
+            batch_size=config.eval.batch_size,
+            prompt_length=config.data.prompt_tokens,
+        )
         self.checkpoints: Checkpoints | None = None
         self.saved_step: int | None = None
 
@@ -164,7 +172,8 @@ class _Training:
             files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
             steps = config.sft.steps
             resume = resume_command(run_dir, f"sft.steps={2 * steps}") + f"    # {steps} steps more"
-            print(describe(result, run_dir, files, resume), flush=True)
+            follow = next_command(config, run_dir)
+            print(describe(result, run_dir, files, resume, follow), flush=True)
         return Outcome(to_host(at.state.params), at.step, result)
 
     # Where a run begins, and where it can go on.
@@ -250,19 +259,6 @@ class _Training:
         return state, update
 
     # Evaluation.
-
-    def _make_evaluator(self) -> Evaluator:
-        dataset, evaluation = self.dataset, self.config.eval
-        return Evaluator(
-            self.model,
-            make_trie(dataset.catalogue, self.tokenizer),
-            dataset.catalogue,
-            self.tokenizer,
-            {"valid": dataset.valid, "test": dataset.test},
-            beams=evaluation.beams,
-            batch_size=evaluation.batch_size,
-            prompt_length=self.config.data.prompt_tokens,
-        )
 
     def _evaluate(self, run: sl.Run, at: Progress, scope: str) -> Evaluation | None:
         """Evaluate on the root, and commit; all processes go on together. None but on the root."""
