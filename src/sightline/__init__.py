@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sightline import aliases, jax
-from sightline.config import PerfTracerConfig, StatsLoggerConfig
+from sightline.config import PerfTracerConfig, SessionTracerConfig, StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
     JournalError,
@@ -36,6 +36,8 @@ from sightline.exported_stats import merge_stats
 from sightline.journal import read_journal
 from sightline.perf_tracer import TRACER, PerfTracer
 from sightline.run import Run, start
+from sightline.session_files import read_sessions
+from sightline.session_tracer import SESSIONS, Session, SessionTracer
 from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
 from sightline.sinks.jsonl import JSONLConfig
 from sightline.sinks.mlflow import MLflowConfig
@@ -75,6 +77,11 @@ counter = TRACER.counter
 instant = TRACER.instant
 trace_scope = TRACER.trace_scope
 
+current_session = SESSIONS.current_session
+resume_session = SESSIONS.resume_session
+session = SESSIONS.session
+session_phase = SESSIONS.session_phase
+
 __all__ = [
     "ConfigurationError",
     "ConsoleConfig",
@@ -87,6 +94,9 @@ __all__ = [
     "RecordError",
     "Run",
     "RunDirectoryError",
+    "Session",
+    "SessionTracer",
+    "SessionTracerConfig",
     "SightlineError",
     "Sink",
     "SinkRun",
@@ -107,6 +117,7 @@ __all__ = [
     "aliases",
     "collect",
     "counter",
+    "current_session",
     "export",
     "export_stats",
     "histogram",
@@ -119,10 +130,14 @@ __all__ = [
     "rate",
     "ratio",
     "read_journal",
+    "read_sessions",
     "record_timing",
+    "resume_session",
     "sample",
     "scalar",
     "scope",
+    "session",
+    "session_phase",
     "snapshot",
     "start",
     "step",

@@ -158,6 +158,32 @@ class StatsLoggerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SessionTracerConfig:
+    """Whether rollout sessions are recorded, and how long the files are.
+
+    Attributes:
+        enabled: False: no sessions are recorded; they have no files and no metrics.
+        flush_threshold: when so many have ended, they are written at once; else a few times a second.
+        segment_mb: a file of sessions that has become so long is followed by another one, in megabytes.
+        keep_mb: of a process's files of sessions so much is kept; the oldest go first.
+    """
+
+    enabled: bool = True
+    flush_threshold: int = 256
+    segment_mb: float = 128.0
+    keep_mb: float = 4096.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "flush_threshold", "segment_mb", "keep_mb")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """As :meth:`StatsLoggerConfig.from_dict`."""
+        settings: Self = _load(cls, data, "")
+        return settings
+
+
+@dataclass(frozen=True, kw_only=True)
 class PerfTracerConfig:
     """What is traced, and how long the files are.
 
@@ -165,23 +191,29 @@ class PerfTracerConfig:
         enabled: False: no spans are recorded, and no trace is written.
         segment_mb: a trace file that has become so long is followed by another one, in megabytes.
         keep_mb: of a process's trace files so much is kept; the oldest go first.
+        session_tracer: the same for rollout sessions, which have a switch of their own.
     """
 
     enabled: bool = True
     segment_mb: float = 256.0
     keep_mb: float = 8192.0
+    session_tracer: SessionTracerConfig = field(default_factory=SessionTracerConfig)
 
     def __post_init__(self) -> None:
-        for name in ("segment_mb", "keep_mb"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise ConfigurationError(f"{name}={value!r}; expected a positive number")
+        _check_positive(self, "segment_mb", "keep_mb")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """As :meth:`StatsLoggerConfig.from_dict`."""
         settings: Self = _load(cls, data, "")
         return settings
+
+
+def _check_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ConfigurationError(f"{name}={value!r}; expected a positive number")
 
 
 def _load(cls: Any, data: Mapping[str, Any], where: str) -> Any:

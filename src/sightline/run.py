@@ -21,6 +21,8 @@ from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
 from sightline.run_directory import Resume
+from sightline.session_tracer import SESSIONS
+from sightline.session_writer import SessionWriter
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
@@ -54,6 +56,17 @@ class Run:
                 self.files,
                 segment_bytes=int(tracing.segment_mb * 2**20),
                 keep_bytes=int(tracing.keep_mb * 2**20),
+            )
+        sessions = tracing.session_tracer
+        SESSIONS.turn(sessions.enabled and logger.enabled)
+        self._sessions: SessionWriter | None = None
+        if SESSIONS.enabled and sessions.enabled and logger.enabled:
+            self._sessions = SessionWriter(
+                SESSIONS,
+                self.files,
+                flush_threshold=sessions.flush_threshold,
+                segment_bytes=int(sessions.segment_mb * 2**20),
+                keep_bytes=int(sessions.keep_mb * 2**20),
             )
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
@@ -135,6 +148,8 @@ class Run:
         done = self.logger.finish(timeout)
         if self._trace is not None:
             self._trace.close(_FILES_S)
+        if self._sessions is not None:
+            self._sessions.close(_FILES_S)
         return self.files.close(_FILES_S) and done
 
     def _finish_at_exit(self) -> None:
@@ -205,7 +220,7 @@ def start(
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
-        tracing: what is traced.
+        tracing: what is traced, rollout sessions included.
         logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
