@@ -145,6 +145,7 @@ class Session:
     - else what ``otherwise`` says, which is ``dropped`` unless told: nobody has said that the sample is used.
 
     Attributes:
+        part: the id of this part; that of the first part is the session's.
         status: ``"pending"``, or the final one.
         reason: why, for the status.
         policy_version: the policy's version when it began.
@@ -162,8 +163,8 @@ class Session:
     __slots__ = (
         "__weakref__", "_carried", "_given", "_id", "_in_block", "_notes", "_outer", "_task", "_token",
         "_tracer", "closed", "counted", "counters", "decided", "end", "end_version", "error", "kept", "lost",
-        "number", "origin", "otherwise", "phases", "policy_version", "raw_payload", "reason", "retries",
-        "settled", "settled_bytes", "start", "started_ns", "status", "step", "version",
+        "number", "origin", "otherwise", "part", "phases", "policy_version", "raw_payload", "reason",
+        "retries", "settled", "settled_bytes", "start", "started_ns", "status", "step", "version",
     )  # fmt: skip
 
     def __init__(
@@ -187,6 +188,7 @@ class Session:
         self.policy_version = policy_version
         self.end_version: int | None = None
         self.number = 0
+        self.part = ""
         self.start = self.end = self.decided = 0
         self.origin = 0  # where the session began, on this process's clock
         self.started_ns: int | None = None  # of a part: when the session began, since the epoch
@@ -212,11 +214,6 @@ class Session:
     def id(self) -> str:
         """The session's, the same for all its parts, and no other's in any process or run."""
         return self._id or self.part
-
-    @property
-    def part(self) -> str:
-        """This part's; that of the first part is the session's id."""
-        return f"{_process_id}-{self.number:x}"
 
     @property
     def task(self) -> Any:
@@ -246,6 +243,7 @@ class Session:
         self._task = _checked_task(self._task)
         self.policy_version = _checked_version(self.policy_version)
         self.number = next(_numbers)
+        self.part = f"{_process_id}-{self.number:x}"
         self.step = active_step()
         if self._given:
             self.note(**self._given)
@@ -510,10 +508,6 @@ class OffSession(Session):
 
     @property
     def id(self) -> str:
-        return ""
-
-    @property
-    def part(self) -> str:
         return ""
 
     def begin(self) -> Self:
