@@ -60,17 +60,16 @@ def forked() -> None:
     """Has a session open while a child is forked, in which sessions go on and begin."""
     import os
 
-    with sl.start("runs", name="run", sinks=[]) as run:
-        with sl.session(task="parent") as session:
-            child = os.fork()
-            if child == 0:
-                with session.phase("in the child"), sl.session(task="child") as inner:
-                    inner.accept()
-                    assert inner.carrier() == {}
-                assert run.files.flush()
-                os._exit(0)
-            assert os.waitpid(child, 0)[1] == 0
-            session.accept()
+    with sl.start("runs", name="run", sinks=[]) as run, sl.session(task="parent") as session:
+        child = os.fork()
+        if child == 0:
+            with session.phase("in the child"), sl.session(task="child") as inner:
+                inner.accept()
+                assert inner.carrier() == {}
+            assert run.files.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        session.accept()
 
 
 if __name__ == "__main__":

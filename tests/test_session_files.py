@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import sightline as sl
-from sightline.session_files import Damage, Source
+from sightline.session_files import Damage, SessionRecord, Source
 
 SECOND = 1_000_000_000
 
@@ -28,7 +28,7 @@ def part(kind: str = "session", name: str = "a", **said: Any) -> dict[str, Any]:
     return {"type": kind, "id": "a", "part": name, **start, **end, "status": "pending", **said}
 
 
-def read(*paths: Path) -> tuple[list[sl.session_files.SessionRecord], list[Damage]]:  # type: ignore[name-defined]
+def read(*paths: Path) -> tuple[list[SessionRecord], list[Damage]]:
     damages: list[Damage] = []
     return list(sl.read_sessions(paths, on_damage=damages.append)), damages
 
@@ -73,7 +73,8 @@ def test_parts_are_joined_over_files_and_clocks(tmp_path: Path) -> None:
     second = write(
         tmp_path / "p1.jsonl",
         part(name="b", start=1040, end=1090, status="accepted", decided=1080, reason="good", end_version=5,
-             counters={"tokens": 2}, payload={"b": 2}, phases=[{"name": "reward", "start": 1050, "end": 1060}]),
+             counters={"tokens": 2}, payload={"b": 2},
+             phases=[{"name": "reward", "start": 1050, "end": 1060}]),
         clock=1000, process=1,
     )  # fmt: skip
     for paths in ((first, second), (second, first)):
@@ -144,7 +145,7 @@ def test_damaged_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
 
 def test_every_cut_of_a_file_is_read_up_to_there(tmp_path: Path) -> None:
     """As a process leaves it that is killed in the middle of a line."""
-    lines = [part(status="accepted", decided=80) | {"id": str(n), "part": str(n)} for n in range(5)]
+    lines = [part(status="accepted", decided=80) | {"id": str(n), "part": str(n)} for n in range(2)]
     data = write(tmp_path / "x.jsonl", *lines).read_bytes()
     cut = tmp_path / "cut.jsonl"
     for length in range(1, len(data) + 1):

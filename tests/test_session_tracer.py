@@ -1,4 +1,4 @@
-"""Rollout sessions as they are recorded, from any task, thread and process, and what reaches files and metrics."""
+"""Rollout sessions as they are recorded, from any task, thread and process; their files and metrics."""
 
 import asyncio
 import json
@@ -157,12 +157,11 @@ def test_sixteen_threads_do_not_disturb_each_other(recorder: Recorder) -> None:
     for thread in range(16):
         for i in range(50):
             record = records[f"{thread}/{i}"]
-            (a, b), _ = record.phases, record.counters
+            a, b = record.phases
             assert (record.status, record.reason) == ("rejected", "too easy")
             assert record.counters == {"tokens": i}
-            assert a.args == {"k": 1} and b.args == {"k": 2}
-            assert a.end is not None and b.end is not None
-            assert a.start <= b.start <= a.end <= b.end
+            assert (a.args, b.args) == ({"k": 1}, {"k": 2})
+            assert a.start <= b.start <= (a.end or 0) <= (b.end or 0)
 
 
 # --- the current session -----------------------------------------------------------------------------------
@@ -235,7 +234,7 @@ def test_an_exception_ends_a_session(
 ) -> None:
     """It goes on its way, and the phase that it leaves is marked too."""
     session = recorder.tracer.session(task=1)
-    with pytest.raises(type(error)), session, session.phase("generate"):  # noqa: PT012 - one statement
+    with pytest.raises(type(error)), session, session.phase("generate"):
         raise error
     record = recorder.record(session)
     assert (record.status, record.reason) == (status, reason)
@@ -291,9 +290,9 @@ def test_a_final_status_stays(recorder: Recorder, caplog: pytest.LogCaptureFixtu
             session.reject("no")
             session.drop()
             session.retry()
-    with pytest.raises(OSError, match="disk"), tracer.session(task=2) as last:
-        last.reject("no")
-        raise OSError("disk")
+    last = tracer.session(task=2)
+    with pytest.raises(OSError, match="disk"):
+        rejected_and_failed(last)
     assert tracer.take_conflicts() == 6
     assert [record.getMessage().count("'rejected' is not taken") for record in caplog.records] == [1]
     assert {(record.task, record.status, record.reason) for record in recorder.records()} == {
@@ -301,6 +300,12 @@ def test_a_final_status_stays(recorder: Recorder, caplog: pytest.LogCaptureFixtu
         (2, "rejected", "no"),
     }
     assert last.error == "OSError: disk"
+
+
+def rejected_and_failed(session: Session) -> None:
+    with session:
+        session.reject("no")
+        raise OSError("disk")
 
 
 def test_retries_are_kept_with_what_they_did(recorder: Recorder) -> None:
@@ -398,8 +403,7 @@ def test_functions_of_all_kinds_may_be_sessions(recorder: Recorder) -> None:
 
     async def main() -> None:
         assert await coroutine(1) == 2
-        async for _ in asyncgen():
-            seen.append(tracer.current_session() is None)
+        seen.extend([tracer.current_session() is None async for _ in asyncgen()])
 
     assert plain(1) == 2
     asyncio.run(main())
@@ -695,7 +699,8 @@ with sl.start("runs") as run:
 assert os.listdir() == [], os.listdir()
 """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, env={**os.environ, "SIGHTLINE_DISABLED": "1"},
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path, env={**os.environ, "SIGHTLINE_DISABLED": "1"},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

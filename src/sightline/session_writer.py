@@ -251,7 +251,7 @@ def bounded(value: Any, most: int) -> tuple[Any, int]:
         >>> bounded({"text": "abc"}, 100)
         ({'text': 'abc'}, 14)
         >>> bounded({"text": "a" * 1000}, 10)
-        ('{"text":"a… (1002 bytes more)', 10)
+        ('{"text":"a… (1001 bytes more)', 10)
     """
     shown = plain(value)
     data = dumps(shown)
