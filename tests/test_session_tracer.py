@@ -308,6 +308,32 @@ def rejected_and_failed(session: Session) -> None:
         raise OSError("disk")
 
 
+def test_a_log_handler_may_use_sessions_in_another_thread() -> None:
+    """Nothing is held while something is logged."""
+    tracer = SessionTracer()
+    other = tracer.session(task="other").begin()
+    done: list[bool] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            thread = threading.Thread(target=other.count, kwargs={"warnings": 1}, daemon=True)
+            thread.start()
+            thread.join(20)
+            done.append(not thread.is_alive())
+
+    handler = Handler()
+    logging.getLogger("sightline").addHandler(handler)
+    try:
+        with tracer.session(task=1):
+            pass
+        with tracer.session(task=2) as session:
+            session.accept()
+            session.reject()
+    finally:
+        logging.getLogger("sightline").removeHandler(handler)
+    assert done == [True, True]
+
+
 def test_retries_are_kept_with_what_they_did(recorder: Recorder) -> None:
     tracer = recorder.tracer
     with tracer.session(task=1) as session:
@@ -476,6 +502,16 @@ def test_a_session_goes_on_in_other_processes(workers: Workers) -> None:
     took = sum((phase.end or 0) - phase.start for phase in record.phases) / 1e9
     assert values[2]["rollout/session/total_s/max"] >= took
     assert values[2]["rollout/session/staleness/mean"] == 2
+
+
+def test_a_carrier_is_small_and_plain() -> None:
+    """Whatever the task was, it goes through JSON."""
+    with SessionTracer().session(task="x" * 1_000_000, policy_version=3, prompt="y" * 1_000_000) as session:
+        carrier = session.carrier()
+    assert json.loads(json.dumps(carrier)) == carrier
+    assert len(json.dumps(carrier)) < 500
+    assert carrier.keys() == {"session", "task", "start", "started_ns", "policy_version"}
+    assert abs(carrier["started_ns"] - time.time_ns()) < 600e9
 
 
 def test_a_session_goes_on_in_another_thread(recorder: Recorder) -> None:
@@ -790,6 +826,28 @@ def test_what_begins_before_the_run_is_in_its_file(tmp_path: Path) -> None:
     assert (first["early"].status, first["flying"].running) == ("accepted", True)
     (last,) = (record for record in sessions_of(tmp_path / "a", tmp_path / "b") if record.id == flying.id)
     assert (last.status, last.running) == ("accepted", False)
+
+
+def test_full_files_are_followed_by_others(tmp_path: Path) -> None:
+    """And a session in flight is read over all of them."""
+    files = ProcessFiles(lambda: Place(tmp_path, "run", 1))
+    tracer = SessionTracer()
+    writer = SessionWriter(tracer, files, segment_bytes=1000)
+    writer._begun_after = 0
+    flying = tracer.session(task="flying").begin()
+    for task in range(10):
+        with flying.phase("wait"), tracer.session(task=task) as session:
+            session.accept()
+        assert files.flush()
+    (before,) = (each for each in sessions_of(tmp_path) if each.task == "flying")
+    assert (before.running, len(before.phases)) == (True, 10)
+    flying.accept()
+    assert writer.close()
+    assert files.close()
+    assert len(list((tmp_path / "sessions").iterdir())) > 3
+    records = {record.task: record for record in sessions_of(tmp_path)}
+    assert len(records) == 11
+    assert records["flying"].status == "accepted"
 
 
 def test_many_that_end_are_written_at_once(tmp_path: Path) -> None:

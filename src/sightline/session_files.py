@@ -280,11 +280,16 @@ class _Index:
         try:
             for identity, places in self._places.items():
                 parts: dict[str, tuple[Source, dict[str, Any]]] = {}
-                for place in [places] if isinstance(places, _Place) else places:
-                    source = self._sources[place.source]
-                    _take_in(parts, source, orjson.loads(_line_at(files, source.path, place.offset)))
+                places = [places] if isinstance(places, _Place) else places
+                path = self._sources[places[0].source].path
+                try:
+                    for place in places:
+                        source = self._sources[place.source]
+                        _take_in(parts, source, orjson.loads(_line_at(files, source.path, place.offset)))
+                except (OSError, ValueError, AttributeError, TypeError) as error:  # it is another file now
+                    self._damaged(Damage(path, 0, f"session {identity} is not as it should be: {error!r}"))
+                    continue
                 whole = {part: of for part, of in parts.items() if isinstance(of[1].get("start"), int)}
-                path = next(iter(parts.values()))[0].path
                 if not whole:  # its beginning is in a segment that is gone
                     self._damaged(Damage(path, 0, f"session {identity} has no beginning"))
                     continue

@@ -95,7 +95,7 @@ class Phase:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def set(self, **args: Any) -> None:
+    def set(self, /, **args: Any) -> None:
         """Adds arguments, as a count that is known at the end."""
         self.args = {**self.args, **args}
         if self._session is not None:
@@ -329,7 +329,7 @@ class Session:
             name = _checked_name(name)
         return Phase(self, name, args)
 
-    def count(self, **amounts: float) -> None:
+    def count(self, /, **amounts: float) -> None:
         """Adds amounts to counters, as in ``session.count(tokens=12, turns=1)``.
 
         Raises:
@@ -344,7 +344,7 @@ class Session:
                     self._lose("counters")
         self._changed()
 
-    def note(self, **payload: Any) -> None:
+    def note(self, /, **payload: Any) -> None:
         """Adds to the payload: anything, made plain data and cut within a fraction of a second.
 
         Until then it must not change. A name that is noted again has its later value.
@@ -469,8 +469,8 @@ class Session:
                 self.status = status
             elif self.status == status:
                 self.reason = self.reason or reason
-            else:
-                self._tracer._conflict(self, status)
+        if self.status != status:
+            self._tracer._conflict(self, status)  # which logs, and so must not hold the lock
         if not self._in_block and not self.closed and self.status == status:
             self._finish(None, None)
         else:
@@ -490,15 +490,15 @@ class Session:
                     status = "pending"
                 else:
                     status = self.otherwise
-                    if status == "dropped":
-                        self.reason = UNSAID
-                        self._tracer._unsaid(self)
+                    self.reason = UNSAID if status == "dropped" else None
                 if status != "pending":
                     self.decided = now
                 self.status = status
             self.end = now
             self.closed = True
         self._tracer._closed(self)
+        if self.reason is UNSAID:
+            self._tracer._unsaid(self)
 
 
 class OffSession(Session):
@@ -528,10 +528,10 @@ class OffSession(Session):
     def phase(self, name: str, /, **args: Any) -> Phase:
         return _OFF_PHASE
 
-    def count(self, **amounts: float) -> None:
+    def count(self, /, **amounts: float) -> None:
         return None
 
-    def note(self, **payload: Any) -> None:
+    def note(self, /, **payload: Any) -> None:
         return None
 
     def retry(self, reason: Any = None) -> None:
@@ -558,7 +558,7 @@ class OffPhase(CurrentPhase):
     def __exit__(self, *_: object) -> None:
         return None
 
-    def set(self, **args: Any) -> None:
+    def set(self, /, **args: Any) -> None:
         return None
 
     def __call__(self, function: F) -> F:
@@ -606,6 +606,7 @@ class SessionTracer:
 
     def session(
         self,
+        /,
         task: Any = None,
         *,
         policy_version: int | Callable[..., int] | None = None,
@@ -668,7 +669,7 @@ class SessionTracer:
             return _OFF_SESSION
         identity = carrier.get("session") if isinstance(carrier, Mapping) else None
         begun = carrier.get("started_ns") if isinstance(carrier, Mapping) else None
-        if not isinstance(identity, str) or not isinstance(begun, int):
+        if not isinstance(identity, str) or len(identity) > _TASK or not isinstance(begun, int):
             raise RecordError(f"resume_session({carrier!r:.200}): expected what session.carrier() gave")
         part = Session(self, carrier.get("task"), carrier.get("policy_version"), "pending")
         part._id = identity
@@ -725,10 +726,8 @@ class SessionTracer:
 
     def take(self, limit: int) -> list[Session]:
         """Sessions that have ended, or changed after that, in this order; ``limit`` at most."""
-        taken: list[Session] = []
-        while self._queue and len(taken) < limit:
-            taken.append(self._queue.popleft())
-        return taken
+        with self._lock:
+            return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
     def waiting(self) -> int:
         """How many there are to be taken."""

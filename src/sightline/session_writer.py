@@ -76,6 +76,8 @@ class SessionWriter:
 
     def sample(self, tracker: Recorder) -> None:
         """Records the metrics of all that has ended by now; called at each commit."""
+        if not self._tracer.enabled:
+            return  # in a forked child, which a lock may have reached in the middle
         while self._take():
             pass
         with self._taking:
