@@ -504,6 +504,36 @@ def test_a_session_goes_on_in_other_processes(workers: Workers) -> None:
     assert values[2]["rollout/session/staleness/mean"] == 2
 
 
+def test_a_resumed_part_may_end_without_a_word(recorder: Recorder) -> None:
+    """A stage in the middle, that does its work and leaves the status to somebody else."""
+    with recorder.tracer.session(task=1) as session:
+        carrier = session.carrier()
+    with recorder.tracer.resume_session(carrier):
+        pass
+    (record,) = recorder.records()
+    assert (record.status, record.running, len(record.parts)) == ("pending", False, 2)
+    with pytest.raises(ValueError, match="no"), recorder.tracer.resume_session(carrier):
+        raise ValueError("no")
+    (record,) = recorder.records()
+    assert (record.status, record.reason) == ("failed", "ValueError: no")
+
+
+def test_the_latency_is_from_the_first_beginning_on(tmp_path: Path) -> None:
+    """Here by the clock of the spans, from elsewhere by the time of day."""
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        with sl.session(task=1) as session:
+            carrier = session.carrier()
+        with sl.resume_session(carrier) as part:
+            pass
+        assert part.origin == session.start
+        foreign = {"session": "0123-1", "task": 1, "start": 5, "started_ns": time.time_ns() - 1000 * 10**9}
+        with sl.resume_session(foreign) as part:
+            part.accept()
+        run.commit(1)
+    (commit,) = (r for r in sl.read_journal(tmp_path / "run") if r["type"] == "commit")
+    assert 990 < commit["values"]["rollout/session/total_s/mean"] < 2000
+
+
 def test_a_carrier_is_small_and_plain() -> None:
     """Whatever the task was, it goes through JSON."""
     with SessionTracer().session(task="x" * 1_000_000, policy_version=3, prompt="y" * 1_000_000) as session:
@@ -629,6 +659,29 @@ def test_what_is_noted_is_held_no_longer_than_a_moment(recorder: Recorder) -> No
     assert not session.raw_payload
     assert session.settled == {"tokens": [0, 1, 2]}
     session.accept()
+
+
+def test_a_session_in_flight_is_told_as_it_goes_on(recorder: Recorder) -> None:
+    """Its phases with their ends, once each; and nothing while nothing happens."""
+    recorder.writer._begun_after = 0
+    session = recorder.tracer.session(task=1, a=1).begin()
+    phase = session.phase("generate").__enter__()
+    assert recorder.record(session).phases[0].end is None
+    phase.__exit__(None, None, None)
+    session.note(b=2)
+    record = recorder.record(session)
+    assert (record.running, record.payload) == (True, {"a": 1, "b": 2})
+    assert record.phases[0].end is not None
+    told = len(recorder.lines())
+    assert len(recorder.lines()) == told == 3
+    with session.phase("reward"):
+        assert [(each.name, each.end is None) for each in recorder.record(session).phases] == [
+            ("generate", False),
+            ("reward", True),
+        ]
+    assert [each.get("n") for each in recorder.lines()[-1]["phases"]] == [1]
+    session.accept()
+    assert recorder.record(session).status == "accepted"
 
 
 def test_more_than_can_be_kept_is_counted(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -800,6 +853,22 @@ def test_metrics_of_sessions_are_in_the_journal(tmp_path: Path) -> None:
     assert values[2]["obs/session_conflicts"] == 1
     assert [unconventional(key) for key in values[0]] == [None] * len(values[0])
     assert len(sessions_of(tmp_path / "run")) == 9
+
+
+def test_what_ends_after_its_session_is_counted_up_to_there_and_once(tmp_path: Path) -> None:
+    """The metrics have the phase as it was at the session's end."""
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        with sl.session(task=1) as session:
+            phase = session.phase("reward").__enter__()
+            session.accept()
+        run.commit(1)
+        phase.__exit__(None, None, None)
+        run.commit(2)
+    first, second = (r for r in sl.read_journal(tmp_path / "run") if r["type"] == "commit")
+    seconds = (session.end - phase.start) / 1e9
+    assert first["values"]["rollout/session/phase/reward_s/max"] == pytest.approx(seconds)
+    assert not [key for key in second["values"] if key.startswith("rollout/session/phase/")]
+    assert second["values"]["rollout/session/accepted"] == 0
 
 
 def test_a_process_without_sessions_has_no_metrics_of_them(tmp_path: Path) -> None:
