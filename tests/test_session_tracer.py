@@ -897,6 +897,30 @@ def test_what_begins_before_the_run_is_in_its_file(tmp_path: Path) -> None:
     assert (last.status, last.running) == ("accepted", False)
 
 
+def test_a_flush_ends_while_others_go_on_recording(recorder: Recorder) -> None:
+    """And has what was recorded before it, be it many."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            with recorder.tracer.session(task="other") as session:
+                session.accept()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for task in range(2000):
+            with recorder.tracer.session(task=task) as session:
+                session.accept()
+        assert recorder.files.flush()
+        written = recorder.path.read_bytes()
+    finally:
+        over.set()
+        thread.join()
+    lines = [json.loads(line) for line in written.splitlines(keepends=True) if line.endswith(b"\n")]
+    assert {line.get("task") for line in lines} >= set(range(2000))
+
+
 def test_full_files_are_followed_by_others(tmp_path: Path) -> None:
     """And a session in flight is read over all of them."""
     files = ProcessFiles(lambda: Place(tmp_path, "run", 1))

@@ -729,9 +729,9 @@ class SessionTracer:
         with self._lock:
             return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
-    def waiting(self) -> int:
-        """How many there are to be taken."""
-        return len(self._queue)
+    def in_flight(self) -> int:
+        """How many have begun and not ended."""
+        return len(self._open)
 
     def open_sessions(self) -> list[Session]:
         """Those in flight, the oldest first. From any thread."""

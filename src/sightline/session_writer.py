@@ -53,14 +53,14 @@ class SessionWriter:
         self._file = files.open(
             "sessions/{name}.jsonl", _header, segment_bytes=segment_bytes, keep_bytes=keep_bytes
         )
-        self._metrics = SessionMetrics(lambda: len(tracer.open_sessions()))
+        self._metrics = SessionMetrics(tracer.in_flight)
         self._taking = threading.Lock()  # at a commit the committing thread takes, too
         self._unwritten: deque[Session] = deque()
         self._begun: dict[int, _Begun] = {}
         self._begun_after = _BEGUN_AFTER_NS
         self._dropped = 0  # since the file has said so
         self._lost = 0  # since the last commit
-        self._anchored = perf_counter_ns()
+        self._anchored = self._told = perf_counter_ns()
         tracer.begin_writing(flush_threshold, files.hurry)
         files.add_source(self.write)
         self._remove_sampler = add_sampler(self.sample)
@@ -78,7 +78,7 @@ class SessionWriter:
         """Records the metrics of all that has ended by now; called at each commit."""
         if not self._tracer.enabled:
             return  # in a forked child, which a lock may have reached in the middle
-        while self._take():
+        while self._take() == _AT_ONCE:
             pass
         with self._taking:
             self._metrics.record(tracker)
@@ -89,7 +89,7 @@ class SessionWriter:
 
     def write(self) -> bool:
         """Writes some of what has been recorded, and says whether there is more."""
-        self._take()
+        taken = self._take()
         now = perf_counter_ns()
         lines: list[bytes] = []
         ended: dict[int, Session] = {}
@@ -97,8 +97,9 @@ class SessionWriter:
             session = self._unwritten.popleft()
             ended[session.number] = session  # one that has changed again is written once
         lines += map(self._whole, ended.values())
-        has_more = bool(self._unwritten) or self._tracer.waiting() > 0
-        if not has_more:
+        has_more = bool(self._unwritten) or taken == _AT_ONCE
+        if not has_more or now - self._told > _BEGUN_AFTER_NS:
+            self._told = now
             lines += self._in_flight(now)
         if dropped := self._take_dropped():
             lines.append(_line({"type": "dropped", "sessions": dropped, "at": now}))
@@ -109,8 +110,8 @@ class SessionWriter:
             self._file.put(b"".join(lines), len(ended))
         return has_more
 
-    def _take(self) -> bool:
-        """Counts some of those that have ended, and says whether there were any."""
+    def _take(self) -> int:
+        """Counts some of those that have ended, and returns how many; ``_AT_ONCE`` if there may be more."""
         with self._taking:
             taken = self._tracer.take(_AT_ONCE)
             for session in taken:
@@ -118,7 +119,7 @@ class SessionWriter:
             free = max(0, _WAITING - len(self._unwritten))
             self._unwritten += taken[:free]
             self._dropped += len(taken) - len(taken[:free])
-        return bool(taken)
+        return len(taken)
 
     def _take_dropped(self) -> int:
         """How many sessions have been lost since the last call."""
