@@ -529,6 +529,7 @@ def test_the_latency_is_from_the_first_beginning_on(tmp_path: Path) -> None:
         foreign = {"session": "0123-1", "task": 1, "start": 5, "started_ns": time.time_ns() - 1000 * 10**9}
         with sl.resume_session(foreign) as part:
             part.accept()
+            assert part.carrier() == foreign | {"task": 1}  # should it come back to where it began
         run.commit(1)
     (commit,) = (r for r in sl.read_journal(tmp_path / "run") if r["type"] == "commit")
     assert 990 < commit["values"]["rollout/session/total_s/mean"] < 2000
@@ -615,6 +616,7 @@ def circular() -> list[Any]:
     "value",
     [
         Hostile(), circular(), float("nan"), float("-inf"), "\ud800 lone", b"\xff" * 10, 2**200, {1: {2: 3}},
+        2**100_000,
         {"\udfff": 1}, np.zeros((4096, 4096)), object(), lambda: 0, [[[[[[[[[[1]]]]]]]]]], {"a": Hostile()},
         type("Named", (str,), {"__str__": Hostile.__str__})("x"), Exception(Hostile()), set(range(10_000)),
     ],
@@ -657,7 +659,7 @@ def test_what_is_noted_is_held_no_longer_than_a_moment(recorder: Recorder) -> No
     session = recorder.tracer.session(task=1, tokens=np.arange(3)).begin()
     assert recorder.files.flush()
     assert not session.raw_payload
-    assert session.settled == {"tokens": [0, 1, 2]}
+    assert session.payload == {"tokens": [0, 1, 2]}
     session.accept()
 
 
@@ -713,9 +715,13 @@ def test_sessions_that_nobody_writes_are_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(session_tracer, "_BEFORE", 5)
     tracer = SessionTracer()
     for task in range(20):
-        with tracer.session(task=task) as session:
+        with tracer.session(task=task, prompt="p" * 100_000) as session:
             session.accept()
-    assert [session.task for session in tracer.take(100)] == [15, 16, 17, 18, 19]
+    kept = tracer.take(100)
+    assert [session.task for session in kept] == [15, 16, 17, 18, 19]
+    assert [len(session.payload["prompt"]) for session in kept] == [
+        len("… (90000 characters more)") + 10_000
+    ] * 5
     assert tracer.take_dropped() == 0
 
 
@@ -747,10 +753,15 @@ def test_when_too_many_wait_they_are_dropped_and_the_file_says_so(
         lambda tracer: tracer.session(task=1).accept(),
         lambda tracer: tracer.session(task=1).carrier(),
         lambda tracer: tracer.session(task=1).finish(),
+        lambda tracer: tracer.session(task=1).retry(),
+        lambda tracer: tracer.session(task=1).phase("generate").__enter__(),
         lambda tracer: tracer.session(task=1).begin()(print),
         lambda tracer: tracer.session_phase(None),
         lambda tracer: tracer.resume_session("a string"),
+        lambda tracer: tracer.session(task=1, policy_version=2**80).begin(),
         lambda tracer: tracer.resume_session({"session": 3}),
+        lambda tracer: tracer.resume_session({"session": "0-1", "started_ns": 2**80}),
+        lambda tracer: tracer.resume_session({"session": "x" * 1000, "started_ns": 1}),
         lambda tracer: enter_again(tracer.session(task=1).begin()),
         lambda tracer: enter_again(tracer.session(task=1).begin().phase("generate")),
     ],

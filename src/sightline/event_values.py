@@ -33,6 +33,22 @@ def plain(value: Any) -> Any:
     return _plain(value, _DEPTH, [_ITEMS_IN_ALL])
 
 
+def bounded(value: Any, most: int) -> tuple[Any, int]:
+    """A value as plain data of at most ``most`` bytes of JSON, or a text of its beginning; and how many.
+
+    Example:
+        >>> bounded({"text": "abc"}, 100)
+        ({'text': 'abc'}, 14)
+        >>> bounded({"text": "a" * 1000}, 10)
+        ('{"text":"a… (1001 bytes more)', 10)
+    """
+    shown = plain(value)
+    data = dumps(shown)
+    if len(data) <= most:
+        return shown, len(data)
+    return f"{data[:most].decode(errors='ignore')}… ({len(data) - most} bytes more)", most
+
+
 def dumps(value: Any) -> bytes:
     """Plain data as JSON in UTF-8."""
     return orjson.dumps(value)
@@ -46,11 +62,16 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind in _AS_THEY_ARE:
-        return value if kind is not int or -(2**63) <= value < 2**64 else str(value)[:_CHARACTERS]
+        return value if kind is not int or -(2**63) <= value < 2**64 else _big(value)
     try:
         return _other(value, depth, left)
     except Exception as error:  # noqa: BLE001 - a user's object may do anything
         return f"<{kind.__name__}: {type(error).__name__}>"
+
+
+def _big(value: int) -> str:
+    """An int that JSON's readers may not hold; Python refuses to write out very long ones."""
+    return str(value) if value.bit_length() < 10_000 else f"<int of {value.bit_length()} bits>"
 
 
 def _other(value: Any, depth: int, left: list[int]) -> Any:

@@ -22,13 +22,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self, TypeGuard, TypeVar, get_args
 
 import numpy as np
 
 from sightline.decorating import around_life
 from sightline.errors import RecordError
-from sightline.event_values import plain
+from sightline.event_values import bounded, plain
 from sightline.perf_tracer import described
 from sightline.step import active_step
 
@@ -45,8 +45,9 @@ _OPEN = 100_000  # in flight at once; those beyond are not recorded
 _PHASES = 4096  # of a session
 _NAMES = 100  # payloads, and counters, of a session
 _RETRIES = 1000
+_PAYLOAD_BYTES = 64 << 10  # of a session, as JSON
 _REASON = 1000  # characters
-_TASK = 200
+_NAME = 200
 
 
 class Phase:
@@ -163,8 +164,8 @@ class Session:
     __slots__ = (
         "__weakref__", "_carried", "_given", "_id", "_in_block", "_notes", "_outer", "_task", "_token",
         "_tracer", "closed", "counted", "counters", "decided", "end", "end_version", "error", "kept", "lost",
-        "number", "origin", "otherwise", "part", "phases", "policy_version", "raw_payload", "reason",
-        "retries", "settled", "settled_bytes", "start", "started_ns", "status", "step", "version",
+        "number", "origin", "otherwise", "part", "payload", "payload_bytes", "phases", "policy_version",
+        "raw_payload", "reason", "retries", "start", "start_there", "started_ns", "status", "step", "version",
     )  # fmt: skip
 
     def __init__(
@@ -191,7 +192,9 @@ class Session:
         self.part = ""
         self.start = self.end = self.decided = 0
         self.origin = 0  # where the session began, on this process's clock
-        self.started_ns: int | None = None  # of a part: when the session began, since the epoch
+        # Of a part: when the session began, since the epoch, and on the clock of the process where it did.
+        self.started_ns: int | None = None
+        self.start_there: Any = None
         self.step: int | None = None
         self.status: Status = "pending"
         self.reason: str | None = None
@@ -199,9 +202,9 @@ class Session:
         self.phases: list[Phase] = []
         self.counters: dict[str, int | float] = {}
         self.retries: list[tuple[int, str | None]] = []
-        self.raw_payload: deque[tuple[str, Any]] = deque()  # until the writer has made plain data of it
-        self.settled: dict[str, Any] = {}  # what has become of it, and how long it is; the writer's
-        self.settled_bytes = 0
+        self.raw_payload: list[tuple[str, Any]] = []  # until it is settled
+        self.payload: dict[str, Any] = {}  # as plain data
+        self.payload_bytes = 0
         self.lost: dict[str, int] = {}
         self.version = 0  # changes with each change
         self.closed = False
@@ -357,12 +360,24 @@ class Session:
                 self.raw_payload.append((name, value))
         self._changed()
 
+    def settle(self) -> None:
+        """Makes plain data of what has been noted, and lets the objects go. For one thread at a time."""
+        while self.raw_payload:
+            name, value = self.raw_payload.pop(0)
+            shown, size = bounded(value, max(0, _PAYLOAD_BYTES - self.payload_bytes))
+            self.payload_bytes += size
+            self.payload |= dict.fromkeys(plain({name[:_NAME]: None}), shown)
+
     def retry(self, reason: Any = None) -> None:
         """Begins another try of the same task in this session; what the earlier ones did is kept.
 
         Args:
             reason: why the last one did not do.
+
+        Raises:
+            RecordError: it has not begun.
         """
+        self._must_have_begun("retry")
         if self.status != "pending":
             self._tracer._conflict(self, "retry")
         elif len(self.retries) >= _RETRIES:
@@ -411,7 +426,8 @@ class Session:
         started = self.started_ns
         if started is None:
             started = time.time_ns() - (perf_counter_ns() - self.start)
-        made = {"session": self.id, "task": self.task, "start": self.origin, "started_ns": started}
+        start = self.start if self._id is None else self.start_there
+        made = {"session": self.id, "task": self.task, "start": start, "started_ns": started}
         if self.policy_version is not None:
             made["policy_version"] = self.policy_version
         return made
@@ -444,6 +460,7 @@ class Session:
             raise RecordError(f"{what} of a session that has not begun; use it with `with`, or call begin()")
 
     def _add_phase(self, phase: Phase) -> None:
+        self._must_have_begun(f"phase {phase.name!r}")
         if len(self.phases) < _PHASES:
             self.phases.append(phase)
         else:
@@ -669,13 +686,13 @@ class SessionTracer:
             return _OFF_SESSION
         identity = carrier.get("session") if isinstance(carrier, Mapping) else None
         begun = carrier.get("started_ns") if isinstance(carrier, Mapping) else None
-        if not isinstance(identity, str) or len(identity) > _TASK or not isinstance(begun, int):
+        if not isinstance(identity, str) or len(identity) > _NAME or not _is_time(begun):
             raise RecordError(f"resume_session({carrier!r:.200}): expected what session.carrier() gave")
         part = Session(self, carrier.get("task"), carrier.get("policy_version"), "pending")
         part._id = identity
         part.started_ns = begun
-        start = carrier.get("start")
-        if identity.startswith(f"{_process_id}-") and isinstance(start, int):
+        part.start_there = start = carrier.get("start")
+        if identity.startswith(f"{_process_id}-") and _is_time(start):
             part.origin = start
         else:
             part.origin = perf_counter_ns() - (time.time_ns() - begun)
@@ -776,6 +793,8 @@ class SessionTracer:
     def _ended_or_changed(self, session: Session) -> None:
         if not self._on or not session.kept:
             return
+        if not self._writes:
+            session.settle()  # who knows how long it is kept
         with self._lock:
             if self._writes:
                 if len(self._queue) >= _ENDED:
@@ -846,19 +865,21 @@ def _checked_name(name: Any) -> str:
 
 def _checked_task(task: Any) -> Any:
     """An int or a short string, whatever it is."""
-    if task is None or task.__class__ is int:
-        return task
     if isinstance(task, np.integer):
-        return int(task)
-    return _text(task, _TASK)
+        task = int(task)
+    if task is None or (task.__class__ is int and -(2**63) <= task < 2**63):
+        return task
+    return _text(task, _NAME)
 
 
 def _checked_version(version: Any) -> int | None:
-    if version is None or version.__class__ is int:
-        return version
-    if isinstance(version, (int, np.integer)) and not isinstance(version, bool):
-        return int(version)
-    raise RecordError(f"policy version {version!r:.200}: expected an int, got {type(version).__name__}")
+    if version is None:
+        return None
+    if not isinstance(version, (int, np.integer)) or isinstance(version, bool):
+        raise RecordError(f"policy version {version!r:.200}: expected an int, got {type(version).__name__}")
+    if not -(2**63) <= version < 2**63:
+        raise RecordError("policy version: expected an int of 64 bits, got a longer one")
+    return int(version)
 
 
 def _checked_amount(name: str, amount: Any) -> int | float:
@@ -869,6 +890,11 @@ def _checked_amount(name: str, amount: Any) -> int | float:
     if isinstance(amount, (float, np.floating)):
         return float(amount)
     raise RecordError(f"count({name}={amount!r:.200}): expected a number, got {type(amount).__name__}")
+
+
+def _is_time(value: Any) -> TypeGuard[int]:
+    """Whether it may be nanoseconds of a clock."""
+    return isinstance(value, int) and 0 <= value < 2**63
 
 
 def _checked_reason(reason: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from sightline.clock import anchor
-from sightline.event_values import dumps, plain
+from sightline.event_values import bounded, dumps, plain
 from sightline.process_files import ProcessFiles
 from sightline.sampling import Recorder, add_sampler
 from sightline.session_metrics import SessionMetrics
@@ -24,7 +24,7 @@ _AT_ONCE = 512  # sessions that are counted, or turned into text, at a time
 _WAITING = 100_000  # that wait to be turned into text; new ones are dropped beyond
 _BEGUN_AFTER_NS = 500_000_000  # a session that is open for so long is written as one that has begun
 _ANCHOR_EVERY_NS = 10_000_000_000
-_PAYLOAD_BYTES = 64 << 10  # of a session, as JSON
+_ARGS_BYTES = 4 << 10  # of a phase, as JSON
 _NAME = 200  # characters
 
 
@@ -132,14 +132,14 @@ class SessionWriter:
     def _whole(self, session: Session) -> bytes:
         """A session, or a part of one, that has ended."""
         self._begun.pop(session.number, None)
-        _settle(session)
+        session.settle()
         return _line(
             {
                 "type": "session",
                 **_identity(session),
                 "end": session.end,
                 **_state(session),
-                "payload": session.settled,
+                "payload": session.payload,
                 "phases": [_phase(each) for each in session.phases],
             }
         )
@@ -148,7 +148,7 @@ class SessionWriter:
         """Sessions that are open for long, and what has changed in them, for readers after a crash."""
         lines = []
         for session in self._tracer.open_sessions():
-            _settle(session)
+            session.settle()
             if session.closed or now - session.start < self._begun_after:
                 continue
             begun = self._begun.get(session.number)
@@ -174,7 +174,7 @@ class _Begun:
 
     def has_all(self, session: Session) -> bool:
         """Whether nothing has changed since :meth:`changes` was asked."""
-        return self.version == session.version and self._payload == session.settled_bytes
+        return self.version == session.version and self._payload == session.payload_bytes
 
     def changes(self, session: Session) -> dict[str, Any]:
         """What has changed since the last call."""
@@ -188,9 +188,9 @@ class _Begun:
         changed: dict[str, Any] = _state(session)
         if ends:
             changed["phases"] = [{"n": at, **_phase(phases[at], end)} for at, end in ends.items()]
-        if self._payload != session.settled_bytes:
-            changed["payload"] = session.settled
-            self._payload = session.settled_bytes
+        if self._payload != session.payload_bytes:
+            changed["payload"] = session.payload
+            self._payload = session.payload_bytes
         return changed
 
 
@@ -234,33 +234,8 @@ def _phase(phase: Phase, end: int | None = None) -> dict[str, Any]:
     if phase.error is not None:
         said["error"] = plain(phase.error)
     if phase.args:
-        said["args"] = bounded(phase.args, _PAYLOAD_BYTES // 16)[0]
+        said["args"] = bounded(phase.args, _ARGS_BYTES)[0]
     return said
-
-
-def _settle(session: Session) -> None:
-    """Makes plain data of what has been noted, so that the objects themselves are held no longer."""
-    while session.raw_payload:
-        name, value = session.raw_payload.popleft()
-        shown, size = bounded(value, max(0, _PAYLOAD_BYTES - session.settled_bytes))
-        session.settled_bytes += size
-        session.settled |= dict.fromkeys(plain({name[:_NAME]: None}), shown)
-
-
-def bounded(value: Any, most: int) -> tuple[Any, int]:
-    """Plain data that is no longer than ``most`` bytes of JSON, or a text of its beginning; and its length.
-
-    Example:
-        >>> bounded({"text": "abc"}, 100)
-        ({'text': 'abc'}, 14)
-        >>> bounded({"text": "a" * 1000}, 10)
-        ('{"text":"a… (1001 bytes more)', 10)
-    """
-    shown = plain(value)
-    data = dumps(shown)
-    if len(data) <= most:
-        return shown, len(data)
-    return f"{data[:most].decode(errors='ignore')}… ({len(data) - most} bytes more)", most
 
 
 def _line(said: Mapping[str, Any]) -> bytes:
