@@ -748,6 +748,7 @@ def test_when_too_many_wait_they_are_dropped_and_the_file_says_so(
         lambda tracer: tracer.session(task=1, policy_version="3").begin(),
         lambda tracer: tracer.session(task=1, policy_version=True).begin(),
         lambda tracer: tracer.session(task=1).begin().count(tokens="12"),
+        lambda tracer: tracer.session(task=1).begin().count(tokens=Hostile()),
         lambda tracer: tracer.session(task=1).begin().phase(7),
         lambda tracer: tracer.session(task=1).begin().begin(),
         lambda tracer: tracer.session(task=1).accept(),

@@ -658,7 +658,7 @@ class SessionTracer:
         if not self._on:
             return _OFF_SESSION
         if otherwise not in STATUSES:
-            raise RecordError(f"otherwise={otherwise!r}; expected one of {', '.join(STATUSES)}")
+            raise RecordError(f"otherwise={_shown(otherwise)}; expected one of {', '.join(STATUSES)}")
         return Session(self, task, policy_version, otherwise, payload)
 
     def resume_session(self, carrier: Mapping[str, Any] | None) -> Session:
@@ -687,7 +687,7 @@ class SessionTracer:
         identity = carrier.get("session") if isinstance(carrier, Mapping) else None
         begun = carrier.get("started_ns") if isinstance(carrier, Mapping) else None
         if not isinstance(identity, str) or len(identity) > _NAME or not _is_time(begun):
-            raise RecordError(f"resume_session({carrier!r:.200}): expected what session.carrier() gave")
+            raise RecordError(f"resume_session({_shown(carrier)}): expected what session.carrier() gave")
         part = Session(self, carrier.get("task"), carrier.get("policy_version"), "pending")
         part._id = identity
         part.started_ns = begun
@@ -859,7 +859,7 @@ def _verdict(kind: type[BaseException], error: str | None) -> tuple[str | None, 
 
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
-        raise RecordError(f"phase({name!r:.200}): expected a name, got {type(name).__name__}")
+        raise RecordError(f"phase({_shown(name)}): expected a name, got {type(name).__name__}")
     return str(name)
 
 
@@ -876,7 +876,7 @@ def _checked_version(version: Any) -> int | None:
     if version is None:
         return None
     if not isinstance(version, (int, np.integer)) or isinstance(version, bool):
-        raise RecordError(f"policy version {version!r:.200}: expected an int, got {type(version).__name__}")
+        raise RecordError(f"policy version {_shown(version)}: expected an int, got {type(version).__name__}")
     if not -(2**63) <= version < 2**63:
         raise RecordError("policy version: expected an int of 64 bits, got a longer one")
     return int(version)
@@ -889,7 +889,11 @@ def _checked_amount(name: str, amount: Any) -> int | float:
         return int(amount)
     if isinstance(amount, (float, np.floating)):
         return float(amount)
-    raise RecordError(f"count({name}={amount!r:.200}): expected a number, got {type(amount).__name__}")
+    raise RecordError(f"count({name}={_shown(amount)}): expected a number, got {type(amount).__name__}")
+
+
+def _shown(value: Any) -> str:
+    return f"{plain(value)!r:.200}"
 
 
 def _is_time(value: Any) -> TypeGuard[int]:
