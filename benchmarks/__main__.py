@@ -10,7 +10,17 @@ from rich.table import Table
 
 from benchmarks.pairs import Figure
 
-GROUPS = ("importing", "recording", "devices", "merging", "committing", "sinks", "stalling", "grpo")
+GROUPS = (
+    "importing",
+    "recording",
+    "tracing",
+    "devices",
+    "merging",
+    "committing",
+    "sinks",
+    "stalling",
+    "grpo",
+)
 
 
 def main(names: list[str]) -> None:

@@ -56,13 +56,13 @@ def dumps(value: Any) -> bytes:
 
 def _plain(value: Any, depth: int, left: list[int]) -> Any:
     """As :func:`plain`; ``left``: how many items may still be shown."""
-    kind = value.__class__
+    kind = type(value)
     if kind is str:
         return _text(value)
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind in _AS_THEY_ARE:
-        return value if kind is not int or -(2**63) <= value < 2**64 else _big(value)
+        return value if kind is not int or -(2**63) <= value < 2**63 else _big(value)
     try:
         return _other(value, depth, left)
     except Exception as error:  # noqa: BLE001 - a user's object may do anything

@@ -66,10 +66,12 @@ class OpenSpan(NamedTuple):
 class Track:
     """A thread, as the tracer sees it."""
 
-    __slots__ = ("__weakref__", "append", "current", "spans", "tid")
+    __slots__ = ("__weakref__", "append", "current", "name", "native_id", "spans", "tid")
 
     def __init__(self, tid: int, append: Callable[[Record], object]) -> None:
         self.tid = tid
+        self.name = threading.current_thread().name
+        self.native_id = threading.get_native_id()
         self.append = append
         self.current: Span | None = None  # the innermost open one
         self.spans: dict[str, Span] = {}  # by name, ready to be used
@@ -363,6 +365,8 @@ class PerfTracer:
         """From now on nothing is left out: somebody calls :meth:`take`, several times a second."""
         self._notice_asyncio()
         self._use(self._buffer.append)
+        for track in list(self._tracks):
+            self._introduce(track)  # again: what came before may have pushed it out
 
     def end_writing(self) -> None:
         """Nobody does any more; the last records are kept for whoever begins again."""
@@ -493,12 +497,15 @@ class PerfTracer:
         track.append((FLOW, (phase, int(flow), track.tid, lane, perf_counter_ns())))
 
     def _new_track(self) -> Track:
-        thread = threading.current_thread()
         with self._lock:
             track = Track(next(self._tids), self._append)
             self._tracks.add(track)
-        track.append((THREAD, (track.tid, thread.name, threading.get_native_id())))
+        if self._mode != _OFF:
+            self._introduce(track)
         return track
+
+    def _introduce(self, track: Track) -> None:
+        track.append((THREAD, (track.tid, track.name, track.native_id)))
 
     def _use(self, append: Callable[[Record], object]) -> None:
         with self._lock:

@@ -17,9 +17,11 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from sightline.aliases import Aliases
+from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
+from sightline.profiling import Profiling
 from sightline.run_directory import Resume
 from sightline.session_tracer import SESSIONS
 from sightline.session_writer import SessionWriter
@@ -31,6 +33,7 @@ from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
 
+_PROFILE_S = 300.0  # to write a profile that is under way
 _FILES_S = 10.0  # to write what is left of the traces and logs
 
 
@@ -68,6 +71,12 @@ class Run:
                 segment_bytes=int(sessions.segment_mb * 2**20),
                 keep_bytes=int(sessions.keep_mb * 2**20),
             )
+        self._profiling = Profiling(
+            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
+        )
+        self._clock_sync: ClockSync | None = None
+        if self._trace is not None:
+            self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
 
@@ -128,7 +137,11 @@ class Run:
         first = self.next_step if start is None else start
         self.logger.event("steps", start=first, total=total)
         for number in range(first, total):
-            with active(number), TRACER.trace_scope("step", category="step"):
+            with (
+                active(number),
+                self._profiling.step(number),
+                TRACER.trace_scope("step", category="step"),
+            ):
                 yield number
 
     def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
@@ -145,7 +158,12 @@ class Run:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
         self._handler.restore()
         atexit.unregister(self._finish_at_exit)
+        if self._clock_sync is not None:
+            self._clock_sync.stop()
         done = self.logger.finish(timeout)
+        done = self._profiling.close(_PROFILE_S) and done
+        if self._clock_sync is not None:
+            self._clock_sync.close()
         if self._trace is not None:
             self._trace.close(_FILES_S)
         if self._sessions is not None:
@@ -159,6 +177,10 @@ class Run:
     def _place(self) -> Place | None:
         place = self.logger.place
         return None if place is None else Place(*place)
+
+    def _channel(self) -> str | None:
+        place = self.logger.place
+        return None if place is None else f"{place[1]}.{place[2]}"
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, for ``sl.start(…, state_dict=…)``. See :meth:`StatsLogger.state_dict`."""

@@ -27,7 +27,6 @@ A part of which the files have no ``session`` line was in flight when they ended
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from os import PathLike
@@ -35,6 +34,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
+
+from sightline.clock import Straight, without_steps
 
 log = logging.getLogger("sightline")
 
@@ -69,23 +70,20 @@ class Source:
     path: Path
     header: dict[str, Any]
     anchors: list[tuple[int, int]]
+    _straight: Straight | None = field(default=None, init=False, repr=False, compare=False)
 
     def time_ns(self, at: int) -> int:
         """A moment of the process's ``perf_counter_ns``, in nanoseconds since the epoch.
 
-        Between two anchors by the line through them, outside by the nearest one.
+        By the straight line through the anchors, whose steps (somebody has set the time) are left out.
 
         Example:
-            >>> Source(Path("x"), {}, [(0, 1000), (100, 1104)]).time_ns(50)
-            1052
+            >>> Source(Path("x"), {}, [(0, 1000), (2_000_000_000, 2_000_003_000)]).time_ns(1_000_000_000)
+            1000002000
         """
-        place = bisect_right(self.anchors, (at, 2**63))
-        if place in (0, len(self.anchors)):
-            clock, epoch = self.anchors[max(0, place - 1)]
-            return epoch + at - clock
-        (clock, epoch), (later, epoch_later) = self.anchors[place - 1 : place + 1]
-        drift = (epoch_later - epoch) - (later - clock)
-        return epoch + at - clock + drift * (at - clock) // (later - clock)
+        if self._straight is None:
+            self._straight = Straight(without_steps(self.anchors))
+        return self._straight(at)
 
 
 Clock = Callable[

@@ -460,7 +460,8 @@ class Session:
             raise RecordError(f"{what} of a session that has not begun; use it with `with`, or call begin()")
 
     def _add_phase(self, phase: Phase) -> None:
-        self._must_have_begun(f"phase {phase.name!r}")
+        if not self.start:
+            self._must_have_begun(f"phase {phase.name!r}")
         if len(self.phases) < _PHASES:
             self.phases.append(phase)
         else:

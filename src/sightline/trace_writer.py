@@ -8,11 +8,12 @@ the header says where that is on other clocks.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Mapping
 from time import perf_counter_ns
 from typing import Any, Literal
 
-from sightline.clock import anchor
+from sightline.clock import Sync, anchor
 from sightline.event_values import dumps, plain
 from sightline.perf_tracer import (
     ASYNC,
@@ -71,8 +72,8 @@ class TraceWriter:
         self._steps = _Steps()
         self._begun: set[tuple[int | None, int | None, int]] = set()  # spans that stand there as begun
         self._late_lanes: list[int] = []  # when the last span of each ends
-        self._named_lanes: set[str] = set()
         self._anchored = 0
+        self._syncs: deque[Sync] = deque()
         self._holds_back: Literal["no", "yield", "drop"] = "no"
         self._dropped = 0
         tracer.begin_writing()
@@ -81,9 +82,14 @@ class TraceWriter:
     def close(self, timeout: float = 10.0) -> bool:
         """Writes what has been recorded by now; returns whether that was done in time."""
         self._tracer.end_writing()
+        self._anchored = 0  # the last anchor
         done = self._files.flush(timeout)
         self._files.remove_source(self.write)
         return done
+
+    def note_sync(self, sync: Sync) -> None:
+        """Writes where this process's clock stands against the root's. From any thread."""
+        self._syncs.append(sync)
 
     def write(self) -> bool:
         """Writes some of what has been recorded, and says whether there is more."""
@@ -92,12 +98,18 @@ class TraceWriter:
         waits = tracer.waiting()
         self._hold_back(waits)
         now = perf_counter_ns()
+        begins = self._in_segment > self._segment_bytes
+        if begins:
+            self._in_segment = 0
+            self._begun.clear()  # what is still open begins again in the new file
         lines = self.lines(records)
         if not waits:
             lines += self._begin_open(now)
         if now - self._anchored > _ANCHOR_EVERY_NS:
             self._anchored = now
             lines.append(self.metadata(CLOCK, anchor()._asdict()))
+        while self._syncs:
+            lines.append(self.metadata(CLOCK, self._syncs.popleft()._asdict()))
         self._dropped += self._file.take_dropped() + tracer.take_dropped()
         if self._dropped and self._holds_back != "drop":
             lines.append(
@@ -105,7 +117,9 @@ class TraceWriter:
             )
             self._dropped = 0
         if lines:
-            self._put("".join(lines).encode(), len(records))
+            data = "".join(lines).encode()
+            self._in_segment += len(data)
+            self._file.put(data, len(records), begins=begins)
         return waits > 0
 
     def _hold_back(self, waits: int) -> None:
@@ -119,15 +133,6 @@ class TraceWriter:
         if how != self._holds_back:
             self._holds_back = how
             self._tracer.hold_back(how)
-
-    def _put(self, data: bytes, count: int) -> None:
-        begins = self._in_segment > self._segment_bytes
-        if begins:
-            self._in_segment = 0
-            self._begun.clear()  # what is still open begins again in the new file
-            self._named_lanes.clear()
-        self._in_segment += len(data)
-        self._file.put(data, count, begins=begins)
 
     # --- events --------------------------------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ class TraceWriter:
             if begun and (tid, None, start) in begun:
                 begun.discard((tid, None, start))
                 add(self._event("E", name, args, tid, end, self._steps.at(tid, start)))
-            elif args is not None:
+            elif args is not None or start - BASE_NS < 1000:
                 step = self._steps.at(tid, start)
                 add(self._event("X", name, args, tid, start, step, f',"dur":{_us(end - start)}'))
             else:  # the usual case, of which there may be millions
@@ -184,16 +189,25 @@ class TraceWriter:
                 f'"args":{_json(values)}}},\n'
             )
         elif kind == FLOW:
-            phase, flow, tid, _, now = what
+            phase, flow, tid, lane, now = what
             bound = ',"bp":"e"' if phase == "f" else ""
+            if lane is not None:
+                # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
+                of_lane = f',"lane":"{self._lane_id(0, lane)}"'
+                bound += of_lane
+                add(
+                    f'{{"ph":"i","name":"flow","pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)},'
+                    f'"s":"t"{of_lane}}},\n'
+                )
             add(
                 f'{{"ph":"{phase}","cat":"flow","name":"flow","id":"0x{flow:x}","pid":{self._pid},'
                 f'"tid":{tid},"ts":{_us(now - BASE_NS)}{bound}}},\n'
             )
         elif kind == THREAD:
             tid, name, native = what
-            self._threads[tid] = (name, native)
-            add(self._thread_name(tid, name))
+            if tid not in self._threads:
+                self._threads[tid] = (name, native)
+                add(self._thread_name(tid, name))
 
     def _event(
         self, phase: str, name: str, args: Any, tid: int, at: int, step: int | None, more: str = ""
@@ -221,8 +235,11 @@ class TraceWriter:
                 (i for i, ends in enumerate(self._late_lanes) if ends <= start), len(self._late_lanes)
             )
             self._late_lanes[free : free + 1] = [end]
-            return f',"cat":"lane","id":"0x{self._pid:x}{1:02x}{free:06x}"'
-        return f',"cat":"lane","id":"0x{self._pid:x}{0:02x}{lane:06x}"'
+            return f',"cat":"lane","id":"{self._lane_id(1, free)}"'
+        return f',"cat":"lane","id":"{self._lane_id(0, lane)}"'
+
+    def _lane_id(self, kind: int, lane: int) -> str:
+        return f"0x{self._pid:x}{kind:02x}{lane:06x}"
 
     def _begin_open(self, now: int) -> list[str]:
         """Spans that are open for long, so that a file that is cut short shows them."""
@@ -325,10 +342,12 @@ def _json(value: Any) -> str:
 
 
 def _us(ns: int) -> str:
-    """Microseconds with three decimals, of whole nanoseconds."""
+    """Microseconds with three decimals, of whole nanoseconds; not negative, which Perfetto refuses."""
+    ns = max(ns, 0)
     return f"{ns // 1000}.{ns % 1000:03d}"
 
 
 def _number(value: Any) -> float | int | None:
+    """What a counter may show: Perfetto's engine never comes back from a NaN."""
     shown = plain(value)
-    return shown if isinstance(shown, (int, float)) else None
+    return shown + 0 if isinstance(shown, (int, float)) else None

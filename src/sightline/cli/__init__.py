@@ -6,6 +6,7 @@ from sightline.cli.adopt import adopt
 from sightline.cli.launch import launch
 from sightline.cli.lint import lint
 from sightline.cli.sync import sync
+from sightline.cli.trace import trace
 
 __all__ = ["main"]
 
@@ -20,3 +21,4 @@ main.add_command(adopt)
 main.add_command(launch)
 main.add_command(lint)
 main.add_command(sync)
+main.add_command(trace)

@@ -11,8 +11,9 @@ from sightline.errors import TransportError
 class Transport(ABC):
     """Moves small byte strings from all processes to process 0, and announcements the other way.
 
-    Posting may block, and is done by a background thread. Posts of one process on one channel arrive in
-    their order. Process 0, the root, does not post: what it has is there already.
+    Posting may block, and is done by background threads, of which each has channels of its own. Posts of one
+    process on one channel arrive in their order. Process 0, the root, does not post: what it has is there
+    already.
 
     Attributes:
         process: this process's index, from 0.
@@ -48,11 +49,11 @@ class Transport(ABC):
 
     @abstractmethod
     def publish(self, name: str, value: bytes) -> None:
-        """Says something to all, once for each name; on the root."""
+        """Says something to all, once for each name: the root, or where it is asked something, a process."""
 
     @abstractmethod
     def lookup(self, name: str, timeout: float) -> bytes | None:
-        """What the root published under a name, waiting up to ``timeout`` seconds; None if nothing."""
+        """What was published under a name, waiting up to ``timeout`` seconds; None if nothing."""
 
     def retract(self, name: str) -> None:  # noqa: B027 - forgetting is optional
         """Forgets a published name."""

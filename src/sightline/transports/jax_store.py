@@ -13,7 +13,8 @@ class JaxStoreTransport(Transport):
     """Posts each payload under a key of its own; the root reads the directory and deletes what it has read.
 
     Keys are ``sl/<channel>/<process>.<incarnation>.<seq>``. The incarnation is random, so that a process that
-    was restarted under the same index never meets its own old keys; no key is written twice.
+    was restarted under the same index never meets its own old keys; no key is written twice. Threads may use
+    different channels at the same time.
 
     Args:
         client: JAX's coordination client (see :mod:`sightline.jax.distributed`).
@@ -25,20 +26,21 @@ class JaxStoreTransport(Transport):
         self.processes = processes
         self._client = client
         self._incarnation = os.urandom(4).hex()
-        self._seq = 0
-        # On the root: the order in which incarnations were first seen, and the last seq taken of each.
-        self._incarnations: dict[str, int] = {}
-        self._taken: dict[tuple[int, int], int] = {}
+        self._seq: dict[str, int] = {}  # of the next post, by channel
+        # On the root, by channel: the order in which incarnations were first seen, and the last seq of each.
+        self._incarnations: dict[str, dict[str, int]] = {}
+        self._taken: dict[str, dict[tuple[int, int], int]] = {}
 
     def post(self, channel: str, payload: bytes) -> None:
-        key = f"sl/{channel}/{self.process}.{self._incarnation}.{self._seq}"
+        seq = self._seq.get(channel, 0)
+        key = f"sl/{channel}/{self.process}.{self._incarnation}.{seq}"
         try:
             self._client.key_value_set_bytes(key, payload)
         except RuntimeError as error:
             # A key that exists is an earlier try that arrived, and only its answer was lost.
             if "ALREADY_EXISTS" not in str(error):
                 raise TransportError(f"posting {len(payload)} bytes as {key} failed: {error}") from error
-        self._seq += 1
+        self._seq[channel] = seq + 1
 
     def poll(self, channel: str) -> list[bytes]:
         try:
@@ -46,9 +48,11 @@ class JaxStoreTransport(Transport):
         except RuntimeError as error:
             raise TransportError(f"reading the posts of {channel} failed: {error}") from error
         taken = []
-        for (process, incarnation, seq), key, payload in sorted((self._place(k), k, v) for k, v in entries):
-            if seq > self._taken.get((process, incarnation), -1):  # else read before, and not deleted then
-                self._taken[process, incarnation] = seq
+        last = self._taken.setdefault(channel, {})
+        order = self._incarnations.setdefault(channel, {})
+        for (process, incarnation, seq), key, payload in sorted((_place(k, order), k, v) for k, v in entries):
+            if seq > last.get((process, incarnation), -1):  # else read before, and not deleted then
+                last[process, incarnation] = seq
                 taken.append(payload)
             try:
                 # One by one: deleting the directory would lose what has arrived since the read.
@@ -77,13 +81,14 @@ class JaxStoreTransport(Transport):
         except RuntimeError as error:
             raise TransportError(f"deleting {name} failed: {error}") from error
 
-    def _place(self, key: str) -> tuple[int, int, int]:
-        name = key.rpartition("/")[2]
-        try:
-            process, incarnation, seq = name.split(".")
-            place = int(process), int(seq)
-        except ValueError:
-            # A key of somebody else's: a place of its own, and whoever reads the payload says so.
-            process, incarnation, place = "", name, (-1, 0)
-        order = self._incarnations.setdefault(f"{process}.{incarnation}", len(self._incarnations))
-        return place[0], order, place[1]
+
+def _place(key: str, order: dict[str, int]) -> tuple[int, int, int]:
+    """Process, the place of its incarnation among those that were seen, and seq."""
+    name = key.rpartition("/")[2]
+    try:
+        process, incarnation, seq = name.split(".")
+        place = int(process), int(seq)
+    except ValueError:
+        # A key of somebody else's: a place of its own, and whoever reads the payload says so.
+        process, incarnation, place = "", name, (-1, 0)
+    return place[0], order.setdefault(f"{process}.{incarnation}", len(order)), place[1]

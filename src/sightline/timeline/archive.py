@@ -1,0 +1,117 @@
+"""A merged trace as an archive of the files as they are, with a manifest that says how they belong together.
+
+The archive is in GNU's format: Perfetto does not read that of Python's default. The manifest is read by
+Perfetto from version 58 on; older ones show the processes each by its own clock.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from sightline.timeline.clocks import ProcessClock
+from sightline.timeline.finding import ProcessTrace
+from sightline.timeline.lines import Damage, parsed, raw_lines
+
+MANIFEST = "perfetto_manifest.json"
+
+
+def write_archive(
+    out: Path,
+    traces: Sequence[ProcessTrace],
+    clocks: Sequence[ProcessClock],
+    advance: Callable[[int], object] = lambda size: None,
+) -> None:
+    """Writes the archive: a member for each process, the file as it is where it is one, and whole.
+
+    The segments of a process are put together, since Perfetto joins nothing over members: neither the
+    beginning and the end of a span, nor, which is a limit of this form, the two ends of an arrow between
+    processes. A torn line, which would fail the whole archive, is left out.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f"{out.name}.part")
+    try:
+        with tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as archive:
+            names = _names(traces)
+            manifest = _manifest(traces, clocks, names)
+            _add(archive, MANIFEST, io.BytesIO(manifest), len(manifest))
+            for trace, name in zip(traces, names, strict=True):
+                with tempfile.TemporaryFile(dir=out.parent) as joined:
+                    _join(trace, joined, advance)
+                    (path, damage), *others = trace.damage.items()
+                    if others or damage or damage.is_cut:
+                        _add(archive, name, joined, joined.tell())
+                    else:
+                        with open(path, "rb") as raw:
+                            _add(archive, name, raw, damage.size)
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _names(traces: Sequence[ProcessTrace]) -> list[str]:
+    several = len({trace.run_dir for trace in traces}) > 1
+    names = []
+    for trace in traces:
+        folder = f"{trace.run}.{trace.run_dir.resolve().name}/" if several else ""
+        first = trace.files[0].name
+        if len(trace.files) > 1:
+            first = f"p{trace.process:05d}.a{trace.attempt:02d}.json"
+        names.append(folder + first)
+    return names
+
+
+def _manifest(traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock], names: Sequence[str]) -> bytes:
+    several = len({(trace.run, trace.attempt) for trace in traces}) > 1
+    # Against the earliest, since what lies before the reference is left out.
+    first = min(range(len(traces)), key=lambda i: clocks[i].zero_ns)
+    files = []
+    for i, (trace, clock, name) in enumerate(zip(traces, clocks, names, strict=True)):
+        # Numbers of processes are those of the job, the same in each attempt.
+        machine = trace.host or f"process {trace.process}"
+        if several:
+            machine += f" · {trace.run_dir.resolve().name} · attempt {trace.attempt}"
+        entry: dict[str, Any] = {"path": name, "machine": {"name": machine}}
+        if i != first:
+            offset = clock.zero_ns - clocks[first].zero_ns
+            entry["clocks"] = {"sync_to": {"file": names[first]}, "offset_ns": offset}
+        files.append(entry)
+    # Perfetto knows the file by its first characters.
+    return orjson.dumps({"perfetto_manifest": {"version": 1, "files": files}})
+
+
+def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -> None:
+    """Writes what is whole in the files of a process, and each span's beginning once."""
+    begun: set[str] = set()
+    to.write(b"[\n")
+    for path in trace.files:
+        damage = trace.damage[path] = Damage()
+        for line in raw_lines(path, damage, advance):
+            event = parsed(line, damage)
+            if event is None:
+                continue
+            phase = event.get("ph")
+            if phase in ("B", "b", "X"):
+                key = str([phase == "b", *(event.get(each) for each in ("id", "tid", "name", "ts"))])
+                if key in begun:
+                    if phase == "X":  # it has begun in an earlier segment
+                        event |= {"ph": "E", "ts": event["ts"] + event.pop("dur", 0)}
+                        to.write(orjson.dumps(event) + b",\n")
+                    continue
+                if phase != "X":
+                    begun.add(key)
+            to.write(line.strip(b"\0 \t\r\n,") + b",\n")
+
+
+def _add(archive: tarfile.TarFile, name: str, data: BinaryIO, size: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    data.seek(0)
+    archive.addfile(member, data)

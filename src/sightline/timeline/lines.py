@@ -1,0 +1,83 @@
+"""The lines of a live trace file, whatever has happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+_LONGEST = 16 << 20
+
+
+@dataclass
+class Damage:
+    """What could not be read of a file.
+
+    Attributes:
+        torn: lines that are no events.
+        is_cut: the last line was not whole, as when the process was killed.
+        unbegun: ends of spans whose beginnings are not there.
+        error: the file could not be read on.
+        size: how many bytes have been read of it; a live file goes on growing.
+    """
+
+    torn: int = 0
+    is_cut: bool = False
+    unbegun: int = 0
+    error: str = ""
+    size: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.torn or self.unbegun or self.error)
+
+    def __str__(self) -> str:
+        said = [f"{self.torn} torn lines"] if self.torn else []
+        said += [f"{self.unbegun} ends of spans that have no beginning"] if self.unbegun else []
+        return ", ".join(said + ([self.error] if self.error else []))
+
+
+def raw_lines(
+    path: Path, damage: Damage, advance: Callable[[int], object] = lambda size: None
+) -> Iterator[bytes]:
+    """The lines of a file as bytes; one of more than 16 MiB comes in parts, none of which is an event.
+
+    Args:
+        path: of the file.
+        damage: gets what goes wrong.
+        advance: told now and then how many bytes more have been read.
+    """
+    read = 0
+    try:
+        with open(path, "rb", 1 << 20) as file:
+            for line in iter(partial(file.readline, _LONGEST), b""):
+                damage.size += len(line)
+                yield line
+                read += len(line)
+                if read > 1 << 20:
+                    advance(read)
+                    read = 0
+    except OSError as error:
+        damage.error = f"{type(error).__name__}: {error}"
+    advance(read)
+
+
+def parsed(line: bytes, damage: Damage) -> dict[str, Any] | None:
+    """The event of a line; None if it has none."""
+    text = line.strip(b"\0 \t\r\n,")
+    if text in (b"", b"[", b"]"):
+        return None
+    try:
+        event = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        event = None
+    if not isinstance(event, dict):
+        if line.endswith(b"\n"):
+            damage.torn += 1
+        else:
+            damage.is_cut = True
+        return None
+    return event

@@ -1,0 +1,82 @@
+"""What a merge has found, and what it has not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sightline.timeline.clocks import ProcessClock
+from sightline.timeline.finding import Found, ProcessTrace
+
+
+@dataclass
+class Report:
+    """What a merge says at its end.
+
+    Attributes:
+        events: how many of each kind (``spans``, ``instants``, ``counters``, ``flow ends``) were written.
+        processes: how many files of processes there are, over all attempts.
+        attempts: how many attempts, over all runs.
+        clocks: how well the processes are aligned, in one line; empty where there is one process.
+        notes: what is as it may be.
+        problems: what was damaged, dropped or missing, a line each.
+    """
+
+    events: Counter[str] = field(default_factory=Counter)
+    processes: int = 0
+    attempts: int = 0
+    clocks: str = ""
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def note_found(self, found: Found) -> None:
+        """Counts what there is, and says what is not."""
+        self.processes = len(found.traces)
+        self.attempts = len({(trace.run, trace.attempt) for trace in found.traces})
+        self.problems += [f"{path}: left out: {why}" for path, why in found.foreign]
+        for run, attempt in sorted({(trace.run, trace.attempt) for trace in found.traces}):
+            here = [trace for trace in found.traces if (trace.run, trace.attempt) == (run, attempt)]
+            expected = max(trace.processes for trace in here)
+            if len(here) < expected:
+                self.problems.append(
+                    f"{here[0].run_dir}: files of {len(here)} of {expected} processes are here"
+                    f"{f' (attempt {attempt})' if attempt > 1 else ''}, without {_missing(here, expected)}: "
+                    f"bring them from the other hosts, and give all directories"
+                )
+
+    def note_clocks(self, traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock]) -> None:
+        """Says how far off the processes may be."""
+        others = [clock for trace, clock in zip(traces, clocks, strict=True) if trace.process != 0]
+        known = [clock.uncertainty_ns for clock in others if clock.uncertainty_ns is not None]
+        if known:
+            self.clocks = f"aligned with process 0 within {max(known) / 1e6:.3g} ms"
+        hosts = {trace.host for trace in traces}
+        if len(known) < len(others) and len(hosts) > 1:
+            self.problems.append(
+                f"{len(others) - len(known)} processes went by their own host's time of day: their clocks "
+                f"were not compared with process 0's (the run was short, or has no store)"
+            )
+
+    def note_read(self, trace: ProcessTrace, dropped: int) -> None:
+        """Says what was wrong with a process's files."""
+        for path, damage in trace.damage.items():
+            if damage:
+                self.problems.append(f"{path}: {damage}; the rest is merged")
+            elif damage.is_cut:
+                self.notes.append(f"{path} is cut in its last line, as by a kill, or the run is going on")
+        numbers = [int(part) for path in trace.files if (part := path.stem.rpartition(".")[2]).isdigit()]
+        gone = sorted(set(range(max(numbers, default=0))) - set(numbers))
+        if gone:
+            self.problems.append(
+                f"{trace.files[0]}: {len(gone)} segments of this process are gone (the oldest ones are "
+                f"deleted beyond keep_mb)"
+            )
+        if dropped:
+            self.problems.append(f"{trace.files[0]}: the process could not write {dropped} events")
+
+
+def _missing(here: Iterable[ProcessTrace], expected: int) -> str:
+    missing = sorted(set(range(expected)) - {trace.process for trace in here})
+    shown = ", ".join(map(str, missing[:8]))
+    return shown if len(missing) <= 8 else f"{shown} and {len(missing) - 8} more"

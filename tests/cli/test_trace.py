@@ -1,0 +1,173 @@
+"""`sightline trace merge` and `view`, as they are typed."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import sightline as sl
+from tests.harness import free_port
+from tests.perfetto import Engine
+from tests.timeline.live import Live
+
+COMMAND = [sys.executable, "-c", "from sightline.cli import main; main()", "trace"]
+
+
+def trace(*arguments: object, **options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **options},
+    )
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A real run, traced."""
+    with sl.start(tmp_path, name="run", sinks=[], naming="off") as run:
+        for step in run.steps(5):
+            with sl.trace_scope("rollout"):
+                sl.scalar("train/loss", step)
+            run.commit(step)
+    return tmp_path / "run"
+
+
+def test_a_run_is_merged_and_the_next_command_is_named(run_dir: Path) -> None:
+    done = trace("merge", run_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, last = done.stdout.splitlines()
+    assert first == "1 process: 5 counters, 10 spans"
+    file = run_dir / "timeline.json.gz"
+    assert last == f"{file}: look at it with `sightline trace view {file}`"
+    with Engine() as engine:
+        loaded = engine.load(file)
+        assert loaded.counts()[:3] == (10, 0, 5)
+        assert loaded.errors() == {}
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.pftrace", "out.tar", "out.jsonl"])
+def test_the_name_of_the_file_says_its_format(run_dir: Path, tmp_path: Path, name: str) -> None:
+    done = trace("merge", run_dir, "-o", tmp_path / "made" / name)
+    assert done.returncode == 0, done.stderr
+    starts = {"json": b'{"display', "pftrace": b"\x0a", "tar": b"perfetto_manifest.json", "jsonl": b'{"ph"'}
+    data = (tmp_path / "made" / name).read_bytes()
+    assert data.startswith(starts[name.removeprefix("out.")])
+
+
+def test_lines_for_other_readers(run_dir: Path) -> None:
+    assert trace("merge", run_dir, "--jsonl").returncode == 0
+    assert len((run_dir / "traces.jsonl").read_bytes().splitlines()) == 10 + 5 + 3
+
+
+def test_what_is_wrong_with_the_files_is_said_and_shows_in_the_exit_code(tmp_path: Path) -> None:
+    run = Live(tmp_path / "run", 2, processes=4).span("a", 1, 1).raw(b"?\n").write()
+    done = trace("merge", run)
+    assert done.returncode == 1
+    assert done.stderr.count("problem: ") == 2
+    assert "1 torn lines; the rest is merged" in done.stderr
+    assert "files of 1 of 4 processes are here, without 0, 1, 3" in done.stderr
+    assert (run / "timeline.json.gz").exists()
+
+
+def test_a_cut_tail_is_no_problem(tmp_path: Path) -> None:
+    run = Live(tmp_path / "run").span("a", 1, 1).raw(b'{"ph":').write()
+    done = trace("merge", run)
+    assert done.returncode == 0
+    assert "note: " in done.stderr
+    assert "cut in its last line" in done.stderr
+
+
+def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
+    run = Live(tmp_path / "run").span("a", 1, 1).write()
+    (tmp_path / "empty").mkdir()
+    for arguments, expected in (
+        (("merge", tmp_path / "empty"), "has no traces"),
+        (("merge", tmp_path / "nowhere"), "has no traces"),
+        (("merge", run, run), "given twice"),
+        (("merge", run, "-o", "/proc/nowhere/out.json"), "/proc/nowhere"),
+        (("view", tmp_path / "empty"), "has no traces"),
+        (("view", run, "--web", "--port", "8000"), "may read port 9001 only"),
+    ):
+        done = trace(*arguments)
+        assert done.returncode == 2, done.stderr
+        assert expected in done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+    done = trace("merge", run, "-o", "out.what")
+    assert done.returncode == 2
+    assert "out.what tells no format" in done.stderr
+
+
+def test_without_its_extra_a_format_is_told_how_to_get_it(tmp_path: Path) -> None:
+    run = Live(tmp_path / "run").span("a", 1, 1).write()
+    hidden = "import sys; sys.modules['perfetto'] = None; from sightline.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "trace", "merge", run, "--format", "pftrace"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pip install 'sightline[perfetto]'" in done.stderr
+    assert sorted(path.name for path in run.iterdir()) == ["traces"]
+
+
+def test_a_terminal_sees_progress(run_dir: Path) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*COMMAND, "merge", str(run_dir)], stdout=subprocess.DEVNULL, stderr=theirs, timeout=60
+    )
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert done.returncode == 0
+    assert b"merging" in shown
+
+
+@pytest.mark.parametrize("is_file", [True, False], ids=["a merged file", "a run"])
+def test_the_trace_is_served_once(run_dir: Path, tmp_path: Path, is_file: bool) -> None:
+    source: Path = run_dir
+    if is_file:
+        source = tmp_path / "out.json.gz"
+        assert trace("merge", run_dir, "-o", source).returncode == 0
+    viewer = subprocess.Popen(
+        [*COMMAND, "view", str(source), "--offline", "--port", "0", "--no-open", "--once"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert viewer.stdout is not None
+    url = next(line for line in viewer.stdout if line.startswith("http")).strip()
+    with urllib.request.urlopen(f"{url}localtrace", timeout=60) as answer, Engine() as engine:
+        assert engine.load(answer.read()).counts().slices == 10
+    _, errors = viewer.communicate(timeout=60)
+    assert viewer.returncode == 0, errors
+    assert "Ctrl-C" in errors
+
+
+def test_ctrl_c_ends_the_viewer(run_dir: Path) -> None:
+    port = free_port()
+    viewer = subprocess.Popen(
+        [*COMMAND, "view", str(run_dir), "--offline", "--port", str(port), "--no-open"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert viewer.stdout is not None
+    assert (
+        next(line for line in viewer.stdout if line.startswith("http")).strip() == f"http://127.0.0.1:{port}/"
+    )
+    viewer.send_signal(signal.SIGINT)
+    _, errors = viewer.communicate(timeout=60)
+    assert viewer.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_a_port_that_is_taken_is_said(run_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = trace("view", run_dir, "--offline", "--port", other.getsockname()[1], "--no-open")
+    assert done.returncode == 2
+    assert "another viewer may be open" in done.stderr

@@ -1,0 +1,354 @@
+"""Spans are recorded on the thread or task that they belong to, once, with what was said of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+import sightline as sl
+from sightline.perf_tracer import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD, PerfTracer
+
+
+@pytest.fixture
+def tracer() -> PerfTracer:
+    made = PerfTracer(enabled=True)
+    made.begin_writing()
+    return made
+
+
+def spans(records: list[Any]) -> list[tuple[str, int, int, int, Any]]:
+    return [record for record in records if len(record) == 5]
+
+
+def of_kind(records: list[Any], kind: int) -> list[Any]:
+    return [record[1] for record in records if len(record) == 2 and record[0] == kind]
+
+
+def names(records: list[Any]) -> list[str]:
+    return [record[0] for record in spans(records)]
+
+
+def test_spans_nest_and_each_ends_after_what_is_in_it(tracer: PerfTracer) -> None:
+    with tracer.trace_scope("outer"), tracer.trace_scope("inner"):
+        pass
+    inner, outer = spans(tracer.take())
+    assert (inner[0], outer[0]) == ("inner", "outer")
+    assert outer[2] <= inner[2] <= inner[3] <= outer[3]
+
+
+def test_arguments_belong_to_one_span_though_objects_are_used_again(tracer: PerfTracer) -> None:
+    first, second = tracer.trace_scope("a", n=1), tracer.trace_scope("a")
+    with second, tracer.trace_scope("a", n=3), first as span:
+        span.set(more=2)
+    with tracer.trace_scope("a"):
+        pass
+    assert [record[4] for record in spans(tracer.take())] == [{"n": 1, "more": 2}, {"n": 3}, None, None]
+
+
+def test_an_exception_is_noted_and_goes_on(tracer: PerfTracer) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    for error in (ValueError("bad"), Odd()):
+        with pytest.raises(type(error)), tracer.trace_scope("a"):
+            raise error
+    assert [record[4]["exception"] for record in spans(tracer.take())] == ["ValueError: bad", "Odd"]
+
+
+def test_the_innermost_open_span_is_known(tracer: PerfTracer) -> None:
+    assert tracer.current_span() is None
+    with tracer.trace_scope("outer"):
+        with tracer.trace_scope("inner"):
+            assert tracer.current_span() == "inner"
+            assert [span.name for span in tracer.open_spans()] == ["outer", "inner"]
+        assert tracer.current_span() == "outer"
+    assert tracer.current_span() is None
+    assert tracer.open_spans() == []
+
+
+def test_blocks_that_overlap_on_a_thread_get_a_place_of_their_own(tracer: PerfTracer) -> None:
+    first, second = tracer.trace_scope("first"), tracer.trace_scope("second")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert tracer.current_span() == "second"
+    second.__exit__(None, None, None)
+    assert tracer.current_span() is None
+    records = tracer.take()
+    assert names(records) == ["second"]
+    assert [record[0] for record in of_kind(records, ASYNC)] == ["first"]
+
+
+def test_a_thread_has_its_own_spans_and_name(tracer: PerfTracer) -> None:
+    def work() -> None:
+        assert tracer.current_span() is None
+        with tracer.trace_scope("work"):
+            pass
+
+    with tracer.trace_scope("main"):
+        thread = threading.Thread(target=work, name="worker")
+        thread.start()
+        thread.join()
+    records = tracer.take()
+    threads = {tid: name for tid, name, _ in of_kind(records, THREAD)}
+    assert {threads[record[1]]: record[0] for record in spans(records)} == {
+        "worker": "work",
+        threading.current_thread().name: "main",
+    }
+
+
+def test_functions_of_all_kinds_are_one_span_each_call(tracer: PerfTracer) -> None:
+    @tracer.trace_scope("function")
+    def function() -> int:
+        return 1
+
+    @tracer.trace_scope("coroutine")
+    async def coroutine() -> int:
+        await asyncio.sleep(0)
+        return 2
+
+    @tracer.trace_scope("generator")
+    def generator() -> Iterator[int]:
+        got = yield 3
+        yield got
+
+    @tracer.trace_scope("async generator")
+    async def async_generator() -> AsyncIterator[int]:
+        try:
+            yield 4
+        except ValueError:
+            yield 5
+
+    async def main() -> list[int]:
+        numbers = async_generator()
+        found = [await anext(numbers), await numbers.athrow(ValueError())]  # type: ignore[attr-defined]
+        await numbers.aclose()  # type: ignore[attr-defined]
+        return [await coroutine(), *found]
+
+    items = generator()
+    assert [function(), next(items), items.send(7), *asyncio.run(main())] == [1, 3, 7, 2, 4, 5]  # type: ignore[attr-defined]
+    assert next(items, None) is None
+    records = tracer.take()
+    assert names(records) == ["function"]
+    assert sorted(record[0] for record in of_kind(records, ASYNC)) == [
+        "async generator",
+        "coroutine",
+        "generator",
+    ]
+    assert function.__name__ == "function"
+
+
+def test_a_generator_is_one_span_over_its_life_also_if_it_is_left(tracer: PerfTracer) -> None:
+    @tracer.trace_scope("items")
+    def items() -> Iterator[int]:
+        yield from range(10)
+
+    for item in items():
+        if item == 3:
+            break
+    (life,) = of_kind(tracer.take(), ASYNC)
+    assert life[0] == "items"
+
+
+def test_tasks_keep_their_spans_apart(tracer: PerfTracer) -> None:
+    async def task(number: int) -> None:
+        async with tracer.trace_scope("outer", number=number):
+            await asyncio.sleep(0.001 * (number % 7))
+            with tracer.trace_scope("inner", number=number):
+                await asyncio.sleep(0.001 * (number % 5))
+                assert tracer.current_span() == "inner"
+            assert tracer.current_span() == "outer"
+
+    async def main() -> None:
+        await asyncio.gather(*(task(number) for number in range(1000)))
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    records = of_kind(tracer.take(), ASYNC)
+    assert len(records) == 2000
+    by_number: dict[int, dict[str, Any]] = {}
+    for name, lane, _, start, end, args, _ in records:
+        assert name not in by_number.setdefault(args["number"], {})
+        by_number[args["number"]][name] = (lane, start, end)
+    for one in by_number.values():
+        (lane, start, end), (inner_lane, inner_start, inner_end) = one["outer"], one["inner"]
+        assert lane == inner_lane
+        assert start <= inner_start <= inner_end <= end
+    in_lane: dict[int, list[tuple[int, int]]] = {}
+    for one in by_number.values():
+        in_lane.setdefault(one["outer"][0], []).append(one["outer"][1:])
+    for times in in_lane.values():
+        times.sort()
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
+    assert tracer.open_spans() == []
+
+
+def test_sixteen_threads_lose_no_span(tracer: PerfTracer) -> None:
+    def work(number: int) -> None:
+        for i in range(2000):
+            with tracer.trace_scope(f"thread {number}"), tracer.trace_scope("inner", i=i):
+                pass
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records = spans(tracer.take())
+    assert len(records) == 16 * 2000 * 2
+    by_thread: dict[int, list[Any]] = {}
+    for record in records:
+        by_thread.setdefault(record[1], []).append(record)
+    assert sorted(map(len, by_thread.values())) == [4000] * 16
+    for own in by_thread.values():
+        assert len({record[0] for record in own}) == 2
+        assert [record[4]["i"] for record in own[::2]] == list(range(2000))
+
+
+def test_steps_instants_counters_and_flows_are_recorded(tracer: PerfTracer) -> None:
+    tracer.note_step(3)
+    tracer.instant("weights", category="sync", version=2)
+    tracer.counter("queue", 5)
+    tracer.counter("memory", used=1.0, free=2.0)
+    with tracer.trace_scope("send") as span:
+        flow = span.flow_out()
+    with tracer.trace_scope("receive") as span:
+        span.flow_in(flow)
+        span.flow_in(0)  # from where tracing is off
+    records = tracer.take()
+    assert [number for _, _, number in of_kind(records, STEP)] == [3]
+    assert [(name, args) for name, _, _, args in of_kind(records, INSTANT)] == [
+        ("weights", {"version": 2, "category": "sync"})
+    ]
+    assert [series for _, _, series in of_kind(records, COUNTER)] == [
+        {"value": 5},
+        {"used": 1.0, "free": 2.0},
+    ]
+    assert [(phase, id_) for phase, id_, *_ in of_kind(records, FLOW)] == [("s", flow), ("f", flow)]
+    assert 0 < flow < 2**53
+
+
+def test_a_name_that_is_none_raises_where_it_is_given(tracer: PerfTracer) -> None:
+    with pytest.raises(sl.RecordError, match=r"trace_scope\(3\): expected a name, got int"):
+        tracer.trace_scope(3)
+
+
+def test_names_without_end_take_no_memory_without_end(tracer: PerfTracer) -> None:
+    for i in range(5000):
+        with tracer.trace_scope(f"step {i}"):
+            pass
+    assert len(tracer._local.track.spans) <= 1000
+    assert len(spans(tracer.take())) == 5000
+
+
+def test_before_a_run_the_last_records_are_kept_and_later_ones_are_not_lost() -> None:
+    tracer = PerfTracer(enabled=True)
+    for i in range(10_000):
+        with tracer.trace_scope("before", i=i):
+            pass
+    tracer.begin_writing()
+    for _ in range(10_000):
+        with tracer.trace_scope("after"):
+            pass
+    found = names(tracer.take())
+    assert found.count("after") == 10_000
+    assert 4000 <= found.count("before") <= 4096
+
+
+def test_what_is_dropped_is_counted(tracer: PerfTracer) -> None:
+    tracer.hold_back("drop")
+    for _ in range(7):
+        tracer.instant("a")
+    tracer.note_step(1)  # without which later spans would have a wrong one
+    tracer.hold_back("yield")
+    tracer.instant("b")
+    assert tracer.take_dropped() == 7
+    assert tracer.take_dropped() == 0
+    records = tracer.take()
+    assert [record[0] for record in of_kind(records, INSTANT)] == ["b"]
+    assert len(of_kind(records, STEP)) == 1
+
+
+def test_off_is_one_shared_nothing_and_functions_stay_what_they_are() -> None:
+    tracer = PerfTracer(enabled=False)
+    scope = tracer.trace_scope("a", n=1)
+    assert scope is tracer.trace_scope("b")
+
+    def function() -> None: ...
+
+    assert scope(function) is function
+    with scope as span:
+        span.set(n=2)
+        span.flow_in(span.flow_out())
+    tracer.instant("a")
+    tracer.counter("a", 1)
+    assert tracer.take() == []
+
+
+def test_switched_off_later_functions_that_are_traced_cost_a_look_and_no_more(tracer: PerfTracer) -> None:
+    @tracer.trace_scope("a")
+    def function() -> None: ...
+
+    function()
+    tracer.turn(False)
+    function()
+    assert tracer.take() == []
+    tracer.turn(True)
+    function()
+    assert names(tracer.take()) == ["a"]
+
+
+def test_while_a_profile_runs_spans_are_annotations_too(tracer: PerfTracer) -> None:
+    seen: list[str] = []
+
+    class Annotation:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __enter__(self) -> None:
+            seen.append(f"+{self.name}")
+
+        def __exit__(self, *_: object) -> None:
+            seen.append(f"-{self.name}")
+
+    tracer.annotate(Annotation)
+    with tracer.trace_scope("a"):
+        tracer.annotate(None)
+        with tracer.trace_scope("b"):
+            pass
+    with tracer.trace_scope("a"):
+        pass
+    assert seen == ["+a", "-a"]
+    assert names(tracer.take()) == ["b", "a", "a"]
+
+
+def test_a_forked_child_records_nothing_and_hangs_nowhere() -> None:
+    code = """
+import os, sys, threading, sightline as sl
+from sightline.perf_tracer import TRACER
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        with sl.trace_scope("busy"):
+            pass
+threads = [threading.Thread(target=busy) for _ in range(3)]
+[thread.start() for thread in threads]
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        with sl.trace_scope("child"):
+            sl.instant("child")
+        os._exit(0 if TRACER.take() == [] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env=dict(os.environ))

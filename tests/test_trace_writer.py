@@ -1,0 +1,304 @@
+"""A trace file holds every span with its times to the nanosecond, and can be read at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sightline as sl
+from sightline.perf_tracer import BASE_NS, PerfTracer
+from sightline.process_files import Place, ProcessFiles
+from sightline.trace_writer import TraceWriter
+
+
+@pytest.fixture
+def tracer() -> PerfTracer:
+    return PerfTracer(enabled=True)
+
+
+@pytest.fixture
+def start(tracer: PerfTracer, tmp_path: Path) -> Iterator[Callable[..., TraceWriter]]:
+    opened: list[tuple[TraceWriter, ProcessFiles]] = []
+
+    def start(**options: Any) -> TraceWriter:
+        files = ProcessFiles(lambda: Place(tmp_path, "run", 2), process=3, processes=4, role="rollout")
+        opened.append((TraceWriter(tracer, files, **options), files))
+        return opened[-1][0]
+
+    yield start
+    for writer, files in opened:
+        assert writer.close()
+        assert files.close()
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The events of a live file, its last line left out if it is cut."""
+    first, *lines, _ = path.read_text().split("\n")
+    assert first == "["
+    return [json.loads(line.removesuffix(","), parse_float=Decimal) for line in lines]
+
+
+def events(folder: Path, *phases: str) -> list[dict[str, Any]]:
+    found = [event for path in sorted(folder.glob("traces/*.json")) for event in whole_lines(path)]
+    return [event for event in found if event["ph"] in phases] if phases else found
+
+
+def test_a_file_says_whose_it_is_and_where_its_clock_stands(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start()
+    with tracer.trace_scope("a"):
+        pass
+    before = time.time_ns()
+    assert writer.close()
+    header, *rest = events(tmp_path)
+    args = header["args"]
+    assert header["name"] == "sightline"
+    assert (args["run_id"], args["attempt"], args["process"], args["processes"]) == ("run", 2, 3, 4)
+    assert (args["role"], args["host"], args["segment"]) == ("rollout", os.uname().nodename, 0)
+    span_ns = next(event for event in rest if event["ph"] == "X")["ts"] * 1000
+    at = args["time_ns"] + int(span_ns) + args["base_ns"] - args["perf_counter_ns"]
+    assert 0 <= before - at < 10_000_000_000
+    labels = {event["name"]: event["args"] for event in rest if event["ph"] == "M"}
+    assert labels["process_name"]["name"].startswith("process 3 · rollout")
+    assert labels["process_sort_index"] == {"sort_index": 3}
+    assert labels["thread_name"] == {"name": threading.current_thread().name}
+    assert {"perf_counter_ns", "time_ns"} <= set(labels["sightline clock"])
+
+
+def test_times_are_whole_nanoseconds(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start()
+    given = [(1, 1), (999, 1000), (1000, 1), (123_456_789_012, 7), (5_000_000_000_000_123, 999_999_999_999)]
+    for since, took in given:
+        tracer.add_span("a", BASE_NS + since, BASE_NS + since + took)
+        tracer.add_span("b", BASE_NS + since, BASE_NS + since + took, n=1)
+    assert writer.close()
+    for name in "ab":
+        found = [(e["ts"] * 1000, e["dur"] * 1000) for e in events(tmp_path, "X") if e["name"] == name]
+        assert found == given
+
+
+def test_a_span_has_its_step_category_and_arguments(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start()
+    tracer.note_step(3)
+    outer = tracer.trace_scope("outer")
+    outer.__enter__()
+    with tracer.trace_scope("plain"):
+        pass
+    tracer.note_step(4)
+    with tracer.trace_scope("a", category="io", bytes=12, odd={1, 2}, nan=float("nan")):
+        pass
+    outer.__exit__(None, None, None)
+    tracer.note_step(None)
+    with tracer.trace_scope("after"):
+        pass
+    assert writer.close()
+    found = {event["name"]: event for event in events(tmp_path, "X")}
+    assert found["outer"]["args"] == {"step": 3}  # the one that it began in
+    assert found["plain"]["args"] == {"step": 3}
+    assert found["a"]["args"] == {"step": 4, "bytes": 12, "odd": [1, 2], "nan": "nan"}
+    assert found["a"]["cat"] == "io"
+    assert "args" not in found["after"]
+
+
+def test_each_thread_may_have_a_step_of_its_own(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start()
+    tracer.note_step(1)
+
+    def work() -> None:
+        with tracer.trace_scope("before"):
+            pass
+        tracer.note_step(2)
+        with tracer.trace_scope("own"):
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    with tracer.trace_scope("main"):
+        pass
+    assert writer.close()
+    assert {event["name"]: event["args"]["step"] for event in events(tmp_path, "X")} == {
+        "before": 1, "own": 2, "main": 1,
+    }  # fmt: skip
+
+
+def test_whatever_the_arguments_and_names_are_the_file_stays_whole(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    class Hostile:
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    circular: list[Any] = []
+    circular.append(circular)
+    hostile: list[Any] = [
+        Hostile(), circular, float("inf"), "\ud800", b"\xff", "x" * 10**6, {"a": {1: object()}}, "\n\0\u2028",
+    ]  # fmt: skip
+    writer = start()
+    for value in hostile:
+        with tracer.trace_scope('a\ud800\n"', category=value, value=value) as span:
+            span.set(**{"\ud800": value})
+        tracer.instant("\0", value=value)
+        tracer.counter("c", value)
+        with pytest.raises(ValueError, match="broken"), tracer.trace_scope("raises"):
+            raise ValueError("broken \ud800")
+    assert writer.close()
+    found = events(tmp_path, "X", "i", "C")
+    assert len(found) == 4 * len(hostile)
+
+
+def test_a_span_that_is_open_for_long_stands_there_as_begun_and_ends_later(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    start()
+    with tracer.trace_scope("long", n=1), tracer.trace_scope("inner"):
+        deadline = time.monotonic() + 20
+        while len(events(tmp_path, "B")) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with tracer.trace_scope("short"):
+            pass
+    assert tracer.waiting() >= 0
+    while not (ended := events(tmp_path, "E")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    begun = events(tmp_path, "B")
+    assert [event["name"] for event in begun] == ["long", "inner"]
+    assert [event["name"] for event in ended] == ["inner", "long"]
+    assert begun[0]["ts"] <= begun[1]["ts"] <= ended[0]["ts"] <= ended[1]["ts"]
+
+
+def test_overlapping_spans_have_lanes_in_which_they_do_not_overlap(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start()
+    for i in range(20):
+        tracer.add_span("device", BASE_NS + 10 * i, BASE_NS + 10 * i + 35, lane=True)
+    assert writer.close()
+    by_id: dict[str, list[Any]] = {}
+    for event in events(tmp_path, "b", "e"):
+        by_id.setdefault(event["id"], []).append(event)
+    assert len(by_id) == 4
+    for lane in by_id.values():
+        assert [event["ph"] for event in lane] == ["b", "e"] * (len(lane) // 2)
+        assert [event["ts"] for event in lane] == sorted(event["ts"] for event in lane)
+
+
+def test_segments_are_files_of_their_own_and_the_oldest_go(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start(segment_bytes=100_000, keep_bytes=350_000)
+    with tracer.trace_scope("long"):
+        time.sleep(0.6)
+        for i in range(20_000):
+            with tracer.trace_scope("a", i=i):
+                pass
+            if i % 1000 == 0:
+                assert writer._files.flush()
+    assert writer.close()
+    paths = sorted(tmp_path.glob("traces/*.json"))
+    assert paths[0].name != "p00003.a02.0000.json"
+    assert sum(path.stat().st_size for path in paths) < 600_000
+    for path in paths:
+        header, *rest = whole_lines(path)
+        assert header["name"] == "sightline"
+        assert any(event["name"] == "thread_name" for event in rest)
+        assert any(event["name"] == "long" for event in rest)
+        open_here = [event["name"] for event in rest if event["ph"] == "B"]
+        assert all(event["name"] in open_here for event in rest if event["ph"] == "E")
+    numbers = [event["args"]["i"] for event in events(tmp_path, "X") if event["name"] == "a"]
+    assert numbers == list(range(numbers[0], 20_000))
+
+
+def test_what_the_disk_refuses_is_counted_in_the_file_when_there_is_space_again(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = start()
+    tracer.instant("before")
+    assert writer._files.flush()
+    write = os.write
+
+    def refuse(file: int, data: Any) -> int:
+        if file == writer._file._file:
+            write(file, bytes(data)[:5])
+            raise OSError(28, "No space left on device")
+        return write(file, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refuse)
+        for _ in range(3):
+            tracer.instant("lost")
+        assert writer._files.flush()
+    tracer.instant("after")
+    assert writer.close()
+    names = [event["name"] for event in events(tmp_path, "i")]
+    assert "before" in names
+    assert "after" in names
+    assert "lost" not in names
+    (told,) = [event for event in events(tmp_path, "i") if event["name"] == "sightline: events dropped"]
+    assert told["args"]["dropped"] >= 3
+
+
+_LOOP = """
+import sys, time, sightline as sl
+with sl.start(sys.argv[1], name="run", resume="allow", sinks=[]) as run:
+    for step in run.steps(10**9):
+        with sl.trace_scope("work", step_is=step):
+            time.sleep(0.002)
+        sl.counter("queue", step)
+        if step == 5:
+            print("ready", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT, signal.SIGTERM])
+def test_a_process_that_is_ended_leaves_what_is_older_than_a_second(number: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _LOOP, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(1.5)
+        at = time.time_ns()
+        process.send_signal(number)
+    found = events(tmp_path / "run")
+    header = found[0]["args"]
+    last = max(event["ts"] for event in found if event["name"] == "work")
+    ended = header["time_ns"] + int(last * 1000) + header["base_ns"] - header["perf_counter_ns"]
+    assert at - ended < 1_500_000_000
+    steps = [event["args"]["step_is"] for event in found if event["name"] == "work"]
+    assert steps == list(range(len(steps)))
+
+
+def test_a_restarted_run_begins_another_file(tmp_path: Path) -> None:
+    for _ in range(2):
+        with sl.start(tmp_path, name="run", resume="allow", sinks=[]), sl.trace_scope("once"):
+            pass
+    names = sorted(path.name for path in (tmp_path / "run" / "traces").iterdir())
+    assert names == ["p00000.a01.0000.json", "p00000.a02.0000.json"]
+    assert [event["name"] for event in events(tmp_path / "run", "X")] == ["once", "once"]
+
+
+def test_tracing_can_be_left_out(tmp_path: Path) -> None:
+    off = sl.PerfTracerConfig(enabled=False)
+    with sl.start(tmp_path, name="run", sinks=[], tracing=off), sl.trace_scope("a"), sl.record_timing("b"):
+        pass
+    assert not (tmp_path / "run" / "traces").exists()
+    with sl.start(tmp_path, name="next", sinks=[]), sl.trace_scope("a"):
+        pass
+    assert [event["name"] for event in events(tmp_path / "next", "X")] == ["a"]
