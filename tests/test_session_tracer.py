@@ -682,6 +682,9 @@ def test_a_session_in_flight_is_told_as_it_goes_on(recorder: Recorder) -> None:
             ("reward", True),
         ]
     assert [each.get("n") for each in recorder.lines()[-1]["phases"]] == [1]
+    session.note(b="later", c=3)
+    assert recorder.record(session).payload == {"a": 1, "b": "later", "c": 3}
+    assert recorder.lines()[-1]["payload"] == {"b": "later", "c": 3}
     session.accept()
     assert recorder.record(session).status == "accepted"
 

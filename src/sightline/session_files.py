@@ -18,7 +18,8 @@ types and fields. Times are integer nanoseconds on the process's ``perf_counter_
   to it after its end, the line is written again: the last one counts.
 - ``begin``: a part that has been in flight for half a second: the same, without ``end``.
 - ``more``: what has changed in such a part, within a fraction of a second: ``id``, ``part``, and fields as
-  they are now; of the phases those that have changed, each with its place among the part's under ``n``.
+  they are now; of the phases and the payload what has changed, a phase with its place among the part's
+  under ``n``.
 - ``dropped``: how many ``sessions`` could not be recorded or written since the last such line.
 
 A part of which the files have no ``session`` line was in flight when they ended.
@@ -366,6 +367,7 @@ def _take_in(parts: dict[str, tuple[Source, dict[str, Any]]], source: Source, sa
     if state["type"] == "session":
         return  # complete already
     state["phases"] |= {each.pop("n", at): each for at, each in enumerate(said.pop("phases", []))}
+    state["payload"] = state.get("payload", {}) | said.pop("payload", {})
     state |= {key: value for key, value in said.items() if key != "type"}
 
 

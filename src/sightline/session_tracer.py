@@ -361,9 +361,12 @@ class Session:
         self._changed()
 
     def settle(self) -> None:
-        """Makes plain data of what has been noted, and lets the objects go. For one thread at a time."""
+        """Makes plain data of what has been noted, and lets the objects go."""
         while self.raw_payload:
-            name, value = self.raw_payload.pop(0)
+            try:
+                name, value = self.raw_payload.pop(0)
+            except IndexError:  # another thread has taken the last one
+                return
             shown, size = bounded(value, max(0, _PAYLOAD_BYTES - self.payload_bytes))
             self.payload_bytes += size
             self.payload |= dict.fromkeys(plain({name[:_NAME]: None}), shown)

@@ -170,11 +170,12 @@ class _Begun:
         self.version = -1
         self._phases = 0
         self._open: list[int] = []  # phases that stand there without their end
-        self._payload = 0
+        self._payload: dict[str, Any] = {}
+        self._payload_bytes = 0
 
     def has_all(self, session: Session) -> bool:
         """Whether nothing has changed since :meth:`changes` was asked."""
-        return self.version == session.version and self._payload == session.payload_bytes
+        return self.version == session.version and self._payload_bytes == session.payload_bytes
 
     def changes(self, session: Session) -> dict[str, Any]:
         """What has changed since the last call."""
@@ -188,9 +189,15 @@ class _Begun:
         changed: dict[str, Any] = _state(session)
         if ends:
             changed["phases"] = [{"n": at, **_phase(phases[at], end)} for at, end in ends.items()]
-        if self._payload != session.payload_bytes:
-            changed["payload"] = session.payload
-            self._payload = session.payload_bytes
+        self._payload_bytes = session.payload_bytes
+        before, self._payload = self._payload, session.payload.copy()
+        noted = {
+            name: value
+            for name, value in self._payload.items()
+            if name not in before or before[name] is not value
+        }
+        if noted:
+            changed["payload"] = noted
         return changed
 
 
