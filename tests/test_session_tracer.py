@@ -66,7 +66,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(str(Path(__file__).parent / "session_workers.py"), tmp_path) as made:
+    with workers_of(str(Path(__file__).parent / "multiprocess" / "session_workers.py"), tmp_path) as made:
         yield made
 
 
@@ -585,6 +585,42 @@ def test_after_kill_9_the_sessions_in_flight_are_there(workers: Workers) -> None
     ended = [record for record in records if record.task.startswith("short/") and not record.running]
     assert len(ended) > 100
     assert {record.status for record in ended} == {"accepted"}
+
+
+@pytest.mark.long
+def test_a_kill_at_any_moment_leaves_files_that_can_be_read(workers: Workers) -> None:
+    """At most the last line is cut."""
+    moments = random.Random(0)
+    for n in range(20):
+        worker = workers.start("until_killed", disk=f"p{n}", sessions=50)
+        worker.tell("more")
+        path = worker.disk / "runs" / "run" / "sessions" / "p00000.a01.jsonl"
+        until(path.exists)
+        time.sleep(moments.random())
+        worker.signal(signal.SIGKILL)
+        worker.wait(-signal.SIGKILL)
+        damages: list[Damage] = []
+        records = list(sl.read_sessions(path, on_damage=damages.append))
+        last = path.read_bytes().count(b"\n") + 1
+        assert [(damage.line, damage.reason) for damage in damages] in ([], [(last, "it is cut short")])
+        assert records
+        for record in records:
+            assert record.running == (record.status == "pending")
+
+
+def test_the_processes_of_a_job_count_together(workers: Workers) -> None:
+    """Each says what it has seen, and the commit has the sums."""
+    job = workers.start_job(2, "in_a_job")
+    job.wait()
+    (commit,) = job.root.commits()
+    names = ("accepted", "rejected", "failed", "dropped", "pending", "retries")
+    assert [commit["values"][f"rollout/session/{name}"] for name in names] == [2, 2, 0, 2, 0, 0]
+    assert commit["values"]["rollout/session/staleness/mean"] == 9.5
+    assert commit["counts"]["rollout/session/total_s__count"] == 6
+    assert commit["counts"]["rollout/session/phase/generate_s__count"] == 2
+    for worker in job:
+        (path,) = worker.disk.glob("runs/run/sessions/*.jsonl")
+        assert len(sessions_of(path)) == 4
 
 
 def test_a_forked_child_writes_nothing(workers: Workers) -> None:

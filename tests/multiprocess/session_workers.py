@@ -56,6 +56,24 @@ def until_killed(sessions: int) -> None:
             n += 1
 
 
+def in_a_job() -> None:
+    """Ends three sessions as a process of a job, the last of which began elsewhere, and hands one on."""
+    import sightline.jax
+
+    sightline.jax.initialize()
+    with sl.start("runs", name="run", sinks=[]) as run:
+        with sl.session(task="own", policy_version=run.process) as session, session.phase("generate"):
+            session.finish_version(10)
+            session.accept()
+        with sl.session(task="own") as session:
+            session.reject("easy")
+        with sl.session(task="handed on") as session:
+            carrier = session.carrier()
+        with sl.resume_session(carrier | {"session": "elsewhere-1"}) as session:
+            session.drop("stale")
+        run.commit(1)
+
+
 def forked() -> None:
     """Has a session open while a child is forked, in which sessions go on and begin."""
     import os
