@@ -848,7 +848,7 @@ assert os.listdir() == [], os.listdir()
 
 def test_sessions_may_be_off_in_a_run(tmp_path: Path) -> None:
     """No file and no metrics; a carrier from there is taken, and does nothing."""
-    off = sl.PerfTracerConfig.from_dict({"session_tracer": {"enabled": False}})
+    off = {"session_tracer": {"enabled": False}}
     with sl.start(tmp_path, name="run", sinks=[], tracing=off) as run:
         with sl.session(task=1) as session:
             assert session.carrier() == {}

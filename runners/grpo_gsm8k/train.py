@@ -42,6 +42,8 @@ OnStep = Callable[[int, Rollout], None]
 OnUpdate = Callable[[State, list[Batch]], None]
 OnEval = Callable[[int, str, EvalResult], None]
 
+log = sl.get_logger("grpo_gsm8k")
+
 
 @dataclass(frozen=True)
 class Hooks:
@@ -153,6 +155,7 @@ class _Training:
             console_format=output.console_format,
         ) as run:
             at = saved.progress if saved else self._begin(run)
+            log.info("steps %d to %d on %d processes", at.step + 1, config.grpo.steps, run.processes)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
                 # In host time, which counts each moment once: what is left of a step, the next one waits for.
                 with sl.scope("train"), sl.record_timing("step"):
@@ -180,7 +183,7 @@ class _Training:
         if self.checkpoints:
             self.checkpoints.close()
         if is_root and run_dir and comparison:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
             steps = config.grpo.steps
             command = resume_command(run_dir, f"grpo.steps={2 * steps}") + f"    # {steps} steps more"
             print(describe(comparison, run_dir, files, command), flush=True)
@@ -211,6 +214,7 @@ class _Training:
         }
         self.checkpoints.save(at.step, to_host(at.arrays()), meta)
         self.saved_step = at.step
+        log.info("checkpoint of step %d", at.step)
 
     def _restore(self) -> Saved | None:
         """The newest checkpoint that all processes have; None when there is none and there need be none."""
@@ -255,6 +259,7 @@ class _Training:
         state = State(params, optimizer.init(params), np.int32(0))
         tokens = np.concatenate([data.prompts, data.targets], axis=1)
         valid = np.concatenate([data.prompt_valid, data.target_valid], axis=1)
+        log.info("warm-up: %d steps on worked answers", warmup.steps)
         for n in range(1, warmup.steps + 1):
             batch = batch_indices((n - 1) * warmup.batch_size, warmup.batch_size, len(data), self.config.seed)
             mine = batch[my_slice(warmup.batch_size)]
@@ -365,6 +370,8 @@ class _Training:
         if self.hooks.on_eval:
             self.hooks.on_eval(step, scope, result)
         run.commit(step)
+        right, tried = int(result.correct.sum()), len(result.correct)
+        log.info("%s of step %d: %d of %d right on this process", scope, step, right, tried)
         return gather_correct(result, count) if scope == "eval_full" else result.correct
 
 

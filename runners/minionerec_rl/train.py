@@ -50,6 +50,8 @@ OnStep = Callable[[int, Rollout], None]
 OnUpdate = Callable[[State, list[Batch]], None]
 OnEval = Callable[[int, str, Evaluation], None]
 
+log = sl.get_logger("minionerec_rl")
+
 
 @dataclass(frozen=True)
 class Hooks:
@@ -171,6 +173,7 @@ class _Training:
             console_format=output.console_format,
         ) as run:
             at = saved.progress if saved else self._begin(run)
+            log.info("steps %d to %d on %d processes", at.step + 1, config.grpo.steps, run.processes)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
                 # In host time, which counts each moment once: what is left of a step, the next one waits for.
                 with sl.scope("train"), sl.record_timing("step"):
@@ -196,7 +199,7 @@ class _Training:
         if self.checkpoints:
             self.checkpoints.close()
         if run_dir and result:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
             steps = config.grpo.steps
             command = resume_command(run_dir, f"grpo.steps={2 * steps}") + f"    # {steps} steps more"
             print(describe(result, run_dir, files, command), flush=True)
@@ -258,6 +261,7 @@ class _Training:
         }
         self.checkpoints.save(at.step, to_host(at.arrays()), meta)
         self.saved_step = at.step
+        log.info("checkpoint of step %d", at.step)
 
     def _restore(self) -> Saved:
         """The whole of the checkpoint that `_policy` has found."""
@@ -349,6 +353,8 @@ class _Training:
                 with sl.record_timing("wait"):
                     wait_for_root()
         run.commit(step)
+        if evaluation is not None:
+            log.info("%s of step %d: %d users", scope, step, len(evaluation.items))
         return evaluation
 
     # What is compiled.

@@ -38,6 +38,8 @@ from runners.sid_sft.mixture import mix
 from runners.sid_sft.sft import Batch, Update, make_update
 from runners.sid_sft.summary import Result, describe, judge, write_eval
 
+log = sl.get_logger("sid_sft")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -131,6 +133,7 @@ class _Training:
             console_format=output.console_format,
         ) as run:
             at = saved[0] if saved else self._begin()
+            log.info("steps %d to %d on %d processes", at.step + 1, config.sft.steps, run.processes)
             following: Share | None = None
             for step in run.steps(config.sft.steps + 1, start=at.step + 1):
                 with sl.scope("train"), sl.record_timing("step"):
@@ -158,7 +161,7 @@ class _Training:
         if self.checkpoints:
             self.checkpoints.close()
         if run_dir and result:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
             steps = config.sft.steps
             resume = resume_command(run_dir, f"sft.steps={2 * steps}") + f"    # {steps} steps more"
             print(describe(result, run_dir, files, resume), flush=True)
@@ -188,6 +191,7 @@ class _Training:
         }
         self.checkpoints.save(at.step, to_host(at.arrays()), meta)
         self.saved_step = at.step
+        log.info("checkpoint of step %d", at.step)
 
     def _restore(self) -> tuple[Progress, dict[str, Any]] | None:
         """The newest checkpoint that all processes have, and the run's state_dict.
@@ -279,6 +283,8 @@ class _Training:
                 with sl.record_timing("wait"):
                     wait_for_root()
         run.commit(at.step)
+        if evaluation is not None:
+            log.info("%s of step %d: %d users", scope, at.step, len(evaluation.items))
         return evaluation
 
 

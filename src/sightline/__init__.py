@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from sightline.sinks.trackio import TrackioConfig
     from sightline.sinks.wandb import WandbConfig
     from sightline.stats_logger import StatsLogger
+    from sightline.text_logging.config import TextLoggingConfig
+    from sightline.text_logging.loggers import get_logger, getLogger
+    from sightline.text_logging.process_logging import setup_file_logging
     from sightline.transports import Transport
     from sightline.worker_stats import export_stats
 
@@ -77,6 +80,9 @@ _LATER = {
     "sinks.trackio": ("TrackioConfig",),
     "sinks.wandb": ("WandbConfig",),
     "stats_logger": ("StatsLogger",),
+    "text_logging.config": ("TextLoggingConfig",),
+    "text_logging.loggers": ("getLogger", "get_logger"),
+    "text_logging.process_logging": ("setup_file_logging",),
     "transports": ("Transport",),
     "worker_stats": ("export_stats",),
 }
@@ -135,6 +141,7 @@ __all__ = [
     "StoringSink",
     "SwanLabConfig",
     "TensorBoardConfig",
+    "TextLoggingConfig",
     "TrackioConfig",
     "Transport",
     "TransportError",
@@ -146,6 +153,8 @@ __all__ = [
     "current_session",
     "export",
     "export_stats",
+    "getLogger",
+    "get_logger",
     "histogram",
     "ingest",
     "instant",
@@ -164,6 +173,7 @@ __all__ = [
     "scope",
     "session",
     "session_phase",
+    "setup_file_logging",
     "snapshot",
     "start",
     "step",

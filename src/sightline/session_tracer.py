@@ -41,7 +41,7 @@ UNSAID = "left without a status"  #: the reason of a session whose block has end
 
 _BEFORE = 1024  # ended sessions that are kept while nobody writes
 _ENDED = 100_000  # that wait to be written; new ones are dropped beyond
-_OPEN = 100_000  # in flight at once; those beyond are not recorded
+_OPEN = 50_000  # in flight at once; those beyond are not recorded
 _PHASES = 4096  # of a session
 _NAMES = 100  # payloads, and counters, of a session
 _RETRIES = 1000
@@ -589,7 +589,7 @@ class OffPhase(CurrentPhase):
 class SessionTracer:
     """Records rollout sessions. ``sl.session`` and its like act on the process's own.
 
-    Until a run is started the last 1,024 that have ended are kept. At most 100,000 are in flight, and as many
+    Until a run is started the last 1,024 that have ended are kept. At most 50,000 are in flight, and 100,000
     wait to be written; what comes beyond is dropped, and the file says how many.
 
     Args:

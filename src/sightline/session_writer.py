@@ -166,6 +166,8 @@ class SessionWriter:
 class _Begun:
     """What of a session in flight stands in the file already."""
 
+    __slots__ = ("_open", "_payload", "_payload_bytes", "_phases", "version")
+
     def __init__(self) -> None:
         self.version = -1
         self._phases = 0

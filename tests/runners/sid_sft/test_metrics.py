@@ -125,4 +125,4 @@ def test_the_root_alone_prints_the_summary_and_names_files_that_exist(two_proces
     files = re.search(r"Written:\n((?:  .+\n)+)", root)
     assert files is not None
     names = {line.strip().rsplit("/", 1)[1] for line in files[1].splitlines()}
-    assert names == {"metrics.jsonl", "run.json", "eval.json", "checkpoints"}
+    assert names == {"metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints"}
