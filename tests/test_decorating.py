@@ -2,14 +2,14 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
 import pytest
 
 import sightline as sl
-from sightline.decorating import around
+from sightline.decorating import around, around_life
 
 
 class Inside:
@@ -312,3 +312,101 @@ def test_a_recursive_function_is_timed_at_every_level() -> None:
 
     assert down(5) == 5
     assert tracker.export(reduce="local")["time/down_s"] > 0
+
+
+# --- around the life of what a call gives ------------------------------------------------------------------
+
+
+class Life:
+    """Knows how many lives are open, how each ended, and whether its body runs."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.ends: list[str] = []
+        self.body = Inside()
+
+    @contextmanager
+    def __call__(self, args: Any, kwargs: Any) -> Iterator[Callable[[], Any]]:
+        self.open += 1
+        try:
+            yield self.body
+        except BaseException as error:
+            self.ends.append(type(error).__name__)
+            raise
+        else:
+            self.ends.append("returned")
+        finally:
+            self.open -= 1
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+def test_a_generators_life_has_its_consumer_in_it_and_its_body_has_not(life: Life) -> None:
+    """What is sent and thrown in arrives, and what it returns comes out."""
+
+    def body() -> Generator[Any, Any, str]:
+        got = yield life.body.depth
+        try:
+            yield got
+        except ValueError as error:
+            yield str(error)
+        return "end"
+
+    generator = around_life(body, life)()
+    assert (next(generator), life.open, life.body.depth) == (1, 1, 0)
+    assert generator.send(7) == 7
+    assert generator.throw(ValueError("thrown")) == "thrown"
+    with pytest.raises(StopIteration, match="end"):
+        next(generator)
+    assert (life.open, life.ends) == (0, ["returned"])
+
+
+def test_an_async_generators_life_likewise(life: Life) -> None:
+    """Also when its consumer stops early, or throws what it does not catch."""
+
+    async def body() -> AsyncGenerator[Any, Any]:
+        got = yield life.body.depth
+        try:
+            yield got
+        except ValueError as error:
+            yield str(error)
+
+    decorated = around_life(body, life)
+
+    async def main() -> None:
+        generator = decorated()
+        assert (await anext(generator), life.open, life.body.depth) == (1, 1, 0)
+        assert await generator.asend(7) == 7
+        assert await generator.athrow(ValueError("thrown")) == "thrown"
+        assert [item async for item in generator] == []
+        async with aclosing(decorated()) as early:
+            await anext(early)
+        failing = decorated()
+        await anext(failing)
+        with pytest.raises(KeyError):
+            await failing.athrow(KeyError("x"))
+
+    asyncio.run(main())
+    assert (life.open, life.ends) == (0, ["returned", "GeneratorExit", "KeyError"])
+
+
+def test_a_call_is_its_own_life(life: Life) -> None:
+    """Of functions and coroutines, with their exceptions."""
+
+    def plain(fails: bool) -> int:
+        if fails:
+            raise ValueError("no")
+        return life.open + life.body.depth
+
+    async def coroutine() -> int:
+        await asyncio.sleep(0)
+        return life.open + life.body.depth
+
+    assert around_life(plain, life)(False) == 2
+    with pytest.raises(ValueError, match="no"):
+        around_life(plain, life)(True)
+    assert asyncio.run(around_life(coroutine, life)()) == 2
+    assert (life.open, life.body.depth, life.ends) == (0, 0, ["returned", "ValueError", "returned"])

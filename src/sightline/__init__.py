@@ -31,6 +31,7 @@ from sightline.errors import (
     TransportError,
 )
 from sightline.perf_tracer import TRACER, PerfTracer
+from sightline.session_tracer import SESSIONS, Session, SessionTracer
 from sightline.snapshot import Snapshot
 from sightline.stats_tracker import StatsTracker
 from sightline.step import step
@@ -38,11 +39,12 @@ from sightline.trackers import tracker
 
 if TYPE_CHECKING:
     from sightline import aliases, jax
-    from sightline.config import PerfTracerConfig, StatsLoggerConfig
+    from sightline.config import PerfTracerConfig, SessionTracerConfig, StatsLoggerConfig
     from sightline.exported_stats import merge_stats
     from sightline.jax.collecting import add, collect
     from sightline.journal import read_journal
     from sightline.run import Run, start
+    from sightline.session_files import read_sessions
     from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
     from sightline.sinks.jsonl import JSONLConfig
     from sightline.sinks.mlflow import MLflowConfig
@@ -63,11 +65,12 @@ if TYPE_CHECKING:
 # Recording is ready at once. All else is loaded when it is asked for: a library that records may be imported
 # by programs that never start a run.
 _LATER = {
-    "config": ("PerfTracerConfig", "StatsLoggerConfig"),
+    "config": ("PerfTracerConfig", "SessionTracerConfig", "StatsLoggerConfig"),
     "exported_stats": ("merge_stats",),
     "jax.collecting": ("add", "collect"),
     "journal": ("read_journal",),
     "run": ("Run", "start"),
+    "session_files": ("read_sessions",),
     "sinks": ("ConsoleConfig", "Sink", "SinkRun", "StoringSink"),
     "sinks.jsonl": ("JSONLConfig",),
     "sinks.mlflow": ("MLflowConfig",),
@@ -106,6 +109,11 @@ counter = TRACER.counter
 instant = TRACER.instant
 trace_scope = TRACER.trace_scope
 
+current_session = SESSIONS.current_session
+resume_session = SESSIONS.resume_session
+session = SESSIONS.session
+session_phase = SESSIONS.session_phase
+
 __all__ = [
     "ConfigurationError",
     "ConsoleConfig",
@@ -118,6 +126,9 @@ __all__ = [
     "RecordError",
     "Run",
     "RunDirectoryError",
+    "Session",
+    "SessionTracer",
+    "SessionTracerConfig",
     "SightlineError",
     "Sink",
     "SinkRun",
@@ -139,6 +150,7 @@ __all__ = [
     "aliases",
     "collect",
     "counter",
+    "current_session",
     "export",
     "export_stats",
     "getLogger",
@@ -153,10 +165,14 @@ __all__ = [
     "rate",
     "ratio",
     "read_journal",
+    "read_sessions",
     "record_timing",
+    "resume_session",
     "sample",
     "scalar",
     "scope",
+    "session",
+    "session_phase",
     "setup_file_logging",
     "snapshot",
     "start",

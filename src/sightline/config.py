@@ -32,6 +32,26 @@ NamingMode = Literal["warn", "strict", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class SessionTracerConfig:
+    """Whether rollout sessions are recorded, and how long the files are.
+
+    Attributes:
+        enabled: False: no sessions are recorded; they have no files and no metrics.
+        flush_threshold: when so many have ended, they are written at once; else a few times a second.
+        segment_mb: a file of sessions that has become so long is followed by another one, in megabytes.
+        keep_mb: of a process's files of sessions so much is kept; the oldest go first.
+    """
+
+    enabled: bool = True
+    flush_threshold: int = 256
+    segment_mb: float = 128.0
+    keep_mb: float = 4096.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "flush_threshold", "segment_mb", "keep_mb")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PerfTracerConfig:
     """What is traced, and how long the files are.
 
@@ -43,6 +63,7 @@ class PerfTracerConfig:
         profile_host_level: ``host_tracer_level`` of the profiler: 1 is cheaper than 2.
         segment_mb: a trace file that has become so long is followed by another one, in megabytes.
         keep_mb: of a process's trace files so much is kept; the oldest go first.
+        session_tracer: the same for rollout sessions, which have a switch of their own.
     """
 
     enabled: bool = True
@@ -51,6 +72,7 @@ class PerfTracerConfig:
     profile_host_level: int = 2
     segment_mb: float = 256.0
     keep_mb: float = 8192.0
+    session_tracer: SessionTracerConfig = field(default_factory=SessionTracerConfig)
 
     def __post_init__(self) -> None:
         for name in ("profile_steps", "profile_processes"):
@@ -59,10 +81,7 @@ class PerfTracerConfig:
                 isinstance(numbers, Sequence) and all(type(each) is int for each in numbers)
             ):
                 raise ConfigurationError(f"{name}={numbers!r}; expected ints, as in [10, 11]")
-        for name in ("segment_mb", "keep_mb"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise ConfigurationError(f"{name}={value!r}; expected a positive number")
+        _check_positive(self, "segment_mb", "keep_mb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +213,13 @@ class StatsLoggerConfig:
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
         return cls.from_dict(data)
+
+
+def _check_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ConfigurationError(f"{name}={value!r}; expected a positive number")
 
 
 def _load(cls: Any, data: Mapping[str, Any], where: str) -> Any:

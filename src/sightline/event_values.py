@@ -33,6 +33,22 @@ def plain(value: Any) -> Any:
     return _plain(value, _DEPTH, [_ITEMS_IN_ALL])
 
 
+def bounded(value: Any, most: int) -> tuple[Any, int]:
+    """A value as plain data of at most ``most`` bytes of JSON, or a text of its beginning; and how many.
+
+    Example:
+        >>> bounded({"text": "abc"}, 100)
+        ({'text': 'abc'}, 14)
+        >>> bounded({"text": "a" * 1000}, 10)
+        ('{"text":"a… (1001 bytes more)', 10)
+    """
+    shown = plain(value)
+    data = dumps(shown)
+    if len(data) <= most:
+        return shown, len(data)
+    return f"{data[:most].decode(errors='ignore')}… ({len(data) - most} bytes more)", most
+
+
 def dumps(value: Any) -> bytes:
     """Plain data as JSON in UTF-8."""
     return orjson.dumps(value)

@@ -64,7 +64,7 @@ class Records:
         self.samples: deque[Block] = deque()
         self.sample_rows = 0
         self.deferred: list[Deferred] = []
-        self.trouble: Counter[str] = Counter()  # what went wrong with device values, as in `obs/*`
+        self.trouble: Counter[str] = Counter()  # what went wrong, as in `obs/*`
         self._folding = False
 
     def copy(self) -> Records:

@@ -24,6 +24,8 @@ from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
 from sightline.profiling import Profiling
 from sightline.run_directory import Resume
+from sightline.session_tracer import SESSIONS
+from sightline.session_writer import SessionWriter
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
@@ -70,6 +72,17 @@ class Run:
                 self.files,
                 segment_bytes=int(tracing.segment_mb * 2**20),
                 keep_bytes=int(tracing.keep_mb * 2**20),
+            )
+        sessions = tracing.session_tracer
+        SESSIONS.turn(sessions.enabled and logger.enabled)
+        self._sessions: SessionWriter | None = None
+        if SESSIONS.enabled and sessions.enabled and logger.enabled:
+            self._sessions = SessionWriter(
+                SESSIONS,
+                self.files,
+                flush_threshold=sessions.flush_threshold,
+                segment_bytes=int(sessions.segment_mb * 2**20),
+                keep_bytes=int(sessions.keep_mb * 2**20),
             )
         self._profiling = Profiling(
             self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
@@ -166,6 +179,8 @@ class Run:
             self._clock_sync.close()
         if self._trace is not None:
             self._trace.close(_FILES_S)
+        if self._sessions is not None:
+            self._sessions.close(_FILES_S)
         if self.text is not None:  # last: the others have things to say
             done = self.text.close(_FILES_S) and done
         return self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
@@ -249,7 +264,7 @@ def start(
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
-        tracing: what is traced (docs/timeline.md); a mapping has its settings.
+        tracing: what is traced (docs/timeline.md), rollout sessions included; a mapping has its settings.
         logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 

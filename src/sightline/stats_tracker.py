@@ -373,6 +373,11 @@ class StatsTracker(Router):
             for name, string in texts.items():
                 self._records.texts[naming.join(scope, name)] = string
 
+    def _count_trouble(self, name: str, count: int) -> None:
+        """Counts what went wrong inside sightline, as ``obs/<name>`` of the next commit."""
+        with self._lock:
+            self._records.trouble[name] += count
+
     def sample(self, table: str, /, **columns: Any) -> None:
         """Records rows of a table of samples (prompts, completions, rewards), to be read by people.
 
