@@ -38,7 +38,7 @@ demo-rl: setup   ## GRPO from demo-sft's policy (made first if there is none), t
 	  --config runners/minionerec_rl/configs/demo.yaml
 
 test: setup      ## the tests, against the built wheel
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
 
 test-long: setup ## all tests, the slow ones too
 	$(BIN)/python -m pytest

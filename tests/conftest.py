@@ -1,7 +1,9 @@
 """Settings and fixtures for all tests."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -9,3 +11,22 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # How long an example takes on a busy machine says nothing about the code.
 settings.register_profile("sightline", deadline=None)
 settings.load_profile("sightline")
+
+_LONGEST = ("runners", "sinks", "multiprocess", "compat", "examples", "jax")  # begun first
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``-n``, what shares expensive fixtures goes to one worker, and what takes longest goes first."""
+    if not config.getoption("numprocesses", None):
+        return
+    root = Path(__file__).parent
+
+    def group(item: pytest.Item) -> str:
+        folder = item.path.relative_to(root).parent
+        shares = folder.parts[:1] in (("runners",), ("compat",), ("examples",), ("timeline",))
+        return str(folder if shares and folder.name != "runners" else item.path.relative_to(root))
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    order = {name: i for i, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.relative_to(root).parts[0], len(order)))

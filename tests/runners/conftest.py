@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,10 @@ _CACHE = {"jax_compilation_cache_dir": "", "jax_persistent_cache_min_compile_tim
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The same small programs are compiled once, not once a run; by the processes of jobs, too."""
-    settings = _CACHE | {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax_cache"))}
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one for all workers
+        folder = folder.parent
+    settings = _CACHE | {"jax_compilation_cache_dir": str(folder / "jax_cache")}
     before = {name: getattr(jax.config, name) for name in settings}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
