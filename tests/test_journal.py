@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,24 @@ def test_a_malformed_record_among_good_ones_does_not_stop_a_run_from_going_on(
 def test_a_file_of_nothing_but_malformed_records_is_no_journal(tmp_path: Path, record: Any) -> None:
     with pytest.raises(sl.JournalError):
         Journal(file_of(tmp_path, record))
+
+
+def test_nobody_is_given_a_line_before_the_kernel_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a sink would have, after a kill, what the journal has not."""
+    journal = Journal(tmp_path / "metrics.jsonl")
+    write, given = os.write, []
+
+    def observed(file: int, data: Any) -> int:
+        given.append(journal.read(0, 1 << 20) == (tmp_path / "metrics.jsonl").read_bytes())
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", observed)
+    for i in range(3):
+        assert journal.append({"type": "commit", "seq": i}, {"type": "histogram", "seq": i})
+    journal.close()
+    assert given == [True] * 6
 
 
 def test_numbers_are_what_json_can_hold() -> None:

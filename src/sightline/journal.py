@@ -174,7 +174,8 @@ class Journal:
             limit: bytes, about; at least one line is returned if there is one.
         """
         with self._lock:
-            size, waiting = self.size, list(self._waiting)
+            # Else they are on their way to the kernel, and nobody may have them before it has.
+            size, waiting = self.size, list(self._waiting) if self._failed else []
         taken = [whole_lines(self.path, offset, min(limit, size - offset))] if offset < size else []
         length = sum(map(len, taken))
         at = size
