@@ -9,9 +9,9 @@ from typing import Literal
 from sightline.errors import RunDirectoryError
 from sightline.timeline.archive import write_archive
 from sightline.timeline.chrome_json import ChromeJson
-from sightline.timeline.clocks import ProcessClock, clocks_of
+from sightline.timeline.clocks import clocks_of
 from sightline.timeline.events import Counter, Event, Flow, Instant, Span, Thread
-from sightline.timeline.finding import ProcessTrace, find, scan
+from sightline.timeline.finding import find, scan
 from sightline.timeline.flows import FlowStarts
 from sightline.timeline.jsonl import JsonLines
 from sightline.timeline.metrics import USUAL, counters
@@ -19,14 +19,13 @@ from sightline.timeline.pftrace import Pftrace
 from sightline.timeline.reading import Reader
 from sightline.timeline.report import Report
 from sightline.timeline.rows import rows_of
+from sightline.timeline.sessions import session_spans
 from sightline.timeline.writing import TraceFile
 
 Format = Literal["json", "jsonl", "pftrace", "tar"]
 WRITERS: dict[str, type[TraceFile]] = {"json": ChromeJson, "jsonl": JsonLines, "pftrace": Pftrace}
 _KINDS: dict[type, str] = {Instant: "instants", Counter: "counters", Flow: "flow ends", Thread: ""}
 Advance = Callable[[int], object]
-#: More events of a process than its trace files have.
-Source = Callable[[ProcessTrace, ProcessClock], Iterable[Event]]
 
 
 class Timeline:
@@ -35,8 +34,6 @@ class Timeline:
     Args:
         run_dirs: of one run (of each of its hosts), or of several.
         advance: told how many bytes have been read; all files are read once here, and again by ``events``.
-        sources: what there is besides trace files.
-
     Attributes:
         traces: a process of an attempt each.
         clocks: of these.
@@ -60,7 +57,6 @@ class Timeline:
         run_dirs: Iterable[Path],
         *,
         advance: Advance = lambda size: None,
-        sources: Sequence[Source] = (),
     ) -> None:
         found = find(run_dirs)
         if not found.traces:
@@ -70,7 +66,6 @@ class Timeline:
         self.size = sum(trace.size for trace in self.traces)
         self.report = Report()
         self.report.note_found(found)
-        self._sources = sources
         for trace in self.traces:
             scan(trace, advance)
         self.clocks = clocks_of(self.traces)
@@ -92,10 +87,8 @@ class Timeline:
             reader = Reader(trace, clock, starts[trace.run, trace.attempt])
             for event in reader.read(advance):
                 yield i, event
-            for source in self._sources:
-                for event in source(trace, clock):
-                    yield i, event
             self.report.note_read(trace, reader.dropped)
+        yield from session_spans(self.traces, self.clocks, self.report)
 
     def _flow_starts(self) -> dict[tuple[int, int], FlowStarts]:
         starts = {}
@@ -112,7 +105,6 @@ def merge(
     *,
     metrics: Sequence[str] = (),
     advance: Advance = lambda size: None,
-    sources: Sequence[Source] = (),
 ) -> Report:
     """Merges the traces of run directories into one file. Memory does not grow with them.
 
@@ -123,14 +115,12 @@ def merge(
             the files as they are in an archive that says how they belong together (``"tar"``).
         metrics: keys of the journal to be shown as curves; none: a few usual ones.
         advance: told how many bytes have been read, of twice the size of all files.
-        sources: what there is besides trace files.
-
     Raises:
         RunDirectoryError: a directory without traces.
         ConfigurationError: ``pftrace`` without the extra.
         OSError: ``out`` cannot be written.
     """
-    timeline = Timeline(run_dirs, advance=advance, sources=sources)
+    timeline = Timeline(run_dirs, advance=advance)
     report = timeline.report
     if kind == "tar":
         write_archive(out, timeline.traces, timeline.clocks, advance)
