@@ -1,6 +1,8 @@
 """What `import sightline` gives: these names, documented, and nothing loaded that was not asked for."""
 
+import ast
 import dataclasses
+import importlib
 import inspect
 import os
 import subprocess
@@ -17,6 +19,8 @@ SURFACE = [
     "JSONLConfig",
     "JournalError",
     "MLflowConfig",
+    "PerfTracer",
+    "PerfTracerConfig",
     "PrometheusConfig",
     "RecordError",
     "Run",
@@ -40,10 +44,12 @@ SURFACE = [
     "add",
     "aliases",
     "collect",
+    "counter",
     "export",
     "export_stats",
     "histogram",
     "ingest",
+    "instant",
     "jax",
     "last",
     "masked",
@@ -61,6 +67,7 @@ SURFACE = [
     "summary",
     "text",
     "total",
+    "trace_scope",
     "tracker",
 ]
 
@@ -78,6 +85,49 @@ HEAVY = [
     "prometheus_client",
 ]
 HEAVY += ["rich", "yaml", "click", "pydantic", "pandas", "matplotlib", "ml_dtypes", "hypothesis"]
+
+# What `import sightline` loads of itself: recording, and nothing of runs, transports, sinks or tools.
+ROOMS = [
+    "aggregates",
+    "decorating",
+    "disabled",
+    "drained",
+    "errors",
+    "host_values",
+    "key_registry",
+    "naming",
+    "perf_tracer",
+    "records",
+    "routing",
+    "samples",
+    "scoping",
+    "snapshot",
+    "stats_tracker",
+    "step",
+    "timing",
+    "trackers",
+]
+# Of the standard library, each a millisecond or more; some versions of NumPy load some of them.
+SLOW = [
+    "argparse",
+    "asyncio",
+    "concurrent.futures",
+    "ctypes",
+    "email",
+    "hashlib",
+    "http",
+    "importlib.metadata",
+    "multiprocessing",
+    "pathlib",
+    "random",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "unittest",
+    "urllib.parse",
+    "xml",
+]
 
 
 def run_python(code: str, cwd: Path, **environment: str) -> str:
@@ -140,6 +190,82 @@ def test_nothing_is_loaded_that_is_not_used(tmp_path: Path, use: str) -> None:
     """Neither JAX nor torch nor an SDK nor a terminal library: adapters load when they are used."""
     code = f"import sys; import sightline as sl; {use}\n"
     code += f"assert not set({HEAVY!r}) & set(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))"
+    run_python(code, tmp_path)
+
+
+def test_importing_loads_what_recording_needs(tmp_path: Path) -> None:
+    """No run, transport or sink, and nothing slow of the standard library: it costs little beside NumPy."""
+    code = f"""
+import sys, numpy
+before = set(sys.modules)
+import sightline
+added = set(sys.modules) - before
+rooms = sorted(name.removeprefix("sightline.") for name in added if name.startswith("sightline."))
+assert rooms == {ROOMS!r}, rooms
+assert not added & set({SLOW!r}), sorted(added & set({SLOW!r}))
+"""
+    run_python(code, tmp_path)
+
+
+def test_what_is_loaded_later_is_there_all_the_same(tmp_path: Path) -> None:
+    """Every name by attribute, by `from … import` and in `dir()`; after the first time it is simply there."""
+    code = f"""
+import sightline as sl
+assert set({SURFACE!r}) <= set(dir(sl)), set({SURFACE!r}) - set(dir(sl))
+later = set({SURFACE!r}) - set(vars(sl))
+assert {{"start", "Run", "jax", "aliases", "collect"}} <= later, later
+for name in later:
+    first = getattr(sl, name)
+    assert vars(sl)[name] is first, name
+from sightline import *
+assert start is sl.start and jax is sl.jax and step is sl.step
+try:
+    sl.strat
+except AttributeError as error:
+    assert "'strat'" in str(error)
+else:
+    raise AssertionError("a name that is none")
+"""
+    run_python(code, tmp_path)
+
+
+def test_type_checkers_see_the_names_that_are_loaded_later() -> None:
+    """Under TYPE_CHECKING stand the same names, from the same rooms."""
+    tree = ast.parse(Path(sl.__file__).read_text(encoding="utf-8"))
+    (block,) = (
+        node for node in tree.body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    )  # fmt: skip
+    seen = {
+        (node.module, each.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    }
+    later = {(f"sightline.{room}", name) for name, room in sl._ROOM_OF.items()}
+    assert seen == later | {("sightline", "aliases"), ("sightline", "jax")}
+    for room, name in later:
+        assert getattr(importlib.import_module(room), name) is getattr(sl, name)
+
+
+def test_recording_calls_are_bound_when_sightline_is_imported(tmp_path: Path) -> None:
+    """They are the default tracker's own methods: nothing stands between a call and its record."""
+    calls = [name for name in SURFACE if hasattr(sl.StatsTracker, name)]
+    assert {"scalar", "summary", "scope", "record_timing", "export"} <= set(calls)
+    code = f"import sightline as sl; assert all(vars(sl)[n].__self__ is sl.tracker() for n in {calls!r})"
+    run_python(code, tmp_path)
+
+
+def test_no_module_takes_the_place_of_a_public_name(tmp_path: Path) -> None:
+    """Importing `sightline.x` sets `sightline.x`; where a function has that name it must win."""
+    code = f"""
+import importlib, pkgutil, types
+import sightline as sl
+for room in pkgutil.iter_modules(sl.__path__):
+    importlib.import_module(f"sightline.{{room.name}}")
+modules = [n for n in {SURFACE!r} if isinstance(getattr(sl, n), types.ModuleType)]
+assert modules == ["aliases", "jax"], modules
+"""
     run_python(code, tmp_path)
 
 

@@ -2,8 +2,11 @@
 
 import threading
 
+import pytest
+
 import sightline as sl
-from sightline.records import Drained, Records
+from sightline.drained import Drained
+from sightline.records import Records
 from sightline.snapshot import Snapshot
 
 
@@ -66,6 +69,26 @@ def test_a_scalar_recorded_singly_and_folded_is_one_key() -> None:
     assert [spec.key for spec in snapshot.specs("moments")] == ["x"]
     assert snapshot.render().values == {"x": 34_999.5}
     assert snapshot.render().counts == {"x__count": 70_000}
+
+
+def test_records_that_a_signal_handler_drains_before_they_fold_count_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The call that it interrupts finds nothing to fold, and does not record again."""
+    tracker = sl.StatsTracker()
+    monkeypatch.setattr("sightline.stats_tracker.FOLD_AT", 2)
+    drained: list[Drained] = []
+    fold = Records.fold_scalars
+
+    def drain_and_fold(records: Records, scope: str, key: str) -> None:
+        drained.append(tracker.drain())
+        fold(tracker._records, scope, key)
+
+    monkeypatch.setattr(Records, "fold_scalars", drain_and_fold)
+    tracker.scalar(x=1.0)
+    tracker.scalar(x=1.0)
+    assert [each.snapshot(0).render().counts for each in drained] == [{"x__count": 2}]
+    assert tracker.export(reduce="local") == {}
 
 
 def test_the_same_records_make_the_same_bytes() -> None:

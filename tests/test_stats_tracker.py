@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import inspect
 import math
 import os
 import re
@@ -703,7 +702,8 @@ def test_eight_threads_and_200_tasks_lose_nothing_while_another_exports() -> Non
 
 def test_a_signal_handler_may_record_while_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """No deadlock, and each record of both counts once, folds included."""
-    monkeypatch.setattr("sightline.stats_tracker._FOLD_AT", 16)
+    for room in ("records", "stats_tracker"):
+        monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 16)
     tracker = sl.StatsTracker()
     handled = 0
 
@@ -792,7 +792,8 @@ def test_a_million_records_without_an_export_stay_small_and_right(tracker: sl.St
 
 def test_other_records_fold_too(tracker: sl.StatsTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Totals, ratios, timings, summaries and sketches keep their numbers and not their records."""
-    monkeypatch.setattr("sightline.stats_tracker._FOLD_AT", 64)
+    for room in ("records", "stats_tracker"):
+        monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 64)
     for i in range(1000):
         tracker.total(t=0.1)
         tracker.total(n=i)
@@ -897,38 +898,3 @@ def test_merge_stats_of_little_is_that() -> None:
     assert sl.merge_stats([{"s/std": 1.0, "s/mean": 2.0, "s__count": 0}] * 2)["s/std"] == 1.0
     nan = sl.merge_stats([{"a": math.nan, "a__count": 1}, {"a": 1.0, "a__count": 1}])
     assert math.isnan(float(nan["a"]))
-
-
-def test_named_trackers_are_kept() -> None:
-    """One of a name in a process."""
-    assert sl.tracker("one of these tests") is sl.tracker("one of these tests")
-    assert sl.tracker() is sl.tracker("default")
-
-
-def test_the_module_functions_are_the_default_trackers() -> None:
-    """With the same signatures, and so the same help."""
-    for name in (
-        "scalar",
-        "total",
-        "last",
-        "ratio",
-        "rate",
-        "summary",
-        "masked",
-        "record_timing",
-        "scope",
-        "text",
-    ):
-        assert getattr(sl, name).__self__ is sl.tracker()
-        assert inspect.signature(getattr(sl, name)) == inspect.signature(getattr(sl.tracker(), name))
-
-
-def test_trackers_of_one_process_share_the_meaning_of_keys():
-    """A commit puts named trackers' records together, so a key recorded two ways is an error at the call."""
-    first, second = sl.tracker("shares_a"), sl.tracker("shares_b")
-    first.scalar("shared/by/trackers", 1.0)
-    with pytest.raises(sl.RecordError, match=r"two reductions: scalar at .*total at "):
-        second.total("shared/by/trackers", 1)
-    second.scalar("shared/by/trackers", 3.0)
-    merged = sl.Snapshot.merge([first.snapshot(), second.snapshot()])
-    assert merged.render().values["shared/by/trackers"] == 2.0

@@ -20,8 +20,6 @@ The functions below act on the default tracker of the process; ``tracker("name")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sightline import aliases, jax
-from sightline.config import PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import (
     ConfigurationError,
     JournalError,
@@ -32,27 +30,54 @@ from sightline.errors import (
     StepError,
     TransportError,
 )
-from sightline.exported_stats import merge_stats
-from sightline.journal import read_journal
 from sightline.perf_tracer import TRACER, PerfTracer
-from sightline.run import Run, start
-from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
-from sightline.sinks.jsonl import JSONLConfig
-from sightline.sinks.mlflow import MLflowConfig
-from sightline.sinks.prometheus import PrometheusConfig
-from sightline.sinks.swanlab import SwanLabConfig
-from sightline.sinks.tensorboard import TensorBoardConfig
-from sightline.sinks.trackio import TrackioConfig
-from sightline.sinks.wandb import WandbConfig
 from sightline.snapshot import Snapshot
-from sightline.stats_logger import StatsLogger
-from sightline.stats_tracker import StatsTracker, tracker
+from sightline.stats_tracker import StatsTracker
 from sightline.step import step
-from sightline.transports import Transport
-from sightline.worker_stats import export_stats
+from sightline.trackers import tracker
 
 if TYPE_CHECKING:
+    from sightline import aliases, jax
+    from sightline.config import PerfTracerConfig, StatsLoggerConfig
+    from sightline.exported_stats import merge_stats
     from sightline.jax.collecting import add, collect
+    from sightline.journal import read_journal
+    from sightline.run import Run, start
+    from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
+    from sightline.sinks.jsonl import JSONLConfig
+    from sightline.sinks.mlflow import MLflowConfig
+    from sightline.sinks.prometheus import PrometheusConfig
+    from sightline.sinks.swanlab import SwanLabConfig
+    from sightline.sinks.tensorboard import TensorBoardConfig
+    from sightline.sinks.trackio import TrackioConfig
+    from sightline.sinks.wandb import WandbConfig
+    from sightline.stats_logger import StatsLogger
+    from sightline.transports import Transport
+    from sightline.worker_stats import export_stats
+
+    __version__: str
+
+# Recording is ready at once. All else is loaded when it is asked for: a library that records may be imported
+# by programs that never start a run.
+_LATER = {
+    "config": ("PerfTracerConfig", "StatsLoggerConfig"),
+    "exported_stats": ("merge_stats",),
+    "jax.collecting": ("add", "collect"),
+    "journal": ("read_journal",),
+    "run": ("Run", "start"),
+    "sinks": ("ConsoleConfig", "Sink", "SinkRun", "StoringSink"),
+    "sinks.jsonl": ("JSONLConfig",),
+    "sinks.mlflow": ("MLflowConfig",),
+    "sinks.prometheus": ("PrometheusConfig",),
+    "sinks.swanlab": ("SwanLabConfig",),
+    "sinks.tensorboard": ("TensorBoardConfig",),
+    "sinks.trackio": ("TrackioConfig",),
+    "sinks.wandb": ("WandbConfig",),
+    "stats_logger": ("StatsLogger",),
+    "transports": ("Transport",),
+    "worker_stats": ("export_stats",),
+}
+_ROOM_OF = {name: room for room, names in _LATER.items() for name in names}
 
 _default = tracker()
 export = _default.export
@@ -134,15 +159,22 @@ __all__ = [
 ]
 
 
-# What needs JAX, or takes long to find out, is loaded when it is asked for.
-_LATER = {"add": "sightline.jax.collecting", "collect": "sightline.jax.collecting"}
+if not TYPE_CHECKING:  # which would take every name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name in _ROOM_OF:
+            found = getattr(import_module(f"sightline.{_ROOM_OF[name]}"), name)
+        elif name in ("aliases", "jax"):
+            found = import_module(f"sightline.{name}")
+        elif name == "__version__":
+            from importlib.metadata import version  # as long to import as NumPy
+
+            found = version("sightline")
+        else:
+            raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+        globals()[name] = found
+        return found
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    if name == "__version__":  # reading it takes as long as importing NumPy
-        from importlib.metadata import version
-
-        return version("sightline")
-    raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

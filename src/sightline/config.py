@@ -163,15 +163,28 @@ class PerfTracerConfig:
 
     Attributes:
         enabled: False: no spans are recorded, and no trace is written.
+        profile_steps: steps that JAX's profiler records, into ``profiles/`` of the run directory. While a run
+            goes on, ``echo 2 > RUN_DIR/profile`` asks for its next two steps.
+        profile_processes: on which processes; None: on all.
+        profile_host_level: ``host_tracer_level`` of the profiler: 1 is cheaper than 2.
         segment_mb: a trace file that has become so long is followed by another one, in megabytes.
         keep_mb: of a process's trace files so much is kept; the oldest go first.
     """
 
     enabled: bool = True
+    profile_steps: Sequence[int] = ()
+    profile_processes: Sequence[int] | None = None
+    profile_host_level: int = 2
     segment_mb: float = 256.0
     keep_mb: float = 8192.0
 
     def __post_init__(self) -> None:
+        for name in ("profile_steps", "profile_processes"):
+            numbers = getattr(self, name)
+            if numbers is not None and not (
+                isinstance(numbers, Sequence) and all(type(each) is int for each in numbers)
+            ):
+                raise ConfigurationError(f"{name}={numbers!r}; expected ints, as in [10, 11]")
         for name in ("segment_mb", "keep_mb"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:

@@ -46,7 +46,7 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind in _AS_THEY_ARE:
-        return value if kind is not int or -(2**63) <= value < 2**64 else str(value)[:_CHARACTERS]
+        return value if kind is not int or -(2**63) <= value < 2**63 else str(value)[:_CHARACTERS]
     try:
         return _other(value, depth, left)
     except Exception as error:  # noqa: BLE001 - a user's object may do anything

@@ -22,6 +22,10 @@ class KeyRegistry:
     """
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begins anew; whoever holds ``specs`` or ``calls`` of before keeps them as they were."""
         self.specs: dict[str, Spec] = {}
         #: Full names of what has been declared, by the recording call's arguments: the short way of a call
         #: that is repeated.

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import orjson
 
+from sightline.drained import Drained
 from sightline.errors import SnapshotError
-from sightline.records import Drained
 from sightline.sample_files import SampleFiles
 from sightline.samples import MOST_ROWS, Block
 from sightline.slots import Slot

@@ -22,6 +22,7 @@ from sightline.clock import anchor
 log = logging.getLogger("sightline")
 
 _TICK_S = 0.2
+_CHORES_S = 1.0
 _WAITING_BYTES = 32 << 20  # for each file; what comes beyond is dropped, and counted
 
 
@@ -59,11 +60,14 @@ class ProcessFiles:
         self.process = process
         self.processes = processes
         self.role = role
+        #: Called about once a second on the thread that writes.
+        self.chores: list[Callable[[], None]] = []
         self._place = place
         self._sources: list[Callable[[], bool]] = []
         self._files: list[ProcessFile] = []
         self._urgent = threading.Event()
         self._changed = threading.Condition()
+        self._chores_done = 0.0
         self._rounds = 0  # that have begun
         self._clean_round = 0  # the last one after which no source had anything left
         self._is_closing = False
@@ -158,12 +162,13 @@ class ProcessFiles:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._is_closing or any(file.waiting for file in self._files), 60.0
+                    lambda: self._is_closing or any(file.waiting for file in self._files), _CHORES_S
                 )
                 if self._is_closing and not any(file.waiting for file in self._files):
                     break
                 place = self._place()
                 files = list(self._files)
+            self._do_chores()
             if place is None:
                 time.sleep(_TICK_S)
                 if self._is_closing:
@@ -175,6 +180,17 @@ class ProcessFiles:
                 self._changed.notify_all()
         for file in self._files:
             file._close()
+
+    def _do_chores(self) -> None:
+        if time.monotonic() - self._chores_done < _CHORES_S:
+            return
+        self._chores_done = time.monotonic()
+        for chore in list(self.chores):
+            try:
+                chore()
+            except Exception:
+                log.warning("sightline: a chore fails (it is left out now)", exc_info=True)
+                self.chores.remove(chore)
 
     def _header(self, place: Place) -> dict[str, Any]:
         """What every file begins with."""

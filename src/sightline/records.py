@@ -1,24 +1,31 @@
-"""The store behind a tracker, and its reduction to a snapshot."""
+"""The store behind a tracker: what was recorded between two drains, in bounded memory.
+
+A process may record for ever and never commit. So what there are many of under one key is *folded* into one
+entry, which says the same, and device values that have arrived are taken in on the way.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from sightline import naming
-from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, exact_sum
+from sightline.aggregates import ROW_LENGTH, Moments, Row, Sketch, exact_sum, moments_row
 from sightline.samples import MOST_ROWS, Block
-from sightline.snapshot import FAMILIES, FAMILY_OF, Snapshot, Spec, Value
+from sightline.snapshot import Value
 
 log = logging.getLogger("sightline")
 
-_POLL_S = (0.0002, 0.01)  # first and longest pause while waiting for a device
+FOLD_AT = 1 << 16  # numbers of a key before they are folded
+_MOST_SKETCHES = 64  # of a key before they are folded
+_SETTLE_AT = 1 << 12  # device values before those that have arrived are taken in
+
+_said: set[str] = set()  # keys whose device values have failed
 
 
 class Deferred(Protocol):
@@ -39,11 +46,11 @@ class Deferred(Protocol):
 
 
 class Records:
-    """What a tracker holds between two drains."""
+    """What a tracker holds between two drains. Guarded by the tracker's lock."""
 
     __slots__ = (
-        "deferred", "lasts", "order", "rows", "sample_rows", "samples", "scalars", "singles", "sketches",
-        "texts", "trouble",
+        "_folding", "deferred", "lasts", "order", "rows", "sample_rows", "samples", "scalars", "singles",
+        "sketches", "texts", "trouble",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,6 +65,7 @@ class Records:
         self.sample_rows = 0
         self.deferred: list[Deferred] = []
         self.trouble: Counter[str] = Counter()  # what went wrong with device values, as in `obs/*`
+        self._folding = False
 
     def copy(self) -> Records:
         twin = Records()
@@ -70,18 +78,37 @@ class Records:
         twin.deferred, twin.trouble = list(self.deferred), self.trouble.copy()
         return twin
 
+    # --- adding --------------------------------------------------------------------------------------------
+
     def add_scalar(self, scope: str, key: str, number: float) -> None:
-        self.scalars.setdefault(scope, {}).setdefault(key, []).append(number)
+        """One number of a mean."""
+        values = self.scalars.setdefault(scope, {}).setdefault(key, [])
+        values.append(number)
+        if len(values) >= FOLD_AT:
+            self.fold_scalars(scope, key)
 
     def add_row(self, key: str, row: Row) -> None:
-        self.rows.setdefault(key, array("d")).extend(row)
+        """The moments of some numbers."""
+        rows = self.rows.get(key)
+        if rows is None:
+            rows = self.rows.setdefault(key, array("d"))
+        rows.extend(row)
+        if len(rows) >= FOLD_AT:
+            self._fold(rows, _merged_rows)
 
     def add_sketch(self, key: str, sketch: Sketch) -> None:
-        self.sketches.setdefault(key, []).append(sketch)
+        """The sketch of numbers whose moments are added too."""
+        sketches = self.sketches.setdefault(key, [])
+        sketches.append(sketch)
+        if len(sketches) > _MOST_SKETCHES:
+            self._fold(sketches, lambda taken: [Sketch.merge(taken)])
 
     def add_numbers(self, key: str, *numbers: Value) -> None:
-        """The parts of a sum, ratio, rate or timing."""
-        self.singles.setdefault(key, []).extend(numbers)
+        """The parts of a sum, ratio, rate or timing; a key has always as many."""
+        values = self.singles.setdefault(key, [])
+        values.extend(numbers)
+        if len(values) >= FOLD_AT:
+            self._fold(values, lambda taken: _summed(taken, len(numbers)))
 
     def add_samples(self, block: Block) -> None:
         """Rows of a sample table. If a process never commits, the oldest are dropped, and counted."""
@@ -102,171 +129,79 @@ class Records:
         if key not in self.lasts or self.lasts[key][0] <= order:
             self.lasts[key] = (order, number)
 
-
-class Drained:
-    """Records taken off a tracker, not reduced yet. Reducing is the background's work."""
-
-    __slots__ = ("_records", "_specs")
-
-    def __init__(self, records: Records, specs: Mapping[str, Spec]) -> None:
-        self._records = records
-        self._specs = specs
-
-    @property
-    def trouble(self) -> Counter[str]:
-        """What went wrong with device values, as in ``obs/*``."""
-        return self._records.trouble
-
-    def take_samples(self) -> list[Block]:
-        """The rows of sample tables, which are no part of the snapshot."""
-        blocks = list(self._records.samples)
-        self._records.samples.clear()
-        return blocks
-
-    def __bool__(self) -> bool:
-        return bool(self.recorded())
-
-    def recorded(self) -> list[str]:
-        """The recorded keys, sorted."""
-        records = self._records
-        scalars = [naming.join(scope, key) for scope, table in records.scalars.items() for key in table]
-        deferred = [key for each in records.deferred for key in each.keys]
-        keys = {*scalars, *records.rows, *records.singles, *records.lasts, *records.texts, *deferred}
-        return sorted(key for key in keys if "\0" not in key)
-
-    def specs(self) -> list[Spec]:
-        """What is recorded under them."""
-        return [self._specs[key] for key in self.recorded()]
-
     # --- device values -------------------------------------------------------------------------------------
 
-    def settle(self) -> int:
-        """Takes in the device values that have arrived; returns how many have not."""
-        settle(self._records)
-        return len(self._records.deferred)
+    def defer(self, recorded: Deferred) -> None:
+        """Something whose numbers are to come."""
+        self.deferred.append(recorded)
+        if len(self.deferred) % _SETTLE_AT == 0:
+            self.settle()
 
-    def wait(self, timeout: float) -> None:
-        """Waits for the device values, and gives up at the timeout."""
-        end = time.monotonic() + timeout
-        pause = _POLL_S[0]
-        while self.settle() and time.monotonic() < end:
-            time.sleep(pause)
-            pause = min(1.5 * pause, _POLL_S[1])
-        self.give_up()
+    def settle(self, *, all_of_them: bool = False) -> None:
+        """Takes in the device values that have arrived, and counts those that failed.
 
-    def give_up(self) -> None:
-        """Goes on without the device values that are not there."""
-        records = self._records
-        settle(records, all_of_them=True)
-        if records.deferred:
-            self.trouble["pending_device_values"] += sum(len(each.keys) for each in records.deferred)
-            records.deferred = []
-
-    def split(self) -> Drained | None:
-        """Takes away what has not arrived, as records of its own; None if there is none."""
-        if not self.settle():
-            return None
-        rest = Records()
-        rest.deferred, self._records.deferred = self._records.deferred, []
-        return Drained(rest, self._specs)
-
-    # --- reducing ------------------------------------------------------------------------------------------
-
-    def snapshot(self, process: int) -> Snapshot:
-        """Reduces the records to a snapshot of one process, vectorised over keys.
-
-        Device values must be settled or given up before; those that are not are left out.
+        Args:
+            all_of_them: look at each; else stop at the first that is not ready, since devices compute in
+                order.
         """
-        schema: dict[str, list[Spec]] = {family: [] for family in FAMILIES}
-        moments, sketches = self._moments(schema["moments"], schema["timings"])
-        timings: list[float] = []
-        if schema["timings"]:  # scalars recorded with per_process=True
-            means = dict(zip((spec.key for spec in schema["moments"]), moments.mean().tolist(), strict=True))
-            timings = [means[spec.key] for spec in schema["timings"]]
-        sums = []
-        for key, numbers in sorted(self._records.singles.items()):
-            if not numbers:
+        waiting, self.deferred = self.deferred, []
+        for i, each in enumerate(waiting):
+            try:
+                if each.ready():
+                    each.settle(self)
+                    continue
+            except Exception as error:  # noqa: BLE001 - of the computation, or a mask that proves to be none
+                self.fail(each.keys, error)
                 continue
-            spec = self._specs[key]
-            schema[FAMILY_OF[spec.kind]].append(spec)
-            match spec.kind:
-                case "timing" | "covered" | "expected":
-                    timings.append(exact_sum(numbers)[0])
-                case "ratio":
-                    sums.append((*exact_sum(numbers[::2]), *exact_sum(numbers[1::2])))
-                case _:
-                    sums.append((*exact_sum(numbers), 0.0, 0.0))
-        lasts = sorted(self._records.lasts.items())
-        schema["lasts"] = [self._specs[key] for key, _ in lasts]
-        texts = sorted(self._records.texts.items())
-        schema["texts"] = [self._specs[key] for key, _ in texts]
-        return Snapshot(
-            (process,),
-            {family: tuple(specs) for family, specs in schema.items()},
-            moments=moments,
-            sums=np.array(sums, np.float64).reshape(-1, 4).T,
-            lasts=np.array([number for _, (_, number) in lasts], np.float64),
-            timings=np.array(timings, np.float64)[None],
-            texts=[text for _, text in texts],
-            sketches=sketches,
-        )
+            if not all_of_them:
+                self.deferred[:0] = waiting[i:]
+                break
+            self.deferred.append(each)
 
-    def _moments(self, specs: list[Spec], per_process: list[Spec]) -> tuple[Moments, list[Sketch]]:
-        keys: list[str] = []
-        parts: list[Moments] = []
-        flat: list[float] = []
-        starts: list[int] = []
-        for scope, table in self._records.scalars.items():
-            for key, values in table.items():
-                if values:
-                    keys.append(naming.join(scope, key))
-                    starts.append(len(flat))
-                    flat.extend(values)
-        if keys:
-            parts.append(Moments.of_segments(np.array(flat), np.array(starts)))
-        rows = {key: np.frombuffer(v).reshape(-1, ROW_LENGTH) for key, v in self._records.rows.items() if v}
-        if rows:
-            keys += [key for key, table in rows.items() for _ in table]
-            parts.append(Moments.from_rows(np.concatenate(list(rows.values()))))
-        if not keys:
-            return Moments.empty(), []
-        order = sorted(range(len(keys)), key=keys.__getitem__)
-        first = [i for i, at in enumerate(order) if i == 0 or keys[at] != keys[order[i - 1]]]
-        merged = Moments.concatenate(parts).select(np.array(order)).merge_segments(np.array(first))
-        specs += [self._specs[keys[order[i]]] for i in first]
-        beside = (self._specs.get(f"{s.key}\0per_process") for s in specs)
-        per_process += [spec for spec in beside if spec is not None]
-        sketches = [Sketch.merge(self._records.sketches[s.key]) for s in specs if s.sketched]
-        return merged, sketches
+    def fail(self, keys: Sequence[str], error: Exception) -> None:
+        """Counts device values that are not to be had, and says so once for each key."""
+        self.trouble["failed_device_values"] += len(keys)
+        if not _said.issuperset(keys):
+            _said.update(keys)
+            log.warning("sightline: %s is left out: %s (said once)", ", ".join(keys), error)
 
+    # --- folding -------------------------------------------------------------------------------------------
 
-_said: set[str] = set()  # keys whose device values have failed
+    def fold_scalars(self, scope: str, key: str) -> None:
+        """Makes one row of moments of the numbers of a mean."""
+        values = self.scalars.get(scope, {}).get(key)
+        if values is None:  # a signal handler has drained them just now
+            return
+        row: Row = ()
 
+        def reduced(taken: list[float]) -> list[float]:
+            nonlocal row
+            row = moments_row(np.fromiter(taken, np.float64, len(taken)))
+            return []
 
-def settle(records: Records, *, all_of_them: bool = False) -> None:
-    """Takes in the device values that have arrived, and counts those that failed.
+        self._fold(values, reduced)
+        if row:
+            self.add_row(naming.join(scope, key), row)
 
-    Args:
-        all_of_them: look at each; else stop at the first that is not ready, since devices compute in order.
-    """
-    waiting, records.deferred = records.deferred, []
-    for i, each in enumerate(waiting):
+    def _fold(self, values: Any, reduced: Callable[[Any], Any]) -> None:
+        """Replaces what a list holds by its reduction; what a signal handler adds meanwhile stays."""
+        if self._folding:  # by the call that this signal handler interrupts
+            return
+        self._folding = True
         try:
-            if each.ready():
-                each.settle(records)
-                continue
-        except Exception as error:  # noqa: BLE001 - of the computation, or a mask that proves to be none
-            fail(records, each.keys, error)
-            continue
-        if not all_of_them:
-            records.deferred[:0] = waiting[i:]
-            break
-        records.deferred.append(each)
+            taken = values[:]
+            values[: len(taken)] = reduced(taken)
+        finally:
+            self._folding = False
 
 
-def fail(records: Records, keys: Sequence[str], error: Exception) -> None:
-    """Counts device values that are not to be had, and says so once for each key."""
-    records.trouble["failed_device_values"] += len(keys)
-    if not _said.issuperset(keys):
-        _said.update(keys)
-        log.warning("sightline: %s is left out: %s (said once)", ", ".join(keys), error)
+def _merged_rows(rows: array[float]) -> array[float]:
+    table = np.frombuffer(rows).reshape(-1, ROW_LENGTH)
+    merged = Moments.from_rows(table).merge_segments(np.zeros(1, np.int64))
+    return array("d", [*merged.counts[:, 0].tolist(), *merged.stats[:, 0].tolist()])
+
+
+def _summed(numbers: list[Value], parts: int) -> list[Value]:
+    """Of numbers whose parts come in turn: the sum of each part, as its high and its low one."""
+    highs, lows = zip(*(exact_sum(numbers[i::parts]) for i in range(parts)), strict=True)
+    return [*highs, *lows]

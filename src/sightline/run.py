@@ -21,6 +21,7 @@ from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
+from sightline.profiling import Profiling
 from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
@@ -30,6 +31,7 @@ from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
 
+_PROFILE_S = 300.0  # to write a profile that is under way
 _FILES_S = 10.0  # to write what is left of the traces and logs
 
 
@@ -59,6 +61,9 @@ class Run:
         self._clock_sync: ClockSync | None = None
         if self._trace is not None:
             self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
+        self._profiling = Profiling(
+            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
+        )
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
 
@@ -119,7 +124,11 @@ class Run:
         first = self.next_step if start is None else start
         self.logger.event("steps", start=first, total=total)
         for number in range(first, total):
-            with active(number), TRACER.trace_scope("step", category="step"):
+            with (
+                active(number),
+                self._profiling.step(number),
+                TRACER.trace_scope("step", category="step"),
+            ):
                 yield number
 
     def commit(self, step: int, stats: Stats | Sequence[Stats] | None = None) -> None:
@@ -141,6 +150,7 @@ class Run:
         done = self.logger.finish(timeout)
         if self._clock_sync is not None:
             self._clock_sync.close()
+        done = self._profiling.close(_PROFILE_S) and done
         if self._trace is not None:
             self._trace.close(_FILES_S)
         return self.files.close(_FILES_S) and done

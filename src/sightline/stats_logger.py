@@ -44,8 +44,9 @@ from sightline.sinks import Sink, SinkReader, StoringSink, make_sinks, storing_r
 from sightline.sinks.lineage import Lineage, Start, starts_of
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
-from sightline.stats_tracker import StatsTracker, all_trackers
+from sightline.stats_tracker import StatsTracker
 from sightline.step import checked_step
+from sightline.trackers import all_trackers, drain_for_good
 from sightline.transports import connect
 from sightline.transports.base import Transport
 
@@ -327,7 +328,7 @@ class StatsLogger:
         atexit.unregister(self._finish_at_exit)
 
     def _warn_of_uncommitted(self) -> None:
-        drained = [each.drain() for each in self._trackers()]
+        drained = drain_for_good(self._tracker)
         keys = sorted({key for records in drained for key in records.recorded()})
         if keys:
             shown = ", ".join(keys[:5]) + (", …" if len(keys) > 5 else "")

@@ -383,5 +383,6 @@ def _us(ns: int) -> str:
 
 
 def _number(value: Any) -> float | int | None:
+    """What a counter may show: Perfetto's engine never comes back from a NaN."""
     shown = plain(value)
-    return shown if isinstance(shown, (int, float)) else None
+    return shown + 0 if isinstance(shown, (int, float)) else None

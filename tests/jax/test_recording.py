@@ -19,6 +19,7 @@ from sightline.config import StatsLoggerConfig
 from sightline.jax import programs as launching
 from sightline.jax.budget import PROGRAMS
 from sightline.stats_logger import StatsLogger
+from sightline.trackers import drain_for_good
 from tests.jax.several_devices import Busy, Callback, Hung, at_most, compilations, report, said_by
 
 P: Any = PartitionSpec
@@ -321,8 +322,9 @@ def test_what_has_settled_before_a_commit_is_folded_and_its_failures_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Memory stays bounded, and nothing that failed on the way is forgotten."""
-    monkeypatch.setattr("sightline.stats_tracker._SETTLE_AT", 16)
-    monkeypatch.setattr("sightline.stats_tracker._FOLD_AT", 64)
+    monkeypatch.setattr("sightline.records._SETTLE_AT", 16)
+    for room in ("records", "stats_tracker"):
+        monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 64)
     tracker = sl.StatsTracker()
     one, rows, odd = jnp.int32(1), jnp.ones(3), jnp.full(3, 0.5)
     for _ in range(400):
@@ -339,6 +341,31 @@ def test_what_has_settled_before_a_commit_is_folded_and_its_failures_counted(
     rendered = drained.snapshot(0).render()
     assert (rendered.counts["x__count"], rendered.values["t"]) == (400, 400)
     assert rendered.counts["s__count"] == 1200
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_run_that_ends_while_a_repeated_call_launches_leaves_its_keys_declared() -> None:
+    """The call finds that its short way is gone, and takes the long one; it counts once."""
+    tracker, value, rows = sl.StatsTracker(), jnp.float32(0.5), jnp.ones(3)
+    calls: dict[str, Callable[[], None]] = {
+        "loss": lambda: tracker.scalar(loss=value),
+        "rows": lambda: tracker.summary("rows", rows),
+    }
+    for key, call in calls.items():
+        call()
+        call()
+        ((_, repeated),) = tracker._registry.calls.items()
+        launch = repeated._launch
+
+        def and_end_the_run(arrays: Any, launch: Any = launch) -> Any:
+            drain_for_good(tracker)
+            return launch(arrays)
+
+        repeated._launch = and_end_the_run
+        call()
+        assert repeated not in tracker._registry.calls.values()
+        assert exported(tracker)[f"{key}__count"] == (1 if key == "loss" else 3)
+        drain_for_good(tracker)
 
 
 def test_a_late_value_takes_no_host_value_of_its_call_with_it() -> None:

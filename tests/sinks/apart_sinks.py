@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,22 @@ from sightline.sinks import SinkRun
 from sightline.sinks.lineage import Rewind
 
 
-class FileSink:
-    """Lines of a file: ``open``, each ``seq``, and ``close`` or ``abandon``.
+@dataclass(frozen=True)
+class FileConfig:
+    """Settings of the sink.
 
-    Args:
-        settings: ``file``; and what goes wrong: ``fails`` or ``hangs``, the name of a method.
+    Attributes:
+        dir: where its file ``kept`` is.
+        fails, hangs: the method that does.
     """
+
+    dir: str
+    fails: str = ""
+    hangs: str = ""
+
+
+class FileSink:
+    """Lines of a file: ``open``, each ``seq``, and ``close`` or ``abandon``."""
 
     name = "file"
     rewind: Rewind = "continue"
@@ -27,14 +38,17 @@ class FileSink:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
-        self._file = Path(settings["file"])
+        self._file = Path(settings["dir"]) / "kept"
+        self._kept: dict[str, int] = {}
         if settings.get("fails") == "make":
             raise ImportError("no such SDK")
 
     def open(self, run: SinkRun) -> int | None:
         self._call("open")
         assert isinstance(run.dir, Path)
-        run.kept["opened"] = run.kept.get("opened", 0) + 1
+        self._kept = run.kept
+        self._kept["opened"] = self._kept.get("opened", 0) + 1
+        logging.getLogger("sightline").warning("says the same each time")
         logging.getLogger("sightline").warning("opened by %d", os.getpid())
         print("a word of the SDK")
         print("and another", file=sys.stderr)
@@ -42,6 +56,7 @@ class FileSink:
 
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
         self._call("write", *(f"seq {record['seq']}" for record in records))
+        self._kept["written"] = self._kept.get("written", 0) + len(records)
 
     def close(self) -> None:
         self._call("close", "close")

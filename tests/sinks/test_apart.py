@@ -18,6 +18,7 @@ from sightline.sinks import SinkRun, apart
 from sightline.sinks.apart import ApartSink
 from sightline.sinks.lineage import Rewind
 from tests.harness import until
+from tests.sinks.apart_sinks import FileConfig
 
 
 class Apart(ApartSink):
@@ -43,8 +44,8 @@ def run(tmp_path: Path) -> SinkRun:
 def sink_of(
     made: list[Apart], run: SinkRun, *, open_s: float = 60, close_s: float = 60, **trouble: str
 ) -> Apart:
-    settings = {"file": str(run.dir / "kept"), **trouble}
-    made.append(Apart("tests.sinks.apart_sinks:FileSink", settings, open_s=open_s, close_s=close_s))
+    config = FileConfig(str(run.dir), **trouble)
+    made.append(Apart("tests.sinks.apart_sinks:FileSink", config, open_s=open_s, close_s=close_s))
     (run.dir / "kept").touch()
     return made[-1]
 
@@ -79,16 +80,19 @@ def test_calls_reach_the_sink_and_come_back(
     sink = sink_of(made, run)
     assert sink.open(run) == 0
     assert run.kept == {"opened": 1}
-    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning.getMessage() == f"opened by {pid_of(sink)}" != f"opened by {os.getpid()}"
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert said == ["says the same each time", f"opened by {pid_of(sink)}"]
+    assert pid_of(sink) != os.getpid()
     sink.write([{"seq": 1}, {"seq": 2, "text": "\n" * (1 << 20)}])  # longer than a pipe holds
     sink.write([{"seq": 3}])
     pid = pid_of(sink)
     sink.close()
     assert kept(run) == ["open", "seq 1", "seq 2", "seq 3", "close"]
     assert not is_alive(pid)
-    assert sink_of(made, run).open(run) == 3
-    assert run.kept == {"opened": 2}
+    assert run.kept == {"opened": 1, "written": 3}
+    assert sink.open(run) == 3
+    assert run.kept == {"opened": 2, "written": 3}
+    assert caplog.text.count("says the same each time") == 1
 
 
 def test_what_it_prints_goes_to_a_file(
@@ -139,14 +143,51 @@ def test_a_child_that_is_killed_is_noticed_and_replaced(made: list[Apart], run: 
     assert kept(run) == ["open", "seq 1", "open", "seq 2"]
 
 
+def test_it_finds_its_directory_wherever_the_child_begins(
+    made: list[Apart], run: SinkRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept").touch()
+    made.append(Apart("tests.sinks.apart_sinks:FileSink", FileConfig("."), open_s=60, close_s=60))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    use(made[-1], run)
+    assert kept(run) == ["open", "seq 1", "close"]
+
+
+def test_a_call_that_hangs_when_training_is_killed_ends_too(run: SinkRun) -> None:
+    script = f"""
+import os, signal, threading, time
+from pathlib import Path
+from sightline.sinks import SinkRun, apart
+from tests.sinks.apart_sinks import FileConfig
+from tests.sinks.test_apart import Apart
+
+folder = Path({str(run.dir)!r})
+apart._CODE = apart._CODE.replace("serve()", "from sightline.sinks import apart; apart._ENDS_S = 0; serve()")
+sink = Apart("tests.sinks.apart_sinks:FileSink", FileConfig(str(folder), hangs="write"), open_s=60, close_s=1)
+sink.open(SinkRun("r", "run", folder, 1))
+(folder / "pid").write_text(str(sink._child._process.pid))
+threading.Thread(target=sink.write, args=([{{"seq": 1}}],)).start()
+time.sleep(0.2)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (run.dir / "kept").touch()
+    subprocess.run([sys.executable, "-c", script], check=False)
+    pid = int((run.dir / "pid").read_text())
+    until(lambda: not is_alive(pid), "the child to end")
+    assert kept(run) == ["open"]
+
+
 _TRAIN = """
 import os, signal, sys, time
 from pathlib import Path
 from sightline.sinks import SinkRun
+from tests.sinks.apart_sinks import FileConfig
 from tests.sinks.test_apart import Apart
 
 folder = Path(sys.argv[1])
-sink = Apart("tests.sinks.apart_sinks:FileSink", {"file": str(folder / "kept")}, open_s=60, close_s=60)
+sink = Apart("tests.sinks.apart_sinks:FileSink", FileConfig(str(folder)), open_s=60, close_s=60)
 sink.open(SinkRun("r", "run", folder, 1))
 sink.write([{"seq": 1}])
 if "fork" in sys.argv:

@@ -236,10 +236,12 @@ def is_function(path: str) -> bool:
 
 
 _RECORDING = re.compile(
-    r"sightline(?:\.stats_tracker)?(?:\.tracker\(\)|\.StatsTracker\(\))?"
+    r"sightline(?:\.stats_tracker|\.trackers)?(?:\.tracker\(\)|\.StatsTracker\(\))?"
     r"\.(scalar|total|last|ratio|rate|summary|masked|histogram|text|record_timing|ingest)"
 )
-_SCOPE = re.compile(r"sightline(?:\.stats_tracker)?(?:\.tracker\(\)|\.StatsTracker\(\))?\.scope\(\)")
+_SCOPE = re.compile(
+    r"sightline(?:\.stats_tracker|\.trackers)?(?:\.tracker\(\)|\.StatsTracker\(\))?\.scope\(\)"
+)
 
 
 @functools.cache

@@ -30,7 +30,9 @@ from typing import Any
 
 import orjson
 
+from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun, StoringSink
+from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind
 
 log = logging.getLogger("sightline")
@@ -49,8 +51,9 @@ class ApartSink:
     """A sink that stores, whose work is done in a child process.
 
     Args:
-        maker: ``"module:name"`` of what makes the :class:`sightline.StoringSink` there.
-        settings: what it is made with, plain data.
+        maker: ``"module:name"`` of what makes the :class:`sightline.StoringSink` there, of the settings.
+        config: a dataclass of settings. What is called ``dir`` in it is made absolute here, since the child
+            may begin in another directory.
         open_s: seconds that its ``open`` may take, without waiting for the child of an earlier attempt.
         close_s: seconds that its ``close`` may take, in this attempt or after it.
         without: environment variables that the child must not have.
@@ -63,17 +66,30 @@ class ApartSink:
     def __init__(
         self,
         maker: str,
-        settings: Mapping[str, Any],
+        config: Any,
         *,
         open_s: float,
         close_s: float,
         without: Sequence[str] = (),
     ) -> None:
+        settings = asdict(config)
+        if settings.get("dir"):
+            settings["dir"] = os.path.abspath(settings["dir"])
         self._making = (maker, settings)
         self._open_s = open_s
         self._close_s = close_s
         self._without = without
         self._child: Child | None = None
+        self._kept: dict[str, Any] = {}
+        self._said: set[str] = set()
+
+    def need(self, module: str, install: str, *, otherwise: str = "") -> None:
+        """Raises ConfigurationError unless the child will be able to import a module."""
+        need(self.name, module, install, otherwise=otherwise)
+        if not sys.executable:
+            raise ConfigurationError(
+                f"sink {self.name!r} needs sys.executable, with which it starts a Python of its own"
+            )
 
     def open(self, run: SinkRun) -> int | None:
         """Opens the sink in a new child; the one before is ended, whatever it was doing."""
@@ -81,10 +97,9 @@ class ApartSink:
         log_file = run.dir / self.name / "sightline.log"
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self._child = Child(*self._making, log_file, self._close_s, self._without)
+        self._kept = run.kept
         plain = {**asdict(run), "dir": str(run.dir)}
-        stored, kept = self._call("open", plain, timeout=self._open_s + self._close_s + _ENDS_S)
-        run.kept.clear()
-        run.kept.update(kept)
+        stored = self._call("open", plain, timeout=self._open_s + self._close_s + _ENDS_S)
         return None if stored is None else int(stored)
 
     def write(self, records: Sequence[Record]) -> None:
@@ -103,10 +118,23 @@ class ApartSink:
         if self._child is None:
             raise ConnectionError(f"{self.name} is not open")
         try:
-            return self._child.call(method, *arguments, timeout=timeout)
+            answer = self._child.call(method, *arguments, timeout=timeout)
+            self._hear(answer)
+            if "error" in answer:
+                raise RuntimeError(answer["error"])
         except (OSError, RuntimeError):  # the next thing is to open it again, in another
             self._end()
             raise
+        return answer["result"]
+
+    def _hear(self, answer: Mapping[str, Any]) -> None:
+        if "kept" in answer:
+            self._kept.clear()
+            self._kept.update(answer["kept"])
+        for level, text in answer["log"]:
+            if text not in self._said:  # by a child before this one
+                self._said.add(text)
+                log.log(level, "%s", text)
 
     def _end(self, timeout: float = 0.0) -> None:
         child, self._child = self._child, None
@@ -150,25 +178,23 @@ class Child:
     def call(self, method: str, *arguments: Any, timeout: float) -> Any:
         """Calls a method of the sink there.
 
+        Returns:
+            What it returned (``result``) or raised (``error``), what it logged (``log``), and what the sink
+            keeps, if that has changed (``kept``).
+
         Raises:
             TimeoutError, ConnectionError: no answer; the child is of no use any more.
-            RuntimeError: what it raised.
         """
         deadline = time.monotonic() + timeout
         try:
             self._send([method, *arguments], deadline)
-            answer = self._answer(deadline)
+            return self._answer(deadline)
         except TimeoutError:
             raise TimeoutError(
                 f"{method} has not returned within {timeout:g} s (see {self._log_file})"
             ) from None
         except ConnectionError:
             raise ConnectionError(f"the process that does {method} is gone (see {self._log_file})") from None
-        for level, text in answer["log"]:
-            log.log(level, "%s", text)
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["result"]
 
     def end(self, timeout: float) -> None:
         """Closes its pipe, at which it ends; kills it after a timeout."""
@@ -232,13 +258,17 @@ def serve() -> None:
     """What the child runs: calls of the sink, until its parent closes the pipe or is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):  # for training, which says when it is over
         signal.signal(number, signal.SIG_IGN)
-    lines = _lines(os.dup(0), os.getppid())
+    parent = os.getppid()
+    lines = _lines(os.dup(0), parent)
     replies = os.dup(1)
     maker, settings, log_file, close_s = orjson.loads(next(lines))
+    threading.Thread(target=_end_after, args=(parent, close_s + _ENDS_S), daemon=True).start()
     _use_as_output(log_file)
     messages: list[tuple[int, str]] = []
     log.addHandler(_Collecting(messages))
     sink: StoringSink | None = None
+    kept: dict[str, Any] = {}
+    known = b""  # to the parent, of what is kept
     for line in lines:
         method, *arguments = orjson.loads(line)
         answer: dict[str, Any] = {}
@@ -246,7 +276,12 @@ def serve() -> None:
             if sink is None:
                 module, _, name = maker.partition(":")
                 sink = getattr(import_module(module), name)(settings)
-            answer["result"] = _called(sink, method, *arguments)
+            if method == "open":
+                run = SinkRun(**{**arguments[0], "dir": Path(arguments[0]["dir"])})
+                arguments, kept = [run], run.kept
+            answer["result"] = getattr(sink, method)(*arguments)
+            if known != (known := orjson.dumps(kept, default=str)):
+                answer["kept"] = kept
         except Exception as error:  # noqa: BLE001 - for the parent to deal with
             traceback.print_exc()
             answer["error"] = f"{type(error).__name__}: {error}"
@@ -258,23 +293,12 @@ def serve() -> None:
             break
         if method == "close":
             sink = None
-    _end(sink, close_s)
+    _end(sink)
 
 
-def _called(sink: StoringSink, method: str, *arguments: Any) -> Any:
-    if method == "open":
-        (plain,) = arguments
-        run = SinkRun(**{**plain, "dir": Path(plain["dir"])})
-        return [sink.open(run), run.kept]
-    return getattr(sink, method)(*arguments)
-
-
-def _end(sink: StoringSink | None, close_s: float) -> None:
-    """Ends the process within bounds; a sink that training has not closed is closed by ``abandon``, if it
-    has that, for it was cut off."""
-    timer = threading.Timer(close_s + _ENDS_S, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
+def _end(sink: StoringSink | None) -> None:
+    """Ends the process; a sink that training has not closed is closed by ``abandon``, if it has that, for it
+    was cut off."""
     try:
         if sink is not None:
             getattr(sink, "abandon", sink.close)()
@@ -283,6 +307,14 @@ def _end(sink: StoringSink | None, close_s: float) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # without the SDK's exit hooks
+
+
+def _end_after(parent: int, seconds: float) -> None:
+    """Ends the process so long after its parent, whatever call of the SDK it hangs in."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    time.sleep(seconds)
+    os._exit(1)
 
 
 def _lines(file: int, parent: int) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from sightline.sinks.lineage import Rewind
+from sightline.sinks.lineage import Rewind, suffix_of
 
 Record = Mapping[str, Any]
 
@@ -45,8 +45,6 @@ class SinkRun:
         facts: versions, command, git, host and processes.
         fork: the attempt with which another run began in the back end (see
             :mod:`sightline.sinks.lineage`); 0: it is the first.
-        first_step: the step at which this attempt went on.
-        is_rewound: this attempt commits steps again, and the sink shows them.
         kept: what the sink has kept from its earlier attempts, plain data. It may change it in ``open`` and
             ``write``, and finds it again in the next attempt.
     """
@@ -58,9 +56,26 @@ class SinkRun:
     config: Any = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     fork: int = 0
-    first_step: int = 0
-    is_rewound: bool = False
     kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def suffix(self) -> str:
+        """What tells the back end's run of a fork from the one before; see
+        :func:`sightline.sinks.lineage.suffix_of`."""
+        return suffix_of(self.fork)
+
+    def described(self) -> dict[str, Any]:
+        """The configuration as it is, at top level, and the facts under one key beside it.
+
+        Example:
+            >>> SinkRun("id", "run", Path("runs/run"), 1, config={"lr": 0.1}, facts={"host": "a"}).described()
+            {'lr': 0.1, 'sightline': {'host': 'a'}}
+        """
+        config = dict(self.config) if isinstance(self.config, Mapping) else {}
+        if self.config is not None and not isinstance(self.config, Mapping):
+            config = {"config": self.config}
+        config["sightline_facts" if "sightline" in config else "sightline"] = dict(self.facts)
+        return config
 
 
 @runtime_checkable

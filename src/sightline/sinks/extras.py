@@ -7,13 +7,14 @@ from importlib.util import find_spec
 from sightline.errors import ConfigurationError
 
 
-def need(sink: str, module: str, install: str) -> None:
+def need(sink: str, module: str, install: str, *, otherwise: str = "") -> None:
     """Raises ConfigurationError unless a top-level module can be imported.
 
     Args:
         sink: its name.
         module: what it imports.
         install: what ``pip install`` brings it.
+        otherwise: what else one may do.
 
     Example:
         >>> need("numbers", "numpy", "numpy")
@@ -24,4 +25,4 @@ def need(sink: str, module: str, install: str) -> None:
     """
     spec = find_spec(module)
     if spec is None or spec.origin is None:  # the latter: a folder of that name where the program was started
-        raise ConfigurationError(f"sink {sink!r} needs {module}: pip install {install!r}")
+        raise ConfigurationError(f"sink {sink!r} needs {module}: pip install {install!r}{otherwise}")

@@ -21,6 +21,16 @@ def check_rewind(sink: str, rewind: Any) -> None:
         raise ConfigurationError(f"{sink} rewind={rewind!r}: expected 'continue', 'fork' or 'skip'")
 
 
+def suffix_of(fork: int) -> str:
+    """What names of a fork end with, in back ends and among cursors.
+
+    Example:
+        >>> suffix_of(0), suffix_of(2)
+        ('', '.fork02')
+    """
+    return f".fork{fork:02d}" if fork else ""
+
+
 class Start(NamedTuple):
     """How an attempt began.
 

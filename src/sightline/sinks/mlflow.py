@@ -7,7 +7,6 @@ second one; and what it holds is asked for whenever the sink is opened.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import time
@@ -24,11 +23,10 @@ from sightline.sinks.commits import SEQ, commits_in, flat, values_of
 from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind, check_rewind
 from sightline.sinks.names import Names
+from sightline.sinks.once import Once
 
 if TYPE_CHECKING:
     from sightline.sinks.mlflow_stores import Point, Store, StoredRun
-
-log = logging.getLogger("sightline")
 
 RUN_TAG = "sightline.run"  #: the tag by which the run is found again
 _METRICS, _TAGS = 900, 100  # in one request: MLflow takes 1,000 things, and of these 100 tags or parameters
@@ -98,7 +96,7 @@ class MLflowSink:
         self._run = ""
         self._names = Names("mlflow", clean, taken=[SEQ])
         self._status = "FINISHED"
-        self._said: set[str] = set()
+        self._once = Once("mlflow")
 
     def open(self, run: SinkRun) -> int:
         """Finds or makes the MLflow run; returns the ``seq`` of the last commit that it holds."""
@@ -134,7 +132,7 @@ class MLflowSink:
         kept = run.kept.get("run_id")
         if kept and (found := store.get(kept)) and found.is_active:
             return kept, found
-        identity = f"{run.run_id}.fork{run.fork:02d}" if run.fork else run.run_id
+        identity = run.run_id + run.suffix
         experiment = store.experiment(
             self._config.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "sightline"
         )
@@ -161,7 +159,7 @@ class MLflowSink:
         params = {names[key]: str(value)[: _LONGEST["param"]] for key, value in flat(config)}
         changed = sorted(key for key in params.keys() & stored.keys() if params[key] != stored[key])
         if changed:
-            self._say(
+            self._once.warn(
                 "changed", f"keeps the first values of parameters that have changed: {', '.join(changed)}"
             )
         new = iter([each for each in params.items() if each[0] not in stored])
@@ -169,7 +167,7 @@ class MLflowSink:
             try:
                 store.log(self._run, [], some, {})
             except RefusedError as error:
-                self._say("params", f"refuses parameters, which are left out: {error}")
+                self._once.warn("params", f"refuses parameters, which are left out: {error}")
 
     def _requests(self, commits: Iterable[Record]) -> Iterator[tuple[list[Point], dict[str, str]]]:
         points: list[Point] = []
@@ -202,11 +200,6 @@ class MLflowSink:
         texts = commit.get("texts") or {}
         return {self._names[key]: text[: _LONGEST["tag"]] for key, text in texts.items()}
 
-    def _say(self, about: str, what: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("sightline: sink mlflow %s (said once)", what)
-
 
 _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 _BAD = re.compile(r"[^\w\-./ :]")
@@ -229,5 +222,4 @@ def _ms(seconds: float) -> int:
 
 def _facts(run: SinkRun) -> str:
     """What the run was, cut to what a tag may hold."""
-    facts = {name: value for name, value in run.facts.items() if name != "sightline"}
-    return orjson.dumps(facts, default=str).decode()[: _LONGEST["tag"]]
+    return orjson.dumps(run.facts, default=str).decode()[: _LONGEST["tag"]]

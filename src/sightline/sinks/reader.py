@@ -19,7 +19,8 @@ import orjson
 
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
-from sightline.sinks.lineage import Lineage
+from sightline.sinks.lineage import Lineage, suffix_of
+from sightline.sinks.once import Once
 
 log = logging.getLogger("sightline")
 
@@ -92,7 +93,7 @@ class SinkReader:
         self._errors = 0  # since the last look
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
-        self._said: set[str] = set()
+        self._once = Once(sink.name)
         self._closing_at: float | None = None  # until when the rest may be tried
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
@@ -146,7 +147,7 @@ class SinkReader:
             self._errors, self._took_s, self._took_commits = 0, 0.0, 0
             since = self._since
         if since is not None and time.monotonic() - since > _HANGS_AFTER_S:
-            self._say("hangs", f"has not answered for {_HANGS_AFTER_S:g} s")
+            self._once.warn("hangs", f"has not answered for {_HANGS_AFTER_S:g} s")
         return found
 
     @property
@@ -239,8 +240,8 @@ class SinkReader:
             self._seq = max(self._seq, seq)
             self._failures = 0
             self._changed.notify_all()
-        if "fails" in self._said:
-            self._said.clear()
+        if "fails" in self._once:
+            self._once.forget()
             log.warning("sightline: sink %s works again", self.sink.name)
         if self._cursor is not None and not getattr(self.sink, "stores_at_close", False):
             self._cursor.move(self._offset, self._seq)
@@ -269,11 +270,11 @@ class SinkReader:
                 self._is_open = not self.stores
                 self._changed.notify_all()
             if self.is_down:
-                self._say(
+                self._once.warn(
                     "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
                 )
             else:
-                self._say("fails", f"fails: {error}", exc_info=True)
+                self._once.warn("fails", f"fails: {error}", exc_info=True)
             return False
         finally:
             self._since = None
@@ -294,11 +295,6 @@ class SinkReader:
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
             return True
 
-    def _say(self, about: str, what: str, *, exc_info: bool = False) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("sightline: sink %s %s (said once)", self.sink.name, what, exc_info=exc_info)
-
 
 def storing_reader(
     sink: StoringSink,
@@ -318,23 +314,25 @@ def storing_reader(
         lineage: which commits belong to it.
         facts: as ``run.json`` has them, the run's config among them.
     """
-    name = f"{sink.name}.fork{lineage.fork:02d}" if lineage.fork else sink.name
-    cursor = Cursor(directory / "cursors" / f"{name}.json", facts["run_id"])
+    cursor = cursor_of(sink, directory, lineage, facts["run_id"])
     run = SinkRun(
         facts["run_id"],
         directory.name,
         directory,
         lineage.current.attempt,
         config=facts["config"],
-        facts={name: value for name, value in facts.items() if name != "config"},
+        facts={name: value for name, value in facts.items() if name not in ("config", "sightline")},
         fork=lineage.fork,
-        first_step=lineage.current.first_step,
-        is_rewound=lineage.current.is_rewound and sink.rewind == "continue",
         kept=cursor.kept,
     )
     offset = cursor.offset if cursor.offset <= size else 0
     hint = f"to bring up later what is missing: sightline sync {directory} --to {sink.name}"
     return SinkReader(sink, lines, offset, run=run, cursor=cursor, lineage=lineage, resume_hint=hint)
+
+
+def cursor_of(sink: Sink, directory: Path, lineage: Lineage, run_id: str) -> Cursor:
+    """How far a sink has stored a run, or what it shows of the run since that was forked."""
+    return Cursor(directory / "cursors" / f"{sink.name}{suffix_of(lineage.fork)}.json", run_id)
 
 
 def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int]:

@@ -13,9 +13,8 @@ import orjson
 from sightline.errors import ConfigurationError, JournalError
 from sightline.journal import read_journal, whole_lines
 from sightline.sinks.base import StoringSink
-from sightline.sinks.cursor import Cursor
 from sightline.sinks.lineage import Lineage, Start, starts_of
-from sightline.sinks.reader import storing_reader
+from sightline.sinks.reader import cursor_of, storing_reader
 
 _LOOK_S = 0.05
 
@@ -82,8 +81,7 @@ class Replay:
     def missing(self) -> Missing:
         """What the sink lacks, by its cursor; the sink is not asked."""
         lineage = _From(self._starts, self._sink.rewind, self._from_step)
-        name = f"{self._sink.name}.fork{lineage.fork:02d}" if lineage.fork else self._sink.name
-        cursor = Cursor(self._directory / "cursors" / f"{name}.json", self._facts["run_id"])
+        cursor = cursor_of(self._sink, self._directory, lineage, self._facts["run_id"])
         steps = [
             record["step"]
             for record in read_journal(self._path)

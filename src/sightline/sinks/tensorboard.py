@@ -19,7 +19,7 @@ from typing import Any
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
-from sightline.sinks.commits import SEQ, flat
+from sightline.sinks.commits import SEQ, flat, values_of
 from sightline.sinks.lineage import Rewind, check_rewind, starts_of
 
 log = logging.getLogger("sightline")
@@ -73,9 +73,7 @@ class TensorBoardSink:
 
     def open(self, run: SinkRun) -> int:
         """A new event file; returns the ``seq`` of the last commit in the files that are there."""
-        folder = Path(self._config.dir or run.dir / "tensorboard")
-        if run.fork:
-            folder = folder.with_name(f"{folder.name}.fork{run.fork:02d}")
+        folder = Path(f"{self._config.dir or run.dir / 'tensorboard'}{run.suffix}")
         folder.mkdir(parents=True, exist_ok=True)
         stored = last_seq(folder)
         self._open_file(folder, run)
@@ -182,11 +180,8 @@ def _values(line: Record) -> Iterator[Any]:
     if line["type"] == "sample":
         yield _text(f"samples/{line['table']}", _rows_as_markdown(line))
         return
-    nonfinite = line.get("nonfinite") or {}
-    for key, value in line["values"].items():
-        yield summary_pb2.Summary.Value(
-            tag=key, simple_value=float(nonfinite.get(key, "nan")) if value is None else value
-        )
+    for key, value in values_of(line).items():
+        yield summary_pb2.Summary.Value(tag=key, simple_value=value)
     for key, text in (line.get("texts") or {}).items():
         yield _text(key, text)
 

@@ -84,10 +84,9 @@ class TrackioSink:
 
     def open(self, run: SinkRun) -> int | None:
         """The ``seq`` of the run's last row in the database; None if it goes into the inbox."""
-        fork = f".fork{run.fork:02d}" if run.fork else ""
         self._dir = Path(self._config.dir or run.dir / "trackio").expanduser().absolute()
-        self._id = f"{run.run_id}{fork}"
-        self._run_name = f"{self._config.name or run.name}{fork}"
+        self._id = run.run_id + run.suffix
+        self._run_name = (self._config.name or run.name) + run.suffix
         self._run_config = self._described(run)
         reserved = set(import_module("trackio.utils").RESERVED_KEYS)
         self._names = Names(
@@ -166,13 +165,10 @@ class TrackioSink:
 
     def _described(self, run: SinkRun) -> dict[str, Any]:
         """The run's configuration, and what it was, as trackio keeps them; names with ``_`` are its own."""
-        config = run.config if isinstance(run.config, Mapping) else {"config": run.config}
-        facts = {name: value for name, value in run.facts.items() if name != "sightline"}
         return {
-            **{str(name).lstrip("_") or "_": value for name, value in config.items()},
-            "sightline": facts,
+            **{str(name).lstrip("_") or "_": value for name, value in run.described().items()},
             "_Username": None,
-            "_Created": datetime.fromtimestamp(facts.get("started", 0), UTC).isoformat(),
+            "_Created": datetime.fromtimestamp(run.facts.get("started", 0), UTC).isoformat(),
             "_Group": self._config.group,
         }
 

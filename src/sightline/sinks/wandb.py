@@ -6,20 +6,16 @@ written twice.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sightline.errors import ConfigurationError
 from sightline.sinks.apart import ApartSink
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.lineage import Rewind
-
-log = logging.getLogger("sightline")
 
 #: How a mode may be spelled, and what it is.
 MODES = {
@@ -127,19 +123,15 @@ class WandbSink(ApartSink):
             self.mode = checked_mode(config.mode, "wandb mode")
         else:
             self.mode = checked_mode(os.environ.get("WANDB_MODE") or "online", "WANDB_MODE")
-        settings = asdict(config) | {
-            "mode": self.mode,
-            "dir": config.dir and str(Path(config.dir).absolute()),
-        }
         super().__init__(
             "sightline.sinks.wandb_run:make",
-            settings,
+            replace(config, mode=self.mode),
             open_s=config.init_timeout_s + 60.0,
             close_s=config.finish_timeout_s,
             without=["WANDB_SERVICE"],  # where W&B's own service for the training process listens, if any
         )
         if self.mode != "disabled":
-            _check_installed()
+            self.need("wandb", "sightline[wandb]", otherwise=", or set mode='disabled'")
 
     def open(self, run: SinkRun) -> int | None:
         """Begins or goes on with the W&B run; returns the ``seq`` of the last commit that it has."""
@@ -149,18 +141,3 @@ class WandbSink(ApartSink):
         """Hands the rows to W&B."""
         if self.mode != "disabled":
             super().write(records)
-
-
-def _check_installed() -> None:
-    from importlib import metadata
-
-    try:
-        metadata.version("wandb")
-    except metadata.PackageNotFoundError as error:
-        raise ConfigurationError(
-            f"sink 'wandb' needs W&B: pip install 'sightline[wandb]', or mode='disabled' ({error})"
-        ) from error
-    if not sys.executable:
-        raise ConfigurationError(
-            "sink 'wandb' needs sys.executable, with which it starts a Python of its own"
-        )

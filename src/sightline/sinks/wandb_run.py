@@ -6,23 +6,22 @@ row that does), is the same as long as ours does not.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sightline.sinks.base import Record, SinkRun
+from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.wandb import WandbConfig
 from sightline.sinks.wandb_file import last_row
 
 log = logging.getLogger("sightline")
 
-SEQ = "sightline/seq"  #: the key under which each row has the seq of its last commit
 _MOST_BINS = 512
 
 
@@ -67,18 +66,18 @@ class WandbRun:
 
     def write(self, records: Sequence[Record]) -> None:
         """Hands each commit to W&B. Commits of one step share a row."""
-        for seq, lines in itertools.groupby(records, key=lambda record: record.get("seq")):
-            together = list(lines)
-            self._failed |= any(line.get("event") == "failed" for line in together)
-            parts = [line for line in together if line.get("type") in ("commit", "histogram", "sample")]
-            if seq is not None and parts:
-                row = {key: value for line in parts for key, value in _values(line)}
-                step = parts[0]["step"]
-                row |= {"step": step, SEQ: seq}
-                if "time" in parts[0]:
-                    row["_timestamp"] = parts[0]["time"]
-                self._run.log(row, **({} if self._is_shared else {"step": self._row_of(step)}))
-                self._seq, self._has_written = seq, True
+        self._failed |= any(record.get("event") == "failed" for record in records)
+        for commit, histograms, samples in together(records):
+            step, seq = commit["step"], commit["seq"]
+            row = {
+                **values_of(commit),
+                **(commit.get("texts") or {}),
+                **{line["key"]: _histogram(line["counts"], line["edges"]) for line in histograms},
+                **{f"samples/{line['table']}": _table(step, line["rows"]) for line in samples},
+                **{"step": step, SEQ: seq, "_timestamp": commit["time"]},
+            }
+            self._run.log(row, **({} if self._is_shared else {"step": self._row_of(step)}))
+            self._seq, self._has_written = seq, True
 
     def close(self) -> None:
         """Waits until all is stored.
@@ -183,7 +182,7 @@ class WandbRun:
             group=config.group,
             job_type=config.job_type,
             dir=str(self._folder),
-            config=_as_config(run),
+            config=run.described(),
             resume="allow",
             **shown,
             settings=sdk.Settings(**{name: value for name, value in wanted.items() if name in known}),
@@ -262,29 +261,7 @@ def _is_about_the_key(error: Exception) -> bool:
     return re.search(r"api.?key", str(error), re.IGNORECASE) is not None
 
 
-def _as_config(run: SinkRun) -> dict[str, Any]:
-    """The run's configuration as it is, and the facts under one key beside it."""
-    config = dict(run.config) if isinstance(run.config, Mapping) else {}
-    if run.config is not None and not isinstance(run.config, Mapping):
-        config = {"config": run.config}
-    config["sightline_facts" if "sightline" in config else "sightline"] = dict(run.facts)
-    return config
-
-
 # --- a commit's parts as W&B has them ----------------------------------------------------------------------
-
-
-def _values(line: Record) -> Iterator[tuple[str, Any]]:
-    if line["type"] == "histogram":
-        yield line["key"], _histogram(line["counts"], line["edges"])
-        return
-    if line["type"] == "sample":
-        yield f"samples/{line['table']}", _table(line["step"], line["rows"])
-        return
-    nonfinite = line.get("nonfinite") or {}
-    for key, value in line["values"].items():
-        yield key, float(nonfinite.get(key, "nan")) if value is None else value
-    yield from (line.get("texts") or {}).items()
 
 
 def _histogram(counts: Sequence[int], edges: Sequence[float]) -> Any:

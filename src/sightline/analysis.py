@@ -1,0 +1,446 @@
+"""Where the time of a run goes: pure functions over spans, for summaries, comparisons and reports.
+
+The *loop* of a process is the thread that runs its steps; a *stage* is a span of that thread within a step.
+Stages nest, and what is shared out is their exclusive time: a stage's own, without that of the stages in it.
+So the exclusive times of all stages and the rest, ``other``, add up to the steps' wall time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+OTHER = "other"
+STEP = "step"  #: category of the spans that ``run.steps`` makes
+
+#: Of which kind a stage is, by the last part of its name that matches. Where a trainer's loop waits for
+#: something, its kind is what it waits for.
+KINDS: tuple[tuple[str, str], ...] = (
+    ("weights", r"weight|sync|publish|pull|broadcast|release"),
+    ("evaluation", r"eval|valid"),
+    ("checkpoint", r"checkpoint|save|restore"),
+    ("reward", r"reward|verif|judge|score"),
+    ("rollouts", r"rollout|generat|sampl|decode|prefill|flush|completion"),
+    ("data", r"data|batch|load|shard|tokeniz|fetch|collate"),
+    ("training", r"train|update|forward|backward|optim|loss|advantage|reference|grad|logprob|actor|critic"),
+    ("waiting", r"wait|barrier|idle"),
+)
+
+_CHRONIC = 0.5  # of the steps in which the same process is the slow one
+_EXCESS = 0.1  # of the median: less is nobody's fault
+_EXCESS_NS = 1_000_000
+_TOGETHER = 0.1  # of a stage's duration: ends that lie so close are one end, as after a collective
+_TOGETHER_NS = 500_000
+
+
+class StageSpan(NamedTuple):
+    """A span of a process's loop.
+
+    Attributes:
+        process: whose.
+        tid: on which thread.
+        name: what.
+        category: of which kind the program says it is.
+        start, end: in ns, on one clock for all processes.
+        step: in which it began; None outside of steps.
+        waits_for: process and moment of what an arrow into it came from.
+    """
+
+    process: int
+    tid: int
+    name: str
+    category: str
+    start: int
+    end: int
+    step: int | None
+    waits_for: tuple[int, int] | None = None
+
+
+class Slow(NamedTuple):
+    """The process that takes longest over a stage, beyond what the others take.
+
+    Attributes:
+        process: which.
+        excess_s: seconds above the median of all processes, the mean over the steps in which it was slowest.
+        steps: in how many steps it was slowest, and clearly so.
+        of_steps: how many steps there are to compare.
+        worst_step: where it was slowest of all.
+    """
+
+    process: int
+    excess_s: float
+    steps: int
+    of_steps: int
+    worst_step: int
+
+    @property
+    def is_chronic(self) -> bool:
+        """Slow in most steps, and not once."""
+        return self.of_steps > 1 and self.steps > _CHRONIC * self.of_steps
+
+
+class Stage(NamedTuple):
+    """What became of one name, over all steps and processes.
+
+    Attributes:
+        name: of the spans.
+        kind: see :data:`KINDS`.
+        spans: how many there are.
+        total_s, mean_s, p50_s, p95_s: of their durations, in seconds.
+        exclusive_s: of the total, without the stages inside.
+        share: of the steps' wall time that ``exclusive_s`` is, 0 to 1.
+        slow: who takes longest, if somebody clearly does.
+    """
+
+    name: str
+    kind: str
+    spans: int
+    total_s: float
+    mean_s: float
+    p50_s: float
+    p95_s: float
+    exclusive_s: float
+    share: float
+    slow: Slow | None
+
+
+class Segment(NamedTuple):
+    """A part of a critical path: what the step was waiting for, where.
+
+    Attributes:
+        process: whose stage.
+        stage: its name; ``other`` between stages.
+        took_s: how long this part is.
+    """
+
+    process: int
+    stage: str
+    took_s: float
+
+
+@dataclass
+class StepTimes:
+    """One step.
+
+    Attributes:
+        step: its number.
+        wall_s: from its first beginning to its last end, over the processes.
+        stages: exclusive seconds by stage, the mean over the processes, with ``other``.
+        critical: what made it as long as it was, in order.
+    """
+
+    step: int
+    wall_s: float
+    stages: dict[str, float]
+    critical: list[Segment] = field(default_factory=list)
+
+
+@dataclass
+class Analysis:
+    """Where the time went.
+
+    Attributes:
+        processes: which have steps.
+        steps: each step.
+        stages: by exclusive time, the longest first.
+        kinds: share of the steps' wall time by kind, adding up to 1 with ``other``.
+        beside: what other threads and lanes did meanwhile, by total time: name, how many spans, seconds.
+        wall_s: of all steps together, the mean over the processes.
+    """
+
+    processes: list[int]
+    steps: list[StepTimes]
+    stages: list[Stage]
+    kinds: dict[str, float]
+    beside: list[tuple[str, int, float]]
+    wall_s: float
+
+    @property
+    def goodput(self) -> float:
+        """Share of the steps' wall time that goes into training: all but evaluation, checkpoints, waiting
+        and what is not known."""
+        return sum(
+            share
+            for kind, share in self.kinds.items()
+            if kind not in (OTHER, "evaluation", "checkpoint", "waiting")
+        )
+
+
+def kind_of(name: str, category: str = "") -> str:
+    """Of which kind a stage is.
+
+    A category that is a kind decides; else the last part of the name that says something.
+
+    Example:
+        >>> kind_of("train/rollout_sync"), kind_of("train/update"), kind_of("train/step"), kind_of("x")
+        ('weights', 'training', 'other', 'other')
+    """
+    if any(category == kind for kind, _ in KINDS):
+        return category
+    parts = name.lower().split("/")
+    if parts[0].startswith("eval"):  # whatever it does
+        return "evaluation"
+    for part in reversed(parts):
+        if part == STEP:  # around all of them: what is in no stage
+            break
+        for kind, pattern in KINDS:
+            if re.search(pattern, part):
+                return kind
+    return OTHER
+
+
+def analyse(spans: Iterable[StageSpan]) -> Analysis:
+    """Where the time of all processes went.
+
+    Args:
+        spans: of all threads and processes, in any order.
+    """
+    by_thread: defaultdict[tuple[int, int], list[StageSpan]] = defaultdict(list)
+    for span in spans:
+        by_thread[span.process, span.tid].append(span)
+    loops = _loops(by_thread)
+    beside = _beside(by_thread, loops)
+    durations: defaultdict[str, list[float]] = defaultdict(list)
+    exclusive: defaultdict[str, float] = defaultdict(float)
+    categories: dict[str, str] = {}
+    by_step: defaultdict[int, dict[int, _Loop]] = defaultdict(dict)
+    wall = 0.0
+    for (process, _), own in loops.items():
+        for step, loop in _steps_of(own).items():
+            by_step[step][process] = loop
+            wall += loop.wall
+            for span, its_own in loop.exclusive:
+                durations[span.name].append((span.end - span.start) / 1e9)
+                exclusive[span.name] += its_own / 1e9
+                categories.setdefault(span.name, span.category)
+    steps = [_step_times(step, by_step[step]) for step in sorted(by_step)]
+    wall_s = wall / 1e9
+    stages = [
+        Stage(
+            name, kind_of(name, categories[name]), len(took), sum(took), sum(took) / len(took),
+            float(np.quantile(took, 0.5)), float(np.quantile(took, 0.95)), exclusive[name],
+            exclusive[name] / wall_s if wall_s else 0.0, slow_process(name, by_step),
+        )
+        for name, took in durations.items()
+    ]  # fmt: skip
+    stages.sort(key=lambda stage: -stage.exclusive_s)
+    kinds: defaultdict[str, float] = defaultdict(float)
+    for stage in stages:
+        kinds[stage.kind] += stage.share
+    if wall_s:
+        kinds[OTHER] += 1.0 - sum(kinds.values())
+    return Analysis(
+        processes=sorted({process for process, _ in loops}),
+        steps=steps,
+        stages=stages,
+        kinds=dict(sorted(kinds.items(), key=lambda item: -item[1])),
+        beside=beside,
+        wall_s=wall_s / max(len(loops), 1),
+    )
+
+
+class _Loop(NamedTuple):
+    """One step of one process's loop."""
+
+    start: int
+    end: int
+    exclusive: list[tuple[StageSpan, int]]  # stages in the order in which they begin, and their own ns
+
+    @property
+    def wall(self) -> int:
+        return self.end - self.start
+
+
+def _loops(
+    by_thread: Mapping[tuple[int, int], list[StageSpan]],
+) -> dict[tuple[int, int], list[StageSpan]]:
+    return {
+        where: spans for where, spans in by_thread.items() if any(span.category == STEP for span in spans)
+    }
+
+
+def _beside(
+    by_thread: Mapping[tuple[int, int], list[StageSpan]], loops: Mapping[tuple[int, int], object]
+) -> list[tuple[str, int, float]]:
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for where, spans in by_thread.items():
+        if where not in loops:
+            for span in spans:
+                found[span.name].append((span.end - span.start) / 1e9)
+    rows = [(name, len(took), sum(took)) for name, took in found.items()]
+    return sorted(rows, key=lambda row: -row[2])
+
+
+def _steps_of(spans: Sequence[StageSpan]) -> dict[int, _Loop]:
+    """The steps of a loop, each with its stages and their exclusive times."""
+    steps: dict[int, _Loop] = {}
+    open_: list[tuple[StageSpan, list[int]]] = []  # and the time of what is in it
+    current: _Loop | None = None
+
+    def close(until: int) -> None:
+        while open_ and open_[-1][0].end <= until:
+            span, (inside,) = open_.pop()
+            own = max(span.end - span.start - inside, 0)
+            if current is not None and span.category != STEP:
+                current.exclusive.append((span, own))
+            if open_:
+                open_[-1][1][0] += span.end - span.start
+
+    for span in sorted(spans, key=lambda each: (each.start, -each.end)):
+        close(span.start)
+        if span.category == STEP and span.step is not None:
+            current = _Loop(span.start, span.end, [])
+            steps[span.step] = current
+        elif current is not None and span.start >= current.end:
+            current = None  # between two steps
+        open_.append((span, [0]))
+    close(1 << 63)
+    for loop in steps.values():
+        loop.exclusive.sort(key=lambda item: item[0].start)
+    return steps
+
+
+def _step_times(step: int, loops: Mapping[int, _Loop]) -> StepTimes:
+    stages: defaultdict[str, float] = defaultdict(float)
+    for loop in loops.values():
+        known = 0
+        for span, own in loop.exclusive:
+            stages[span.name] += own / 1e9 / len(loops)
+            known += own
+        stages[OTHER] += (loop.wall - known) / 1e9 / len(loops)
+    start, end = min(loop.start for loop in loops.values()), max(loop.end for loop in loops.values())
+    return StepTimes(step, (end - start) / 1e9, dict(stages), critical_path(loops, start, end))
+
+
+def slow_process(name: str, by_step: Mapping[int, Mapping[int, _Loop]]) -> Slow | None:
+    """Who takes longest over a stage, clearly above the median; None if nobody does, or there is one process.
+
+    A stage that ends with a collective takes equally long for all: the slow process shows in the stages
+    before it.
+    """
+    excess: defaultdict[int, list[tuple[float, int]]] = defaultdict(list)
+    compared = 0
+    for step, loops in by_step.items():
+        took = {
+            process: sum(own for span, own in loop.exclusive if span.name == name)
+            for process, loop in loops.items()
+        }
+        if len(took) < 2:
+            continue
+        compared += 1
+        # The upper of two middle ones would be the slow one itself, with two processes.
+        median = sorted(took.values())[(len(took) - 1) // 2]
+        slowest = max(took, key=lambda process: took[process])
+        over = took[slowest] - median
+        if over > max(_EXCESS * median, _EXCESS_NS):
+            excess[slowest].append((over / 1e9, step))
+    if not excess:
+        return None
+    process, over_s = max(excess.items(), key=lambda item: sum(each for each, _ in item[1]))
+    return Slow(process, sum(s for s, _ in over_s) / len(over_s), len(over_s), compared, max(over_s)[1])
+
+
+def critical_path(loops: Mapping[int, _Loop], start: int, end: int) -> list[Segment]:
+    """What a step waited for, from its end backwards.
+
+    Within a process a stage waits for the one before it. An arrow into a stage leads to where it came from.
+    Where a stage of one name ends together on several processes, as a collective does, it waited for the
+    process that came to it last.
+    """
+    leaves = {process: [span for span, own in loop.exclusive if own > 0] for process, loop in loops.items()}
+    process = max(loops, key=lambda each: loops[each].end)
+    at = end
+    found: list[Segment] = []
+    for _ in range(10_000):
+        if at <= start:
+            break
+        stage = _innermost(leaves[process], at)
+        if stage is None:
+            before = max((span.end for span in leaves[process] if span.end < at), default=start)
+            before = max(before, start)
+            found.append(Segment(process, OTHER, (at - before) / 1e9))
+            at = before
+            continue
+        source, since = process, _begins(leaves[process], stage, at)
+        if stage.waits_for is not None and since < stage.waits_for[1] < at and stage.waits_for[0] in loops:
+            source, since = stage.waits_for
+        elif since == stage.start:
+            process, since = _last_to_come(leaves, stage, process)
+            source = process
+        found.append(Segment(process, stage.name, (at - since) / 1e9))
+        process, at = source, since
+    return _joined(reversed(found))
+
+
+def _innermost(spans: Sequence[StageSpan], at: int) -> StageSpan | None:
+    """The stage that is under way just before a moment."""
+    inside = [span for span in spans if span.start < at <= span.end]
+    return max(inside, key=lambda span: span.start, default=None)
+
+
+def _begins(spans: Sequence[StageSpan], stage: StageSpan, at: int) -> int:
+    """Since when it has been that stage itself, and not one inside of it."""
+    inner = [span.end for span in spans if stage.start <= span.start and span.end < at and span is not stage]
+    return max([stage.start, *inner])
+
+
+def _last_to_come(
+    leaves: Mapping[int, Sequence[StageSpan]], stage: StageSpan, process: int
+) -> tuple[int, int]:
+    source, since = process, stage.start
+    for other, spans in leaves.items():
+        for span in spans:
+            apart = max(_TOGETHER * (span.end - span.start), _TOGETHER_NS)
+            ends_together = span.name == stage.name and abs(span.end - stage.end) <= apart
+            if ends_together and since < span.start < stage.end:
+                source, since = other, span.start
+    return source, since
+
+
+def _joined(segments: Iterable[Segment]) -> list[Segment]:
+    out: list[Segment] = []
+    for segment in segments:
+        if out and out[-1][:2] == segment[:2]:
+            out[-1] = segment._replace(took_s=out[-1].took_s + segment.took_s)
+        else:
+            out.append(segment)
+    return out
+
+
+class Difference(NamedTuple):
+    """A stage in two runs.
+
+    Attributes:
+        name: of the stage.
+        before_s, after_s: exclusive seconds a step; None where there is no such stage.
+    """
+
+    name: str
+    before_s: float | None
+    after_s: float | None
+
+    @property
+    def change_s(self) -> float:
+        """How much longer it takes, in seconds a step."""
+        return (self.after_s or 0.0) - (self.before_s or 0.0)
+
+
+def differences(before: Analysis, after: Analysis) -> list[Difference]:
+    """The stages of two runs, by how much they differ, the greatest first; with ``other``."""
+    first, second = _per_step(before), _per_step(after)
+    names = dict.fromkeys([*first, *second])
+    found = [Difference(name, first.get(name), second.get(name)) for name in names]
+    return sorted(found, key=lambda each: -abs(each.change_s))
+
+
+def _per_step(analysis: Analysis) -> dict[str, float]:
+    total: defaultdict[str, float] = defaultdict(float)
+    for step in analysis.steps:
+        for name, seconds in step.stages.items():
+            total[name] += seconds
+    return {name: seconds / len(analysis.steps) for name, seconds in total.items()}

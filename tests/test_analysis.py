@@ -1,0 +1,141 @@
+"""Where the time goes is told exhaustively, and whose fault it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from sightline.analysis import OTHER, StageSpan, analyse, differences, kind_of
+
+MS = 1_000_000
+Block = tuple[str, float, float]
+
+
+def loop(process: int, step: int, start: float, end: float, *blocks: Block, tid: int = 1) -> list[StageSpan]:
+    """A step of a process with its blocks; times in ms."""
+    spans = [("step", start, end), *blocks]
+    return [
+        StageSpan(process, tid, name, "step" if name == "step" else "", int(a * MS), int(b * MS), step)
+        for name, a, b in spans
+    ]
+
+
+def test_exclusive_times_and_the_rest_add_up_to_the_wall_time() -> None:
+    spans = loop(0, 0, 0, 100, ("rollout", 0, 60), ("generate", 10, 40), ("update", 60, 95))
+    found = analyse(spans)
+    exclusive = {stage.name: pytest.approx(stage.exclusive_s) for stage in found.stages}
+    assert exclusive == {"rollout": 0.03, "generate": 0.03, "update": 0.035}
+    assert {stage.name: stage.total_s for stage in found.stages}["rollout"] == pytest.approx(0.06)
+    assert found.steps[0].stages[OTHER] == pytest.approx(0.005)
+    assert sum(found.steps[0].stages.values()) == pytest.approx(found.steps[0].wall_s) == pytest.approx(0.1)
+    assert found.kinds == pytest.approx({"rollouts": 0.6, "training": 0.35, OTHER: 0.05})
+    assert found.goodput == pytest.approx(0.95)
+
+
+def test_what_other_threads_do_is_told_beside_and_not_shared_out() -> None:
+    spans = [
+        *loop(0, 0, 0, 100, ("update", 0, 100)),
+        StageSpan(0, 2, "prefetch", "", 0, 80 * MS, None),
+        StageSpan(0, 2, "prefetch", "", 80 * MS, 90 * MS, None),
+    ]
+    found = analyse(spans)
+    assert [stage.name for stage in found.stages] == ["update"]
+    assert found.beside == [("prefetch", 2, pytest.approx(0.09))]
+
+
+def test_what_comes_between_two_steps_belongs_to_neither() -> None:
+    spans = loop(0, 0, 0, 10, ("update", 0, 10)) + loop(0, 1, 20, 30, ("update", 20, 25))
+    spans.append(StageSpan(0, 1, "eval", "", 11 * MS, 19 * MS, None))
+    found = analyse(spans)
+    assert [(step.step, step.wall_s) for step in found.steps] == [
+        (0, pytest.approx(0.01)),
+        (1, pytest.approx(0.01)),
+    ]
+    assert [stage.name for stage in found.stages] == ["update"]
+
+
+def test_quantiles_are_over_all_spans_of_a_name() -> None:
+    spans = [
+        span
+        for i in range(100)
+        for span in loop(0, i, 200 * i, 200 * i + 150, ("update", 200 * i, 200 * i + i))
+    ]
+    (stage,) = analyse(spans).stages
+    assert (stage.spans, stage.p50_s, stage.p95_s) == (100, pytest.approx(0.0495), pytest.approx(0.09405))
+    assert stage.mean_s == pytest.approx(stage.total_s / 100)
+
+
+@pytest.mark.parametrize(("slow_in", "chronic"), [(range(10), True), (range(2), False)])
+def test_the_slow_process_is_named_chronic_or_not(slow_in: range, chronic: bool) -> None:
+    spans = []
+    for step in range(10):
+        at = 100 * step
+        for process in range(4):
+            took = 50 if process == 2 and step in slow_in else 20 + process
+            spans += loop(
+                process, step, at, at + 90, ("rollout", at, at + took), ("update", at + took, at + 90)
+            )
+    slow = {stage.name: stage.slow for stage in analyse(spans).stages}
+    found = slow["rollout"]
+    assert found is not None
+    assert (found.process, found.steps, found.of_steps, found.is_chronic) == (2, len(slow_in), 10, chronic)
+    assert found.excess_s == pytest.approx(0.029)
+
+
+def test_nobody_is_slow_where_all_take_about_as_long_or_there_is_one() -> None:
+    even = [span for p in range(4) for span in loop(p, 0, 0, 100, ("rollout", 0, 90 + p))]
+    assert analyse(even).stages[0].slow is None
+    assert analyse(loop(0, 0, 0, 100, ("rollout", 0, 90))).stages[0].slow is None
+
+
+def test_the_critical_path_leads_through_the_process_that_came_last_to_a_collective() -> None:
+    spans = loop(0, 0, 0, 100, ("rollout", 0, 30), ("update", 30, 100))
+    spans += loop(1, 0, 0, 100, ("rollout", 0, 80), ("update", 80, 100))
+    (step,) = analyse(spans).steps
+    assert [(part.process, part.stage, part.took_s) for part in step.critical] == [
+        (1, "rollout", pytest.approx(0.08)),
+        (1, "update", pytest.approx(0.02)),
+    ]
+
+
+def test_the_critical_path_follows_an_arrow_to_where_it_came_from() -> None:
+    trainer = loop(0, 0, 0, 100, ("wait", 0, 70), ("update", 70, 95))
+    trainer[1] = trainer[1]._replace(waits_for=(1, 65 * MS))
+    rollout = loop(1, 0, 0, 70, ("generate", 0, 66))
+    (step,) = analyse(trainer + rollout).steps
+    assert [(part.process, part.stage) for part in step.critical] == [
+        (1, "generate"), (0, "wait"), (0, "update"), (0, OTHER),
+    ]  # fmt: skip
+    assert sum(part.took_s for part in step.critical) == pytest.approx(step.wall_s)
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "kind"),
+    [
+        ("train/rollout", "", "rollouts"),
+        ("train/rollout_sync", "", "weights"),
+        ("train/reward", "", "reward"),
+        ("train/shard", "", "data"),
+        ("train/update", "", "training"),
+        ("train/step", "", OTHER),
+        ("eval/generate", "", "evaluation"),
+        ("anything", "checkpoint", "checkpoint"),
+        ("xyz", "compute", OTHER),
+    ],
+)
+def test_kinds_come_from_categories_or_names(name: str, category: str, kind: str) -> None:
+    assert kind_of(name, category) == kind
+
+
+def test_two_runs_are_compared_by_stage() -> None:
+    before = analyse(loop(0, 0, 0, 100, ("rollout", 0, 60), ("update", 60, 100)))
+    after = analyse(loop(0, 0, 0, 80, ("rollout", 0, 30), ("update", 30, 70), ("extra", 70, 75)))
+    found = {each.name: each for each in differences(before, after)}
+    assert next(iter(found)) == "rollout"
+    assert found["rollout"].change_s == pytest.approx(-0.03)
+    assert found["update"].change_s == pytest.approx(0)
+    assert (found["extra"].before_s, found["extra"].after_s) == (None, pytest.approx(0.005))
+
+
+def test_no_spans_at_all_are_an_empty_analysis() -> None:
+    found = analyse([])
+    assert (found.steps, found.stages, found.kinds, found.wall_s, found.goodput) == ([], [], {}, 0.0, 0)
