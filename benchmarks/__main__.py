@@ -16,6 +16,7 @@ GROUPS = (
     "tracing",
     "devices",
     "merging",
+    "timeline",
     "committing",
     "sinks",
     "stalling",

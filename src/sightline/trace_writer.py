@@ -198,7 +198,8 @@ class TraceWriter:
                 f'"args":{_json(values)}}},\n'
             )
         elif kind == FLOW:
-            self._flow(*what, add)
+            phase, flow, tid, lane, now = what
+            self._flow(phase, flow, tid, lane, now, add)
         elif kind == THREAD:
             tid, name, native = what
             if tid not in self._threads:

