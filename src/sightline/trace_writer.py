@@ -269,8 +269,12 @@ class TraceWriter:
                 (i for i, ends in enumerate(self._late_lanes) if ends <= start), len(self._late_lanes)
             )
             self._late_lanes[free : free + 1] = [end]
-            return f',"cat":"lane","id":"{self._lane_id(1, free)}"'
-        return f',"cat":"lane","id":"{self._lane_id(0, lane)}"'
+            return self._lane(1, free)
+        return self._lane(0, lane)
+
+    def _lane(self, kind: int, lane: int) -> str:
+        # With a plain id Perfetto draws it beside the processes.
+        return f',"cat":"lane","id2":{{"local":"{self._lane_id(kind, lane)}"}}'
 
     def _lane_id(self, kind: int, lane: int) -> str:
         return f"0x{self._pid:x}{kind:02x}{lane:06x}"

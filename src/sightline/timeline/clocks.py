@@ -17,6 +17,7 @@ class ProcessClock:
 
     Attributes:
         zero_ns: where times of its files count from, on the timeline.
+        last_ns: the last of its anchors, on the timeline.
         uncertainty_ns: how far off it may be against the root's; None if it was never compared.
     """
 
@@ -29,6 +30,11 @@ class ProcessClock:
         else:
             self._straight = _time_of_day(trace)
         self.zero_ns = self.at(0)
+        self.last_ns = self.of(max(each.perf_counter_ns for each in trace.anchors))
+
+    def of(self, perf_counter_ns: int) -> int:
+        """Ns since the epoch of a moment on the process's clock."""
+        return self._straight(perf_counter_ns)
 
     def at(self, ns: int) -> int:
         """Ns since the epoch of a time in the process's files, in ns."""

@@ -9,9 +9,9 @@ from typing import Literal
 from sightline.errors import RunDirectoryError
 from sightline.timeline.archive import write_archive
 from sightline.timeline.chrome_json import ChromeJson
-from sightline.timeline.clocks import ProcessClock, clocks_of
+from sightline.timeline.clocks import clocks_of
 from sightline.timeline.events import Counter, Event, Flow, Instant, Span, Thread
-from sightline.timeline.finding import ProcessTrace, find, scan
+from sightline.timeline.finding import find, scan
 from sightline.timeline.flows import FlowStarts
 from sightline.timeline.jsonl import JsonLines
 from sightline.timeline.metrics import USUAL, counters
@@ -25,8 +25,8 @@ Format = Literal["json", "jsonl", "pftrace", "tar"]
 WRITERS: dict[str, type[TraceFile]] = {"json": ChromeJson, "jsonl": JsonLines, "pftrace": Pftrace}
 _KINDS: dict[type, str] = {Instant: "instants", Counter: "counters", Flow: "flow ends", Thread: ""}
 Advance = Callable[[int], object]
-#: More events of a process than its trace files have.
-Source = Callable[[ProcessTrace, ProcessClock], Iterable[Event]]
+#: More events than the trace files have, each with the place of its process in ``traces``.
+Source = Callable[["Timeline"], Iterable[tuple[int, Event]]]
 
 
 class Timeline:
@@ -86,16 +86,15 @@ class Timeline:
         return list({trace.run: trace.run_dir for trace in reversed(self.traces)}.values())[::-1]
 
     def events(self, advance: Advance = lambda size: None) -> Iterator[tuple[int, Event]]:
-        """All events, process by process, each with the place of its process in ``traces``."""
+        """All events, each with the place of its process in ``traces``: by process, then the sources'."""
         starts = self._flow_starts()
         for i, (trace, clock) in enumerate(zip(self.traces, self.clocks, strict=True)):
             reader = Reader(trace, clock, starts[trace.run, trace.attempt])
             for event in reader.read(advance):
                 yield i, event
-            for source in self._sources:
-                for event in source(trace, clock):
-                    yield i, event
             self.report.note_read(trace, reader.dropped)
+        for source in self._sources:
+            yield from source(self)
 
     def _flow_starts(self) -> dict[tuple[int, int], FlowStarts]:
         starts = {}

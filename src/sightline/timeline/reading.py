@@ -182,4 +182,5 @@ class Reader:
 
 
 def _lane(event: dict[str, Any]) -> int:
-    return int(event["id"], 16) % (1 << 32)
+    given = event["id2"]["local"] if "id2" in event else event["id"]
+    return int(given, 16) % (1 << 32)
