@@ -19,9 +19,9 @@ _BLOCK = 4096  # events that are compressed at a time
 class ChromeJson(TraceFile):
     """Writes ``{"traceEvents": [...]}``; compressed where the name ends in ``.gz``.
 
-    Spans of threads are ``X`` events, those in lanes ``b`` and ``e``, with the ``id2`` that viewers need to draw
-    them in their process; arrows are ``s`` and ``f``. An arrow of a lane, or of no span, gets a moment named
-    ``flow`` on its thread, since arrows bind to slices of threads.
+    Spans of threads are ``X`` events, those in lanes ``b`` and ``e``, with the ``id2`` that viewers need to
+    draw them in their process; arrows are ``s`` and ``f``. An arrow of a lane, or of no span, gets a moment
+    named ``flow`` on its thread, since arrows bind to slices of threads.
     """
 
     def begin(self, file: BinaryIO) -> None:
