@@ -328,20 +328,24 @@ class PerfTracer:
                 series["value"] = value
             self._local.track.append((COUNTER, (name, perf_counter_ns(), series)))
 
-    def add_span(self, name: str, start: int, end: int, *, lane: bool = False, **args: Any) -> None:
+    def add_span(
+        self, name: str, start: int, end: int, *, lane: bool = False, step: int | None = None, **args: Any
+    ) -> None:
         """Records a span that somebody else has timed.
 
         Args:
             name: what it was.
             start, end: on ``time.perf_counter_ns``.
             lane: it may overlap other spans of this thread, so that it needs a place of its own.
+            step: in a lane, the step that it belongs to; None: the active one.
             args: as for ``trace_scope``.
         """
         if self._mode == _OFF:
             return
         track = self._local.track
         if lane:
-            track.append((ASYNC, (name, None, track.tid, start, end, args or None, active_step())))
+            step = active_step() if step is None else step
+            track.append((ASYNC, (name, None, track.tid, start, end, args or None, step)))
         else:
             track.append((name, track.tid, start, end, args or None))
 

@@ -58,12 +58,12 @@ class Run:
                 segment_bytes=int(tracing.segment_mb * 2**20),
                 keep_bytes=int(tracing.keep_mb * 2**20),
             )
-        self._clock_sync: ClockSync | None = None
-        if self._trace is not None:
-            self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
         self._profiling = Profiling(
             self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
         )
+        self._clock_sync: ClockSync | None = None
+        if self._trace is not None:
+            self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
 
@@ -148,9 +148,9 @@ class Run:
         if self._clock_sync is not None:
             self._clock_sync.stop()
         done = self.logger.finish(timeout)
+        done = self._profiling.close(_PROFILE_S) and done
         if self._clock_sync is not None:
             self._clock_sync.close()
-        done = self._profiling.close(_PROFILE_S) and done
         if self._trace is not None:
             self._trace.close(_FILES_S)
         return self.files.close(_FILES_S) and done

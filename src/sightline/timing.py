@@ -29,7 +29,7 @@ class Timing:
         add: takes the key and the time, when the block has ended.
     """
 
-    __slots__ = ("_add", "_key", "_scope", "_since", "_span", "_start", "_time", "_until")
+    __slots__ = ("_add", "_key", "_name", "_scope", "_since", "_span", "_start", "_time", "_until")
 
     def __init__(
         self, key: str, scope: ContextVar[str], add: Callable[[str, float | DeviceTime], None]
@@ -110,7 +110,8 @@ class Timing:
         path = self._scope.get()
         if path[:1] == COLLECTED:
             raise host_only_error("record_timing", self._key)
-        self._span: AnySpan = TRACER.trace_scope(f"{path}/{self._key}" if path else self._key)
+        self._name = f"{path}/{self._key}" if path else self._key
+        self._span: AnySpan = TRACER.trace_scope(self._name)
         self._span.__enter__()
         self._start = perf_counter_ns()
         return self
@@ -126,7 +127,7 @@ class Timing:
         if self._since or self._until:
             from sightline.jax.waiting import DeviceTime
 
-            self._time = DeviceTime(start, end, self._since, self._until)
+            self._time = DeviceTime(self._name, start, end, self._since, self._until)
             self._since, self._until = [], []
         self._add(self._key, self._time)
 

@@ -1,4 +1,4 @@
-"""`sightline trace`: the traces of a run, merged and shown."""
+"""`sightline trace`: the traces of a run, merged, shown and summed up."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sightline.cli.trace_summary import diff, summary
 from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ _metric = click.option(
 @click.group()
 def trace() -> None:
     """Merge what all processes of a run have traced, and look at it."""
+
+
+trace.add_command(summary)
+trace.add_command(diff)
 
 
 @trace.command()

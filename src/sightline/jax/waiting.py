@@ -18,6 +18,7 @@ from sightline.host_values import no_collector_error, where_are
 from sightline.jax.programs import copies, is_there, launch
 from sightline.perf_tracer import TRACER
 from sightline.records import Records
+from sightline.step import active_step
 
 _PAUSE_S = (0.002, 0.05)  # between two looks, at least and at most: each takes the interpreter's lock
 _SHARE = 0.01  # of the time so far
@@ -101,12 +102,14 @@ class DeviceTime:
         key: of the timing, once that is known.
     """
 
-    __slots__ = ("_ended_ns", "_since", "_start_ns", "_until", "key")
+    __slots__ = ("_ended_ns", "_name", "_since", "_start_ns", "_step", "_until", "key")
 
     def __init__(
-        self, start_ns: int, ended_ns: int, since: Sequence[Moment], until: Sequence[Moment]
+        self, name: str, start_ns: int, ended_ns: int, since: Sequence[Moment], until: Sequence[Moment]
     ) -> None:
         self.key = ""
+        self._name = name
+        self._step = active_step()
         self._start_ns = start_ns
         self._ended_ns = ended_ns
         self._since = since
@@ -129,7 +132,8 @@ class DeviceTime:
         records.add_numbers(self.key, self.seconds)
         begins, ends = _latest(self._start_ns, self._since), _latest(self._ended_ns, self._until)
         if ends > begins:
-            TRACER.add_span(self.key, int(begins), int(ends), lane=True, category="device")
+            start, end = int(begins), int(ends)
+            TRACER.add_span(self._name, start, end, lane=True, step=self._step, category="device")
 
 
 def _latest(block_ns: int, moments: Sequence[Moment]) -> float:
