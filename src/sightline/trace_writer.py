@@ -31,6 +31,7 @@ from sightline.process_files import ProcessFiles
 
 HEADER = "sightline"  #: the name of a file's first event, which says what it is
 CLOCK = "sightline clock"  #: the name of the events that anchor the clock
+DROPPED = "sightline: events dropped"  #: the name of the instants that say how many
 
 _AT_ONCE = 8192  # records that are turned into text at a time
 _MANY = 1 << 16  # records that wait; beyond, recording threads let this one go first
@@ -119,9 +120,7 @@ class TraceWriter:
             lines.append(self.metadata(CLOCK, self._syncs.popleft()._asdict()))
         self._dropped += self._file.take_dropped() + tracer.take_dropped()
         if self._dropped and self._holds_back != "drop":
-            lines.append(
-                self._instant("sightline: events dropped", 0, now, {"dropped": self._dropped}, None, "p")
-            )
+            lines.append(self._instant(DROPPED, 0, now, {"dropped": self._dropped}, None, "p"))
             self._dropped = 0
         if lines:
             data = "".join(lines).encode()

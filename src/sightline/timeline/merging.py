@@ -64,10 +64,9 @@ class Timeline:
     ) -> None:
         found = find(run_dirs)
         if not found.traces:
-            found_not = "\n".join(f"{path}: {why}" for path, why in found.foreign)
-            raise RunDirectoryError(f"no file can be read:\n{found_not}")
+            others = [*found.foreign, *((path, "it holds nothing yet") for path in found.unbegun)]
+            raise RunDirectoryError(f"no file can be read: {'; '.join(f'{p}: {why}' for p, why in others)}")
         self.traces = found.traces
-        self.size = sum(trace.size for trace in self.traces)
         self.report = Report()
         self.report.note_found(found)
         self._sources = sources

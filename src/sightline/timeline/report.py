@@ -35,6 +35,7 @@ class Report:
         self.processes = len(found.traces)
         self.attempts = len({(trace.run, trace.attempt) for trace in found.traces})
         self.problems += [f"{path}: left out: {why}" for path, why in found.foreign]
+        self.notes += [f"{path} holds nothing yet" for path in found.unbegun]
         for run, attempt in sorted({(trace.run, trace.attempt) for trace in found.traces}):
             here = [trace for trace in found.traces if (trace.run, trace.attempt) == (run, attempt)]
             expected = max(trace.processes for trace in here)
