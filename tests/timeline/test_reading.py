@@ -79,7 +79,8 @@ def test_what_is_whole_in_a_damaged_file_is_read(
     [
         {"name": 5}, {"name": None}, {"name": ["a"]}, {"tid": "1"}, {"tid": 1.5}, {"tid": [1]}, {"cat": 3},
         {"args": [1]}, {"args": "text"}, {"ts": 1e300}, {"dur": 1e300}, {"ts": None}, {"ts": [1]},
-        {"dur": "1"}, {"ph": "b"}, {"ph": "b", "id": 5}, {"ph": "b", "id2": 5}, {"ph": "s"}, {"ph": "s", "id": 7},
+        {"dur": "1"},
+        {"ph": "b"}, {"ph": "b", "id": 5}, {"ph": "b", "id2": 5}, {"ph": "s"}, {"ph": "s", "id": 7},
         {"ph": "s", "id": "0xq"}, {"ph": "f", "id": "1", "lane": 3}, {"ph": ["X"], "ts": 1e300},
     ],
     ids=str,
