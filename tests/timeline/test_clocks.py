@@ -85,6 +85,21 @@ def test_two_hosts_are_aligned_within_a_millisecond_and_within_what_is_stated(tm
     assert timeline.report.clocks == f"aligned with process 0 within {stated / 1e6:.3g} ms"
 
 
+def test_a_comparison_that_was_disturbed_moves_nothing(tmp_path: Path) -> None:
+    """The answer of the one in the middle took 40 ms, all of them on the way back."""
+    root = Live(tmp_path / "run", 0, processes=2).write()
+    other = Live(tmp_path / "run", 1, processes=2)
+    for i in range(7):
+        late = 20_000_000 if i == 3 else 0
+        other.sync(i * 100 * S, late, 30_000 + late, EPOCH + i * 100 * S + late)
+        other.span("together", i * 100 * 1e6, 1)
+    other.write()
+    timeline = Timeline([root])
+    starts = [event.start - EPOCH for _, event in timeline.events() if isinstance(event, Span)]
+    assert max(abs(start - i * 100 * S) for i, start in enumerate(starts)) < 1000
+    assert timeline.clocks[1].uncertainty_ns == 30_000
+
+
 def test_without_the_roots_files_the_time_of_day_is_still_the_roots(tmp_path: Path) -> None:
     _, other = job(tmp_path)
     (off,) = together(Timeline([other]))
