@@ -13,6 +13,7 @@ from benchmarks.pairs import Figure
 GROUPS = (
     "importing",
     "recording",
+    "logging",
     "tracing",
     "devices",
     "merging",

@@ -1,12 +1,14 @@
-"""What sinks take in the background: 10,000 commits of 200 metrics, and whether memory stays flat."""
+"""What sinks cost: a commit while they fail; 10,000 commits of 200 metrics in the background."""
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sightline as sl
@@ -19,9 +21,11 @@ from sightline.sinks.lineage import Lineage, Start
 _STEPS, _METRICS = 10_000, 200
 _SAMPLES = 40
 _GROWTH_MB = 8
+_ROUNDS = 300
 
 
 def figures() -> Iterator[Figure]:
+    yield _while_they_fail()
     with tempfile.TemporaryDirectory() as folder:
         yield _cpu("tensorboard", Path(folder))
     for name in ("tensorboard", "wandb"):
@@ -44,6 +48,64 @@ def _cpu(name: str, folder: Path) -> Figure:
     assert reader.close(60)
     ms = (time.process_time() - begun) / _STEPS * 1e3
     return figure(f"{name}: a commit of {_METRICS} metrics in the background, CPU", [ms], None, " ms")
+
+
+class _Sink:
+    """Takes what it gets, or does not."""
+
+    def __init__(self, name: str, do: Callable[[], object] = lambda: None) -> None:
+        self.name = name
+        self._do = do
+
+    def write(self, records: object) -> None:
+        self._do()
+
+    def close(self) -> None:
+        pass
+
+
+def _while_they_fail() -> Figure:
+    """Commits of two runs in turn: the sinks of one raise, hang and are slow, those of the other are well."""
+
+    def fail() -> None:
+        raise ConnectionError("fails")
+
+    over = threading.Event()
+    troubles = {"raises": fail, "hangs": over.wait, "slow": lambda: over.wait(1.0)}
+    log = logging.getLogger("sightline")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            failing, well = (
+                sl.start(folder, name=name, sinks=["jsonl", *sinks], naming="off")
+                for name, sinks in (
+                    ("failing", [_Sink(name, do) for name, do in troubles.items()]),
+                    ("well", [_Sink(name) for name in troubles]),
+                )
+            )
+            found = []
+            for step in range(_ROUNDS):
+                order = (failing, well) if step % 2 else (well, failing)
+                took = {run: _commit_s(run, step) for run in order}
+                found.append(took[failing] / took[well])
+            over.set()
+            for run in (failing, well):
+                run.finish(10)
+    finally:
+        log.setLevel(level)
+    what = f"commit of {_METRICS} metrics while sinks raise, hang and are slow / while they are well"
+    return figure(what, found[10:], 1.1)
+
+
+def _commit_s(run: sl.Run, step: int) -> float:
+    """How long the commit holds its caller."""
+    sl.scalar(**{f"metric_{i}": step / (i + 1) for i in range(_METRICS)})
+    begun = time.perf_counter()
+    run.commit(step)
+    took = time.perf_counter() - begun
+    time.sleep(0.005)  # as a training step would leave time for what goes on in the background
+    return took
 
 
 def _journal(folder: Path) -> Journal:

@@ -26,7 +26,7 @@ def test_a_timing_of_dicts_that_were_merged_is_listed() -> None:
     """How many processes stand behind each mean is not known; the longest is right all the same."""
     merged = sl.merge_stats([sl.merge_stats([exported(1.0), exported(3.0)]), exported(5.0)])
     assert (merged["time/step_s"], merged["time/step_s_max"]) == (3.5, 5.0)
-    assert merged["merge_stats/unweighted"] == "time/step_s"
+    assert merged["obs/unweighted"] == "time/step_s"
 
 
 def test_keys_that_only_look_like_a_timing_are_none() -> None:
@@ -34,7 +34,7 @@ def test_keys_that_only_look_like_a_timing_are_none() -> None:
     dicts = [{"a": 1.0, "a_max": 2.0, "a_slowest": "me"}, {"a": 3.0, "a_max": 2.0, "a_slowest": "me"}]
     merged = sl.merge_stats(dicts)
     assert (merged["a"], merged["a_slowest"]) == (2.0, "me")
-    assert "a" in str(merged["merge_stats/unweighted"]).split(",")
+    assert "a" in str(merged["obs/unweighted"]).split(",")
 
 
 def test_what_went_wrong_adds_up() -> None:
@@ -45,5 +45,5 @@ def test_what_went_wrong_adds_up() -> None:
 def test_what_was_averaged_before_stays_listed() -> None:
     """Once each, however often dicts are merged."""
     first = sl.merge_stats([{"a": 1.0}, {"a": 2.0}])
-    merged = sl.merge_stats([first, first, {"a": 1.0, "b": 1.0, "merge_stats/unweighted": "b"}])
-    assert merged["merge_stats/unweighted"] == "a,b"
+    merged = sl.merge_stats([first, first, {"a": 1.0, "b": 1.0, "obs/unweighted": "b"}])
+    assert merged["obs/unweighted"] == "a,b"

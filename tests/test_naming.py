@@ -70,7 +70,8 @@ def test_a_key_that_is_a_folder_is_found() -> None:
         "jax/compile/count", "jax/memory/process_in_use_bytes", "jax/memory/in_use_bytes/mean",
         "train/reward/tag_count/mean", "train/max_length",
         "rollout/version", "obs/late_snapshots", "obs/sink/My Sink/errors",
-        "rollout/session/total_s/p50",
+        "rollout/session/total_s/p50", "eval/average_precision", "eval/average_precision/mean",
+        "train/n_gram_diversity", "train/n_step_return",
     ],
 )  # fmt: skip
 def test_canonical_keys_keep_the_conventions(key: str) -> None:
@@ -110,6 +111,12 @@ def test_canonical_keys_keep_the_conventions(key: str) -> None:
         ("time/train/update_s_avg", "no time in seconds"),
         ("train/samples_per_sec", "makes it 'throughput/train/samples_per_s'"),
         ("train/tokens_per_s", "makes it 'throughput/train/tokens_per_s'"),
+        ("throughput/train/tokens", "makes it 'throughput/train/tokens_per_s'"),
+        ("train/time", "makes it 'time/train/step_s'"),
+        ("train/ms", "makes it 'time/train/step_s'"),
+        ("train/num", "named by the things"),
+        ("train/cnt", "named by the things"),
+        ("train/n_tokens", "as in 'tokens'"),
         ("throughput/train/tokens_per_sec", "makes it 'throughput/train/tokens_per_s'"),
     ],
 )

@@ -369,6 +369,30 @@ def test_aliases_stand_beside_the_keys_they_mirror(make: Make, tracker: sl.Stats
     assert run["aliases"] == {k: [v] if isinstance(v, str) else v for k, v in table.items()}
 
 
+class Gives:
+    """A function of a user's."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def start(self) -> Any:
+        return lambda value: self.given
+
+
+def test_an_alias_that_gives_no_number_loses_no_commit(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Only its own value is left out, and that is said once."""
+    logger = make(
+        aliases=[Alias("train/a", "text", Gives("x")), Alias("train/a", "two", Gives(np.float32(2)))]
+    )
+    logger.commit(1, {"train/a": 1.0, "train/b": 2.0})
+    logger.commit(2, {"train/a": 1.0})
+    assert [commit["values"] for commit in commits(logger)] == [
+        {"train/a": 1.0, "train/b": 2.0, "two": 2.0},
+        {"train/a": 1.0, "two": 2.0},
+    ]
+    assert caplog.text.count("alias train/a -> text shows nothing") == 1
+
+
 def test_an_alias_does_not_hide_a_key_of_its_name(
     make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
 ) -> None:

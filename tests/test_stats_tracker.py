@@ -878,7 +878,7 @@ def test_merge_stats_drops_nothing_and_says_what_it_could_not_weigh() -> None:
             {"lr": 0.1, "tokens": 7, "split": "b", "x/p50": 3.0, "x__count": 3, "y__count": 0},
         ]
     )
-    unweighted = str(merged.pop("merge_stats/unweighted")).split(",")
+    unweighted = str(merged.pop("obs/unweighted")).split(",")
     assert set(unweighted) == {"lr", "tokens", "split", "x/p50"}
     assert merged == {
         "lr": 0.1,

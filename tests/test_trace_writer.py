@@ -302,3 +302,18 @@ def test_tracing_can_be_left_out(tmp_path: Path) -> None:
     with sl.start(tmp_path, name="next", sinks=[]), sl.trace_scope("a"):
         pass
     assert [event["name"] for event in events(tmp_path / "next", "X")] == ["a"]
+
+
+def test_warnings_are_instants_and_log_lines_know_their_span(tmp_path: Path) -> None:
+    log = sl.get_logger("worker")
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        for _ in run.steps(1):
+            with sl.trace_scope("load"):
+                log.info("fine")
+                log.warning("%s is %d", "disk", 99)
+    found = [event for event in events(tmp_path / "run", "i") if event.get("cat") == "log"]
+    assert [event["name"] for event in found] == ["WARNING"]
+    assert found[0]["args"] == {"step": 0, "logger": "sightline.worker", "message": "disk is 99"}
+    (path,) = (tmp_path / "run" / "logs").glob("*.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["span"] for line in lines if line.get("logger") == "worker"] == ["load"] * 2

@@ -114,7 +114,7 @@ def test_any_mix_of_forms_equals_the_whole_but_for_what_it_lists(
     exports = [FORMS[forms[n]](trackers[n]) if n in trackers else None for n in range(5)]
     stats = sl.export_stats(exports, wall_s=2.0)
     stats.pop("obs/missing_exports", 0)
-    averaged = set(filter(None, str(stats.pop("merge_stats/unweighted", "")).split(",")))
+    averaged = set(filter(None, str(stats.pop("obs/unweighted", "")).split(",")))
     if "dict" not in used:
         assert averaged == set()
     else:
@@ -161,7 +161,7 @@ def test_a_key_without_a_count_is_kept() -> None:
     assert stats == {
         "actor/lr": 0.1,
         "actor/tokens": 6.0,
-        "merge_stats/unweighted": "actor/lr,actor/tokens",
+        "obs/unweighted": "actor/lr,actor/tokens",
     }
 
 
@@ -188,7 +188,7 @@ def test_workers_that_all_call_themselves_process_0_are_told_apart() -> None:
         if set(forms) != {"dict"}:
             assert stats["batches"] == 7
             assert stats["version"] == 0
-            assert "merge_stats/unweighted" not in stats
+            assert "obs/unweighted" not in stats
 
 
 def test_replicated_summaries_count_once_beside_dicts_too() -> None:
@@ -319,13 +319,21 @@ def test_what_dicts_say_of_trouble_adds_up_and_is_no_ones_key() -> None:
     """And what they had to average stays listed."""
     stats = sl.export_stats(
         {
-            "actor": [{"obs/nonfinite": 2, "a": 1.0}, {"obs/nonfinite": 3.0, "merge_stats/unweighted": "a"}],
+            "actor": [{"obs/nonfinite": 2, "a": 1.0}, {"obs/nonfinite": 3.0, "obs/unweighted": "a"}],
             "critic": recorded(lambda t: t.summary("v", [math.nan, 1.0])),
         }
     )
     assert stats["obs/nonfinite"] == 6
-    assert stats["merge_stats/unweighted"] == "actor/a"
-    assert not any(key.startswith(("actor/obs", "actor/merge_stats")) for key in stats)
+    assert stats["obs/unweighted"] == "actor/a"
+    assert not any(key.startswith("actor/obs") for key in stats)
+
+
+def test_what_was_averaged_can_be_committed_under_strict_naming(tmp_path: Path) -> None:
+    stats = sl.export_stats({"train": [{"a": 1.0}, {"a": 2.0}]})
+    with sl.start(tmp_path, name="run", sinks=[], naming="strict") as run:
+        run.commit(0, stats)
+    (commit,) = [r for r in sl.read_journal(tmp_path / "run") if r["type"] == "commit"]
+    assert (commit["values"], commit["texts"]) == ({"train/a": 1.5}, {"obs/unweighted": "train/a"})
 
 
 def test_nan_is_nan_however_it_travelled() -> None:
@@ -348,7 +356,7 @@ def test_a_rate_without_a_time_is_left_out_with_a_warning(caplog: pytest.LogCapt
     assert sl.export_stats([export, export], wall_s=4.0) == {"throughput/rate_without_a_time_per_s": 5.0}
 
 
-KEYS = ["a", "a/b", "a__count", "a/mean", "a/std", "a/p50", "b", "merge_stats/unweighted", "obs/x"]
+KEYS = ["a", "a/b", "a__count", "a/mean", "a/std", "a/p50", "b", "obs/unweighted", "obs/x"]
 KEYS += ["time/a_s", "time/a_s_max", "time/a_s_slowest", "throughput/a_per_s"]
 VALUES = st.floats() | st.integers() | st.none() | st.sampled_from(["x", "a,b"])
 RECORDINGS: list[Callable[[sl.StatsTracker], object]] = [

@@ -8,6 +8,8 @@ step that every process has. Another run may begin from such a copy: `read_only`
 from __future__ import annotations
 
 import logging
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class _ArraysHandler(ocp.CheckpointHandler):  # type: ignore[misc]  # Orbax is u
 
     def restore(self, directory: Path, args: _RestoreArrays) -> Any:
         file = str(directory / "arrays.npz")
-        with np.load(file) as arrays:
+        with _readable(file), open(file, "rb") as opened, np.load(opened) as arrays:
             return jax.tree_util.tree_map_with_path(
                 lambda path, leaf: self._checked(file, arrays, jax.tree_util.keystr(path), np.shape(leaf)),
                 args.like,
@@ -72,9 +74,9 @@ class Checkpoints:
     """This process's checkpoints under one run directory. Arrays go in and come out as NumPy."""
 
     def __init__(self, run_dir: Path, keep: int) -> None:
-        directory = run_dir / "checkpoints" / f"p{jax.process_index():05d}"
-        directory.mkdir(parents=True, exist_ok=True)
-        self._open(directory, keep, read_only=False)
+        self.dir = (run_dir / "checkpoints" / f"p{jax.process_index():05d}").absolute()
+        self._keep = keep
+        self._manager = self._open() if self.dir.is_dir() else None
 
     @classmethod
     def read_only(cls, run_dir: Path) -> Checkpoints:
@@ -88,24 +90,24 @@ class Checkpoints:
             raise CheckpointError(f"{run_dir}: no checkpoints in it; expected {run_dir}/checkpoints/p00000/…")
         mine = run_dir / "checkpoints" / f"p{jax.process_index():05d}"
         self = cls.__new__(cls)
+        self.dir = (mine if mine in found else found[0]).absolute()
         with _no_warnings():  # Orbax warns that what is opened to be read can only be read
-            self._open(mine if mine in found else found[0], None, read_only=True)
+            self._manager = self._open(read_only=True)
         return self
 
-    def _open(self, directory: Path, keep: int | None, *, read_only: bool) -> None:
-        self.dir = directory.absolute()
+    def _open(self, *, read_only: bool = False) -> Any:
         me = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"p{me}"
         )
-        self._manager = ocp.CheckpointManager(
+        return ocp.CheckpointManager(
             self.dir,
             item_handlers={
                 "state": _ArraysHandler(),
                 "meta": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
             },
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep,
+                max_to_keep=None if read_only else self._keep,
                 create=False,
                 read_only=read_only,
                 enable_async_checkpointing=False,
@@ -115,23 +117,25 @@ class Checkpoints:
 
     def save(self, step: int, arrays: Any, meta: Mapping[str, Any]) -> None:
         """Write one checkpoint; it appears whole or not at all. `meta` is JSON."""
+        if self._manager is None:
+            self.dir.mkdir(parents=True, exist_ok=True)
+            self._manager = self._open()
         self._manager.save(
             step,
             args=ocp.args.Composite(state=_SaveArrays(arrays), meta=ocp.args.JsonSave(dict(meta))),
             force=True,
         )
 
-    def newest_step(self) -> int | None:
-        """The newest step in this directory; None when there is none."""
-        newest: int | None = self._manager.latest_step()
-        return newest
+    def steps(self) -> list[int]:
+        """The steps in this directory, rising."""
+        return sorted(self._manager.all_steps()) if self._manager else []
 
     def newest_common_step(self) -> int | None:
         """The newest step that every process has on its disk; None when nobody has any.
 
         Waits for all processes: called once, before training.
         """
-        mine = sorted(self._manager.all_steps())[-64:]
+        mine = self.steps()[-64:]
         if jax.process_count() == 1:
             return mine[-1] if mine else None
         padded = np.array(mine + [-1] * (64 - len(mine)), np.int32)
@@ -151,23 +155,43 @@ class Checkpoints:
         return max(common)
 
     def meta(self, step: int) -> dict[str, Any]:
-        """The metadata of one step."""
-        restored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-        return dict(restored["meta"])
+        """The metadata of one step.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        with _readable(self.dir / str(step) / "meta"):
+            restored = self._of(step).restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+            return dict(restored["meta"])
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """Arrays in the structure of `like` (arrays or shapes; a part will do), and the metadata of a step.
 
         Raises:
-            CheckpointError: an array is missing or has another shape; both are named.
+            CheckpointError: a file cannot be read; an array is missing or has another shape. It is named.
         """
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=_RestoreArrays(like), meta=ocp.args.JsonRestore())
-        )
-        return restored["state"], dict(restored["meta"])
+        meta = self.meta(step)
+        restored = self._of(step).restore(step, args=ocp.args.Composite(state=_RestoreArrays(like)))
+        return restored["state"], meta
+
+    def _of(self, step: int) -> Any:
+        if self._manager is None:
+            raise CheckpointError(f"{self.dir}: no checkpoint of step {step}")
+        return self._manager
 
     def close(self) -> None:
-        self._manager.close()
+        if self._manager:
+            self._manager.close()
+
+
+@contextmanager
+def _readable(file: object) -> Iterator[None]:
+    """Turns what goes wrong with a damaged file into an error that names it."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise CheckpointError(f"{file}: cannot be read, it may be damaged: {reason}") from e
 
 
 @contextmanager

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+import sightline as sl
 import sightline.jax
 from runners.common.config import ConfigError, load, to_yaml
 from runners.common.errors import CheckpointError, DataError
 
 T = TypeVar("T")
+
+#: What is wrong with what was given: one line, and no traceback.
+_WRONG_INPUT = (
+    ConfigError,
+    DataError,
+    CheckpointError,
+    sl.ConfigurationError,
+    sl.RunDirectoryError,
+    sl.JournalError,
+)
 
 
 def run(
@@ -42,14 +54,18 @@ def run(
     args = parser.parse_args(argv)
     given = {key: getattr(args, key) for key in (files or {}).values()}
     overrides = [*args.set, *(f"{key}={json.dumps(file)}" for key, file in given.items() if file)]
+    several = False
     try:
         config = load(config_type, args.config, overrides)
         if args.print_config:
             print(to_yaml(config), end="")
             return 0
-        sightline.jax.initialize()
+        several = sightline.jax.initialize()
         train(config)
-    except (ConfigError, DataError, CheckpointError) as e:
-        print(f"error: {e}", file=sys.stderr)
+    except _WRONG_INPUT as e:
+        print(f"error: {e}", file=sys.stderr, flush=True)
+        if several:  # at once: JAX would hold this process at a barrier for those that wait for it
+            sys.stdout.flush()
+            os._exit(2)
         return 2
     return 0

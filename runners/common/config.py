@@ -6,8 +6,10 @@ each `--set a.b=c` in order, and builds the tree. Nothing is read from the envir
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -28,11 +30,11 @@ def load(cls: type[T], file: str | Path | None = None, overrides: Sequence[str] 
     tree: dict[str, Any] = {}
     if file is not None:
         try:
-            read = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+            read = _yaml(Path(file).read_text(encoding="utf-8"), str(file), has_lines=True)
         except OSError as e:
             raise ConfigError(f"cannot read the config file {str(file)!r}: {e.strerror}") from e
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
-            raise ConfigError(f"{file}: not valid YAML: {e}") from e
+        except UnicodeDecodeError as e:
+            raise ConfigError(f"{file}: cannot be read as UTF-8 text: {e}") from e
         if not isinstance(read, dict | None):
             raise ConfigError(f"{file}: expected a mapping of config keys, found {type(read).__name__}")
         tree = read or {}
@@ -73,14 +75,38 @@ def to_yaml(config: Any) -> str:
     return text
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error; the first value would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str, where: str, *, has_lines: bool = False) -> Any:
+    """What YAML says; an error is one line, with the line that is wrong if the text has lines."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as e:
+        line = f":{e.problem_mark.line + 1}" if has_lines and e.problem_mark else ""
+        raise ConfigError(f"{where}{line}: not valid YAML: {e.problem}") from e
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(e).split())}") from e
+
+
 def _lay_over(cls: type, tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override!r}: expected key.path=value, for example --set seed=1")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise ConfigError(f"--set {override!r}: the value is not valid YAML: {e}") from e
+    value = _yaml(text, f"--set {override!r}")
     *sections, last = key.split(".")
     at: type = cls
     for depth, section in enumerate(sections):
@@ -124,12 +150,12 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         return tuple(_convert(options[0], item, f"{name}[{i}]") for i, item in enumerate(value))
     # YAML 1.1 reads 1e-3 (no dot) as a string; people write it, so it is a float here.
     if kind is float and isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            value = float(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"config key {name!r}: expected a finite number, found {value}")
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"config key {name!r}: expected {kind.__name__}, found {value!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -19,12 +20,12 @@ def due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def this_command() -> list[str]:
-    """The words of the command that runs now, its launcher included, with paths from here on."""
+def command(*words: str) -> list[str]:
+    """Python with these words, on as many processes as now, with paths from here on."""
     python = Path(sys.executable)
-    words = [str(python), *sys.orig_argv[1:]]
+    words = (str(python), *words)
     if (n := jax.process_count()) > 1:
-        words = [str(python.with_name("sightline")), "launch", "-n", str(n), "--", *words]
+        words = (str(python.with_name("sightline")), "launch", "-n", str(n), "--", *words)
     here = f"{Path.cwd()}/"
     return [word.removeprefix(here) for word in words]
 
@@ -32,7 +33,32 @@ def this_command() -> list[str]:
 def resume_command(run_dir: Path, *settings: str) -> str:
     """This command again, to go on with the run in `run_dir`, with further `--set` settings."""
     more = (f"output.name={run_dir.name}", "output.resume=must", *settings)
-    return shlex.join([*this_command(), *(word for setting in more for word in ("--set", setting))])
+    words = without_settings(sys.orig_argv[1:], [setting.partition("=")[0] for setting in more])
+    return shlex.join([*command(*words), *set_options(more)])
+
+
+def set_options(settings: Sequence[str]) -> list[str]:
+    """`--set` before each."""
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def without_settings(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The words of a command without its `--set` of these keys.
+
+    Example:
+        >>> without_settings(["-m", "x", "--set", "a.b=1", "--set=a.c=2", "--set", "d=3"], ["a.b", "a.c"])
+        ['-m', 'x', '--set', 'd=3']
+    """
+    kept: list[str] = []
+    for word in words:
+        in_two = kept[-1:] == ["--set"]
+        setting = word if in_two else word.removeprefix("--set=")
+        if (in_two or setting != word) and setting.partition("=")[0] in keys:
+            if in_two:
+                kept.pop()
+        else:
+            kept.append(word)
+    return kept
 
 
 @jax.jit

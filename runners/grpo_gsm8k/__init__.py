@@ -3,5 +3,5 @@
     python -m runners.grpo_gsm8k --config runners/grpo_gsm8k/configs/demo.yaml
 
 Read it in this order: `config`, `problems` and `data`, `tokenizer`, `rewards`, `rollout`, `metrics`,
-`common/grpo`, `train`.
+`common/grpo`, `callbacks`, `train`.
 """

@@ -32,7 +32,7 @@ class WarmupConfig:
     log_every: int = 25
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "steps")
+        at_least(self, 0, "steps", "learning_rate", "adam_learning_rate")
         at_least(self, 1, "batch_size", "log_every")
 
 
@@ -63,7 +63,7 @@ class GrpoConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "steps", "lr_warmup_steps", "kl_beta")
+        at_least(self, 0, "steps", "learning_rate", "lr_warmup_steps", "max_grad_norm", "kl_beta")
         at_least(self, 1, "prompts_per_step", "ppo_epochs", "grad_accumulation")
         at_least(self, 2, "group_size")
         if self.temperature <= 0:

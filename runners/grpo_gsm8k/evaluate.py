@@ -48,16 +48,18 @@ def evaluate(
     numbers: list[np.ndarray] = []
     completions: list[str] = []
     with sl.scope(scope), sl.record_timing("step"):
-        with sl.record_timing("generate"):
+        with sl.record_timing("rollout"):
             for start in range(0, count, batch_size):
                 # The last batch is filled up with the first problem, so that one program serves all batches.
                 batch = np.arange(start, start + batch_size)
                 mine = batch[my_slice(batch_size)]
                 rows = np.where(mine < count, mine, 0)
-                prompts, valid = put_rows(mesh, (data.prompts[rows], data.prompt_valid[rows]))
-                samples = greedy(params, prompts, valid, key)
-                tokens = local_rows(samples.tokens)[mine < count]
-                completions += [tokenizer.decode(row.tolist()) for row in tokens]
+                with sl.record_timing("rollout_generate"):
+                    prompts, valid = put_rows(mesh, (data.prompts[rows], data.prompt_valid[rows]))
+                    samples = greedy(params, prompts, valid, key)
+                    tokens = local_rows(samples.tokens)[mine < count]
+                with sl.record_timing("rollout_flush"):
+                    completions += [tokenizer.decode(row.tolist()) for row in tokens]
                 numbers.append(mine[mine < count])
         problems = np.concatenate(numbers)
         with sl.record_timing("reward"):

@@ -6,7 +6,7 @@ first one (warm-up, first evaluation) is committed at step 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated,
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
 from runners.common.optimising import State, add, learning_rate
 from runners.common.sampler import make_sampler
+from runners.grpo_gsm8k.callbacks import Callback, Evaluated, Step
 from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
 from runners.grpo_gsm8k.data import Encoded, encode, load_problems, target_text
-from runners.grpo_gsm8k.evaluate import EvalResult, evaluate, gather_correct
+from runners.grpo_gsm8k.evaluate import evaluate, gather_correct
 from runners.grpo_gsm8k.metrics import record_rollout, record_warmup
 from runners.grpo_gsm8k.rewards import score
 from runners.grpo_gsm8k.rollout import Batch, Rollout
@@ -38,23 +39,7 @@ from runners.grpo_gsm8k.summary import describe, write_eval
 from runners.grpo_gsm8k.tokenizer import EOS, PAD, train_tokenizer
 from runners.grpo_gsm8k.warmup import Examples, make_warmup_step
 
-OnStep = Callable[[int, Rollout], None]
-OnUpdate = Callable[[State, list[Batch]], None]
-OnEval = Callable[[int, str, EvalResult], None]
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Called on every process, before the commit of what they are given; for tests and tools.
-
-    `on_step(step, rollout)`: this process's rows, and the step is about to be committed.
-    `on_eval(step, scope, result)`: this process's share of an evaluation.
-    `on_update(state, batches)`: what the next optimiser step is made from, in global arrays.
-    """
-
-    on_step: OnStep | None = None
-    on_eval: OnEval | None = None
-    on_update: OnUpdate | None = None
+log = sl.get_logger("grpo_gsm8k")
 
 
 @dataclass(frozen=True)
@@ -89,17 +74,17 @@ class Saved:
     sightline: dict[str, Any]  # the run's state_dict
 
 
-def train(config: Config, hooks: Hooks | None = None) -> Outcome:
+def train(config: Config, callbacks: Sequence[Callback] = ()) -> Outcome:
     """Run the whole of `config` on every process of the job; `jax.distributed` is up already."""
-    return _Training(config, hooks or Hooks()).run()
+    return _Training(config, callbacks).run()
 
 
 class _Training:
     """The parts that stay the same over the steps, and the phases as methods."""
 
-    def __init__(self, config: Config, hooks: Hooks) -> None:
+    def __init__(self, config: Config, callbacks: Sequence[Callback]) -> None:
         check_divisible(config, jax.device_count(), jax.process_count())
-        self.config, self.hooks, grpo = config, hooks, config.grpo
+        self.config, self.callbacks, grpo = config, callbacks, config.grpo
         data = config.data
         train_problems = load_problems("train", data.train_file, data.train_problems, config.seed)
         test_problems = load_problems("test", data.test_file, data.test_problems, config.seed)
@@ -153,6 +138,7 @@ class _Training:
             console_format=output.console_format,
         ) as run:
             at = saved.progress if saved else self._begin(run)
+            log.info("steps %d to %d on %d processes", at.step + 1, config.grpo.steps, run.processes)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
                 # In host time, which counts each moment once: what is left of a step, the next one waits for.
                 with sl.scope("train"), sl.record_timing("step"):
@@ -160,8 +146,8 @@ class _Training:
                     at.state = self._update(at.state, rollout)
                     at.step, at.position = step, at.position + config.grpo.prompts_per_step
                     record_rollout(rollout)
-                if self.hooks.on_step:
-                    self.hooks.on_step(step, rollout)
+                    for callback in self.callbacks:
+                        callback.on_step(Step(step, rollout))
                 run.commit(step)
                 if due(config.eval.every, step):
                     self._evaluate(run, step, at.state.params, "eval")
@@ -180,7 +166,7 @@ class _Training:
         if self.checkpoints:
             self.checkpoints.close()
         if is_root and run_dir and comparison:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
             steps = config.grpo.steps
             command = resume_command(run_dir, f"grpo.steps={2 * steps}") + f"    # {steps} steps more"
             print(describe(comparison, run_dir, files, command), flush=True)
@@ -211,6 +197,7 @@ class _Training:
         }
         self.checkpoints.save(at.step, to_host(at.arrays()), meta)
         self.saved_step = at.step
+        log.info("checkpoint of step %d", at.step)
 
     def _restore(self) -> Saved | None:
         """The newest checkpoint that all processes have; None when there is none and there need be none."""
@@ -255,6 +242,7 @@ class _Training:
         state = State(params, optimizer.init(params), np.int32(0))
         tokens = np.concatenate([data.prompts, data.targets], axis=1)
         valid = np.concatenate([data.prompt_valid, data.target_valid], axis=1)
+        log.info("warm-up: %d steps on worked answers", warmup.steps)
         for n in range(1, warmup.steps + 1):
             batch = batch_indices((n - 1) * warmup.batch_size, warmup.batch_size, len(data), self.config.seed)
             mine = batch[my_slice(warmup.batch_size)]
@@ -335,8 +323,8 @@ class _Training:
             # The one number that the loss needs from everyone: how many tokens are trained, all in all.
             tokens = count_tokens([batch.mask for batch in batches])
             for _ in range(self.config.grpo.ppo_epochs):
-                if self.hooks.on_update:
-                    self.hooks.on_update(state, batches)
+                for callback in self.callbacks:
+                    callback.on_update(state, batches)
                 total = None
                 for batch in batches:
                     gradients, stats = self.gradients(state.params, batch)
@@ -362,9 +350,12 @@ class _Training:
             split="test",
             scope=scope,
         )
-        if self.hooks.on_eval:
-            self.hooks.on_eval(step, scope, result)
+        with sl.scope(scope):
+            for callback in self.callbacks:
+                callback.on_evaluation(Evaluated(step, scope, result))
         run.commit(step)
+        right, tried = int(result.correct.sum()), len(result.correct)
+        log.info("%s of step %d: %d of %d right on this process", scope, step, right, tried)
         return gather_correct(result, count) if scope == "eval_full" else result.correct
 
 

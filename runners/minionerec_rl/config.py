@@ -49,7 +49,9 @@ class GrpoConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "steps", "lr_warmup_steps", "weight_decay", "kl_beta")
+        at_least(
+            self, 0, "steps", "learning_rate", "lr_warmup_steps", "weight_decay", "max_grad_norm", "kl_beta"
+        )
         at_least(self, 1, "prompts_per_step", "ppo_epochs", "grad_accumulation")
         at_least(self, 2, "group_size")
         if self.temperature <= 0:

@@ -7,7 +7,7 @@ of their steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from runners.common.grpo import count_tokens, group_advantages, make_update, zer
 from runners.common.loop import due, fold_in, resume_command
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.optimising import State, add, learning_rate, make_adamw
+from runners.minionerec_rl.callbacks import Callback, Evaluated, Step
 from runners.minionerec_rl.config import Config, GrpoConfig, check_divisible, check_items
 from runners.minionerec_rl.metrics import record_evaluation, record_rollout, record_token_diversity
 from runners.minionerec_rl.rewards import score
@@ -34,7 +35,7 @@ from runners.minionerec_rl.summary import Result, describe, judge, write_eval
 from runners.recommendation import tasks
 from runners.recommendation.config import load_dataset
 from runners.recommendation.decoding import Candidates, make_beam_search, make_sampler
-from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
+from runners.recommendation.evaluation import Evaluation, make_evaluator, wait_for_root
 from runners.recommendation.policy import (
     Policy,
     check_catalogue,
@@ -46,23 +47,7 @@ from runners.recommendation.scoring import score_items
 from runners.recommendation.tasks import Encoded, make_tokenizer
 from runners.recommendation.trie import make_trie
 
-OnStep = Callable[[int, Rollout], None]
-OnUpdate = Callable[[State, list[Batch]], None]
-OnEval = Callable[[int, str, Evaluation], None]
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Called before the commit of what they are given; for tests and tools.
-
-    `on_step(step, rollout)`: on every process, its prompts, and the step is about to be committed.
-    `on_update(state, batches)`: on every process, what the next optimiser step is made from; global arrays.
-    `on_eval(step, scope, evaluation)`: on the root alone, which evaluates.
-    """
-
-    on_step: OnStep | None = None
-    on_update: OnUpdate | None = None
-    on_eval: OnEval | None = None
+log = sl.get_logger("minionerec_rl")
 
 
 @dataclass(frozen=True)
@@ -104,22 +89,22 @@ class Saved:
     sightline: dict[str, Any]  # the run's state_dict
 
 
-def train(config: Config, hooks: Hooks | None = None) -> Outcome:
+def train(config: Config, callbacks: Sequence[Callback] = ()) -> Outcome:
     """Run the whole of `config` on every process of the job; `jax.distributed` is up already.
 
     Raises:
         ConfigError, DataError, CheckpointError: what was given cannot be used; raised before anything is
             written to a run directory.
     """
-    return _Training(config, hooks or Hooks()).run()
+    return _Training(config, callbacks).run()
 
 
 class _Training:
     """The parts that stay the same over the steps, and the phases as methods."""
 
-    def __init__(self, config: Config, hooks: Hooks) -> None:
+    def __init__(self, config: Config, callbacks: Sequence[Callback]) -> None:
         check_divisible(config, jax.device_count())
-        self.config, self.hooks, grpo = config, hooks, config.grpo
+        self.config, self.callbacks, grpo = config, callbacks, config.grpo
         self.dataset = load_dataset(config.data, config.seed)
         catalogue = self.dataset.catalogue
         check_items(config, len(catalogue))
@@ -153,7 +138,15 @@ class _Training:
         )
         self.with_logprobs = jax.jit(self._with_logprobs)
         self.count = jax.jit(sl.collect(self._count))
-        self.evaluator = self._make_evaluator() if is_root() else None
+        self.evaluator = make_evaluator(
+            self.model,
+            self.trie,
+            self.dataset,
+            self.tokenizer,
+            beams=config.eval.beams,
+            batch_size=config.eval.batch_size,
+            prompt_length=config.data.prompt_tokens,
+        )
 
     def run(self) -> Outcome:
         """The run from its start, or from its newest checkpoint, to the end."""
@@ -171,6 +164,7 @@ class _Training:
             console_format=output.console_format,
         ) as run:
             at = saved.progress if saved else self._begin(run)
+            log.info("steps %d to %d on %d processes", at.step + 1, config.grpo.steps, run.processes)
             for step in run.steps(config.grpo.steps + 1, start=at.step + 1):
                 # In host time, which counts each moment once: what is left of a step, the next one waits for.
                 with sl.scope("train"), sl.record_timing("step"):
@@ -178,8 +172,8 @@ class _Training:
                     at.state = self._update(at, rollout)
                     at.step, at.position = step, at.position + config.grpo.prompts_per_step
                     record_rollout(rollout, grad_accumulation=config.grpo.grad_accumulation)
-                if self.hooks.on_step:
-                    self.hooks.on_step(step, rollout)
+                    for callback in self.callbacks:
+                        callback.on_step(Step(step, rollout))
                 run.commit(step)
                 if due(config.eval.every, step):
                     self._evaluate(run, step, at.state.params, "eval")
@@ -196,7 +190,7 @@ class _Training:
         if self.checkpoints:
             self.checkpoints.close()
         if run_dir and result:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
             steps = config.grpo.steps
             command = resume_command(run_dir, f"grpo.steps={2 * steps}") + f"    # {steps} steps more"
             print(describe(result, run_dir, files, command), flush=True)
@@ -258,6 +252,7 @@ class _Training:
         }
         self.checkpoints.save(at.step, to_host(at.arrays()), meta)
         self.saved_step = at.step
+        log.info("checkpoint of step %d", at.step)
 
     def _restore(self) -> Saved:
         """The whole of the checkpoint that `_policy` has found."""
@@ -318,8 +313,8 @@ class _Training:
             tokens, stats = self.count(batches)
             sl.ingest(stats)
             for _ in range(self.config.grpo.ppo_epochs):
-                if self.hooks.on_update:
-                    self.hooks.on_update(state, batches)
+                for callback in self.callbacks:
+                    callback.on_update(state, batches)
                 total = None
                 for batch in batches:
                     gradients, stats = self.gradients(state.params, batch)
@@ -342,13 +337,15 @@ class _Training:
                 first = evaluation.items[:, : self.config.grpo.group_size]
                 rewards, parts = score(first, targets, asdict(self.config.grpo.reward))
                 record_evaluation(evaluation, rewards, parts, split=split)
-                if self.hooks.on_eval:
-                    self.hooks.on_eval(step, scope, evaluation)
+                for callback in self.callbacks:
+                    callback.on_evaluation(Evaluated(step, scope, evaluation))
                 wait_for_root()
             else:
                 with sl.record_timing("wait"):
                     wait_for_root()
         run.commit(step)
+        if evaluation is not None:
+            log.info("%s of step %d: %d users", scope, step, len(evaluation.items))
         return evaluation
 
     # What is compiled.
@@ -362,19 +359,6 @@ class _Training:
             )
         search = make_beam_search(self.mesh, self.model, self.trie, beams=grpo.group_size)
         return lambda params, prompts, valid, key: search(params, prompts, valid)
-
-    def _make_evaluator(self) -> Evaluator:
-        dataset, evaluation = self.dataset, self.config.eval
-        return Evaluator(
-            self.model,
-            self.trie,
-            dataset.catalogue,
-            self.tokenizer,
-            {"valid": dataset.valid, "test": dataset.test},
-            beams=evaluation.beams,
-            batch_size=evaluation.batch_size,
-            prompt_length=self.config.data.prompt_tokens,
-        )
 
     def _logprobs(self, params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """The candidates' log-probabilities and entropies, in the model's whole vocabulary (MiniOneRec).

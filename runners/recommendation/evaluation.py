@@ -20,7 +20,7 @@ from runners.common.mesh import copy_to_local, local_rows, make_local_mesh, put_
 from runners.common.model import Decoder
 from runners.common.tokenizer import Tokenizer
 from runners.recommendation import tasks
-from runners.recommendation.catalogue import Catalogue, Interactions
+from runners.recommendation.catalogue import Catalogue, Dataset, Interactions
 from runners.recommendation.decoding import make_beam_search
 from runners.recommendation.ranking import ranks
 from runners.recommendation.trie import Trie
@@ -78,6 +78,31 @@ class Evaluator:
             found.append(local_rows(self.search(weights, prompts, valid).items)[: total - start])
         items = np.concatenate(found).astype(np.int64)
         return Evaluation(items, ranks(items, targets[:total]))
+
+
+def make_evaluator(
+    model: Decoder,
+    trie: Trie,
+    dataset: Dataset,
+    tokenizer: Tokenizer,
+    *,
+    beams: int,
+    batch_size: int,
+    prompt_length: int,
+) -> Evaluator | None:
+    """For the validation and test users, on the root; None on the others, which do not evaluate."""
+    if not is_root():
+        return None
+    return Evaluator(
+        model,
+        trie,
+        dataset.catalogue,
+        tokenizer,
+        {"valid": dataset.valid, "test": dataset.test},
+        beams=beams,
+        batch_size=batch_size,
+        prompt_length=prompt_length,
+    )
 
 
 def is_root() -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -98,14 +99,14 @@ def read_catalogue(index_file: str | Path, item_file: str | Path) -> Catalogue:
         if (other := taken.setdefault(tuple(sid), id)) != id:
             raise DataError(f"{where} has the same SID as item {other!r}: {''.join(sid)}")
         if id not in items:
-            raise DataError(f"{item_file}: no item {id!r}, which {index_file} has; expected its title")
+            raise DataError(f"{where} is not in {item_file}; expected its title there")
         title = items[id].get("title") if isinstance(items[id], dict) else None
         if not isinstance(title, str) or not title.strip():
             raise DataError(
                 f'{item_file}:{_line_of(item_text, id)}: item {id!r}: expected {{"title": "…"}}, '
                 f"found {_short(items[id])}"
             )
-        titles.append(" ".join(title.split()))
+        titles.append(_one_line(title))
     if not index:
         raise DataError(f"{index_file}: no items in it; expected item ids with their SIDs")
     return Catalogue(tuple(index), tuple(titles), tuple(taken))
@@ -118,7 +119,7 @@ def check_info(path: str | Path, catalogue: Catalogue) -> None:
         DataError: see `read`.
     """
     listed = set()
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         sid, _, rest = line.partition("\t")
@@ -173,30 +174,30 @@ def read_interactions(path: str | Path, catalogue: Catalogue) -> Interactions:
 def write(directory: str | Path, name: str, dataset: Dataset) -> Paths:
     """Write a data set under a directory in MiniOneRec's layout; what is there is left as it is.
 
+    White space in titles becomes single spaces, as the readers have it.
+
     Raises:
         DataError: one of the files exists.
     """
     paths, catalogue = Paths.under(directory, name), dataset.catalogue
+    titles = [_one_line(title) for title in catalogue.titles]
     for path in (paths.train, paths.valid, paths.test, paths.index, paths.items, str(paths.info)):
         if Path(path).exists():
             raise DataError(f"{path} exists; choose another directory or name")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     index = {id: list(sid) for id, sid in zip(catalogue.ids, catalogue.sids, strict=True)}
-    items = {
-        id: {"title": title, "description": ""}
-        for id, title in zip(catalogue.ids, catalogue.titles, strict=True)
-    }
+    items = {id: {"title": title, "description": ""} for id, title in zip(catalogue.ids, titles, strict=True)}
     Path(paths.index).write_text(_json_lines(index), encoding="utf-8")
     Path(paths.items).write_text(_json_lines(items), encoding="utf-8")
-    info = (f"{catalogue.sid(i)}\t{catalogue.titles[i]}\t{catalogue.ids[i]}\n" for i in range(len(catalogue)))
+    info = (f"{catalogue.sid(i)}\t{titles[i]}\t{catalogue.ids[i]}\n" for i in range(len(catalogue)))
     Path(str(paths.info)).write_text("".join(info), encoding="utf-8")
     splits = ((paths.train, dataset.train), (paths.valid, dataset.valid), (paths.test, dataset.test))
     for path, rows in splits:
-        _write_interactions(path, rows, catalogue)
+        _write_interactions(path, rows, catalogue, titles)
     return paths
 
 
-def _write_interactions(path: str, rows: Interactions, catalogue: Catalogue) -> None:
+def _write_interactions(path: str, rows: Interactions, catalogue: Catalogue, titles: Sequence[str]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -204,14 +205,18 @@ def _write_interactions(path: str, rows: Interactions, catalogue: Catalogue) -> 
             writer.writerow(
                 [
                     user,
-                    [catalogue.titles[i] for i in history],
-                    catalogue.titles[target],
+                    [titles[i] for i in history],
+                    titles[target],
                     [_number(catalogue.ids[i]) for i in history],
                     catalogue.ids[target],
                     [catalogue.sid(i) for i in history],
                     catalogue.sid(target),
                 ]
             )
+
+
+def _one_line(title: str) -> str:
+    return " ".join(title.split())
 
 
 def _number(id: str) -> int | str:
@@ -239,7 +244,7 @@ def _item(catalogue: Catalogue, sid: str, id: str, where: str) -> int:
 
 def _csv_rows(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows by column, each with its line number (its last line, if it has several)."""
-    reader = csv.reader(_text(path).splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
         header = next(reader, [])
         missing = [name for name in COLUMNS if name not in header]
@@ -296,7 +301,7 @@ def _line_of(text: str, key: str) -> int:
 
 def _text(path: str | Path) -> str:
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:  # with or without a mark at its start
             return file.read()
     except OSError as e:
         raise DataError(f"{path}: cannot be read: {e.strerror}") from e

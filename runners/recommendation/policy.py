@@ -62,9 +62,9 @@ def load_policy(run_dir: str | Path, step: int | None = None) -> Policy:
     """
     checkpoints = Checkpoints.read_only(Path(run_dir))
     try:
-        newest = checkpoints.newest_step() if step is None else step
-        if newest is None:
+        if step is None and not checkpoints.steps():
             raise CheckpointError(f"{checkpoints.dir}: no checkpoint in it")
+        newest = checkpoints.steps()[-1] if step is None else step
         source = checkpoints.dir / str(newest)
         if not source.is_dir():
             raise CheckpointError(f"{source}: no such checkpoint")

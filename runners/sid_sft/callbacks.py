@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runners.common.optimising import State
+from runners.common import callbacks
 from runners.recommendation.evaluation import Evaluation
 from runners.sid_sft.sft import Batch, Update
 
@@ -39,14 +39,5 @@ class Best:
     step: int
 
 
-class Callback:
-    """Override what you need. Each is called before the commit of what it is told, so it may record."""
-
-    def on_update(self, state: State, batches: list[Batch]) -> None:
-        """On every process: what the next optimiser step is made from, in global arrays."""
-
-    def on_step(self, step: Step) -> None:
-        """On every process, inside scope `train`."""
-
-    def on_evaluation(self, evaluated: Evaluated) -> None:
-        """On the root alone, inside the evaluation's scope."""
+#: On the root alone, which evaluates: `on_evaluation`.
+Callback = callbacks.Callback[Batch, Step, Evaluated]

@@ -41,7 +41,7 @@ class SftConfig:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "steps", "lr_warmup_steps", "weight_decay")
+        at_least(self, 0, "steps", "learning_rate", "lr_warmup_steps", "weight_decay", "max_grad_norm")
         at_least(self, 1, "batch_size", "grad_accumulation")
 
 

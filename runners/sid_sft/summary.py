@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from runners import minionerec_rl
 from runners.common.comparison import Comparison, compare
+from runners.common.config import load
+from runners.common.loop import command, set_options
+from runners.minionerec_rl.config import Config as NextConfig
 from runners.recommendation.catalogue import Dataset
 from runners.recommendation.evaluation import Evaluation
 from runners.recommendation.ranking import chance, followers, hit_rate, ndcg, popular, ranks
+from runners.sid_sft.config import Config
 
 K = 10  # of the claim at the end
 
@@ -49,7 +55,22 @@ def write_eval(path: Path, result: Result, step: int) -> None:
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def describe(result: Result, run_dir: Path, files: Sequence[Path], resume: str) -> str:
+def next_command(config: Config, run_dir: Path) -> str:
+    """Reinforcement learning from this run's policy, on the same data."""
+    file = Path(minionerec_rl.__path__[0]) / "configs" / "demo.yaml"
+    there = load(NextConfig, file)
+    settings = [f"start.run={run_dir}"]
+    if config.seed != there.seed:
+        settings.append(f"seed={config.seed}")
+    data = asdict(there.data)
+    for key, value in asdict(config.data).items():
+        if value != data[key] and key != "answer_tokens":  # it says items, which have their own length
+            settings.append(f"data.{key}={json.dumps(value)}")
+    module = "-m", "runners.minionerec_rl"
+    return shlex.join(command(*module, "--config", str(file), *set_options(settings)))
+
+
+def describe(result: Result, run_dir: Path, files: Sequence[Path], resume: str, follow: str) -> str:
     """The last lines on the terminal: the result, the files, what to do next."""
     labels = {"model": "this model", "followers": "what followed the last item", "popular": "popular items"}
     lines = []
@@ -73,7 +94,7 @@ Written:
 {listed}
 
 Next:
-  make demo-rl    # reinforcement learning from this checkpoint
+  {follow}    # reinforcement learning from this checkpoint
   grep '"train/loss"' {run_dir / "metrics.jsonl"} | tail -n 1    # the last step, every metric
   {resume}
 """

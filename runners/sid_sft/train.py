@@ -26,7 +26,7 @@ from runners.common.mesh import make_mesh, my_slice, put_replicated, put_rows, t
 from runners.common.model import Decoder, init_params
 from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.recommendation.config import load_dataset
-from runners.recommendation.evaluation import Evaluation, Evaluator, is_root, wait_for_root
+from runners.recommendation.evaluation import Evaluation, make_evaluator, wait_for_root
 from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
 from runners.recommendation.ranking import ndcg
 from runners.recommendation.tasks import make_tokenizer
@@ -36,7 +36,9 @@ from runners.sid_sft.config import Config, check_divisible
 from runners.sid_sft.metrics import Recorder
 from runners.sid_sft.mixture import mix
 from runners.sid_sft.sft import Batch, Update, make_update
-from runners.sid_sft.summary import Result, describe, judge, write_eval
+from runners.sid_sft.summary import Result, describe, judge, next_command, write_eval
+
+log = sl.get_logger("sid_sft")
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,15 @@ class _Training:
         self.gradients, self.apply = make_update(
             self.model, self.optimizer, self.schedule, prompt_length=data.prompt_tokens
         )
-        self.evaluator = self._make_evaluator() if is_root() else None
+        self.evaluator = make_evaluator(
+            self.model,
+            make_trie(catalogue, self.tokenizer),
+            self.dataset,
+            self.tokenizer,
+            beams=config.eval.beams,
+            batch_size=config.eval.batch_size,
+            prompt_length=config.data.prompt_tokens,
+        )
         self.checkpoints: Checkpoints | None = None
         self.saved_step: int | None = None
 
@@ -131,6 +141,7 @@ class _Training:
             console_format=output.console_format,
         ) as run:
             at = saved[0] if saved else self._begin()
+            log.info("steps %d to %d on %d processes", at.step + 1, config.sft.steps, run.processes)
             following: Share | None = None
             for step in run.steps(config.sft.steps + 1, start=at.step + 1):
                 with sl.scope("train"), sl.record_timing("step"):
@@ -158,10 +169,11 @@ class _Training:
         if self.checkpoints:
             self.checkpoints.close()
         if run_dir and result:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "checkpoints")]
+            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
             steps = config.sft.steps
             resume = resume_command(run_dir, f"sft.steps={2 * steps}") + f"    # {steps} steps more"
-            print(describe(result, run_dir, files, resume), flush=True)
+            follow = next_command(config, run_dir)
+            print(describe(result, run_dir, files, resume, follow), flush=True)
         return Outcome(to_host(at.state.params), at.step, result)
 
     # Where a run begins, and where it can go on.
@@ -188,6 +200,7 @@ class _Training:
         }
         self.checkpoints.save(at.step, to_host(at.arrays()), meta)
         self.saved_step = at.step
+        log.info("checkpoint of step %d", at.step)
 
     def _restore(self) -> tuple[Progress, dict[str, Any]] | None:
         """The newest checkpoint that all processes have, and the run's state_dict.
@@ -247,19 +260,6 @@ class _Training:
 
     # Evaluation.
 
-    def _make_evaluator(self) -> Evaluator:
-        dataset, evaluation = self.dataset, self.config.eval
-        return Evaluator(
-            self.model,
-            make_trie(dataset.catalogue, self.tokenizer),
-            dataset.catalogue,
-            self.tokenizer,
-            {"valid": dataset.valid, "test": dataset.test},
-            beams=evaluation.beams,
-            batch_size=evaluation.batch_size,
-            prompt_length=self.config.data.prompt_tokens,
-        )
-
     def _evaluate(self, run: sl.Run, at: Progress, scope: str) -> Evaluation | None:
         """Evaluate on the root, and commit; all processes go on together. None but on the root."""
         evaluation = None
@@ -279,6 +279,8 @@ class _Training:
                 with sl.record_timing("wait"):
                     wait_for_root()
         run.commit(at.step)
+        if evaluation is not None:
+            log.info("%s of step %d: %d users", scope, at.step, len(evaluation.items))
         return evaluation
 
 

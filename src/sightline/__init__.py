@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from sightline.sinks.trackio import TrackioConfig
     from sightline.sinks.wandb import WandbConfig
     from sightline.stats_logger import StatsLogger
+    from sightline.text_logging.config import TextLoggingConfig
+    from sightline.text_logging.loggers import get_logger, getLogger
+    from sightline.text_logging.process_logging import setup_file_logging
     from sightline.transports import Transport
     from sightline.worker_stats import export_stats
 
@@ -74,6 +77,9 @@ _LATER = {
     "sinks.trackio": ("TrackioConfig",),
     "sinks.wandb": ("WandbConfig",),
     "stats_logger": ("StatsLogger",),
+    "text_logging.config": ("TextLoggingConfig",),
+    "text_logging.loggers": ("getLogger", "get_logger"),
+    "text_logging.process_logging": ("setup_file_logging",),
     "transports": ("Transport",),
     "worker_stats": ("export_stats",),
 }
@@ -124,6 +130,7 @@ __all__ = [
     "StoringSink",
     "SwanLabConfig",
     "TensorBoardConfig",
+    "TextLoggingConfig",
     "TrackioConfig",
     "Transport",
     "TransportError",
@@ -134,6 +141,8 @@ __all__ = [
     "counter",
     "export",
     "export_stats",
+    "getLogger",
+    "get_logger",
     "histogram",
     "ingest",
     "instant",
@@ -148,6 +157,7 @@ __all__ = [
     "sample",
     "scalar",
     "scope",
+    "setup_file_logging",
     "snapshot",
     "start",
     "step",

@@ -24,10 +24,45 @@ from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.tensorboard import TensorBoardConfig
 from sightline.sinks.trackio import TrackioConfig
 from sightline.sinks.wandb import WandbConfig
+from sightline.text_logging.config import TextLoggingConfig
 from sightline.transports import TransportName
 
 OnLowerStep = Literal["clamp", "error", "drop"]
 NamingMode = Literal["warn", "strict", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerfTracerConfig:
+    """What is traced, and how long the files are.
+
+    Attributes:
+        enabled: False: no spans are recorded, and no trace is written.
+        profile_steps: steps that JAX's profiler records, into ``profiles/`` of the run directory. While a run
+            goes on, ``echo 2 > RUN_DIR/profile`` asks for its next two steps.
+        profile_processes: on which processes; None: on all.
+        profile_host_level: ``host_tracer_level`` of the profiler: 1 is cheaper than 2.
+        segment_mb: a trace file that has become so long is followed by another one, in megabytes.
+        keep_mb: of a process's trace files so much is kept; the oldest go first.
+    """
+
+    enabled: bool = True
+    profile_steps: Sequence[int] = ()
+    profile_processes: Sequence[int] | None = None
+    profile_host_level: int = 2
+    segment_mb: float = 256.0
+    keep_mb: float = 8192.0
+
+    def __post_init__(self) -> None:
+        for name in ("profile_steps", "profile_processes"):
+            numbers = getattr(self, name)
+            if numbers is not None and not (
+                isinstance(numbers, Sequence) and all(type(each) is int for each in numbers)
+            ):
+                raise ConfigurationError(f"{name}={numbers!r}; expected ints, as in [10, 11]")
+        for name in ("segment_mb", "keep_mb"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise ConfigurationError(f"{name}={value!r}; expected a positive number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +76,8 @@ class StatsLoggerConfig:
         sinks: what shows the journal: names, or sinks of your own.
         console: how the console sink looks.
         jsonl: where the JSONL sink writes.
+        logging: what is logged as text, and where to; see :class:`TextLoggingConfig`.
+        tracing: what is traced; see :class:`PerfTracerConfig`.
         mlflow: where the MLflow sink logs.
         prometheus: where the Prometheus sink listens.
         swanlab: where the SwanLab sink logs.
@@ -77,6 +114,8 @@ class StatsLoggerConfig:
     sinks: Sequence[str | Sink] = ("console",)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     jsonl: JSONLConfig = field(default_factory=JSONLConfig)
+    logging: TextLoggingConfig = field(default_factory=TextLoggingConfig)
+    tracing: PerfTracerConfig = field(default_factory=PerfTracerConfig)
     mlflow: MLflowConfig = field(default_factory=MLflowConfig)
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
     swanlab: SwanLabConfig = field(default_factory=SwanLabConfig)
@@ -155,46 +194,6 @@ class StatsLoggerConfig:
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
         return cls.from_dict(data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PerfTracerConfig:
-    """What is traced, and how long the files are.
-
-    Attributes:
-        enabled: False: no spans are recorded, and no trace is written.
-        profile_steps: steps that JAX's profiler records, into ``profiles/`` of the run directory. While a run
-            goes on, ``echo 2 > RUN_DIR/profile`` asks for its next two steps.
-        profile_processes: on which processes; None: on all.
-        profile_host_level: ``host_tracer_level`` of the profiler: 1 is cheaper than 2.
-        segment_mb: a trace file that has become so long is followed by another one, in megabytes.
-        keep_mb: of a process's trace files so much is kept; the oldest go first.
-    """
-
-    enabled: bool = True
-    profile_steps: Sequence[int] = ()
-    profile_processes: Sequence[int] | None = None
-    profile_host_level: int = 2
-    segment_mb: float = 256.0
-    keep_mb: float = 8192.0
-
-    def __post_init__(self) -> None:
-        for name in ("profile_steps", "profile_processes"):
-            numbers = getattr(self, name)
-            if numbers is not None and not (
-                isinstance(numbers, Sequence) and all(type(each) is int for each in numbers)
-            ):
-                raise ConfigurationError(f"{name}={numbers!r}; expected ints, as in [10, 11]")
-        for name in ("segment_mb", "keep_mb"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise ConfigurationError(f"{name}={value!r}; expected a positive number")
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """As :meth:`StatsLoggerConfig.from_dict`."""
-        settings: Self = _load(cls, data, "")
-        return settings
 
 
 def _load(cls: Any, data: Mapping[str, Any], where: str) -> Any:

@@ -42,15 +42,20 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     """As :func:`plain`; ``left``: how many items may still be shown."""
     kind = type(value)
     if kind is str:
-        return _text(value)
+        return text(value)
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind in _AS_THEY_ARE:
-        return value if kind is not int or -(2**63) <= value < 2**63 else str(value)[:_CHARACTERS]
+        return value if kind is not int or -(2**63) <= value < 2**63 else _big(value)
     try:
         return _other(value, depth, left)
     except Exception as error:  # noqa: BLE001 - a user's object may do anything
         return f"<{kind.__name__}: {type(error).__name__}>"
+
+
+def _big(value: int) -> str:
+    """An int that JSON's readers may not hold; Python refuses to write out very long ones."""
+    return str(value) if value.bit_length() < 10_000 else f"<int of {value.bit_length()} bits>"
 
 
 def _other(value: Any, depth: int, left: list[int]) -> Any:
@@ -62,7 +67,7 @@ def _other(value: Any, depth: int, left: list[int]) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     if isinstance(value, os.PathLike):
-        return _text(os.fsdecode(value))
+        return text(os.fsdecode(value))
     if isinstance(value, np.generic):
         return _plain(value.item(), depth, left)
     if isinstance(value, np.ndarray) and value.size <= _SMALL and value.dtype.kind in "biufU":
@@ -70,7 +75,7 @@ def _other(value: Any, depth: int, left: list[int]) -> Any:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, BaseException):
-        return _text(f"{type(value).__name__}: {value}")
+        return text(f"{type(value).__name__}: {value}")
     if not isinstance(value, (Mapping, Sequence, Set)):
         return f"<{type(value).__name__}>"
     shown = min(len(value), _ITEMS, left[0] if depth else 0)
@@ -78,17 +83,23 @@ def _other(value: Any, depth: int, left: list[int]) -> Any:
     more = [f"… {len(value) - shown} more"] if len(value) > shown else []
     if isinstance(value, Mapping):
         items = {
-            _text(key if isinstance(key, str) else str(_plain(key, 0, left))): _plain(each, depth - 1, left)
+            text(key if isinstance(key, str) else str(_plain(key, 0, left))): _plain(each, depth - 1, left)
             for _, (key, each) in zip(range(shown), value.items(), strict=False)
         }
         return items | dict.fromkeys(more)
     return [_plain(each, depth - 1, left) for _, each in zip(range(shown), value, strict=False)] + more
 
 
-def _text(value: str) -> str:
-    """Short, and such as UTF-8 can hold."""
-    if len(value) > _CHARACTERS:
-        value = f"{value[:_CHARACTERS]}… ({len(value) - _CHARACTERS} characters more)"
+def text(value: str, characters: int = _CHARACTERS) -> str:
+    """A string such as UTF-8 can hold, with at most so many characters and what was cut said.
+
+    Example:
+        >>> text("caf\\u00e9 \\ud800"), text("x" * 9, 4)
+        ('café \\\\ud800', 'xxxx… (5 characters more)')
+    """
+    value = str.__str__(value)  # a subclass may do anything
+    if len(value) > characters:
+        value = f"{value[:characters]}… ({len(value) - characters} characters more)"
     try:
         value.encode()
     except UnicodeEncodeError:

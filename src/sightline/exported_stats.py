@@ -10,7 +10,7 @@ import numpy as np
 from sightline import naming
 from sightline.snapshot import Value
 
-UNWEIGHTED = "merge_stats/unweighted"  #: under which the keys stand that could only be averaged
+UNWEIGHTED = naming.RESERVED + "unweighted"  #: under which the keys stand that could only be averaged
 
 Exported = Mapping[str, Value | str]
 
@@ -22,7 +22,7 @@ def merge_stats(dicts: Sequence[Exported]) -> dict[str, Value | str]:
     ``/min``, ``/max``, ``/sum`` and ``/count`` merge as their names say; ``/std`` merges exactly where
     ``/mean`` is there too. A timing, which has ``_max`` and ``_slowest`` beside it, is averaged over the
     dicts, exactly if each is of one process; ``obs/*`` add up. What has no count is taken if all agree, else
-    averaged without weights (quantiles: with them); such keys are listed under ``"merge_stats/unweighted"``,
+    averaged without weights (quantiles: with them); such keys are listed under ``"obs/unweighted"``,
     so that nothing is dropped or bent in silence. Histograms are no part of such dicts, but for their counts;
     merge snapshots to have them.
 

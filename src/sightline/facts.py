@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import itertools
 import math
 import os
 import platform
-import re
 import socket
 import subprocess
 import sys
@@ -22,21 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from sightline.redaction import REDACTED, redacted, redacted_command
+
+__all__ = ["REDACTED", "plain", "redacted", "run_facts"]
+
 _PACKAGES = ("sightline", "jax", "jaxlib", "flax", "optax", "numpy")
-_SECRET_WORDS = frozenset(
-    ("apikey", "authorization", "credential", "credentials", "passphrase", "passwd", "password", "pwd")
-).union(("secret", "secrets", "token"))
-_SECRET_PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key")}
-_VOCABULARY = frozenset(("bos", "cls", "eos", "mask", "pad", "sep", "stop", "unk"))  # of pad_token, …
-_IN_STRINGS = (
-    re.compile(r"(?<=://)(?P<kept>[^/@\s:]*:)[^/\s]+(?=@)"),  # https://user:password@host
-    re.compile(r"(?<=://)(?P<kept>)[^/@\s:]{20,}(?=@)"),  # https://token@host
-    re.compile(r"(?P<kept>[?&](?:api_?key|\w*token|secret|password|sig|signature)=)[^&#\s]+", re.IGNORECASE),
-    re.compile(r"(?P<kept>\b(?:authorization: *\w+|bearer) +)[\w.~+/=-]{8,}", re.IGNORECASE),
-)
-_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _SMALL = 16  # elements of an array that is written out
-REDACTED = "[redacted]"
 
 
 def plain(config: Any) -> Any:
@@ -83,13 +72,15 @@ def _children(config: Any) -> Any:
     if isinstance(config, type):
         return config.__qualname__
     if dataclasses.is_dataclass(config):
-        return {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        return {f.name: _shown(getattr(config, f.name), is_shown=f.repr) for f in dataclasses.fields(config)}
     if isinstance(config, (Namespace, SimpleNamespace)):
         return vars(config)
     if hasattr(config, "shape") and hasattr(config, "dtype"):
         small = math.prod(config.shape) <= _SMALL
         return np.asarray(config).tolist() if small else f"{config.dtype}{list(config.shape)}"
-    for method in ("model_dump", "to_dict", "_asdict"):  # pydantic, ml_collections and others, named tuples
+    if callable(getattr(config, "model_dump", None)):
+        return _children_of_model(config)
+    for method in ("to_dict", "_asdict"):  # ml_collections and others, named tuples
         if callable(getattr(config, method, None)):
             return getattr(config, method)()
     if isinstance(config, (Mapping, list, tuple)):
@@ -103,37 +94,20 @@ def _children(config: Any) -> Any:
     return str(config)
 
 
-def redacted(config: Any, *, _secret: bool = False) -> Any:
-    """Plain data with credentials taken out: by whole words of their names, and in URLs and header lines.
-
-    Example:
-        >>> redacted({"api_key": "abc", "pad_token_id": 0, "max_tokens": 8, "tokenizer": "byte"})
-        {'api_key': '[redacted]', 'pad_token_id': 0, 'max_tokens': 8, 'tokenizer': 'byte'}
-        >>> redacted({"url": "https://me:hunter2@host/x"})
-        {'url': 'https://me:[redacted]@host/x'}
-    """
-    if isinstance(config, dict):
-        return {
-            name: redacted(value, _secret=_secret or _names_secret(name)) for name, value in config.items()
-        }
-    if isinstance(config, list):
-        return [redacted(value, _secret=_secret) for value in config]
-    if _secret and config and not isinstance(config, bool):
-        return REDACTED
-    if isinstance(config, str):
-        for pattern in _IN_STRINGS:
-            config = pattern.sub(rf"\g<kept>{REDACTED}", config)
-    return config
+def _children_of_model(model: Any) -> Any:
+    """Of pydantic's: as it dumps itself, the models in it by themselves."""
+    dumped = model.model_dump()
+    for name, field in getattr(type(model), "model_fields", {}).items():
+        if name in dumped:
+            value = getattr(model, name)
+            inside = value if callable(getattr(value, "model_dump", None)) else dumped[name]
+            dumped[name] = _shown(inside, is_shown=getattr(field, "repr", True))
+    return dumped
 
 
-def _names_secret(name: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(name)]
-    if not words or words[-1] in ("id", "ids"):
-        return False
-    pairs = list(itertools.pairwise(["", *words]))
-    if any(first in _VOCABULARY and second == "token" for first, second in pairs):
-        return False
-    return any(pair in _SECRET_PAIRS or pair[1] in _SECRET_WORDS for pair in pairs)
+def _shown(value: Any, *, is_shown: bool) -> Any:
+    """A text that its class keeps out of its representation (``repr=False``) is kept out here too."""
+    return REDACTED if not is_shown and value and isinstance(value, (str, bytes)) else value
 
 
 def run_facts() -> dict[str, Any]:
@@ -146,29 +120,13 @@ def run_facts() -> dict[str, Any]:
             continue
     return {
         "versions": versions,
-        "command": _redacted_command(sys.orig_argv),
+        "command": redacted_command(sys.orig_argv),
         "cwd": os.getcwd(),
         "git": _git(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "started": time.time(),
     }
-
-
-def _redacted_command(arguments: list[str]) -> list[str]:
-    shown: list[str] = []
-    hide_next = False
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        secret = argument.startswith("-") and _names_secret(name)
-        if hide_next:
-            shown.append(REDACTED)
-        elif (secret or _names_secret(name)) and equals and value:
-            shown.append(f"{name}={REDACTED}")
-        else:
-            shown.append(redacted(argument))
-        hide_next = secret and not equals
-    return shown
 
 
 def _git() -> dict[str, Any] | None:

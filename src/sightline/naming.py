@@ -37,6 +37,7 @@ _NOT_SECONDS = {
 }
 _OTHER_STATISTICS = {"avg": "mean", "average": "mean", "stdev": "std", "stddev": "std", "minimum": "min",
                      "maximum": "max", "median": "p50"}  # fmt: skip
+_NAMES = {"average_precision"}  # of metrics, in which such a word is no statistic
 _PERCENT = {"pct", "percent", "percentage"}
 
 
@@ -130,9 +131,13 @@ def unconventional(key: str, *, namespaces: Sequence[str] = ()) -> str | None:
             return None  # of many durations, such as those of sessions; it is no timing of the step
     if first == "time":
         return _odd_timing(parts[-1])
-    for part in parts[1:]:
+    for part in parts[1:-1]:
         if reason := _odd_part(part, first, "/".join(parts[:-1])):
             return reason
+    if reason := _odd_part(parts[-1], first, "/".join(parts[:-1]), is_last=True):
+        return reason
+    if first == "throughput" and not parts[-1].endswith("_per_s"):
+        return f"{parts[-1]!r} is no rate by the second: record it with rate, which makes it '{key}_per_s'"
     return None
 
 
@@ -148,7 +153,7 @@ def _odd_timing(name: str) -> str | None:
     return f"{name!r} is no time in seconds: timings are spelled time/<scope>/<key>_s, as in '{base}_s'"
 
 
-def _odd_part(part: str, namespace: str, scope: str) -> str | None:
+def _odd_part(part: str, namespace: str, scope: str, *, is_last: bool = False) -> str | None:
     """Why one part of a key that is no timing is spelled unlike ours."""
     words = part.split("_")
     head, last = "_".join(words[:-1]), words[-1]
@@ -159,9 +164,11 @@ def _odd_part(part: str, namespace: str, scope: str) -> str | None:
         return (
             f"{part!r} is a rate: record it with rate, which makes it '{where}/{'_'.join(words[:-2])}_per_s'"
         )
-    if head and last in {"s", "time", *_SECONDS, *_NOT_SECONDS}:
-        head = head.removesuffix("_time") or head
+    if (head or is_last) and last in {"s", "time", *_SECONDS, *_NOT_SECONDS}:
+        head = head.removesuffix("_time") or "step"
         return f"{part!r} is a duration: record it with record_timing, which makes it 'time/{scope}/{head}_s'"
+    if part in _NAMES:
+        return None
     if words[0] in _OTHER_STATISTICS or last in _OTHER_STATISTICS:
         word = last if last in _OTHER_STATISTICS else words[0]
         rest = "_".join(words[:-1] if word == last else words[1:])
@@ -169,10 +176,10 @@ def _odd_part(part: str, namespace: str, scope: str) -> str | None:
         return f"{part!r}: the statistic is spelled {ours!r}, as a part of its own{_as_in(rest, ours)}"
     if head and last in _STATISTICS - {"count"}:
         return f"{part!r}: a statistic is a part of its own{_as_in(head, last)}"
-    if words[0] in {"num", "number", "n"} and len(words) > 1:
+    if (words[0] in {"num", "number"} and len(words) > 1) or (words[0] == "n" and len(words) == 2):
         things = "_".join(words[1:]).removeprefix("of_")
         return f"{part!r}: a number of things is named by the things{_as_in(things)}"
-    if head and last in {"cnt", "num"}:
+    if (head or is_last) and last in {"cnt", "num"}:
         return f"{part!r}: a number of things is named by the things, as in 'tokens' for 'token_cnt'"
     if last in _PERCENT or words[0] in _PERCENT:
         return f"{part!r}: shares are between 0 and 1 and need no unit, as in 'clip_fraction'"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import threading
 import time
 import weakref
@@ -24,6 +25,7 @@ log = logging.getLogger("sightline")
 _TICK_S = 0.2
 _CHORES_S = 1.0
 _WAITING_BYTES = 32 << 20  # for each file; what comes beyond is dropped, and counted
+_MANY_BYTES = 8 << 20  # so much is waiting that sources which can should hold back
 
 
 class Place(NamedTuple):
@@ -65,7 +67,8 @@ class ProcessFiles:
         self._place = place
         self._sources: list[Callable[[], bool]] = []
         self._files: list[ProcessFile] = []
-        self._urgent = threading.Event()
+        # Not an Event: a signal handler that logs in the middle of its `set` would wait for itself.
+        self._urgent: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._chores_done = 0.0
         self._rounds = 0  # that have begun
@@ -108,16 +111,19 @@ class ProcessFiles:
                 self._sources.remove(source)
 
     def hurry(self) -> None:
-        """Has the sources asked at once."""
-        self._urgent.set()
+        """Has the sources asked at once. Safe in signal handlers and finalisers."""
+        if self._is_ours:
+            self._urgent.put(None)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Waits until all that was recorded before this call is with the kernel; returns whether it is."""
         if not self._is_ours or self._ticker is None:
             return True
+        if self._is_closing:
+            return not any(file.waiting for file in self._files)
         with self._changed:
             target = self._rounds + 1  # the one under way may have passed a source already
-            self._urgent.set()
+            self._urgent.put(None)
             return self._changed.wait_for(
                 lambda: self._clean_round >= target and not any(file.waiting for file in self._files),
                 timeout,
@@ -129,7 +135,7 @@ class ProcessFiles:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._urgent.set()
+        self._urgent.put(None)
         for thread in (self._ticker, self._writer):
             if thread is not None and done:
                 thread.join(timeout)
@@ -139,21 +145,29 @@ class ProcessFiles:
 
     def _tick(self) -> None:
         while not self._is_closing:
-            self._urgent.wait(_TICK_S)
-            self._urgent.clear()
+            self._wait_for_tick()
             self._rounds += 1
             have_more = [source for source in list(self._sources) if self._ask(source)]
             if have_more:
-                self._urgent.set()
+                if not any(file.has_many_waiting for file in self._files):
+                    self._urgent.put(None)
                 continue
             with self._changed:
                 self._clean_round = self._rounds
                 self._changed.notify_all()
 
+    def _wait_for_tick(self) -> None:
+        try:
+            self._urgent.get(timeout=_TICK_S)
+            while True:
+                self._urgent.get_nowait()
+        except queue.Empty:
+            pass
+
     def _ask(self, source: Callable[[], bool]) -> bool:
         try:
             return source()
-        except Exception:
+        except Exception:  # one source's trouble is not the others'
             log.warning("sightline: a source of files fails (it is left out now)", exc_info=True)
             self.remove_source(source)
             return False
@@ -166,8 +180,8 @@ class ProcessFiles:
                 )
                 if self._is_closing and not any(file.waiting for file in self._files):
                     break
-                place = self._place()
                 files = list(self._files)
+            place = self._place()
             self._do_chores()
             if place is None:
                 time.sleep(_TICK_S)
@@ -210,7 +224,7 @@ class ProcessFiles:
         self._is_ours = False
         self._is_closing = True
         self._changed = threading.Condition()
-        self._urgent = threading.Event()
+        self._urgent = queue.SimpleQueue()
         self._ticker = self._writer = None
         for file in self._files:
             file._leave_to_parent()
@@ -223,8 +237,7 @@ class ProcessFile:
         files: those of the process.
         pattern: the path in the run directory, with ``{name}`` where process and attempt stand
             (``p00003.a01``), as in ``"logs/{name}.jsonl"``; with ``{segment}`` too, each segment has its
-            number from the start, else a full one is renamed, ``p00003.a01.jsonl`` to
-            ``p00003.a01.0000.jsonl``.
+            number from the start, else a full one is renamed: ``a.jsonl`` to ``a.0000.jsonl``.
         header: makes the beginning of each segment from the facts: run, process, host, attempt, clocks.
         segment_bytes: a segment that has become so long is followed by another one.
         keep_bytes: the oldest segments are deleted when all together are longer.
@@ -253,6 +266,11 @@ class ProcessFile:
         self._segment = -1
         self._segments: deque[tuple[Path, int]] = deque()  # full ones, and their sizes
         self._said = False
+
+    @property
+    def has_many_waiting(self) -> bool:
+        """Whether the disk is behind: a source that can should keep what it has, and return True."""
+        return self.waiting > _MANY_BYTES
 
     def put(self, data: bytes, count: int = 1, *, begins: bool = False) -> None:
         """Queues whole lines; called by sources.
@@ -292,8 +310,9 @@ class ProcessFile:
                 if self._file < 0 or begins or self._size >= self._segment_bytes:
                     self._next_segment(place)
                 self._append(data)
-            except OSError as error:
-                self._dropped += count
+            except Exception as error:  # noqa: BLE001 - the thread must live, whatever the disk or a header does
+                with self._files._changed:
+                    self._dropped += count
                 if not self._said:
                     self._said = True
                     log.warning(
@@ -320,27 +339,34 @@ class ProcessFile:
         self._size += len(data)
 
     def _next_segment(self, place: Place) -> None:
-        name = f"p{self._files.process:05d}.a{place.attempt:02d}"
-        has_numbers = "{segment}" in self._pattern
         if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            assert self._path is not None
-            full = self._path
-            if not has_numbers:
-                full = full.with_name(
-                    f"{name}.{self._segment:04d}{''.join(full.suffixes[2:]) or full.suffix}"
-                )
-                os.replace(self._path, full)
-            self._segments.append((full, self._size))
-            self._forget_oldest()
-        self._segment += 1
-        path = place.dir / self._pattern.format(name=name, segment=f"{self._segment:04d}")
+            self._end_segment()
+        name = f"p{self._files.process:05d}.a{place.attempt:02d}"
+        path = place.dir / self._pattern.format(name=name, segment=f"{self._segment + 1:04d}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._size = os.fstat(self._file).st_size
-        self._append(self._header({**self._files._header(place), "segment": self._segment}))
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._path, self._file, self._size = path, file, os.fstat(file).st_size
+        facts = {**self._files._header(place), "segment": self._segment + 1}
+        # What a killed process has left torn must not run into our first line.
+        is_torn = self._size > 0 and os.pread(file, 1, self._size - 1) != b"\n"
+        try:
+            self._append(b"\n" * is_torn + self._header(facts))
+        except BaseException:  # nothing may stand there without its header
+            self._close()
+            raise
+        self._segment += 1
+
+    def _end_segment(self) -> None:
+        assert self._path is not None
+        path = full = self._path
+        self._close()
+        if "{segment}" not in self._pattern:
+            number = self._segment
+            while (full := path.with_name(f"{path.stem}.{number:04d}{path.suffix}")).exists():
+                number += 1  # of an earlier process that wrote under this name
+            os.replace(path, full)
+        self._segments.append((full, self._size))
+        self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         while self._segments and sum(size for _, size in self._segments) > self._keep_bytes:

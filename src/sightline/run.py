@@ -19,6 +19,7 @@ from typing import Any
 from sightline.aliases import Aliases
 from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
+from sightline.errors import SightlineError
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
 from sightline.profiling import Profiling
@@ -26,6 +27,9 @@ from sightline.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
+from sightline.text_logging.config import TextLoggingConfig
+from sightline.text_logging.entries import message_of
+from sightline.text_logging.process_logging import TextLogging
 from sightline.trace_writer import TraceWriter
 from sightline.transports import Transport
 
@@ -44,11 +48,20 @@ class Run:
     Attributes:
         logger: the :class:`StatsLogger` underneath.
         files: the files that this process writes for itself.
+        text: the text logging of this process; None where it is switched off.
     """
 
-    def __init__(self, logger: StatsLogger, tracing: PerfTracerConfig, role: str = "") -> None:
+    def __init__(self, logger: StatsLogger, role: str = "") -> None:
         self.logger = logger
-        self.files = ProcessFiles(self._place, process=logger.process, processes=logger.processes, role=role)
+        texts, tracing = logger.config.logging, logger.config.tracing
+        self.files = ProcessFiles(
+            self._place, process=logger.process, processes=logger.processes, role=role or texts.role
+        )
+        self.text: TextLogging | None = None
+        if logger.enabled and texts.enabled:
+            self.text = TextLogging(
+                self.files, texts, current_span=TRACER.current_span, on_warning=_onto_the_trace
+            )
         TRACER.turn(tracing.enabled and logger.enabled)
         self._trace: TraceWriter | None = None
         if TRACER.enabled and tracing.enabled and logger.enabled:
@@ -139,7 +152,7 @@ class Run:
         """Waits until this process's commits, and its own files, are safe. See :meth:`StatsLogger.flush`."""
         deadline = time.monotonic() + timeout
         flushed = self.logger.flush(timeout)
-        return self.files.flush(max(0.0, deadline - time.monotonic())) and flushed
+        return self._flush_files(max(1.0, deadline - time.monotonic())) and flushed
 
     def finish(self, timeout: float | None = None) -> bool:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
@@ -151,7 +164,9 @@ class Run:
         done = self._profiling.close(_PROFILE_S) and done
         if self._trace is not None:
             self._trace.close(_FILES_S)
-        return self.files.close(_FILES_S) and done
+        if self.text is not None:  # last: the others have things to say
+            done = self.text.close(_FILES_S) and done
+        return self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
 
     def _finish_at_exit(self) -> None:
         # After an unhandled exception the others will not end in time either: they wait for this process.
@@ -178,9 +193,14 @@ class Run:
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
             log.error("sightline: the run ends by %s: %s", type(error).__name__, error)
             self.logger.event("failed", error=f"{type(error).__name__}: {error}"[:2000])
+            if self.text is not None:
+                self.text.keep_uncaught(error)
             self.finish(FAILED_TIMEOUT_S)
         else:
             self.finish()
+
+    def _flush_files(self, timeout: float) -> bool:
+        return self.files.flush(timeout) if self.text is None else self.text.flush(timeout)
 
 
 def start(
@@ -193,10 +213,11 @@ def start(
     naming: NamingMode | None = None,
     namespaces: Sequence[str] | None = None,
     console_format: str | None = None,
+    logging: TextLoggingConfig | Mapping[str, Any] | None = None,
     resume: Resume | None = None,
     state_dict: Mapping[str, Any] | None = None,
     role: str = "",
-    tracing: PerfTracerConfig | None = None,
+    tracing: PerfTracerConfig | Mapping[str, Any] | None = None,
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
@@ -222,10 +243,11 @@ def start(
             once, ``"strict"`` makes the commit raise, ``"off"`` does nothing.
         namespaces: first parts of keys that are welcome too, as in ``("actor", "critic")``.
         console_format: one line a commit, as in ``"step={step} loss={train/loss:.4f}"``.
+        logging: what is logged as text, and where to (docs/logging.md); a mapping has its settings.
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
-        tracing: what is traced.
+        tracing: what is traced (docs/timeline.md); a mapping has its settings.
         logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
@@ -245,11 +267,24 @@ def start(
     }
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)
+    for part, value in (("logging", logging), ("tracing", tracing)):
+        given[part] = value
+        if isinstance(value, Mapping):
+            given[part] = getattr(StatsLoggerConfig.from_dict({part: value}), part)
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
     made = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
-    return Run(made, tracing or PerfTracerConfig(), role)
+    try:
+        return Run(made, role)
+    except SightlineError:
+        made.finish(FAILED_TIMEOUT_S)
+        raise
+
+
+def _onto_the_trace(record: logging.LogRecord) -> None:
+    message = message_of(record.msg, record.args)[:1000]
+    TRACER.instant(record.levelname, category="log", logger=record.name, message=message)
 
 
 class _TerminationHandler:
@@ -299,6 +334,7 @@ class _TerminationHandler:
             "all is written" if done else "not all is written",
             time.monotonic() - begin,
         )
+        self._run._flush_files(2.0)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

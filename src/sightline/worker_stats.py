@@ -39,7 +39,7 @@ def export_stats(
     - a :class:`Snapshot`, or its bytes (``sl.snapshot().to_bytes()``): everything merges as it was declared
       where it was recorded, exactly;
     - an exported dict (``sl.export(reduce="local")``): as :func:`merge_stats` does it, by the ``__count`` of
-      each key, and what has none is averaged and listed under ``"merge_stats/unweighted"``. Beside snapshots
+      each key, and what has none is averaged and listed under ``"obs/unweighted"``. Beside snapshots
       of the same keys totals, timings, latest values and texts of dicts merge as the snapshots declare;
     - None: the worker is gone, or did not answer. ``obs/missing_exports`` counts it.
 
@@ -148,11 +148,11 @@ class _Part:
         try:
             for key, value in stats.items():
                 checked_key(key.removesuffix(naming.COUNT_SUFFIX) if isinstance(key, str) else key)
-                is_count = key.endswith(naming.COUNT_SUFFIX) or key.startswith(naming.RESERVED)
+                is_count = key.endswith(naming.COUNT_SUFFIX) or _is_trouble(key)
                 checked[key] = _count(key, value) if is_count else _value(key, value)
         except RecordError as error:
             raise RecordError(f"export_stats: {worker}: {error}") from None
-        for key in [key for key in checked if key.startswith(naming.RESERVED)]:
+        for key in filter(_is_trouble, list(checked)):
             self.trouble[key.removeprefix(naming.RESERVED)] += int(checked.pop(key))
         for key in checked:
             timing = timing_of(key, checked)
@@ -248,13 +248,18 @@ class _Part:
                 )
 
 
+def _is_trouble(key: str) -> bool:
+    """Whether a key of a dict counts something that went wrong."""
+    return key.startswith(naming.RESERVED) and key != UNWEIGHTED
+
+
 def _named(parts: Any) -> dict[str, Iterable[Any]]:
     """The exports of each part by its name; without names those of the one part ``""``."""
     if isinstance(parts, Mapping):
         for name in parts:
             checked_key(name)
             first = name.partition("/")[0]
-            if first in (*naming.LEADING, naming.RESERVED[:-1], UNWEIGHTED.partition("/")[0]):
+            if first in (*naming.LEADING, naming.RESERVED[:-1]):
                 raise RecordError(
                     f"export_stats: a part named {name!r} would mix with keys of sightline's own"
                 )

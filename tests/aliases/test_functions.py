@@ -37,6 +37,14 @@ def test_a_window_forgets_what_is_not_finite_once_it_has_passed() -> None:
     assert shown[3] == 3.0
 
 
+@pytest.mark.parametrize("given", ["x", None, (1,)])
+def test_a_factor_or_constant_that_is_no_number_is_refused(given: Any) -> None:
+    """Where it is made, and not at every commit."""
+    for function in (Scaled, Constant):
+        with pytest.raises(ValueError, match="expected a number"):
+            function(given)
+
+
 @pytest.mark.parametrize("count", [0, -1, 2.5, "3"])
 def test_a_window_of_no_length_is_refused(count: Any) -> None:
     """Where it is made."""

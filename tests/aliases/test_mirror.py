@@ -1,5 +1,8 @@
 """A run's aliases at work, commit by commit."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from sightline.aliases import Alias, MeanOfLast, Mirror, RunningTotal
@@ -55,6 +58,39 @@ def test_a_function_that_fails_takes_nothing_else_with_it() -> None:
     )  # fmt: skip
     assert mirror.values({"a": 2}).values == {"a": 2, "inverse": 0.5, "same": 2}
     mirror.replay([{"a": 0}])
+
+
+class Gives:
+    """A function of a user's that gives the same whatever the value."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def start(self) -> Step:
+        return lambda value: self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [(np.float32(2), 2.0), (np.int64(3), 3), (np.array([0.5]), 0.5), (True, 1)], ids=repr
+)
+def test_what_a_function_gives_is_made_a_number_of_the_journal(given: Any, shown: float) -> None:
+    """A NumPy scalar is no text there."""
+    values = Mirror([Alias("a", "old", Gives(given))]).values({"a": 0.0}).values
+    assert values == {"a": 0.0, "old": shown}
+    assert type(values["old"]) is type(shown)
+
+
+def test_a_function_that_gives_none_has_nothing_to_show_yet() -> None:
+    """And there is nothing to say about it."""
+    assert Mirror([Alias("a", "old", Gives(None))]).values({"a": 0.0}) == ({"a": 0.0}, [])
+
+
+@pytest.mark.parametrize("given", ["2", (1, 2), [1, 2], {}, 1j], ids=repr)
+def test_what_is_no_number_is_not_shown(given: Any) -> None:
+    """The key is, and why."""
+    values, ((key, name, why),) = Mirror([Alias("a", "old", Gives(given))]).values({"a": 0.0})
+    assert (values, key, name) == ({"a": 0.0}, "a", "old")
+    assert "its function gave no number" in why
 
 
 def test_one_key_has_a_name_once_whichever_aliases_give_it() -> None:

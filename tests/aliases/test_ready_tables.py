@@ -96,7 +96,6 @@ PROMISED: dict[str, list[tuple[list[str], list[str]]]] = {
             ["throughput/train/valid_tokens_per_s", "throughput/train/valid_tokens_per_s_update"],
         ),
         (["eval/reward/correct/mean"], ["eval/reward/func/reward_correct/mean"]),
-        (["time/eval/generate_s"], ["time/eval/rollout_generate_s"]),
         (
             ["eval_full/accuracy/mean"],
             [
@@ -191,6 +190,12 @@ def test_the_keys_that_a_table_mirrors_keep_the_conventions(table: str) -> None:
 def test_every_table_has_an_end(table: str) -> None:
     """Aliases are for the time of a move."""
     assert TABLES[table].remove_after is not None
+
+
+def test_what_is_no_reward_functions_has_no_name_among_those_of_trl() -> None:
+    """The total and the deviation within groups have names of their own."""
+    total = {f"train/reward/{name}": 1.0 for name in ("total/mean", "total/std", "group/std")}
+    assert Mirror(TABLES["trl"].aliases).values(total).values.keys() - total == {"reward", "reward_std"}
 
 
 def test_values_that_are_not_the_keys_own_are_computed() -> None:

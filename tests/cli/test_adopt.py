@@ -18,7 +18,9 @@ def checkout(tmp_path: Path) -> Path:
     (path / "plugins" / "training").mkdir(parents=True)
     (path / "plugins" / "__init__.py").touch()
     (path / "scripts").mkdir()
-    (path / "scripts" / "run_training.py").touch()
+    (path / "scripts" / "run_training.py").write_text(
+        "from plugins.common.wandb_utils import maybe_init_wandb\n"
+    )
     return path
 
 
@@ -90,11 +92,25 @@ def test_lines_that_go_past_the_journal_are_named(checkout: Path) -> None:
         "def f():\n    import wandb\n    wandb.init()\n"
     )
     (checkout / "plugins" / "training" / "fine.py").write_text(
-        "import wandbish\nimportant = 'import wandb'\n"
+        "import wandbish\nfrom plugins.common import wandb_utils\nimportant = '''\nimport wandb\n'''\n"
     )
+    (checkout / "plugins" / "training" / "more.py").write_text(
+        "import os, wandb\nimport  wandb.errors\nfrom wandb import Table, Image\n"
+    )
+    (checkout / "plugins" / "training" / "torn.py").write_text("import wandb\ndef f(:\n")
+    past = "".join(
+        f"  plugins/training/{name}\n" for name in ("more.py:1", "more.py:2", "more.py:3", "own.py:2")
+    )
+    assert f"past the journal:\n{past}" in sightline("adopt", "mllm-jax", str(checkout), "--dry-run")
+    assert f"past the journal:\n{past}Next:" in sightline("adopt", "mllm-jax", str(checkout))
+
+
+def test_a_checkout_that_does_not_import_the_files_is_told_so(checkout: Path) -> None:
+    """Rather than where its journal would be, which it has none."""
+    (checkout / "scripts" / "run_training.py").write_text("from plugins.sft.wandb_utils import helper\n")
     said = sightline("adopt", "mllm-jax", str(checkout))
-    assert "  plugins/training/own.py:2\n" in said
-    assert "fine.py" not in said
+    assert "No file of the checkout imports these: what it logs reaches no journal until one does" in said
+    assert "tail -f" not in said
 
 
 def test_the_written_files_give_what_they_say(checkout: Path) -> None:

@@ -170,3 +170,30 @@ def test_the_hook_for_pre_commit_names_the_command() -> None:
     yaml = pytest.importorskip("yaml")
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert (hook["id"], hook["entry"], hook["language"]) == ("sightline-lint", "sightline lint", "python")
+
+
+def test_a_directory_without_python_is_no_success(tmp_path: Path) -> None:
+    """Most likely its name is wrong, and a check that looks at nothing would pass for ever."""
+    done = lint(tmp_path)
+    assert done.returncode == 2
+    assert f"{tmp_path}: error: no Python files are in it to be checked" in done.stdout
+
+
+def test_a_fault_of_the_lint_itself_leaves_the_other_files_checked(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is named, and the check fails."""
+    from sightline.lint import check_paths, checking
+
+    def torn(source: Any) -> Any:
+        if source.path.endswith("clean.py"):
+            raise IndexError("list index out of range")
+        return check(source)
+
+    check = checking.check
+    monkeypatch.setattr(checking, "check", torn)
+    report = check_paths([str(project / "clean.py"), str(project / "train.py")])
+    assert [failure.message for failure in report.failures] == [
+        "cannot be checked: IndexError: list index out of range"
+    ]
+    assert (len(report.findings), report.exit_code) == (3, 2)

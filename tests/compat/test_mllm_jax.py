@@ -19,7 +19,7 @@ from sightline.compat.mllm_jax import (
     StatsTracker,
     WandbRunSpec,
     get_logger,
-    logged_values,
+    saying,
     setup_file_logging,
     setup_logging,
 )
@@ -29,7 +29,7 @@ from sightline.compat.mllm_jax.wandb_module import SETTINGS
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said once a process may be said by each test."""
-    monkeypatch.setattr(logged_values, "_said", set())
+    monkeypatch.setattr(saying, "_said", set())
 
 
 def logger_in(folder: Path, **given: Any) -> StatsLogger:

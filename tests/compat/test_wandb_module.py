@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from argparse import Namespace
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import sightline as sl
-from sightline.compat.mllm_jax import JournalWandb, logged_values, maybe_init_wandb
+from sightline.compat.mllm_jax import JournalWandb, maybe_init_wandb, saying
 from sightline.compat.mllm_jax.wandb_module import SETTINGS
 
 Begin = Callable[..., JournalWandb]
@@ -22,7 +23,7 @@ Begin = Callable[..., JournalWandb]
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said once a process may be said by each test."""
-    monkeypatch.setattr(logged_values, "_said", set())
+    monkeypatch.setattr(saying, "_said", set())
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_values_of_all_kinds_are_kept_as_what_a_journal_holds(begin: Begin) -> N
 
 
 def test_media_are_described(begin: Begin) -> None:
-    """The rows and pixels are not kept."""
+    """The pixels are not kept; the rows of a table are, in full, apart; a histogram's values as a list's."""
     wandb = begin()
     table = wandb.Table(columns=["prompt", "reward"], data=[["a", 1]])
     table.add_data("b", 2)
@@ -106,15 +107,32 @@ def test_media_are_described(begin: Begin) -> None:
             "table": table,
             "image": wandb.Image(np.zeros((4, 5, 3)), caption="a cat"),
             "page": wandb.Html("<b>x</b>"),
+            "images": [wandb.Image("a.png"), wandb.Image("b.png")],
+            "histogram": wandb.Histogram([1, 3]),
+            "bins": wandb.Histogram(np_histogram=([1], [0, 1])),
             "object": object(),
         }
     )
     table.get_column("prompt")
+    assert wandb.dir is not None
+    header, *rows = map(
+        json.loads, (Path(wandb.dir) / "samples/table.p00000.a01.jsonl").read_text().splitlines()
+    )
+    assert (header["type"], header["table"]) == ("header", "table")
+    assert [(each["step"], each["row"]) for each in rows] == [
+        (0, {"prompt": "a", "reward": 1, "length": 3}),
+        (0, {"prompt": "b", "reward": 2, "length": 4}),
+    ]
     (commit,) = journal(wandb)
+    assert commit["values"] == {
+        f"histogram/{n}": v for n, v in zip(("mean", "std", "min", "max"), (2, 1, 1, 3), strict=True)
+    }
     assert commit["texts"] == {
         "table": "Table of 2 rows: prompt, reward, length",
         "image": "Image (4, 5, 3): a cat",
         "page": "Html <b>x</b>",
+        "images": "Image a.png; Image b.png",
+        "bins": "Histogram",
         "object": "object",
     }
 
@@ -188,6 +206,10 @@ def test_a_value_inside_jit_is_left_out(begin: Begin, caplog: pytest.LogCaptureF
         lambda wandb: wandb.alert(title="t", text="x"),
         lambda wandb: wandb.run.log_code("."),
         lambda wandb: wandb.finish(exit_code=1),
+        lambda wandb: len(wandb.Api().runs("p")),
+        lambda wandb: wandb.Api().run("p/x").summary["loss"],
+        lambda wandb: wandb.Api().runs("p")[0].history(),
+        lambda wandb: wandb.init("entity"),
     ],
 )
 def test_no_call_of_the_module_raises(begin: Begin, call: Callable[[Any], Any]) -> None:
@@ -197,6 +219,35 @@ def test_no_call_of_the_module_raises(begin: Begin, call: Callable[[Any], Any]) 
     wandb.init()
     wandb.log({"a": 1}, step=3)
     assert [commit["step"] for commit in journal(wandb)] == [3]
+
+
+def test_rows_that_cannot_be_kept_are_said(begin: Begin, caplog: pytest.LogCaptureFixture) -> None:
+    """Short rows can; what a table is called must be a file's name."""
+    wandb = begin()
+    wandb.log({"short": wandb.Table(columns=["a", "b"], data=[[1], [2, 3]])})
+    wandb.log({"..": wandb.Table(columns=["a"], data=[[1]])})
+    assert wandb.dir is not None
+    (file,) = (Path(wandb.dir) / "samples").iterdir()
+    rows = [json.loads(line)["row"] for line in file.read_text().splitlines()[1:]]
+    assert rows == [{"a": 1, "b": None}, {"a": 2, "b": 3}]
+    assert "rows of '..' are not kept: sample('..'): expected the name of a table" in caplog.text
+
+
+def test_what_callers_ask_for_is_what_it_looks_like(begin: Begin) -> None:
+    """Classes for `isinstance`, exceptions for `except`, no page to be printed."""
+    wandb = begin()
+    assert isinstance(wandb.Image("x.png"), wandb.Image)
+    assert not isinstance(wandb.Table(), (wandb.Image, wandb.Histogram))
+    for error in (wandb.errors.CommError, wandb.errors.WaitTimeoutError, wandb.Error, wandb.CommError):
+        assert issubclass(error, wandb.errors.Error)
+        assert issubclass(error, Exception)
+    assert wandb.run.get_url() is wandb.get_url() is None
+
+
+def test_a_mode_that_is_none_is_said(begin: Begin, caplog: pytest.LogCaptureFixture) -> None:
+    """And the run is kept, for it is what was wanted."""
+    assert begin(mode="bogus") is not None
+    assert "wandb mode 'bogus' is none that W&B has" in caplog.text
 
 
 def test_names_that_do_nothing_are_said_once(begin: Begin, caplog: pytest.LogCaptureFixture) -> None:
@@ -220,6 +271,15 @@ def test_config_and_summary_are_dicts_whose_changes_are_in_the_journal(begin: Be
         _ = wandb.config.missing
     wandb.config.update({"seed": 1, "api_key": "abc"}, allow_val_change=True)
     wandb.config.batch = 8
+    wandb.config.setdefaults({"batch": 1, "warm": 2})
+    assert wandb.config.as_dict() == {
+        "lr": 0.1,
+        "layers": 2,
+        "seed": 1,
+        "api_key": "abc",
+        "batch": 8,
+        "warm": 2,
+    }
     wandb.log({"loss": 0.5})
     wandb.summary["best"] = 0.25
     assert (wandb.summary["loss"], wandb.summary.best) == (0.5, 0.25)
@@ -227,6 +287,7 @@ def test_config_and_summary_are_dicts_whose_changes_are_in_the_journal(begin: Be
     assert events == [
         ("config", {"seed": 1, "api_key": "[redacted]"}),
         ("config", {"batch": 8}),
+        ("config", {"warm": 2}),
         ("summary", {"best": 0.25}),
     ]
 

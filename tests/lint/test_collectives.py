@@ -181,3 +181,27 @@ def test_the_call_to_write_instead_records_what_each_process_has() -> None:
         "sl.total(tokens=n)"
     )
     assert instead(start + "metrics = process_allgather(metrics)")[0].startswith("sl.scalar(**metrics)")
+
+
+def test_a_collective_that_is_given_its_value_by_name_is_read_like_any_other() -> None:
+    assert_as_marked(
+        """
+        import jax
+        mean = jax.pmap(lambda x: jax.lax.pmean(x=x, axis_name="i"), axis_name="i")
+        for step in range(9):
+            metrics["loss"] = float(mean(losses).mean())  # expect: SL102
+        """
+    )
+
+
+def test_a_flag_on_which_all_agree_is_no_metric() -> None:
+    """Whoever stops, stops with the others."""
+    assert_as_marked(
+        """
+        import torch, torch.distributed as dist
+        def agreed(stop):
+            flag = torch.tensor(float(stop))
+            dist.all_reduce(flag)
+            return bool(flag.item())
+        """
+    )

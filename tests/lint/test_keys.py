@@ -121,3 +121,16 @@ def test_a_key_that_may_be_right_is_left_alone(code: str) -> None:
 def test_the_key_to_write_instead_keeps_the_conventions(call: str, better: str) -> None:
     """And the call that makes it, where another one does."""
     assert instead(f"import sightline as sl\nwith sl.scope('train'):\n    {call}") == [better]
+
+
+def test_the_keys_of_final_values_are_looked_at_too() -> None:
+    """They stand under no scope; counts are no keys, and where naming is off nobody looks."""
+    code = """
+        import sightline as sl
+        with sl.start("runs"{naming}) as run:
+            with sl.scope("x"):
+                run.commit(1, {{"Train/Loss": 1.0}}){expect}
+            run.commit(2, {{"train/loss": 1.0, f"eval/{{name}}": 2.0, "train/loss__count": 3}})
+        """
+    assert_as_marked(code.format(naming="", expect="  # expect: SL105"))
+    assert_as_marked(code.format(naming=", naming='off'", expect=""))

@@ -237,3 +237,86 @@ def test_the_call_to_write_instead_hands_over_the_array() -> None:
     assert "timing.until(m)" in instead(loop + "jax.block_until_ready(m)")[0]
     metrics = loop.replace("s, m =", "s, metrics =")
     assert instead(metrics + "print(jax.device_get(metrics))")[0].startswith("sl.scalar(**metrics)")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        from lib import train_step
+        def one(state, batch):
+            state, loss = train_step(state, batch)
+            return state, float(loss)  # expect: SL103
+        for batch in loader:
+            state, loss = one(state, batch)
+            losses.append(loss)
+        """,
+        """
+        import jax
+        class Trainer:
+            def __init__(self):
+                self.step = jax.jit(f)
+            def one(self, batch):
+                self.state, metrics = self.step(self.state, batch)
+                return {name: float(value) for name, value in metrics.items()}  # expect: SL103
+            def fit(self, loader):
+                for batch in loader:
+                    self.tracker.log(self.one(batch))
+        """,
+        """
+        import jax
+        from lib import train_step
+        for batch in loader:
+            state, metrics = train_step(state, batch)
+            host = jax.tree.map(float, metrics)  # expect: SL103
+            history.append(host)
+        """,
+        """
+        from lib import train_step
+        for step, batch in enumerate(loader):
+            state, metrics = train_step(state, batch)
+            log["tokens"] = int(metrics["tokens"])  # expect: SL103
+        """,
+    ],
+)
+def test_a_read_is_found_in_a_helper_of_the_loop_and_whichever_way_a_number_is_made(code: str) -> None:
+    """The step and its read may stand in a function that the loop calls."""
+    assert_as_marked(code)
+
+
+def test_a_tree_of_numbers_is_recorded_as_the_tree_that_it_was() -> None:
+    (said,) = instead(
+        """
+        import jax
+        from lib import train_step
+        for batch in loader:
+            state, metrics = train_step(state, batch)
+            history.append(jax.tree.map(float, metrics))
+        """
+    )
+    assert said.startswith("sl.scalar(**metrics)")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        """
+        from lib import train_step
+        def evaluate(state, batch):
+            state, loss = train_step(state, batch)
+            return float(loss)
+        print(evaluate(state, batch))
+        """,
+        """
+        class Curriculum:
+            def update(self, batch):
+                self.seen += 1
+        curriculum = Curriculum()
+        for batch in loader:
+            level = curriculum.update(batch)
+            metrics["level"] = float(level)
+        """,
+    ],
+)
+def test_a_helper_outside_of_a_loop_and_a_method_of_the_host_are_no_steps(code: str) -> None:
+    assert_as_marked(code)

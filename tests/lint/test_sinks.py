@@ -264,6 +264,56 @@ def test_tensorboards_calls_have_their_counterparts(call: str, line: str) -> Non
 
 
 def test_what_sightline_has_not_is_said_plainly() -> None:
-    """Tables and images can only stay, with an allow."""
-    (said,) = instead('import wandb\nwandb.log({"samples": wandb.Table(data=rows)}, step=3)')
-    assert said.startswith('# "samples": sightline has no tables or images')
+    """Images can only stay, with an allow; the rows of a table are samples."""
+    (said,) = instead(
+        'import wandb\nwandb.log({"samples": wandb.Table(data=rows), "x": wandb.Image(y)}, step=3)'
+    )
+    assert said.splitlines() == [
+        'sl.sample("samples", …)  # its columns by name: prompt=prompts, reward=rewards',
+        "# sightline has no images and the like; what stays needs an allow with its reason",
+        "run.commit(3)",
+    ]
+
+
+def test_the_keys_to_write_keep_the_conventions() -> None:
+    """Where the old ones do not, and where they stand in dicts within each other."""
+    (said,) = instead(
+        """
+        import wandb
+        wandb.log({"train": {"loss": loss, "Grad Norm": g}, "Train Loss": x, "Eval/Top-5": y, k: {"a": 1}})
+        """
+    )
+    assert said.splitlines() == [
+        'sl.scalar("train/loss", loss)',
+        'sl.scalar("train/grad_norm", g)',
+        'sl.scalar("train/loss", x)',
+        'sl.scalar("eval/top_5", y)',
+        "with sl.scope(k): …  # and in it a call for each of its entries",
+        "run.commit(step)",
+    ]
+
+
+def test_a_sink_that_others_are_to_call_is_found() -> None:
+    """In a thread of a pool, or by JAX; with what it will be given."""
+    code = """
+        import jax, wandb
+        executor.submit(wandb.log, {"train/loss": loss}, step=3)
+        loop.run_in_executor(None, wandb.log, {"train/loss": loss})
+        @jax.jit
+        def update(x):
+            jax.debug.callback(wandb.log, {"train/loss": x})
+        """
+    assert instead(code) == [
+        'sl.scalar("train/loss", loss)\nrun.commit(3)',
+        'sl.scalar("train/loss", loss)\nrun.commit(step)',
+        'sl.scalar("train/loss", x)\nrun.commit(step)',
+    ]
+    assert instead("import wandb\nexecutor.submit(wandb.init, project='p')") == []
+
+
+def test_a_batch_for_mlflow_without_metrics_is_none() -> None:
+    """Tags and parameters set a run up."""
+    client = "from mlflow import MlflowClient\nclient = MlflowClient()\n"
+    assert instead(f"{client}client.log_batch(run_id, tags=tags)") == []
+    (said,) = instead(f"{client}client.log_batch(run_id, metrics=found)")
+    assert said == "sl.scalar(…)  # for each of found\nrun.commit(step)"

@@ -212,6 +212,17 @@ def shows_what_is_committed() -> None:
             time.sleep(0.001)
 
 
+def talks() -> None:
+    """Logs a line a step, on every process, in a program that has no handlers of its own."""
+    logging.getLogger().handlers.clear()
+    connect()
+    with sl.start("runs", sinks=[]) as run:
+        note("run", run.run_id if run.is_root else None)
+        for step in run.steps(2):
+            sl.get_logger("talk").info("hello from %d", run.process)
+            run.commit(step)
+
+
 def until_preempted(*, jax_handler: bool) -> None:
     """Commits until SIGTERM; under JAX's own handler until all processes have agreed on a last step."""
     connect()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
+
+from runners.recommendation import files, synthetic
+from tests.runners.inputs import SIZES
 
 _CACHE = {"jax_compilation_cache_dir": "", "jax_persistent_cache_min_compile_time_secs": 0.1}
 
@@ -22,3 +26,11 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of the recommendation runners' smoke configs, as files."""
+    directory = tmp_path_factory.mktemp("shop")
+    files.write(directory, "shop", synthetic.generate(**SIZES, seed=0))
+    return directory

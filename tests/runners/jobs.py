@@ -7,14 +7,21 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from sightline.aliases import TABLES, Mirror
 
 ROOT = Path(__file__).parents[2]
 
 #: A value, and how far from it the journal may be.
 Expected = tuple[float, float]
+
+
+def exact(value: Any) -> Expected:
+    """Of what is reduced on the host."""
+    return float(value), max(1e-9 * abs(float(value)), 1e-12)
 
 
 class Finished(NamedTuple):
@@ -29,6 +36,31 @@ class Finished(NamedTuple):
         """The journal's lines of one type."""
         lines = map(json.loads, (self.dir / "metrics.jsonl").read_text().splitlines())
         return [line for line in lines if line["type"] == kind]
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The commits of training steps."""
+        return [line for line in self.journal() if "train/loss" in line["values"]]
+
+    def of_root(self, key: str) -> list[float]:
+        """What process 0 has measured itself, at each step."""
+        measured = {line["seq"]: line["values"] for line in self.journal("process_values")}
+        return [measured[line["seq"]][key][0] for line in self.steps()]
+
+    def without_an_old_computation(self, marks: Mapping[str, str], aliases: str) -> set[str]:
+        """The keys of all commits that are compared with nothing, under no name; times and rates left out.
+
+        Args:
+            marks: by place (`train`) a key that its commits have, and no others.
+            aliases: the table of old names.
+        """
+        names, found = Mirror(TABLES[aliases].aliases), set()
+        for line in self.journal():
+            place = next((name for name, mark in marks.items() if mark in line["values"]), "")
+            old = self.old_style.get(f"{line['step']} {place}", {})
+            compared = {key for key in line["values"] if key in old or old.keys() & set(names.names(key))}
+            compared |= {name for key in compared for name in names.names(key)}
+            found |= line["values"].keys() - compared
+        return {key for key in found if not key.startswith(("time/", "throughput/"))}
 
 
 def launch(

@@ -131,6 +131,35 @@ def test_a_call_that_hangs_is_ended(
     sink_of(made, run).open(run)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_no_fork_comes_while_a_child_is_being_started(
+    made: list[Apart], run: SinkRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a data loader would hold its pipes open, and with them the start itself."""
+    entered, states = threading.Event(), ["before"]
+
+    class Slow(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            states.append("inside")
+            entered.set()
+            threading.Event().wait(0.3)
+            super().__init__(*arguments, **options)
+            states.append("outside")
+
+    monkeypatch.setattr(apart.subprocess, "Popen", Slow)
+    sink = sink_of(made, run)
+    thread = threading.Thread(target=sink.open, args=(run,))
+    thread.start()
+    assert entered.wait(60)
+    child = os.fork()
+    if child == 0:
+        os._exit(states[-1] != "outside")
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join(60)
+    sink.close()
+    assert kept(run) == ["open", "close"]
+
+
 def test_a_child_that_is_killed_is_noticed_and_replaced(made: list[Apart], run: SinkRun) -> None:
     sink = sink_of(made, run)
     sink.open(run)

@@ -252,6 +252,33 @@ def test_the_next_attempt_goes_on_with_the_run_and_says_which_parameters_changed
     assert any("keeps the first values of parameters that have changed: lr" in each for each in said)
 
 
+def test_one_parameter_that_is_refused_costs_no_other(server: Server, tmp_path: Path) -> None:
+    """MLflow refuses all of a request for one; names as they come are no reason, here for the second time."""
+    config = {
+        "https://host/x": 1,
+        "a": {"": 2, "..": 3},
+        "b\n c": "x" * 9000,
+        **{f"p{i}": i for i in range(120)},
+    }
+    from sightline.sinks.mlflow_stores import RefusedError
+    from sightline.sinks.mlflow_stores import Server as Calls
+
+    log = Calls.log
+
+    def log_but_one(self: Any, run: str, metrics: Any, params: Any, tags: Any) -> None:
+        if "p7" in params:
+            raise RefusedError("p7 is refused")
+        log(self, run, metrics, params, tags)
+
+    with pytest.MonkeyPatch.context() as patch, attempts.warnings_said() as said:
+        patch.setattr(Calls, "log", log_but_one)
+        attempt(tmp_path, logger_to(server, tmp_path), 2, config=config)
+    (found,) = runs_of(server.client(), tmp_path)
+    others = {"https:/_/host/x": "1", "a.": "2", "a...": "3", "b_ c": "x" * 6000}
+    assert found.data.params == others | {f"p{i}": str(i) for i in range(120) if i != 7}
+    assert any("refuses 'p7', which is left out" in each for each in said)
+
+
 def test_a_run_that_is_deleted_on_the_server_is_made_again(server: Server, tmp_path: Path) -> None:
     attempt(tmp_path, logger_to(server, tmp_path), 2)
     client = server.client()

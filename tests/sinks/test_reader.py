@@ -182,6 +182,33 @@ def test_a_sink_that_is_down_holds_up_neither_flush_nor_close(journal: Journal, 
     assert not sink.is_closed
 
 
+def test_a_sink_that_is_down_is_closed_so_that_it_lets_go_of_what_it_holds(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Files, a child process, what an SDK has once in a process: the next run may need it."""
+    sink = Kept(lambda call: call == "write")
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: reader.is_down)
+    assert not reader.close(600)
+    assert sink.is_closed
+    assert reader.trouble == "ConnectionError: write fails"
+
+
+def test_a_sink_that_is_down_and_hangs_as_it_is_closed_is_left_behind(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_LETS_GO_S", 0.1)
+    never = threading.Event()
+    sink = Kept(lambda call: call == "write" or (call == "close" and never.wait()))
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: reader.is_down)
+    assert not reader.close(600)
+    assert until(lambda: "close" in sink.calls)
+    never.set()
+
+
 def test_a_sink_that_hangs_is_left_behind(journal: Journal, tmp_path: Path) -> None:
     never = threading.Event()
     sink = Kept(lambda call: call == "write" and never.wait())

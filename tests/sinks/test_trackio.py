@@ -49,7 +49,7 @@ def test_trackio_has_all_values_texts_histograms_and_samples(tmp_path: Path) -> 
     with start(tmp_path, settings("trackio"), config={"lr": 0.1, "_private": 1}) as run:
         for step in run.steps(7):
             sl.scalar(loss=step / 8, odd=attempts.ODD[step % 6])
-            sl.histogram("length", np.arange(100.0), bins=4)
+            sl.histogram("length", np.arange(100.0), bins=10)
             sl.text(split=f"part {step}")
             sl.sample("rollouts", prompt=["1+1", "2+2"], reward=[0.0, float(step)])
             run.commit(step)

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from sightline.snapshot import Value
 
-Step = Callable[[Value], Value]
+#: One number for each commit that has the key; None: nothing to show yet.
+Step = Callable[[Value], Value | None]
 
 
 class Function(Protocol):
@@ -84,6 +85,9 @@ class Scaled:
 
     factor: float
 
+    def __post_init__(self) -> None:
+        _check_number("Scaled", "factor", self.factor)
+
     def start(self) -> Step:
         """The product; nothing is remembered."""
         return lambda value: value * self.factor
@@ -100,6 +104,14 @@ class Constant:
 
     value: Value
 
+    def __post_init__(self) -> None:
+        _check_number("Constant", "value", self.value)
+
     def start(self) -> Step:
         """The constant; nothing is remembered."""
         return lambda _: self.value
+
+
+def _check_number(function: str, argument: str, given: object) -> None:
+    if not isinstance(given, (int, float)):
+        raise ValueError(f"{function}({argument}={given!r}): expected a number")

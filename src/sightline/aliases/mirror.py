@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from sightline.aliases.functions import Step
 from sightline.aliases.table import Alias, is_exact
+from sightline.errors import RecordError
+from sightline.host_values import to_number
 from sightline.snapshot import Value
 
 
@@ -89,9 +91,14 @@ class Mirror:
                 if step is not None and not with_functions:
                     continue
                 try:
-                    shown = value if step is None else step(value)
+                    shown = value if step is None else _number(name, step(value))
+                except RecordError as error:
+                    hidden.append((key, name, f"its function gave no number: {error}"))
+                    continue
                 except Exception as error:  # noqa: BLE001 - of a user's function; the commit must not be lost
                     hidden.append((key, name, f"its function raised {type(error).__name__}: {error}"))
+                    continue
+                if shown is None:
                     continue
                 if name not in result:
                     result[name] = shown
@@ -111,3 +118,8 @@ class Mirror:
                         steps[name] = None if alias.function is None else alias.function.start()
             found = self._known[key] = list(steps.items())
         return found
+
+
+def _number(name: str, given: object) -> Value | None:
+    """What a function gave, as the journal holds it; None: nothing yet."""
+    return None if given is None else to_number("alias", name, given)

@@ -40,8 +40,6 @@ GRPO_GSM8K = AliasTable(
                 f"eval/reward/{ours}/mean": f"eval/reward/func/{theirs}/mean"
                 for ours, theirs in _REWARDS.items()
             },
-            "time/eval/generate_s": "time/eval/rollout_generate_s",
-            "time/eval_full/generate_s": "time/eval_full/rollout_generate_s",
             "eval_full/accuracy/mean": _ACCURACY,
             "eval_full/questions": ["eval_full/questions_global", "eval/accuracy/questions_global"],
             "eval_full/samples_per_question": "eval/accuracy/samples_per_question",

@@ -29,6 +29,7 @@ class Alias:
         names: one, or several.
         function: what they show instead of the value itself; None: the value. It applies to numbers; texts
             and histograms are mirrored by aliases without a function alone.
+        without: keys that a prefix or pattern does not mean.
 
     Raises:
         ValueError: a prefix or pattern with an exact name or the other way round, or what cannot be a key.
@@ -46,11 +47,15 @@ in '/') or pattern (with one '*') has prefixes or patterns
     key: str
     names: tuple[str, ...]
     function: Function | None = None
+    without: tuple[str, ...] = ()
 
-    def __init__(self, key: str, names: Names, function: Function | None = None) -> None:
+    def __init__(
+        self, key: str, names: Names, function: Function | None = None, *, without: Sequence[str] = ()
+    ) -> None:
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "names", (names,) if isinstance(names, str) else tuple(names))
         object.__setattr__(self, "function", function)
+        object.__setattr__(self, "without", tuple(without))
         self._check()
 
     def _check(self) -> None:
@@ -78,7 +83,11 @@ in '/') or pattern (with one '*') has prefixes or patterns
         if is_exact(self.key):
             return self.names if key == self.key else ()
         start, end = _ends(self.key)
-        if len(key) <= len(start) + len(end) or not (key.startswith(start) and key.endswith(end)):
+        if (
+            key in self.without
+            or len(key) <= len(start) + len(end)
+            or not (key.startswith(start) and key.endswith(end))
+        ):
             return ()
         middle = key[len(start) : len(key) - len(end)]
         return tuple(middle.join(_ends(name)) for name in self.names)
@@ -99,7 +108,7 @@ class AliasTable:
 
     Example:
         >>> AliasTable("ours", {"train/reward/": "reward/"}, remove_after="2027-06-30").aliases
-        (Alias(key='train/reward/', names=('reward/',), function=None),)
+        (Alias(key='train/reward/', names=('reward/',), function=None, without=()),)
     """
 
     name: str

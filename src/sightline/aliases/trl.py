@@ -19,8 +19,6 @@ TRL = AliasTable(
         {
             "train/reward/total/mean": "reward",
             "train/reward/group/std": "reward_std",
-            "train/reward/*/mean": "rewards/*/mean",
-            "train/reward/*/std": "rewards/*/std",
             "train/reward/zero_variance_groups": "frac_reward_zero_std",
             "train/kl": "kl",
             "train/entropy": "entropy",
@@ -37,6 +35,13 @@ TRL = AliasTable(
             "time/train/update_s": "profiling/Time taken: GRPOTrainer.compute_loss",
             "time/train/*_s": "profiling/*",
         },
+        # What is no reward function's has no name among theirs.
+        Alias("train/reward/*/mean", "rewards/*/mean", without=["train/reward/total/mean"]),
+        Alias(
+            "train/reward/*/std",
+            "rewards/*/std",
+            without=["train/reward/total/std", "train/reward/group/std"],
+        ),
         Alias("train/tokens", "num_tokens", RunningTotal()),
     ],
     remove_after="2.0",

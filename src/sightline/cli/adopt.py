@@ -23,7 +23,12 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
     Its runners stay as they are: wandb.log calls through maybe_init_wandb or StatsLogger go to a journal in
     runs/<project>/<name>.
     """
-    from sightline.compat.mllm_jax.checkout import adoption, first_runner, imports_of_wandb
+    from sightline.compat.mllm_jax.checkout import (
+        adoption,
+        first_runner,
+        imports_of_wandb,
+        uses_what_is_written,
+    )
 
     shown = shlex.quote(str(path))
     try:
@@ -40,20 +45,24 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
                 f"nothing was written: {len(there)} of these files exist and hold something else. "
                 f"Look at them, then:\n  sightline adopt mllm-jax {shown} --replace"
             )
-        if dry_run:
-            click.echo(
-                f"Nothing was written.\nNext:\n  sightline adopt mllm-jax {shown}{' --replace' * replace}"
-            )
-            return
-        written = wanted.write(replace=replace)
+        said = "Nothing was written." if dry_run else f"Wrote {len(wanted.write(replace=replace))} files."
+        past = dict.fromkeys(imports_of_wandb(path))
+        used = uses_what_is_written(path)
     except (ConfigurationError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"Wrote {len(written)} files.")
-    past = list(imports_of_wandb(path))
+    click.echo(said)
     if past:
         click.echo("These lines take the wandb package itself, and go past the journal:")
         for name, line in past:
             click.echo(f"  {name}:{line}")
-    runner = first_runner(path)
-    command = f"python {runner} --config FILE" if runner else "python -m the.runner.as.always"
-    click.echo(f"Next:\n  cd {shown} && {command}\n  tail -f runs/*/latest/metrics.jsonl")
+    if not used:
+        click.echo(
+            "No file of the checkout imports these: what it logs reaches no journal until one does, as in"
+        )
+        click.echo("  from plugins.common.wandb_utils import maybe_init_wandb")
+    if dry_run:
+        click.echo(f"Next:\n  sightline adopt mllm-jax {shown}{' --replace' * replace}")
+    elif used:
+        runner = first_runner(path)
+        command = f"python {runner} --config FILE" if runner else "python -m the.runner.as.always"
+        click.echo(f"Next:\n  cd {shown} && {command}\n  tail -f runs/*/latest/metrics.jsonl")

@@ -69,7 +69,8 @@ def lint(
     `# sightline: allow <reason>` on a line, or on the one above, permits what is found there. SL001 is an
     allow without a reason; SL002 notes one that permits nothing.
 
-    Exit code 0: nothing found; 1: findings; 2: wrong usage, or a file that cannot be read or parsed.
+    Exit code 0: nothing found; 1: findings; 2: wrong usage, a file that cannot be read or parsed, or
+    directories without a Python file.
     """
     chosen = (select or EVERY_CODE) - ignore
     report = check_paths(paths, exclude=exclude, chosen=chosen)

@@ -11,6 +11,7 @@ from sightline.lint.libraries import MEANS, SUMS
 from sightline.lint.source import Source
 from sightline.lint.syntax import dotted, last_name, literal_start
 from sightline.lint.values import Origin, Use
+from sightline.naming import NAMESPACES
 
 _READERS = {"float", "int", "asarray", "array", "device_get"}
 _STATISTIC = re.compile(r"[/_.](mean|avg|average|std|min|max|sum|median|p\d+)$|^(mean|avg|average|max|min)_")
@@ -21,6 +22,8 @@ _SECONDS = re.compile(
     r"(_time)?(_in)?_(s|sec|secs|seconds|ms|msec|us|ns|delta)$|_(time|duration|elapsed|latency)(_delta)?$"
 )
 _RATES = {"throughput", "tps", "fps", "qps", "per", "speed", "mfu"}
+#: Where there is no call.
+NO_MEDIA = "# sightline has no images and the like; what stays needs an allow with its reason"
 _LATEST = {"lr", "learning_rate", "epoch", "version", "temperature", "beta"}
 
 
@@ -50,18 +53,24 @@ def scalar(key: str, value: str, call: str = "scalar") -> str:
 
 
 def entry(source: Source, key: ast.expr | None, value: ast.expr) -> str:
-    """The call for one entry of a dict that is logged."""
+    """The calls for one entry of a dict that is logged; of a dict within it, for each of its own."""
     if key is None:
         return f"sl.scalar(**{value_text(source, value)})"
-    if isinstance(key, ast.Constant) and isinstance(key.value, str):
-        name, quoted = key.value, f'"{key.value}"'
-    else:
-        name, quoted = literal_start(key) or "", source.expression(key)
+    given = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None
+    name = literal_start(key) or "" if given is None else conventional(given)
+    quoted = source.expression(key) if given is None else f'"{name}"'
+    if isinstance(value, ast.Dict):
+        if given is None:
+            return f"with sl.scope({quoted}): …  # and in it a call for each of its entries"
+        entries = zip(value.keys, value.values, strict=True)
+        return "\n".join(entry(source, _within(name, inner), each) for inner, each in entries)
     made = last_name(value) if isinstance(value, ast.Call) else ""
     if made == "Histogram" and isinstance(value, ast.Call) and value.args:
         return f"sl.histogram({quoted}, {value_text(source, value.args[0])})"
+    if made == "Table":
+        return f"sl.sample({quoted}, …)  # its columns by name: prompt=prompts, reward=rewards"
     if words.is_media(made) or words.is_media(last_name(value)):
-        return f"# {quoted}: sightline has no tables or images; what stays needs an allow with its reason"
+        return NO_MEDIA
     last = name.rpartition("/")[2]
     if (isinstance(value, ast.Constant) and isinstance(value.value, str)) or made == "str":
         call = "text"
@@ -72,7 +81,29 @@ def entry(source: Source, key: ast.expr | None, value: ast.expr) -> str:
     else:
         call = "scalar"
     text = value_text(source, value)
-    return scalar(name, text, call) if quoted == f'"{name}"' else f"sl.{call}({quoted}, {text})"
+    return f"sl.{call}({quoted}, {text})" if given is None else scalar(name, text, call)
+
+
+def _within(name: str, inner: ast.expr | None) -> ast.expr | None:
+    """The key of a dict within a dict: both, where they are literal."""
+    if not isinstance(inner, ast.Constant):
+        return inner
+    return ast.copy_location(ast.Constant(f"{name}/{inner.value!s}"), inner)
+
+
+def conventional(key: str) -> str:
+    """A key in small letters, as the naming check wants them.
+
+    Example:
+        >>> conventional("Train Loss"), conventional("eval/Top-5"), conventional("train/hr@10")
+        ('train/loss', 'eval/top_5', 'train/hr@10')
+    """
+    parts = [re.sub(r"[^\w@.]+", "_", part.lower()).strip("_") for part in key.split("/")]
+    changed = "/".join(filter(None, parts))
+    if changed == key:
+        return key
+    first, _, rest = changed.partition("_")
+    return f"{first}/{rest}" if first in NAMESPACES and rest else changed
 
 
 def _is_time(key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ _WORTH = [
         (r"wandb|swanlab|trackio|mlflow|SummaryWriter|metric_writers|\badd_\w+\(|tensorflow|tf\.summary",),
         (r"allgather|all_gather|accelerat|all_reduce|gather_object|dist(?:ributed)?\.\w+\(|pmap",),
         (
-            r"\bfloat\b|\.item\(|tolist|numpy\(|device_get|np\.|block_until_ready|get_metrics",
+            r"\b(?:float|int)\b|\.item\(|tolist|numpy\(|device_get|np\.|block_until_ready|get_metrics",
             r"jit|pmap|_grad\(|backward\(|(?:step|update|batch|fn|train|eval)\w*\(",
         ),
         (r"perf_counter|monotonic|(?:process|thread)_time|default_timer|now\(|utcnow|\.time\(|import time",),
@@ -67,19 +68,25 @@ def check_paths(
         exclude: globs of what to leave out; see :func:`sightline.lint.files.python_files`.
         chosen: codes of the rules that count.
     """
-    report = Report()
+    report, given = Report(), list(paths)
 
     def unlisted(error: OSError) -> None:
         report.failures.append(Failure(str(error.filename), 0, f"cannot be listed: {error.strerror}"))
 
-    for path in python_files(paths, exclude, unlisted):
+    for path in python_files(given, exclude, unlisted):
         try:
             found = check(Source.read(path))
         except UnreadableError as error:
             report.failures.append(Failure(path, error.line, str(error)))
             continue
+        except Exception as error:  # noqa: BLE001 - a fault of the lint's own; the other files are checked
+            report.failures.append(Failure(path, 0, f"cannot be checked: {type(error).__name__}: {error}"))
+            continue
         report.files += 1
         report.findings += [finding for finding in found if finding.code in chosen]
+    if not report.files and not report.failures:
+        empty = [path for path in given if os.path.isdir(path)]
+        report.failures += [Failure(path, 0, "no Python files are in it to be checked") for path in empty]
     return report
 
 

@@ -34,6 +34,7 @@ class Flow:
         self.classes: dict[ast.ClassDef, Class] = {}
         self.traced: set[ast.AST] = set()  # functions that JAX traces
         self.carried: set[ast.expr] = set()  # calls that are given what they change
+        self.handed: dict[ast.Call, ast.Call] = {}  # calls that others are to make
         self.discarded: ast.expr | None = None  # the last expression that is a statement
         self.showing = 0  # within how many calls that print what is being read
         self._functions: dict[ast.AST, Function] = {}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from sightline import naming
 from sightline.lint import libraries
+from sightline.lint.advice import conventional
 from sightline.lint.findings import UNCONVENTIONAL_KEY, Finding
 from sightline.lint.frames import Called
 from sightline.lint.source import Source
@@ -36,6 +37,9 @@ def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
     called = list(called)
     namespaces = _namespaces(called)
     for each in called:
+        if namespaces is not None and any(map(libraries.is_commit, each.paths)):
+            yield from _committed(source, each.node, namespaces)
+            continue
         call = next(filter(None, map(libraries.recording, sorted(each.paths))), None)
         if call is None or call == "ingest":
             continue
@@ -48,6 +52,21 @@ def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
                     _instead(call, key, each.scopes, namespaces),
                     f"{key!r}: {reason}.",
                 )
+
+
+def _committed(source: Source, node: ast.Call, namespaces: tuple[str, ...]) -> Iterator[Finding]:
+    """The keys of final values, which stand under no scope."""
+    given = node.args[1] if len(node.args) > 1 else None
+    for keyword in node.keywords:
+        given = keyword.value if keyword.arg == "stats" else given
+    for each in given.keys if isinstance(given, ast.Dict) else ():
+        key = literal_start(each)
+        if each is None or not key or key.startswith("{}") or key.endswith(naming.COUNT_SUFFIX):
+            continue
+        reason = naming.unconventional(key.replace("{}", "x"), namespaces=namespaces)
+        if reason is not None:
+            better = conventional(key)
+            yield source.finding(UNCONVENTIONAL_KEY, each, f'{{"{better}": …}}', f"{key!r}: {reason}.")
 
 
 def _keys(call: str, node: ast.Call) -> Iterator[tuple[ast.expr | ast.keyword, str]]:

@@ -178,6 +178,17 @@ SHAPERS = named(
 )
 MUTATORS = named("append extend add insert appendleft setdefault update put put_nowait")
 
+#: Functions whose result is made of their arguments, and those that keep nothing of them.
+PASSING = named(
+    "abs dict enumerate filter getattr iter list max min next pow reversed round set sorted sum tuple zip "
+    "vars any all copy.copy copy.deepcopy dataclasses.asdict itertools.chain"
+)
+DROPPING = named(
+    "bool callable hasattr hash id input isinstance issubclass len open repr str type time.sleep"
+)
+#: Methods and functions that call what they are given, and where that stands.
+CALLERS = {"submit": 0, "callback": 0, "io_callback": 0, "to_thread": 0, "run_in_executor": 1}
+
 _PRINTS = frozenset(
     {
         "print",
@@ -235,6 +246,11 @@ def is_function(path: str) -> bool:
     return (is_numpy(path) or stays_on_device(path)) and "()" not in path
 
 
+def is_computing(path: str) -> bool:
+    """Whether a path is of a library that computes, on a device or on the host."""
+    return stays_on_device(path) or is_numpy(path)
+
+
 _RECORDING = re.compile(
     r"sightline(?:\.stats_tracker|\.trackers)?(?:\.tracker\(\)|\.StatsTracker\(\))?"
     r"\.(scalar|total|last|ratio|rate|summary|masked|histogram|text|record_timing|ingest)"
@@ -254,6 +270,11 @@ def recording(path: str) -> str | None:
 def is_scope(paths: frozenset[str]) -> bool:
     """Whether a value is what ``sl.scope(…)`` gives."""
     return any(_SCOPE.fullmatch(path) for path in paths)
+
+
+def is_commit(path: str) -> bool:
+    """Whether a method commits: of a run, or of a logger."""
+    return re.fullmatch(r"sightline\.(run\.)?start\(\)(\.logger)?\.commit", path) is not None
 
 
 def is_start(paths: Iterable[str]) -> bool:

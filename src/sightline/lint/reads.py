@@ -66,7 +66,8 @@ def _instead(source: Source, origin: Origin) -> str:
             f"{advice.scalar(advice.metric_name(origin), text + '.item()')}"
             f"  # PyTorch: for the last step before a commit, not for each"
         )
-    if origin.how not in _NUMBERS and words.is_metrics(last_name(node)):
+    whole = origin.how not in _NUMBERS or last_name(origin.node) in ("map", "tree_map")
+    if whole and words.is_metrics(last_name(node)):
         return f"sl.scalar(**{text})  # arrays as they are: the commit picks them up"
     name = advice.metric_name(origin)
     if origin.how in _NUMBERS or origin.how == "int":

@@ -83,6 +83,9 @@ def _may_be_anything(value: Value) -> bool:
 def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     """The arguments of a sink's call that are metrics: neither keys nor steps."""
     method = path.rpartition(".")[2]
+    if method == "log_batch":
+        yield from node.args[1:2] or [each.value for each in node.keywords if each.arg in ("metrics", None)]
+        return
     at = 0
     if method.startswith("add_") or method in (
         "log_metric",
@@ -103,14 +106,12 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
             yield keyword.value
 
 
-_NO_MEDIA = "# sightline has no images and the like; what stays needs an allow with its reason"
-
-
 def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
     """The calls of sinks, and the recording calls to write instead."""
     for each in called:
         path = next(filter(is_sink, sorted(each.paths)), None)
-        if path is not None:
+        is_batch = path is not None and path.endswith(".log_batch")  # of metrics, or of tags and parameters
+        if path is not None and (not is_batch or any(metric_arguments(path, each.node))):
             instead = "\n".join(
                 [*_recorded(source, path, each.node), f"run.commit({_step(source, path, each.node)})"]
             )
@@ -156,10 +157,16 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
     for keyword in node.keywords:
         if keyword.arg in ("tag", "name", "key", "main_tag"):
             key = keyword.value
-    if method == "write_texts":
+    if method == "log_batch":
+        yield f"sl.scalar(…)  # for each of {source.expression(value)}"
+    elif method == "write_texts":
         yield f"sl.text(**{source.expression(value)})"
     elif method.startswith("write_") and method != "write_scalars":
-        yield f"sl.histogram(…)  # for each of {source.expression(value)}" if "hist" in method else _NO_MEDIA
+        yield (
+            f"sl.histogram(…)  # for each of {source.expression(value)}"
+            if "hist" in method
+            else advice.NO_MEDIA
+        )
     elif method.startswith("add_") or method in (
         "log_metric",
         "scalar",
@@ -185,7 +192,7 @@ def _one(source: Source, method: str, key: ast.expr | None, value: ast.expr) -> 
         return f"sl.text(**{{{_quoted(source, key)}: {source.expression(value)}}})"
     if "scalar" in method or method == "log_metric":
         return advice.entry(source, key, value)
-    return _NO_MEDIA
+    return advice.NO_MEDIA
 
 
 def _quoted(source: Source, key: ast.expr) -> str:

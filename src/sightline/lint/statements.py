@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from sightline.lint import calls, expressions, libraries, names, words
+from sightline.lint import compiled, expressions, libraries, names, words
 from sightline.lint.frames import Class, Frame, Function
 from sightline.lint.syntax import last_name
 from sightline.lint.values import NOTHING, Kind, Use, Value, join, tagged, with_tags
@@ -262,7 +262,7 @@ def _definition(flow: Flow, node: ast.FunctionDef | ast.AsyncFunctionDef, frame:
         if libraries.is_scope(made.paths):
             scopes.append(made.text)
         else:
-            value = calls.decorated(flow, decorator, made, value, frame)
+            value = compiled.decorated(flow, decorator, made, value, frame)
     function.scopes = tuple(reversed(scopes))
     frame.set(node.name, value)
     if frame.owner is not None:

@@ -38,6 +38,7 @@ from sightline.sinks.lineage import Rewind
 log = logging.getLogger("sightline")
 
 _WRITE_S = 120.0
+_FORK_WAITS_S = 5.0  # for a child that is being started, which takes milliseconds
 _ENDS_S = 10.0  # after its close, for what the SDK has started
 _CODE = """
 import json, sys
@@ -157,22 +158,23 @@ class Child:
     ) -> None:
         path = orjson.dumps([entry or os.getcwd() for entry in sys.path]).decode()
         self._log_file = log_file
-        self._process = subprocess.Popen(
-            [sys.executable, "-Wignore", "-c", _CODE, path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={name: value for name, value in os.environ.items() if name not in without},
-            start_new_session=True,  # Ctrl-C is for training
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._replies = self._process.stdin, self._process.stdout
+        with _no_fork:
+            self._process = subprocess.Popen(
+                [sys.executable, "-Wignore", "-c", _CODE, path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env={name: value for name, value in os.environ.items() if name not in without},
+                start_new_session=True,  # Ctrl-C is for training
+            )
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._requests, self._replies = self._process.stdin, self._process.stdout
+            _children.add(self)
         for pipe in (self._requests, self._replies):
             os.set_blocking(pipe.fileno(), False)
         self._unread = b""
-        _children.add(self)
         self._send([maker, settings, str(log_file), close_s], time.monotonic() + _WRITE_S)
 
     def call(self, method: str, *arguments: Any, timeout: float) -> Any:
@@ -234,14 +236,32 @@ class Child:
 
 _children: weakref.WeakSet[Child] = weakref.WeakSet()
 
+# A data loader that is forked while a child is being started would keep open, as long as it lives, the pipe
+# by whose end its start is known to have succeeded.
+_no_fork = threading.Lock()
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    _forking.holds = _no_fork.acquire(timeout=_FORK_WAITS_S)
+
+
+def _after_fork_in_parent() -> None:
+    if _forking.holds:
+        _no_fork.release()
+
 
 def _after_fork_in_child() -> None:
+    global _no_fork
+    _no_fork = threading.Lock()
     for child in list(_children):
         child.leave_to_parent()
     _children.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
 
 
 def _wait(file: int, event: int, deadline: float) -> None:

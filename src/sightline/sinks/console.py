@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
 import string
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from sightline.aliases import alias_targets
 from sightline.errors import ConfigurationError
+from sightline.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -99,12 +99,12 @@ class ConsoleSink:
 
     def __init__(self, config: ConsoleConfig | None = None, *, stream: TextIO | None = None) -> None:
         self._config = config or ConsoleConfig()
-        self._stream: TextIO | None = sys.stdout if stream is None else stream
+        self._terminal = Terminal(sys.stdout if stream is None else stream)
         self._format = None if self._config.format is None else _parse_format(self._config.format)
         self._include = _any_of(self._config.include)
         self._exclude = _any_of(self._config.exclude)
         self._tables = self._config.style == "table" or (
-            self._config.style == "auto" and self._format is None and self._is_terminal()
+            self._config.style == "auto" and self._format is None and self._terminal.is_terminal
         )
         self._progress = _Progress()
         self._aliases: dict[str, Sequence[str]] = {}
@@ -116,7 +116,7 @@ class ConsoleSink:
 
     def write(self, records: Sequence[Record]) -> None:
         """Prints what these journal records say; record types that it does not know are skipped."""
-        if self._stream is None:
+        if not self._terminal.is_open:
             return
         for record in records:
             self._progress.see(record)
@@ -134,7 +134,7 @@ class ConsoleSink:
                 # By k, so that an evaluation (k = 1) is not overtaken by the next training step (k = 0).
                 self._waiting[record.get("k") or 0] = record
             elif kind == "commit":
-                self._print(self._line(record) + "\n")
+                self._terminal.print(self._line(record) + "\n")
         if self._waiting and time.monotonic() - self._last_table >= self._config.interval:
             self._print_tables()
 
@@ -182,7 +182,7 @@ class ConsoleSink:
         self._waiting = {}
         # The progress stands with the newest training commit, and an evaluation alone gets it too.
         bearer = next((commit for commit in reversed(commits) if not commit.get("k")), commits[-1])
-        page = _Page(self._width(), plain=not self._can_encode("━─…"))
+        page = _Page(self._terminal.width, plain=not self._terminal.can_encode("━─…"))
         for commit in commits:
             page.header(commit, self._progress if commit is bearer else None)
             if commit is bearer:
@@ -195,7 +195,7 @@ class ConsoleSink:
         drawn = io.StringIO()
         console = Console(
             file=drawn,
-            force_terminal=self._is_terminal(),
+            force_terminal=self._terminal.is_terminal,
             width=page.width,
             markup=False,
             emoji=False,
@@ -204,7 +204,7 @@ class ConsoleSink:
         )
         for line in page.lines:
             console.print(line, no_wrap=True, overflow="crop", crop=True)
-        self._print(drawn.getvalue())
+        self._terminal.print(drawn.getvalue())
         self._last_table = time.monotonic()
 
     def _note_trouble(self, commit: Record) -> None:
@@ -229,53 +229,6 @@ class ConsoleSink:
             lines.append(f"{self._late} late: sent for a commit that was closed already")
         self._trouble, self._late = {}, 0
         return lines
-
-    # The stream
-
-    def _is_terminal(self) -> bool:
-        try:
-            return self._stream is not None and self._stream.isatty()
-        except (OSError, ValueError):
-            return False
-
-    def _width(self) -> int:
-        columns = os.environ.get("COLUMNS", "")
-        if columns.isdecimal() and int(columns) > 0:
-            return int(columns)
-        try:
-            assert self._stream is not None
-            return os.get_terminal_size(self._stream.fileno()).columns or 80
-        except (AssertionError, AttributeError, OSError, ValueError):
-            return 80
-
-    def _encoding(self) -> str:
-        return getattr(self._stream, "encoding", None) or "utf-8"
-
-    def _can_encode(self, text: str) -> bool:
-        try:
-            text.encode(self._encoding())
-        except UnicodeEncodeError:
-            return False
-        return True
-
-    def _print(self, text: str) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        data = text.encode(self._encoding(), "backslashreplace")
-        raw = getattr(getattr(stream, "buffer", None), "raw", None)
-        try:
-            stream.flush()
-            if isinstance(raw, io.FileIO):
-                # Past the buffer: what a closed pipe refuses would stay in there, and make the
-                # interpreter's last flush, and with it a training run that went well, fail.
-                while data:
-                    data = data[raw.write(data) or len(data) :]
-            else:
-                stream.write(data.decode(self._encoding()))
-                stream.flush()
-        except (OSError, ValueError):
-            self._stream = None
 
 
 class _Item(NamedTuple):

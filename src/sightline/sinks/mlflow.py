@@ -153,8 +153,6 @@ class MLflowSink:
 
     def _log_params(self, store: Store, config: Any, stored: Mapping[str, str]) -> None:
         """Those that are not there yet; MLflow never changes one."""
-        from sightline.sinks.mlflow_stores import RefusedError
-
         names = Names("mlflow", clean)
         params = {names[key]: str(value)[: _LONGEST["param"]] for key, value in flat(config)}
         changed = sorted(key for key in params.keys() & stored.keys() if params[key] != stored[key])
@@ -164,10 +162,22 @@ class MLflowSink:
             )
         new = iter([each for each in params.items() if each[0] not in stored])
         while some := dict(islice(new, _TAGS)):
-            try:
-                store.log(self._run, [], some, {})
-            except RefusedError as error:
-                self._once.warn("params", f"refuses parameters, which are left out: {error}")
+            self._log_new(store, some)
+
+    def _log_new(self, store: Store, params: dict[str, str]) -> None:
+        """MLflow refuses all of a request for one of them."""
+        from sightline.sinks.mlflow_stores import RefusedError
+
+        try:
+            store.log(self._run, [], params, {})
+        except RefusedError as error:
+            if len(params) == 1:
+                (name,) = params
+                self._once.warn(f"parameter {name}", f"refuses {name!r}, which is left out: {error}")
+                return
+            items = list(params.items())
+            for half in (items[: len(items) // 2], items[len(items) // 2 :]):
+                self._log_new(store, dict(half))
 
     def _requests(self, commits: Iterable[Record]) -> Iterator[tuple[list[Point], dict[str, str]]]:
         points: list[Point] = []
@@ -203,17 +213,16 @@ class MLflowSink:
 
 _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 _BAD = re.compile(r"[^\w\-./ :]")
-_DOTS = re.compile(r"(?<![^/])\.{1,2}(?![^/])")
 
 
 def clean(key: str) -> str:
-    """A key with underscores for what MLflow takes in no name: other characters, and parts that are dots.
+    """A key with underscores for what MLflow takes in no name: other characters, dots or nothing as a part.
 
     Example:
-        >>> clean("eval/pass@1"), clean("a/../b")
-        ('eval/pass_1', 'a/_/b')
+        >>> clean("eval/pass@1"), clean("a/../b"), clean("https://host/")
+        ('eval/pass_1', 'a/_/b', 'https:/_/host/_')
     """
-    return _DOTS.sub("_", _BAD.sub("_", key))
+    return "/".join("_" if part in ("", ".", "..") else part for part in _BAD.sub("_", key).split("/"))
 
 
 def _ms(seconds: float) -> int:

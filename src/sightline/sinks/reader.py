@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ _BATCH_BYTES = 1 << 20
 _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
+_LETS_GO_S = 5.0  # for closing a sink that is down
 
 
 class Lines(Protocol):
@@ -95,6 +97,8 @@ class SinkReader:
         self._since: float | None = None  # when the call under way began
         self._once = Once(sink.name)
         self._closing_at: float | None = None  # until when the rest may be tried
+        self._has_opened = False
+        self._over = threading.Event()  # all is done, or nothing more is tried
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
         self._thread.start()
@@ -128,8 +132,11 @@ class SinkReader:
         """
         if self._closing_at is None:
             self.begin_close(timeout)
-        self._thread.join(timeout)
-        if self._thread.is_alive() or not self._has_all():
+        end = time.monotonic() + timeout
+        self._over.wait(timeout)
+        if self._over.is_set() and not self._has_all():
+            self._thread.join(min(_LETS_GO_S, max(0.0, end - time.monotonic())))
+        if not self._over.is_set() or not self._has_all():
             if not self.is_behind_for_good:
                 self.is_behind_for_good = True
                 log.warning(
@@ -193,6 +200,11 @@ class SinkReader:
                     self._cursor.move(self._offset, self._seq, now=True)
                 else:
                     self._cursor.save()
+        elif self._has_opened:
+            self._over.set()
+            with suppress(Exception):  # lets go of what it holds, for the next run of this process
+                self.sink.close()
+        self._over.set()
 
     def _connect(self) -> None:
         """Opens a sink that stores, and goes to the place after what it has."""
@@ -203,7 +215,7 @@ class SinkReader:
         stored = self.sink.open(self._run_facts)
         if stored is not None and stored != self._seq:
             self._go_after(stored)
-        self._is_open = True
+        self._is_open = self._has_opened = True
         if self._cursor is not None:
             self._cursor.save()  # with what the sink keeps
 

@@ -94,7 +94,7 @@ class Ran(NamedTuple):
         return [Call(*call) for call in json.loads((self.job[process].disk / "calls.json").read_text())]
 
     def lines(self) -> list[dict[str, float]]:
-        """What `grep "^step="` finds of the training steps in the output of process 0."""
+        """What `grep "^step=.* loss="` finds in the output of process 0: the training steps."""
         found = re.findall(r"^step=.* loss=.*$", self.job.root.output, re.MULTILINE)
         return [
             {name: float(value) for name, value in (f.split("=") for f in line.split())} for line in found

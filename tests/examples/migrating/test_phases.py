@@ -187,6 +187,15 @@ def test_the_lines_that_people_grep_are_the_same(run: Run, phase: str) -> None:
 
 
 @pytest.mark.parametrize("phase", PHASES)
+def test_evaluations_have_a_line_of_their_own_once_the_console_writes(run: Run, phase: str) -> None:
+    """Which `grep "^step="` finds too, as docs/migrating.md says."""
+    others = re.findall(r"^step=(?!.* loss=).*$", run(phase, 2).job.root.output, re.MULTILINE)
+    expected = STEPS // EVAL_EVERY if phase in WITHOUT_GATHERS or phase == "phase3" else 0
+    assert len(others) == expected
+    assert all(re.match(r"step=\d+ k=1 eval/accuracy/mean=", line) for line in others)
+
+
+@pytest.mark.parametrize("phase", PHASES)
 def test_every_commit_is_whole(run: Run, phase: str) -> None:
     """Every process takes part once they commit, and nothing went wrong."""
     commits = run(phase, 2).journal("commit")

@@ -1,6 +1,6 @@
 """The runner's metrics computed the way that earlier runners did: gather whole arrays, then NumPy.
 
-Run as a module on every process of a job, it trains with hooks and leaves what it computed beside the
+Run as a module on every process of a job, it trains with a callback and leaves what it computed beside the
 journal: `python -m tests.runners.grpo_gsm8k.old_style CONFIG.yaml OUTPUT_DIR [KEY=VALUE ...]`.
 """
 
@@ -20,27 +20,27 @@ from jax.experimental import multihost_utils
 from runners.common.config import load
 from runners.common.model import Decoder, completion_logits, token_logprobs
 from runners.common.optimising import State
+from runners.grpo_gsm8k.callbacks import Callback, Evaluated, Step
 from runners.grpo_gsm8k.config import Config
 from runners.grpo_gsm8k.evaluate import EvalResult
 from runners.grpo_gsm8k.rollout import Batch, Rollout
-from runners.grpo_gsm8k.train import Hooks, Outcome, make_schedule, train
-from tests.runners.jobs import Expected
+from runners.grpo_gsm8k.train import Outcome, make_schedule, train
+from tests.runners.jobs import Expected, exact
 
 OLD_REWARDS = {"correct": "reward_correct", "format": "reward_format", "tag_count": "tag_count_reward"}
 
 
 def gather(array: np.ndarray) -> np.ndarray:
-    """All processes' rows of one array; a shorter share is padded for the gather and cut again."""
+    """All processes' rows of one array; a shorter share is padded for the gather and cut again.
+
+    As bytes: JAX would make float32 of float64.
+    """
     counts = np.asarray(multihost_utils.process_allgather(np.array([len(array)]))).reshape(-1)
     padded = np.zeros((counts.max(), *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
-    shares = np.asarray(multihost_utils.process_allgather(padded)).reshape(-1, *padded.shape)
+    everyone = np.asarray(multihost_utils.process_allgather(padded[..., None].view(np.uint8)))
+    shares = everyone.view(array.dtype).reshape(-1, *padded.shape)
     return np.concatenate([share[:count] for share, count in zip(shares, counts, strict=True)])
-
-
-def exact(value: Any) -> Expected:
-    """Of what is reduced on the host. The gather of the old way goes through float32."""
-    return float(value), max(2e-6 * abs(float(value)), 1e-7)
 
 
 def statistics(prefix: str, values: np.ndarray, names: str = "mean std min max") -> dict[str, Expected]:
@@ -54,11 +54,11 @@ def mean_on_device(values: np.ndarray) -> Expected:
 
 def statistics_on_device(prefix: str, values: np.ndarray) -> dict[str, Expected]:
     mean, tolerance = mean_on_device(values)
-    std = float(values.std())
+    ends = {f"{prefix}/{name}": float(getattr(np, name)(values)) for name in ("min", "max")}
     return {
-        **statistics(prefix, values, "min max"),
+        **{key: (end, max(2e-6 * abs(end), 1e-7)) for key, end in ends.items()},
         f"{prefix}/mean": (mean, tolerance),
-        f"{prefix}/std": (std, tolerance),
+        f"{prefix}/std": (float(values.std()), tolerance),
     }
 
 
@@ -146,20 +146,21 @@ def step_metrics(rollout: Rollout, updates: list[dict[str, np.ndarray]]) -> dict
     for name in ("kl", "policy_kl", "clip_fraction", "grad_norm"):
         result[f"train/{name}"] = mean_on_device(tokens[name])
     result |= statistics_on_device("train/ratio", tokens["ratio"])
-    result["train/lr"] = exact(tokens["lr"][-1])
+    result["train/lr"] = exact(np.float32(tokens["lr"][-1]))
     return result
 
 
 def eval_metrics(scope: str, result: EvalResult) -> dict[str, Expected]:
     accuracy, questions = exact(gather(result.correct).mean()), exact(len(gather(result.correct)))
     metrics = {f"{scope}/accuracy/mean": accuracy, f"{scope}/questions": questions}
+    metrics[f"{scope}/samples_per_question"] = exact(1)
     metrics |= statistics(f"{scope}/reward/total", gather(result.total))
     means = {name: exact(gather(values).mean()) for name, values in result.parts.items()}
     if scope == "eval":
         return metrics | {f"eval/reward/func/{OLD_REWARDS[name]}/mean": mean for name, mean in means.items()}
     for prefix in ("eval_full", "eval/accuracy"):
         metrics[f"{prefix}/questions_global"] = questions
-        metrics[f"{prefix}/samples_per_question"] = exact(1)
+    metrics["eval/accuracy/samples_per_question"] = exact(1)
     metrics["eval_full/accuracy"] = metrics["eval_full/accuracy/pass_at_1"] = accuracy
     metrics["eval/accuracy/accuracy"] = metrics["eval/accuracy/pass_at_1"] = accuracy
     metrics["eval_full/enabled"] = metrics["eval/accuracy/full_sweep"] = exact(1)
@@ -168,23 +169,30 @@ def eval_metrics(scope: str, result: EvalResult) -> dict[str, Expected]:
     }
 
 
+class OldStyle(Callback):
+    """`computed`: `{"<step> train" or "<step> <eval scope>": metrics}`, equal on every process."""
+
+    def __init__(self, config: Config) -> None:
+        self.update = OldUpdate(config)
+        self.updates: list[dict[str, np.ndarray]] = []
+        self.computed: dict[str, dict[str, Expected]] = {}
+
+    def on_update(self, state: State, batches: list[Batch]) -> None:
+        self.updates.append(self.update(state, batches))
+
+    def on_step(self, step: Step) -> None:
+        self.computed[f"{step.step} train"] = step_metrics(step.rollout, self.updates)
+        self.updates.clear()
+
+    def on_evaluation(self, evaluated: Evaluated) -> None:
+        metrics = eval_metrics(evaluated.scope, evaluated.result)
+        self.computed[f"{evaluated.step} {evaluated.scope}"] = metrics
+
+
 def train_and_compute(config: Config) -> tuple[Outcome, dict[str, dict[str, Expected]]]:
-    """Train; and beside it `{"<step> train" or "<step> <eval scope>": metrics}`, equal on every process."""
-    computed: dict[str, dict[str, Expected]] = {}
-    updates: list[dict[str, np.ndarray]] = []
-    old_update = OldUpdate(config)
-
-    def on_update(state: State, batches: list[Batch]) -> None:
-        updates.append(old_update(state, batches))
-
-    def on_step(step: int, rollout: Rollout) -> None:
-        computed[f"{step} train"] = step_metrics(rollout, updates)
-        updates.clear()
-
-    def on_eval(step: int, scope: str, result: EvalResult) -> None:
-        computed[f"{step} {scope}"] = eval_metrics(scope, result)
-
-    return train(config, Hooks(on_step, on_eval, on_update)), computed
+    """Train, and compute beside it."""
+    old = OldStyle(config)
+    return train(config, [old]), old.computed
 
 
 def main(config_file: str, output: str, *overrides: str) -> None:

@@ -45,6 +45,11 @@ def test_later_overrides_win_over_earlier_ones_and_over_the_file(tmp_path: Path)
         ("grpo.group_size=1", "grpo.group_size: expected at least 2, found 1"),
         ("output.resume=must", "output.name: resume='must' needs the name"),
         ("grpo.steps", "expected key.path=value"),
+        ("grpo.steps=[1", "--set 'grpo.steps=[1': not valid YAML: expected ',' or ']'"),
+        ("grpo.learning_rate=.nan", "config key 'grpo.learning_rate': expected a finite number, found nan"),
+        ("grpo.learning_rate=inf", "config key 'grpo.learning_rate': expected a finite number, found inf"),
+        ("grpo.learning_rate=-1", "grpo.learning_rate: expected at least 0, found -1.0"),
+        ("warmup.learning_rate=-1", "warmup.learning_rate: expected at least 0, found -1.0"),
     ],
 )
 def test_a_wrong_override_is_an_error_that_names_the_key_and_what_is_possible(
@@ -60,9 +65,12 @@ def test_wrong_files_are_clear_errors(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="expected a mapping of config keys, found list"):
         load(Config, tmp_path / "list.yaml")
-    (tmp_path / "torn.yaml").write_text("a: [1\n")
-    with pytest.raises(ConfigError, match="not valid YAML"):
+    (tmp_path / "torn.yaml").write_text("seed: 1\ngrpo: [1\n")
+    with pytest.raises(ConfigError, match=r"torn.yaml:3: not valid YAML: expected ',' or ']', [^\n]*$"):
         load(Config, tmp_path / "torn.yaml")
+    (tmp_path / "twice.yaml").write_text("grpo:\n  steps: 1\n  steps: 2\n")
+    with pytest.raises(ConfigError, match=r"twice.yaml:3: .*the key 'steps' is there twice$"):
+        load(Config, tmp_path / "twice.yaml")
 
 
 @pytest.mark.parametrize("name", ["demo", "smoke"])

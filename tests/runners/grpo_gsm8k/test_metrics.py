@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from tests.runners.jobs import Finished
@@ -48,6 +49,32 @@ def test_the_timings_and_rates_of_the_old_runner_are_there_at_every_step(run: Fi
             assert line["values"][key] > 0, key
 
 
+def test_rates_times_and_amounts_belong_together(run: Finished) -> None:
+    """A rate without a timing of its own is by the time between two commits, in which the step lies."""
+    for line, seconds in zip(run.steps(), run.of_root("time/train/step_s"), strict=True):
+        values = line["values"]
+        tokens = values["train/valid_tokens"]
+        update = values["throughput/train/valid_tokens_update_per_s"] * values["time/train/update_s"]
+        assert update == pytest.approx(tokens)
+        assert tokens / values["throughput/train/valid_tokens_per_s"] >= seconds
+        old = values["throughput/train/valid_tokens_per_s_update"]
+        assert old == values["throughput/train/valid_tokens_update_per_s"]
+
+
+def test_the_old_window_is_the_mean_of_the_last_ten_steps(run: Finished) -> None:
+    times = [line["values"]["time/train/step_s"] for line in run.steps()]
+    for n, line in enumerate(run.steps(), 1):
+        window = np.mean(times[max(n - 10, 0) : n])
+        assert line["values"]["time/train/step_avg_last10_s"] == pytest.approx(window)
+
+
+def test_nothing_is_recorded_but_what_has_an_old_computation_or_is_a_time(run: Finished) -> None:
+    marks = {**MARKS, "warmup": "warmup/loss"}
+    assert run.without_an_old_computation(marks, "grpo_gsm8k") == {
+        f"warmup/{name}" for name in ("loss", "grad_norm", "lr", "step")
+    }
+
+
 def test_the_phases_on_the_host_add_up_to_no_more_than_the_step(run: Finished) -> None:
     for line in run.journal():
         if "train/loss" in line["values"]:
@@ -80,7 +107,10 @@ def test_evaluations_carry_their_split_and_their_timings(run: Finished) -> None:
     assert [line["step"] for line in full] == [0, last]
     assert all(line["texts"] == {"eval/split": "test"} for line in small)
     assert all(line["texts"] == {"eval_full/split": "test", "eval/accuracy/split": "test"} for line in full)
-    assert all(line["values"]["time/eval/generate_s"] > 0 for line in small)
+    for line in (*small, *full):
+        scope = "eval" if line in small else "eval_full"
+        phases = [line["values"][f"time/{scope}/rollout_{name}_s"] for name in ("generate", "flush")]
+        assert 0 < sum(phases) <= line["values"][f"time/{scope}/rollout_s"]
     assert all(line["counts"]["eval_full/accuracy__count"] == 20 for line in full)
 
 

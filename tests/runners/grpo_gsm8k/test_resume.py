@@ -39,6 +39,7 @@ def test_two_steps_and_two_more_equal_four_in_one_journal_with_two_attempts(tmp_
 def test_a_run_that_must_resume_and_cannot_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint under .*run/checkpoints/p00000"):
         train(smoke_config(tmp_path, "output.resume=must"))
+    assert list(tmp_path.iterdir()) == []  # a name that was mistyped is still free
 
 
 def test_two_processes_go_on_from_their_own_disks(two_processes: Finished, tmp_path: Path) -> None:

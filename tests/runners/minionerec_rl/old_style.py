@@ -1,6 +1,6 @@
 """The runner's metrics computed the way that earlier runners did: gather whole arrays, then NumPy.
 
-Run as a module on every process of a job, it trains with hooks and leaves what it computed beside the
+Run as a module on every process of a job, it trains with a callback and leaves what it computed beside the
 journal: `python -m tests.runners.minionerec_rl.old_style CONFIG.yaml OUTPUT_DIR [KEY=VALUE ...]`.
 
 Of the run it takes items, advantages and predictions. Rewards, log-probabilities (of whole sequences, a
@@ -27,20 +27,20 @@ from runners.common.mesh import make_mesh, put_replicated
 from runners.common.model import completion_logits, token_logprobs
 from runners.common.optimising import State
 from runners.common.tokenizer import EOS
+from runners.minionerec_rl.callbacks import Callback, Evaluated, Step
 from runners.minionerec_rl.config import Config
 from runners.minionerec_rl.rollout import Batch, Rollout
-from runners.minionerec_rl.train import Hooks, Outcome, make_schedule, train
+from runners.minionerec_rl.train import Outcome, make_schedule, train
 from runners.recommendation.config import load_dataset
-from runners.recommendation.evaluation import Evaluation
 from runners.recommendation.policy import load_policy
 from tests.runners.grpo_gsm8k.old_style import (
-    exact,
     gather,
     mean_on_device,
     statistics,
     statistics_on_device,
 )
-from tests.runners.jobs import Expected
+from tests.runners.jobs import Expected, exact
+from tests.runners.rankings import by_hand
 
 UPDATE = ("loss", "kl", "entropy", "clip_fraction", "policy_kl", "grad_norm")
 
@@ -123,7 +123,7 @@ class OldUpdate:
         return jnp.mean(-jnp.minimum(ratio * advantage, clipped * advantage) + grpo.kl_beta * kl)
 
 
-class OldStyle:
+class OldStyle(Callback):
     """`computed`: `{"<step> train" or "<step> <eval scope>": metrics}`; evaluations on the root alone."""
 
     def __init__(self, config: Config) -> None:
@@ -136,27 +136,17 @@ class OldStyle:
     def on_update(self, state: State, batches: list[Batch]) -> None:
         self.updates.append(self.update(state, batches))
 
-    def on_step(self, step: int, rollout: Rollout) -> None:
-        self.computed[f"{step} train"] = self._step_metrics(step, rollout)
+    def on_step(self, step: Step) -> None:
+        self.computed[f"{step.step} train"] = self._step_metrics(step.step, step.rollout)
         self.updates.clear()
         self.update.old_params = None
 
-    def on_eval(self, step: int, scope: str, evaluation: Evaluation) -> None:
-        """From the predictions alone: user by user, cut-off by cut-off."""
+    def on_evaluation(self, evaluated: Evaluated) -> None:
+        """From the predictions alone."""
+        scope, items = evaluated.scope, evaluated.evaluation.items
         split = self.dataset.test if scope == "eval_full" else self.dataset.valid
-        items, users = evaluation.items, len(evaluation.items)
-        targets = split.targets[:users]
-        metrics = {}
-        for k in (1, 3, 5, 10, 20):
-            hits, gains = 0, 0.0
-            for ranked, target in zip(items.tolist(), targets.tolist(), strict=True):
-                if target in ranked[:k]:
-                    hits += 1
-                    gains += 1 / math.log2(ranked.index(target) + 2)
-            metrics[f"{scope}/hr@{k}"] = exact(hits / users)
-            metrics[f"{scope}/ndcg@{k}"] = exact(gains / users)
-        invalid = sum(item not in range(self.config.data.items) for ranked in items for item in ranked)
-        metrics[f"{scope}/invalid_predictions"] = exact(invalid)
+        targets = split.targets[: len(items)]
+        metrics = by_hand(scope, items, targets, self.config.data.items)
         k = self.config.grpo.group_size
         rule, ndcg = old_rewards(items[:, :k], targets, k)
         for name, values in (("rule", rule), ("ndcg", ndcg)):
@@ -164,8 +154,7 @@ class OldStyle:
         metrics |= statistics(f"{scope}/reward/total", rule + ndcg)
         if scope == "eval":
             metrics["eval_small/reward_mean"] = exact((rule + ndcg).mean())
-            metrics["eval/invalid_prediction_count"] = exact(invalid)
-        self.computed[f"{step} {scope}"] = metrics
+        self.computed[f"{evaluated.step} {scope}"] = metrics
 
     def _step_metrics(self, step: int, rollout: Rollout) -> dict[str, Expected]:
         """One step under the old names, and the canonical names that have no old one."""
@@ -210,14 +199,14 @@ class OldStyle:
         terms = {name: np.concatenate([update[name] for update in self.updates]) for name in self.updates[0]}
         result |= {f"train/{name}": mean_on_device(terms[name]) for name in UPDATE}
         result |= statistics_on_device("train/ratio", terms["ratio"])
-        result["train/lr"] = exact(terms["lr"][-1])
+        result["train/lr"] = exact(np.float32(terms["lr"][-1]))
         return result
 
 
 def train_and_compute(config: Config) -> tuple[Outcome, dict[str, dict[str, Expected]]]:
     """Train, and compute beside it; what is of a step is equal on every process."""
     old = OldStyle(config)
-    return train(config, Hooks(old.on_step, old.on_update, old.on_eval)), old.computed
+    return train(config, [old]), old.computed
 
 
 def main(config_file: str, output: str, *overrides: str) -> None:

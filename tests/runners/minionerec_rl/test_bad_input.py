@@ -14,26 +14,9 @@ import pytest
 
 from runners.common.checkpoint import Checkpoints
 from runners.minionerec_rl.__main__ import main
-from runners.recommendation import files, synthetic
-from runners.recommendation.files import Paths
+from tests.runners.inputs import contents, cut_in_half, file_settings, one_line
 from tests.runners.jobs import Finished
 from tests.runners.minionerec_rl.conftest import SMOKE, settings
-
-SIZES = {
-    "items": 80,
-    "codes": 8,
-    "train_users": 40,
-    "valid_users": 10,
-    "test_users": 12,
-}  # of the smoke config
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smoke config's data as files."""
-    directory = tmp_path_factory.mktemp("shop")
-    files.write(directory, "shop", synthetic.generate(**SIZES, seed=0))
-    return directory
 
 
 @pytest.fixture
@@ -50,24 +33,8 @@ def policy(start: Path, tmp_path: Path) -> Path:
     return tmp_path / "sft"
 
 
-def contents(directory: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
-def one_line(capsys: pytest.CaptureFixture[str], output: Path, start: Path, *overrides: str) -> str:
-    """What the command says before it exits with 2."""
-    words = [word for s in (*settings(output, start), *overrides) for word in ("--set", s)]
-    assert main(["--config", str(SMOKE), *words]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    return error
-
-
-def file_settings(directory: Path) -> list[str]:
-    paths = Paths.under(directory, "shop")
-    names = {"train": "train", "valid": "valid", "test": "test", "index": "index", "items": "item"}
-    return [f"data.{key}_file={getattr(paths, name)}" for name, key in names.items()]
+def said(capsys: pytest.CaptureFixture[str], output: Path, start: Path, *overrides: str) -> str:
+    return one_line(capsys, main, SMOKE, [*settings(output, start), *overrides])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +63,7 @@ def test_a_bad_data_file_is_named_with_its_line_and_a_run_that_is_there_stays_as
     else:
         path.write_text(re.sub(*change, path.read_text()))
     before = contents(run)
-    error = one_line(capsys, run.parent, start, "output.resume=must", *file_settings(tmp_path / "shop"))
+    error = said(capsys, run.parent, start, "output.resume=must", *file_settings(tmp_path / "shop"))
     assert re.search(message, error), error
     assert contents(run) == before
 
@@ -121,6 +88,14 @@ def of_more_layers(run: Path) -> None:
     change_model(run, "layers", 2)
 
 
+def of_half_its_arrays(run: Path) -> None:
+    cut_in_half(run / "checkpoints/p00000/1/state/arrays.npz")
+
+
+def of_half_its_metadata(run: Path) -> None:
+    cut_in_half(run / "checkpoints/p00000/1/meta/metadata")
+
+
 def change_model(run: Path, size: str, value: int) -> None:
     file = run / "checkpoints/p00000/1/meta/metadata"
     meta = json.loads(file.read_text())
@@ -141,6 +116,8 @@ def change_model(run: Path, size: str, value: int) -> None:
             r"p00000/1/state/arrays.npz: the checkpoint has shape .*32.* for .*needs shape .*48",
         ),
         (of_more_layers, r"p00000/1/state/arrays.npz: the checkpoint has nothing for .*blocks_1"),
+        (of_half_its_arrays, r"p00000/1/state/arrays.npz: cannot be read, it may be damaged: "),
+        (of_half_its_metadata, r"p00000/1/meta: cannot be read, it may be damaged: "),
     ],
 )
 def test_a_policy_that_cannot_be_begun_with_is_named_before_anything_is_written(
@@ -152,7 +129,7 @@ def test_a_policy_that_cannot_be_begun_with_is_named_before_anything_is_written(
 ) -> None:
     spoil(policy)
     before = contents(policy)
-    error = one_line(capsys, tmp_path / "out", policy)
+    error = said(capsys, tmp_path / "out", policy)
     assert re.search(message, error), error
     assert not (tmp_path / "out").exists()
     assert contents(policy) == before
@@ -162,9 +139,9 @@ def test_a_start_is_needed_and_a_step_that_is_not_there_is_named(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert "nowhere: no checkpoints in it" in one_line(capsys, out, tmp_path / "nowhere")
-    assert "p00000/3: no such checkpoint" in one_line(capsys, out, start, "start.step=3")
-    assert "start.run: expected the directory of a run" in one_line(capsys, out, start, "start.run=null")
+    assert "nowhere: no checkpoints in it" in said(capsys, out, tmp_path / "nowhere")
+    assert "p00000/3: no such checkpoint" in said(capsys, out, start, "start.step=3")
+    assert "start.run: expected the directory of a run" in said(capsys, out, start, "start.run=null")
     assert not out.exists()
 
 
@@ -184,7 +161,7 @@ def test_a_start_is_needed_and_a_step_that_is_not_there_is_named(
 def test_another_vocabulary_is_named_by_its_first_difference(
     overrides: list[str], message: str, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    error = one_line(capsys, tmp_path / "out", start, *overrides)
+    error = said(capsys, tmp_path / "out", start, *overrides)
     assert re.search(message, error), error
     assert not (tmp_path / "out").exists()
 
@@ -201,7 +178,7 @@ def test_the_same_tokens_for_other_items_are_another_catalogue(
     for split in ("train", "valid", "test"):
         path = tmp_path / "shop" / split / "shop.csv"
         path.write_text(path.read_text().replace(one, "<both>").replace(other, one).replace("<both>", other))
-    error = one_line(capsys, tmp_path / "out", start, *file_settings(tmp_path / "shop"))
+    error = said(capsys, tmp_path / "out", start, *file_settings(tmp_path / "shop"))
     assert re.search(r"p00000/1: its semantic ids are not those of the data: .* 80 items, \w{12}, the", error)
     assert not (tmp_path / "out").exists()
 
@@ -210,13 +187,13 @@ def test_a_checkpoint_of_another_configuration_is_named_and_stays_as_it_is(
     start: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(run)
-    error = one_line(capsys, run.parent, start, "output.resume=must", "data.max_words=60")
+    error = said(capsys, run.parent, start, "output.resume=must", "data.max_words=60")
     assert re.search(r"run/checkpoints/p00000/4: its vocabulary is not that of the data", error), error
     without_reference = shutil.copytree(run, run.parent.parent / "other" / "run")
     arrays = next(without_reference.glob("checkpoints/p00000/4/state/arrays.npz"))
     kept = {name: x for name, x in np.load(arrays).items() if "reference" not in name}
     np.savez(arrays, **kept)
-    error = one_line(capsys, without_reference.parent, start, "output.resume=must")
+    error = said(capsys, without_reference.parent, start, "output.resume=must")
     assert re.search(r"arrays.npz: the checkpoint has nothing for \['reference'\]", error), error
     assert contents(run) == before
 

@@ -63,6 +63,23 @@ def test_timings_and_rates_are_there_at_every_step(run: Finished) -> None:
             assert line["values"][key] > 0, key
 
 
+def test_rates_times_and_amounts_belong_together(run: Finished) -> None:
+    """A rate without a timing of its own is by the time between two commits, in which the step lies."""
+    for line, seconds in zip(run.steps(), run.of_root("time/train/step_s"), strict=True):
+        values = line["values"]
+        tokens = values["train/valid_tokens"]
+        update = values["throughput/train/valid_tokens_update_per_s"] * values["time/train/update_s"]
+        assert update == pytest.approx(tokens)
+        assert tokens / values["throughput/train/valid_tokens_per_s"] >= seconds
+        found = values["throughput/train/candidates_per_s"] * values["time/train/rollout_s"]
+        assert found == pytest.approx(values["train/batch/global"])
+
+
+def test_nothing_is_recorded_but_what_has_an_old_computation_or_is_a_time(run: Finished) -> None:
+    marks = {"train": "train/loss", "eval": "eval/hr@10", "eval_full": "eval_full/hr@10"}
+    assert run.without_an_old_computation(marks, "minionerec_rl") == set()
+
+
 def test_the_phases_on_the_host_add_up_to_no_more_than_the_step(run: Finished) -> None:
     for line in run.journal():
         if "train/loss" in line["values"]:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from runners.common.errors import CheckpointError
-from runners.minionerec_rl.rollout import Rollout
-from runners.minionerec_rl.train import Hooks, train
+from runners.minionerec_rl.callbacks import Callback, Step
+from runners.minionerec_rl.train import train
 from runners.recommendation.policy import load_policy
 from tests.runners.jobs import ROOT, Finished
 from tests.runners.minionerec_rl.conftest import SMOKE, launch, settings, smoke_config
@@ -26,14 +26,15 @@ class Stopped(Exception):
     pass
 
 
-def stop_in(step: int) -> Hooks:
+class StopIn(Callback):
     """Ends the run in the middle of a step."""
 
-    def on_step(at: int, rollout: Rollout) -> None:
-        if at == step:
-            raise Stopped
+    def __init__(self, step: int) -> None:
+        self.step = step
 
-    return Hooks(on_step=on_step)
+    def on_step(self, step: Step) -> None:
+        if step.step == self.step:
+            raise Stopped
 
 
 def committed(run: Finished, attempt: int | None = None) -> dict[tuple[int, str], dict[str, Any]]:
@@ -50,7 +51,7 @@ def test_a_run_that_stopped_in_a_step_goes_on_to_the_same_end_in_the_same_journa
     one_process: Finished, start: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(Stopped):
-        train(smoke_config(tmp_path, start), stop_in(4))  # its newest checkpoint is of step 2
+        train(smoke_config(tmp_path, start), [StopIn(4)])  # its newest checkpoint is of step 2
     # What it began with may be gone by then.
     resumed = train(smoke_config(tmp_path, tmp_path / "gone", "output.resume=must"))
     run = Finished(tmp_path / "run", {}, [], [])
@@ -104,6 +105,7 @@ def test_another_run_begins_with_what_this_one_has_learned(
 def test_a_run_that_must_resume_and_cannot_says_where_it_looked(start: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint under .*run/checkpoints/p00000"):
         train(smoke_config(tmp_path, start, "output.resume=must"))
+    assert list(tmp_path.iterdir()) == []  # a name that was mistyped is still free
 
 
 def test_training_goes_on_with_sightline_switched_off(start: Path, tmp_path: Path) -> None:

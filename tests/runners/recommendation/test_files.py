@@ -72,6 +72,39 @@ def test_titles_with_quotes_commas_and_line_breaks_survive(dataset: Dataset, tmp
     assert files.read_catalogue(paths.index, paths.items).titles[1] == "it's a bolt"
 
 
+SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\n\r\r\n\t"
+
+
+def test_titles_with_any_separator_are_written_so_that_they_can_be_read(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """Also those that Python, and not CSV, takes for the end of a line; in every file, the info file too."""
+    titles = tuple(f"a{s}b {i}" for i, s in enumerate(SEPARATORS))
+    catalogue = dataset.catalogue
+    odd = type(catalogue)(catalogue.ids, (*titles, *catalogue.titles[len(titles) :]), catalogue.sids)
+    paths = files.write(tmp_path, "odd", Dataset(odd, dataset.train, dataset.valid, dataset.test))
+    back = files.read(paths)
+    assert back.catalogue.titles[: len(titles)] == tuple(f"a b {i}" for i in range(len(titles)))
+    assert back.train.histories == dataset.train.histories
+
+
+def test_separators_in_files_that_others_have_written_are_no_ends_of_rows(
+    dataset: Dataset, paths: Paths
+) -> None:
+    """They are part of a title, which is the catalogue's anyway."""
+    for path in (paths.train, str(paths.info)):
+        title = dataset.catalogue.titles[0].split()[0]
+        edit(path, lambda t, title=title: t.replace(title, f"{title}\u2028\x85\x0b"))  # type: ignore[misc]
+    assert files.read(paths).train.histories == dataset.train.histories
+
+
+def test_files_may_begin_with_a_byte_order_mark(dataset: Dataset, paths: Paths) -> None:
+    """As spreadsheets write them."""
+    for path in (paths.train, paths.index, paths.items, str(paths.info)):
+        edit(path, lambda t: f"\ufeff{t}")
+    assert files.read(paths).catalogue == dataset.catalogue
+
+
 def edit(path: str, change: Callable[[str], str]) -> None:
     text = Path(path).read_text()
     changed = change(text)
@@ -131,7 +164,9 @@ def test_an_item_without_a_title_is_named_with_file_and_line(paths: Paths) -> No
     with pytest.raises(DataError, match=r'item.json:7: item \'5\': expected \{"title": "…"\}, found'):
         files.read(paths)
     edit(paths.items, lambda t: re.sub(r'"5": \{.*?\},\n', "", t))
-    with pytest.raises(DataError, match=r"item.json: no item '5', which .*index.json has; expected"):
+    with pytest.raises(
+        DataError, match=r"index.json:7: item '5' is not in .*item.json; expected its title there"
+    ):
         files.read(paths)
 
 

@@ -27,17 +27,13 @@ from runners.sid_sft.callbacks import Callback, Evaluated, Step
 from runners.sid_sft.config import Config
 from runners.sid_sft.sft import Batch
 from runners.sid_sft.train import Outcome, train
-from tests.runners.jobs import Expected
+from tests.runners.jobs import Expected, exact
+from tests.runners.rankings import by_hand
 
 
 def gathered(array: Any) -> np.ndarray:
     """A global array, or all processes' rows of a local one, whole on every process."""
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
-
-
-def exact(value: Any) -> Expected:
-    """Of what is reduced on the host."""
-    return float(value), max(1e-9 * abs(float(value)), 1e-12)
 
 
 def on_device(value: Any) -> Expected:
@@ -84,25 +80,14 @@ class OldStyle(Callback):
         self.computed[f"{step.step} train"] = expected
 
     def on_evaluation(self, evaluated: Evaluated) -> None:
-        """Under the old names, from the rankings alone: user by user, cut-off by cut-off."""
-        scope, items = evaluated.scope, evaluated.evaluation.items
-        users = len(items)
-        expected = {f"{scope}/epoch": exact(self._epoch(evaluated.step))}
-        for k in (1, 3, 5, 10, 20):
-            hits, gains = 0, 0.0
-            for ranked, target in zip(items.tolist(), self.targets[evaluated.split].tolist(), strict=False):
-                if target in ranked[:k]:
-                    hits += 1
-                    gains += 1 / math.log2(ranked.index(target) + 2)
-            expected[f"{scope}/hr@{k}"] = exact(hits / users)
-            expected[f"{scope}/ndcg@{k}"] = exact(gains / users)
-        invalid = sum(item not in range(self.config.data.items) for ranked in items for item in ranked)
-        expected[f"{scope}/invalid_predictions"] = exact(invalid)
+        """Under the old names, from the rankings alone."""
+        scope, targets = evaluated.scope, self.targets[evaluated.split]
+        expected = by_hand(scope, evaluated.evaluation.items, targets, self.config.data.items)
+        expected[f"{scope}/epoch"] = exact(self._epoch(evaluated.step))
         if scope == "eval":
             value = expected["eval/ndcg@10"][0]
             if self.best is None or value > self.best[0]:
                 self.best = value, evaluated.step
-            expected["eval/invalid_prediction_count"] = exact(invalid)
             expected["eval/best_metric_value"] = exact(self.best[0])
             expected["eval/best_metric_step"] = exact(self.best[1])
         self.computed[f"{evaluated.step} {scope}"] = expected

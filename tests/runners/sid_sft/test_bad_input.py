@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from runners.common.errors import CheckpointError
-from runners.recommendation import files, synthetic
-from runners.recommendation.files import Paths
+from runners.recommendation import synthetic
 from runners.recommendation.policy import load_policy
 from runners.recommendation.tasks import make_tokenizer
 from runners.sid_sft.__main__ import main
-from tests.runners.jobs import Finished
+from tests.runners.inputs import SIZES, contents, cut_in_half, file_settings, one_line
+from tests.runners.jobs import ROOT, Finished
 from tests.runners.sid_sft.conftest import SMOKE
-
-SIZES = {"items": 80, "codes": 8, "train_users": 40, "valid_users": 10, "test_users": 12}
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("shop")
-    files.write(directory, "shop", synthetic.generate(**SIZES, seed=0))
-    return directory
 
 
 @pytest.fixture
@@ -34,23 +27,8 @@ def run(one_process: Finished, tmp_path: Path) -> Path:
     return tmp_path / "out" / "run"
 
 
-def contents(directory: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
-def one_line(capsys: pytest.CaptureFixture[str], output: Path, *settings: str, expected_code: int = 2) -> str:
-    words = ["--config", str(SMOKE), "--set", f"output.dir={output}", "--set", "output.name=run"]
-    words += [word for setting in settings for word in ("--set", setting)]
-    assert main(words) == expected_code
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    return error
-
-
-def file_settings(paths: Paths) -> list[str]:
-    names = {"train": "train", "valid": "valid", "test": "test", "index": "index", "items": "item"}
-    return [f"data.{key}_file={getattr(paths, name)}" for name, key in names.items()]
+def said(capsys: pytest.CaptureFixture[str], output: Path, *settings: str) -> str:
+    return one_line(capsys, main, SMOKE, [f"output.dir={output}", "output.name=run", *settings])
 
 
 @pytest.mark.parametrize(
@@ -79,8 +57,7 @@ def test_a_bad_data_file_is_named_with_its_line_and_a_run_that_is_there_stays_as
     else:
         path.write_text(re.sub(*change, path.read_text()))
     before = contents(run)
-    settings = file_settings(Paths.under(tmp_path / "shop", "shop"))
-    error = one_line(capsys, run.parent, "output.resume=must", *settings)
+    error = said(capsys, run.parent, "output.resume=must", *file_settings(tmp_path / "shop"))
     assert re.search(message, error), error
     assert contents(run) == before
 
@@ -112,14 +89,56 @@ def test_a_checkpoint_of_another_shape_or_vocabulary_is_named_and_stays_as_it_is
     settings: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(run)
-    error = one_line(capsys, run.parent, "output.resume=must", *settings)
+    error = said(capsys, run.parent, "output.resume=must", *settings)
     assert re.search(message, error), error
     assert contents(run) == before
+
+
+@pytest.mark.parametrize("file", ["state/arrays.npz", "meta/metadata"])
+def test_a_damaged_checkpoint_is_named_and_stays_as_it_is(
+    file: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_in_half(run / "checkpoints/p00000/4" / file)
+    before = contents(run)
+    error = said(capsys, run.parent, "output.resume=must")
+    assert re.search(rf"p00000/4/{file.replace('/metadata', '')}: cannot be read, it may be damaged: ", error)
+    assert contents(run) == before
+
+
+def test_a_run_of_this_name_is_no_traceback_and_stays_as_it_is(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is a file where a directory belongs."""
+    before = contents(run)
+    assert "run holds an earlier run" in said(capsys, run.parent)
+    assert contents(run) == before
+    (tmp_path / "file").touch()
+    assert f"{tmp_path / 'file'}" in said(capsys, tmp_path / "file")
+
+
+def test_a_bad_file_of_one_process_ends_the_job_with_its_line(shop: Path, tmp_path: Path) -> None:
+    """At once: the other waits for it, and JAX would let both wait for minutes."""
+    spoilt = tmp_path / "1.csv"
+    shutil.copy(shop / "train/shop.csv", tmp_path / "0.csv")
+    spoilt.write_text((shop / "train/shop.csv").read_text().replace("<c_", "<d_"))
+    settings = [*file_settings(shop), f"output.dir={tmp_path}", "output.name=run"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    python = [sys.executable, "-m", "runners.sid_sft", "--config", str(SMOKE), *words]
+    code = 'exec "$@" --set "data.train_file=$0/$JAX_PROCESS_ID.csv"'
+    launch = [sys.executable, "-m", "sightline.cli", "launch", "-n", "2", "--env", "JAX_PLATFORMS=cpu", "--"]
+    command = [*launch, "sh", "-c", code, str(tmp_path), *python]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"[1] error: {spoilt}:2: unknown SID" in done.stderr
+    assert "rank 1 exited with code 2" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (["sft.learning_rate=.nan"], "config key 'sft.learning_rate': expected a finite number, found nan"),
+        (["sft.learning_rate=-1"], "sft.learning_rate: expected at least 0, found -1"),
         (["sft.batch_size=15"], "sft.batch_size: 15 examples do not split evenly into 2"),
         (["eval.beams=81"], "eval.beams: 81 is more than the 80 items"),
         (["eval.beams=10"], "eval.beams: expected at least 20, found 10"),
@@ -134,7 +153,7 @@ def test_a_checkpoint_of_another_shape_or_vocabulary_is_named_and_stays_as_it_is
 def test_a_config_that_cannot_work_is_refused_before_anything_is_written(
     settings: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert message in one_line(capsys, tmp_path, *settings)
+    assert message in said(capsys, tmp_path, *settings)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from runners.minionerec_rl.__main__ import main
 from tests.runners.jobs import Finished
+from tests.runners.sid_sft.conftest import smoke_config
 
 NAMES = ("train", "eval", "eval_full")
 
@@ -125,4 +131,25 @@ def test_the_root_alone_prints_the_summary_and_names_files_that_exist(two_proces
     files = re.search(r"Written:\n((?:  .+\n)+)", root)
     assert files is not None
     names = {line.strip().rsplit("/", 1)[1] for line in files[1].splitlines()}
-    assert names == {"metrics.jsonl", "run.json", "eval.json", "checkpoints"}
+    assert names == {"metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints"}
+
+
+def test_the_commands_at_the_end_go_on_with_this_run_and_begin_the_next_from_it(
+    two_processes: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the same data."""
+    commands = [
+        shlex.split(line, comments=True)
+        for line in two_processes.printed[0].splitlines()
+        if " launch -n 2 -- " in line
+    ]
+    follow, resume = commands
+    assert main([*follow[follow.index("--config") :], "--print-config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    ours = asdict(smoke_config(Path()).data)
+    assert {key: value for key, value in printed["data"].items() if value != ours[key]} == {
+        "answer_tokens": 8
+    }
+    assert printed["start"]["run"] == str(two_processes.dir)
+    for key in ("output.name=run", "output.resume=must", "sft.steps=8"):
+        assert resume.count(key) == 1

@@ -87,6 +87,7 @@ def test_two_processes_go_on_from_their_own_disks_as_if_they_had_not_stopped(
 def test_a_run_that_must_resume_and_cannot_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint under .*run/checkpoints/p00000"):
         train(smoke_config(tmp_path, "output.resume=must"))
+    assert list(tmp_path.iterdir()) == []  # a name that was mistyped is still free
 
 
 def test_training_goes_on_with_sightline_switched_off(tmp_path: Path) -> None:

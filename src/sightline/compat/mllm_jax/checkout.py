@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from sightline.errors import ConfigurationError
 
 _FROM = "sightline.compat.mllm_jax"
 _WRITTEN = "Written by `sightline adopt mllm-jax`."
-_IMPORTS_WANDB = re.compile(r"^\s*(import wandb\b|from wandb\b)")
 _LOOKED_AT = ("plugins", "projects", "scripts")
 
 
@@ -58,13 +57,34 @@ def adoption(root: str | Path) -> Adoption:
 
 def imports_of_wandb(root: Path) -> Iterator[tuple[str, int]]:
     """Files and lines that take the ``wandb`` package itself, so that their calls go past the journal."""
+    for name, module, line in _imports(root):
+        if module.partition(".")[0] == "wandb":
+            yield name, line
+
+
+def uses_what_is_written(root: Path) -> bool:
+    """Whether a file of the checkout's own imports what it adopts."""
+    ours = tuple(name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in FILES)
+    return any(f"{module}.".startswith(tuple(f"{each}." for each in ours)) for _, module, _ in _imports(root))
+
+
+def _imports(root: Path) -> Iterator[tuple[str, str, int]]:
+    """Files, what they import, and in which line; those that are no Python are passed over."""
     for folder in _LOOKED_AT:
         for path in sorted((root / folder).rglob("*.py")):
             name = str(path.relative_to(root))
             if name in FILES:
                 continue
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            yield from ((name, at) for at, line in enumerate(lines, 1) if _IMPORTS_WANDB.match(line))
+            try:
+                tree = ast.parse(path.read_bytes())
+            except (SyntaxError, ValueError):
+                continue
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import):
+                    yield from ((name, alias.name, node.lineno) for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    yield name, node.module, node.lineno
+                    yield from ((name, f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
 def first_runner(root: Path) -> str | None:

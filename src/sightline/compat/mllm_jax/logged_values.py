@@ -2,107 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from sightline.compat.mllm_jax.media import Histogram, Media
+from sightline.compat.mllm_jax.saying import say_once
 from sightline.host_values import to_number, to_numbers, where_are
 from sightline.naming import COUNT_SUFFIX, check_key, folders_among
 
-log = logging.getLogger("sightline")
-
 _LONGEST_TEXT = 10_000
-_said: set[str] = set()
-
-
-def say_once(about: str, message: str, *arguments: object, exc_info: bool = False) -> None:
-    """A warning in the log, once a process for what it is about."""
-    if about not in _said:
-        _said.add(about)
-        log.warning("sightline: " + message, *arguments, exc_info=exc_info)
-
-
-class Nothing:
-    """Takes every call and attribute, and does nothing."""
-
-    def __call__(self, *_: Any, **__: Any) -> Nothing:
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Nothing()
-
-    def __enter__(self) -> Nothing:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __bool__(self) -> bool:
-        return False
-
-
-class Media(Nothing):
-    """A picture, film or other thing that a journal does not hold; logged as the text that describes it.
-
-    Args:
-        kind: what W&B calls it.
-    """
-
-    def __init__(self, kind: str, *arguments: Any, **options: Any) -> None:
-        self.kind = kind
-        self.arguments = arguments
-        self.caption = options.get("caption")
-
-    def describe(self) -> str:
-        """``Image (64, 64, 3): a cat``."""
-        first = self.arguments[0] if self.arguments else ""
-        found = first if isinstance(first, str) else getattr(first, "shape", getattr(first, "size", ""))
-        caption = "" if self.caption is None else f": {self.caption}"
-        return f"{self.kind} {found}".rstrip() + caption
-
-    def __bool__(self) -> bool:
-        return True
-
-
-class Table(Media):
-    """Rows under columns, as far as callers build them; logged as how many there are, the rows not."""
-
-    def __init__(self, columns: Any = None, data: Any = None, rows: Any = None, **options: Any) -> None:
-        super().__init__("Table", **options)
-        self.columns: list[Any] = []
-        self.data: list[list[Any]] = []
-        try:
-            frame = options.get("dataframe")
-            if frame is not None:
-                columns, data = frame.columns, frame.to_numpy().tolist()
-            self.columns = list(("Input", "Output", "Expected") if columns is None else columns)
-            given = data if data is not None else rows if rows is not None else ()
-            self.data = [list(row) for row in given]
-        except Exception as error:  # noqa: BLE001 - into training
-            say_once("table", "wandb.Table: not all of it is understood: %s", error)
-
-    def add_data(self, *row: Any) -> None:
-        """One row more."""
-        self.data.append(list(row))
-
-    def add_column(self, name: Any, data: Any) -> None:
-        """One column more."""
-        values = list(data)
-        self.data = self.data or [[] for _ in values]
-        self.columns.append(name)
-        for row, value in zip(self.data, values, strict=False):
-            row.append(value)
-
-    def describe(self) -> str:
-        """``Table of 12 rows: prompt, reward``."""
-        return f"Table of {len(self.data)} rows: {', '.join(map(str, self.columns))}"
 
 
 def flattened(data: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -124,8 +34,8 @@ def as_stats(data: Mapping[Any, Any]) -> dict[str, Any]:
     """The names and values of one ``log``, ready to be committed.
 
     Numbers, arrays of one element (on devices too, which are not waited for) and strings stay. An array of
-    more becomes its ``/mean``, ``/std``, ``/min`` and ``/max``; media become texts; None is left out. What
-    cannot be held is left out with a warning, said once for the key.
+    more, or a ``Histogram``, becomes its ``/mean``, ``/std``, ``/min`` and ``/max``; media become texts, also
+    a list of them; None is left out. What cannot be held is left out with a warning, said once for the key.
 
     Example:
         >>> as_stats({"loss": 0.5, "ok": True, "note": "x", "none": None, "a": [1, 3]})
@@ -166,8 +76,12 @@ def _of(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     where = where_are([[value]])
     if value is None:
         return
-    if isinstance(value, Media):
+    if isinstance(value, Histogram) and value.values is not None:
+        yield from _of_array(key, value.values)
+    elif isinstance(value, Media):
         yield key, value.describe()[:_LONGEST_TEXT]
+    elif isinstance(value, (list, tuple)) and value and all(isinstance(each, Media) for each in value):
+        yield key, "; ".join(each.describe() for each in value)[:_LONGEST_TEXT]
     elif isinstance(value, str):
         yield key, value[:_LONGEST_TEXT]
     elif where == "tracer":

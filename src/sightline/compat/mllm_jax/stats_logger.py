@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.compat.mllm_jax.logged_values import say_once
+from sightline.compat.mllm_jax.saying import say_once
 from sightline.compat.mllm_jax.wandb_module import SETTINGS, maybe_init_wandb
 from sightline.config import StatsLoggerConfig
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from sightline import stats_tracker
-from sightline.compat.mllm_jax.logged_values import say_once
+from sightline.compat.mllm_jax.saying import say_once
 from sightline.errors import RecordError
 from sightline.naming import join
 from sightline.snapshot import Value

@@ -10,27 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sightline.compat.mllm_jax.logged_values import (
-    Media,
-    Nothing,
-    Table,
-    as_stats,
-    log,
-    say_left_out,
-    say_once,
-    without_folders,
-)
+from sightline.compat.mllm_jax import media, wandb_errors
+from sightline.compat.mllm_jax.logged_values import as_stats, flattened, say_left_out, without_folders
+from sightline.compat.mllm_jax.saying import log, say_once
 from sightline.config import StatsLoggerConfig
 from sightline.errors import RunDirectoryError
 from sightline.facts import plain, redacted
 from sightline.jax.distributed import backend_is_running, distributed
 from sightline.run import Run, start
+from sightline.sample_files import SampleFiles
+from sightline.samples import block_of
 
 #: Old names are what is wanted, the runner prints for itself, and what it logs is process 0's alone.
 SETTINGS = StatsLoggerConfig(log_dir="runs", sinks=(), naming="off", transport="local")
 
 _OFF = {"disabled", "disable", "off"}
-_MEDIA = ("Audio", "Histogram", "Html", "Image", "Molecule", "Object3D", "Plotly", "Video")
+_ON = {"online", "offline", "shared"}
 
 
 def maybe_init_wandb(
@@ -74,6 +69,8 @@ def maybe_init_wandb(
         mode = str(mode or "online").strip().lower()
         if mode in _OFF:
             return None
+        if mode not in _ON:
+            log.warning("sightline: wandb mode %r is none that W&B has; taken for 'online'", mode)
         wandb = JournalWandb(settings)
         wandb._open(project=project, name=name, config=cfg, mode=mode)
     except Exception as error:  # noqa: BLE001 - the helper that this stands for is best effort too
@@ -83,10 +80,12 @@ def maybe_init_wandb(
 
 
 class JournalWandb:
-    """The ``wandb`` module's calls that training loops make, over a sightline run. None of them raises.
+    """The ``wandb`` module's calls that training loops make, over a sightline run. No call raises.
 
     ``log(data, step=, commit=)`` counts steps as W&B does, and each call is a line of the journal at once.
-    Nested dicts are flattened with dots; what a journal does not hold is degraded as :func:`as_stats` says.
+    Nested dicts are flattened with dots; what a journal does not hold is degraded as :func:`as_stats` says,
+    and the rows of a ``Table`` are kept in ``samples/`` of the run directory. The media are classes, and
+    ``errors`` has exceptions, for ``isinstance`` and ``except``.
     ``init`` gives the run that is open, or a new one after ``finish``; ``run`` is this object while it is
     open, and None after. Other names of the module give objects that do nothing, and say so once.
 
@@ -96,7 +95,11 @@ class JournalWandb:
         id, name, project, mode, dir: of the run. ``url`` and ``entity`` are None.
     """
 
-    Table = Table
+    Audio, Histogram, Html, Image = media.Audio, media.Histogram, media.Html, media.Image
+    Molecule, Object3D, Plotly, Video = media.Molecule, media.Object3D, media.Plotly, media.Video
+    Table = media.Table
+    errors = wandb_errors
+    Error, CommError, UsageError = wandb_errors.Error, wandb_errors.CommError, wandb_errors.UsageError
     url = None
     entity = None
 
@@ -105,6 +108,7 @@ class JournalWandb:
         self._run: Run | None = None
         self._lock = threading.Lock()
         self._step = 0
+        self._tables = SampleFiles(self._place, process=0, processes=1)
         self.config = Config(partial(self._note, "config"))
         self.summary = Summary(partial(self._note, "summary"))
         self.project: str | None = None
@@ -115,12 +119,12 @@ class JournalWandb:
 
     def init(
         self,
-        *,
+        *_: Any,
         project: str | None = None,
         name: str | None = None,
         config: Any = None,
         mode: str | None = None,
-        **others: Any,
+        **__: Any,
     ) -> JournalWandb:
         """The open run; after ``finish`` a new one. Other arguments of W&B's are not needed here."""
         try:
@@ -189,6 +193,11 @@ class JournalWandb:
         except Exception:  # noqa: BLE001 - into training
             say_once("log", "a wandb.log call is not kept", exc_info=True)
 
+    def get_url(self) -> None:
+        """There is no page."""
+
+    get_project_url = get_url
+
     def define_metric(self, name: str, *_: Any, **__: Any) -> None:
         """Without effect: the journal has each value with its step, and nothing else to be defined."""
 
@@ -206,6 +215,9 @@ class JournalWandb:
             at = self._step if step is None else int(step)
             for part in without_folders(stats):
                 self._commit(at, part)
+            for key, value in flattened(data):
+                if isinstance(value, media.Table):
+                    self._keep_rows(at, key, value)
             if commit or (commit is None and step is None):
                 self._step += 1
         self.summary.keep(stats)
@@ -222,6 +234,14 @@ class JournalWandb:
             else:
                 for key, value in stats.items():
                     self._commit(step, {key: value})
+
+    def _keep_rows(self, step: int, key: str, table: media.Table) -> None:
+        try:
+            _, failed = self._tables.keep((step, 0), [block_of(key, table.by_column())])
+            if failed:
+                say_once(f"rows {key}", "%d rows of %r could not be kept (said once)", failed, key)
+        except Exception as error:  # noqa: BLE001 - of a foreign object; into training
+            say_once(f"rows {key}", "rows of %r are not kept: %s (said once)", key, error)
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -242,6 +262,10 @@ class JournalWandb:
         self.summary.fill({})
         log.info("sightline: wandb.log calls are kept in %s", self._run.dir)
 
+    def _place(self) -> tuple[Path, str, int] | None:
+        run = self._run
+        return None if run is None or run.dir is None or run.run_id is None else (run.dir, run.run_id, 1)
+
     def _note(self, event: str, values: Mapping[str, Any]) -> None:
         if self._run is not None:
             self._run.logger.event(event, values=redacted(plain(values)))
@@ -249,10 +273,8 @@ class JournalWandb:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        if name in _MEDIA:
-            return partial(Media, name)
         say_once(f"wandb.{name}", "wandb.%s does nothing here: the journal holds numbers and texts", name)
-        return Nothing()
+        return media.Nothing()
 
 
 class Config(dict[str, Any]):
@@ -276,6 +298,14 @@ class Config(dict[str, Any]):
         new = {**_mapping(values), **more}
         super().update(new)
         self._changed(new)
+
+    def setdefaults(self, values: Any) -> None:
+        """Takes what is not there yet."""
+        self.update({key: value for key, value in _mapping(values).items() if key not in self})
+
+    def as_dict(self) -> dict[str, Any]:
+        """A copy."""
+        return dict(self)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})

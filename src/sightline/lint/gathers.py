@@ -1,0 +1,80 @@
+"""Collectives: calls whose values come from all processes."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from sightline.lint import libraries, names
+from sightline.lint.call import Call
+from sightline.lint.frames import Function
+from sightline.lint.syntax import dotted
+from sightline.lint.values import NOTHING, Kind, Tag, Value, tagged
+
+if TYPE_CHECKING:
+    from sightline.lint.flow import Flow
+
+
+def gathered(it: Call, *, reduces: bool = False) -> Value:
+    """What a collective gives."""
+    operand = it.node.args[0] if it.node.args else None
+    origin = it.flow.origin(Kind.GATHERED, it.node, it.frame, how=it.name, operand=operand)
+    origin.reduces = reduces
+    return tagged([Tag(origin, True)])
+
+
+def collective(it: Call) -> Value | None:
+    """Collectives by their names, also those that write into an argument."""
+    if it.any(libraries.GATHERS) or it.any(libraries.TRACED_GATHERS):
+        return gathered(it)
+    if not it.function.known and libraries.is_accelerator_gather(it.receiver_name, it.name):
+        return gathered(it)
+    for path in it.paths:
+        written = libraries.written_argument(path)
+        if written is None:
+            continue
+        at, name = written
+        target = it.node.args[at] if at < len(it.node.args) else None
+        for keyword in it.node.keywords:
+            target = keyword.value if keyword.arg == name else target
+        if target is None or _is_gradient(target):
+            return NOTHING
+        value = gathered(it, reduces="gather" not in path)
+        next(iter(value.tags)).origin.operand = (
+            it.node.args[1] if at == 0 and len(it.node.args) > 1 and ("gather" in path) else target
+        )
+        before = it.flow.eval(target, it.frame)
+        clean = frozenset(tag for tag in before.tags if tag.origin.kind is not Kind.STEP)
+        where = dotted(target)
+        if where is not None:
+            it.frame.set(where, Value(before.paths, clean, instances=before.instances))
+        names.absorb(it.flow, target, value, it.frame)
+        return NOTHING
+    return None
+
+
+def _is_gradient(node: ast.expr) -> bool:
+    return any(
+        isinstance(part, ast.Attribute) and part.attr in ("grad", "main_grad", "data")
+        for part in ast.walk(node)
+    )
+
+
+def only_sums(flow: Flow, function: Function) -> bool:
+    """Whether a function does nothing but a collective: ``lambda x: lax.pmean(x, "batch")``."""
+    node: ast.AST | None = function.node
+    if isinstance(node, ast.Lambda):
+        node = node.body
+    elif isinstance(node, ast.FunctionDef):
+        last = node.body[-1]
+        node = last.value if isinstance(last, ast.Return) and len(node.body) <= 2 else None
+    if not isinstance(node, ast.Call):
+        return False
+    paths = flow.eval(node.func, function.frame).paths
+    if paths & libraries.TREE_MAPS and node.args and isinstance(node.args[0], ast.Lambda):
+        inner = node.args[0].body
+        return isinstance(inner, ast.Call) and not flow.eval(inner.func, function.frame).paths.isdisjoint(
+            libraries.TRACED_SUMS
+        )
+    given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "x")]
+    return not paths.isdisjoint(libraries.TRACED_SUMS) and any(isinstance(each, ast.Name) for each in given)

@@ -1,0 +1,1 @@
+"""Text logs of every process: standard ``logging`` underneath, written in the background."""

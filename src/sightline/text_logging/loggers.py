@@ -1,0 +1,227 @@
+"""The loggers: the standard library's, with fields, and calls that say a thing now and then."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from logging import DEBUG, INFO
+from types import FrameType
+from typing import Any, cast
+
+from sightline.errors import RecordError
+
+#: The parent of all loggers made here, and the logger of the package's own messages.
+PARENT = "sightline"
+
+_Site = tuple[str, int, int]
+_MOST_SITES = 10_000
+
+_counts: dict[_Site, Iterator[int]] = {}
+_next_times: dict[_Site, float] = {}
+_times_lock = threading.RLock()  # a signal handler may log in the middle
+_INTERNAL = {logging._srcfile, (lambda: None).__code__.co_filename}
+
+
+class Logger(logging.Logger):
+    """A logger whose calls take fields by keyword. Made by :func:`get_logger`.
+
+    All the rest is the standard library's: levels, filters, handlers, ``exc_info``, ``extra``.
+    """
+
+    _cache: dict[int, bool]  # of the standard library's
+
+    # These two as in the standard library, with the look into the cache of levels in place: a call that logs
+    # nothing costs no more than there, also where the program's loggers and ours take turns.
+
+    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Logs at the level DEBUG."""
+        try:
+            is_on = self._cache[DEBUG]
+        except KeyError:
+            is_on = self.isEnabledFor(DEBUG)
+        if is_on and not self.disabled:
+            self._log(DEBUG, msg, args, **kwargs)
+
+    def info(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Logs at the level INFO."""
+        try:
+            is_on = self._cache[INFO]
+        except KeyError:
+            is_on = self.isEnabledFor(INFO)
+        if is_on and not self.disabled:
+            self._log(INFO, msg, args, **kwargs)
+
+    def log_every_n(self, level: int, message: object, n: int, *args: object, **fields: Any) -> None:
+        """Logs the first and then every ``n``-th call of this line of code.
+
+        Raises:
+            RecordError: ``n`` is no positive int.
+        """
+        if self.isEnabledFor(level) and not _count(_caller()) % _checked(n):
+            self._log(level, message, args, **fields)
+
+    def log_first_n(self, level: int, message: object, n: int, *args: object, **fields: Any) -> None:
+        """Logs the first ``n`` calls of this line of code.
+
+        Raises:
+            RecordError: ``n`` is no positive int.
+        """
+        if self.isEnabledFor(level) and _count(_caller()) < _checked(n):
+            self._log(level, message, args, **fields)
+
+    def log_every_seconds(
+        self, level: int, message: object, seconds: float, *args: object, **fields: Any
+    ) -> None:
+        """Logs the first call of this line of code, and the first one after each such time.
+
+        Raises:
+            RecordError: ``seconds`` is no positive number.
+        """
+        if self.isEnabledFor(level) and _is_due(_caller(), seconds):
+            self._log(level, message, args, **fields)
+
+    def once(self, level: int, message: object, *args: object, **fields: Any) -> None:
+        """Logs the first call of this line of code."""
+        if self.isEnabledFor(level) and not _count(_caller()):
+            self._log(level, message, args, **fields)
+
+    def _log(  # type: ignore[override]
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        /,
+        exc_info: Any = None,
+        extra: Mapping[str, Any] | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        **fields: Any,
+    ) -> None:
+        # Takes the place of the standard library's to have fields, and to be faster at finding the caller.
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_filename not in _INTERNAL:
+                stacklevel -= 1
+                if stacklevel <= 0 or frame.f_back is None:
+                    break
+            frame = frame.f_back
+        if exc_info:
+            if isinstance(exc_info, BaseException):
+                exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+            elif not isinstance(exc_info, tuple):
+                exc_info = sys.exc_info()
+        else:
+            exc_info = None
+        path, line, function = ("(unknown file)", 0, "(unknown function)")
+        if frame is not None:
+            path, line, function = frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+        stack = _stack(frame) if stack_info else None
+        record = logging.getLogRecordFactory()(
+            self.name, level, path, line, msg, args, exc_info, function, stack
+        )
+        if isinstance(extra, Mapping):
+            # What is the record's own already becomes a field, where the standard library would raise.
+            own = record.__dict__
+            fields = {str(name): value for name, value in extra.items() if name in own} | fields
+            own.update({name: value for name, value in extra.items() if name not in own})
+        if fields:
+            record.fields = fields
+        self.handle(record)
+
+
+def get_logger(name: str = "") -> Logger:
+    """The logger of a component: ``get_logger("rollout")``, ``get_logger(__name__)``.
+
+    It is the standard logger ``sightline.<name>``, under which ``sl.start`` finds it: records go to this
+    process's files, to the console, and on to the handlers of the root logger, if the program has any.
+
+    Args:
+        name: dots make a hierarchy, as usual. Empty: the parent of all.
+
+    Example:
+        >>> log = get_logger("rollout")
+        >>> log.name
+        'sightline.rollout'
+        >>> log.debug("%d completions", 64, policy=3)
+    """
+    full = name if name == PARENT or name.startswith(f"{PARENT}.") else f"{PARENT}.{name}" if name else PARENT
+    manager = logging.Logger.manager
+    with cast(
+        Any, logging
+    )._lock:  # under which the standard library makes loggers: nobody else gets this class
+        before = manager.loggerClass
+        manager.loggerClass = _class_over(before or logging.getLoggerClass())
+        try:
+            logger = logging.getLogger(full)
+        finally:
+            manager.loggerClass = before
+    if not isinstance(logger, Logger):  # it was there before
+        logger.__class__ = _class_over(type(logger))
+    return cast(Logger, logger)
+
+
+getLogger = get_logger  # as the standard library spells it
+
+
+def component(name: str) -> str:
+    """A logger's name as people know it.
+
+    Example:
+        >>> component("sightline.rollout"), component("sightline"), component("asyncio")
+        ('rollout', 'sightline', 'asyncio')
+    """
+    return name.removeprefix(f"{PARENT}.")
+
+
+_classes: dict[type, type] = {logging.Logger: Logger}
+
+
+def _class_over(base: type) -> type:
+    """Our class, over that of the program (``logging.setLoggerClass``)."""
+    if base not in _classes:
+        _classes[base] = type("Logger", (Logger, base), {})
+    return _classes[base]
+
+
+def _caller() -> _Site:
+    frame = sys._getframe(2)
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_lasti
+
+
+def _count(site: _Site) -> int:
+    """How often a line was met before."""
+    counter = _counts.get(site)
+    if counter is None:
+        if len(_counts) >= _MOST_SITES:  # of code that is made at run time
+            _counts.clear()
+        counter = _counts.setdefault(site, itertools.count())
+    return next(counter)
+
+
+def _is_due(site: _Site, seconds: float) -> bool:
+    if not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise RecordError(f"log_every_seconds: seconds={seconds!r}; expected a positive number")
+    now = time.monotonic()
+    with _times_lock:
+        if now < _next_times.get(site, 0.0):
+            return False
+        if len(_next_times) >= _MOST_SITES:
+            _next_times.clear()
+        _next_times[site] = now + seconds
+    return True
+
+
+def _checked(n: int) -> int:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise RecordError(f"n={n!r}; expected a positive int: log_every_n(level, message, n, *args)")
+    return n
+
+
+def _stack(frame: FrameType | None) -> str:
+    import traceback
+
+    return "Stack (most recent call last):\n" + "".join(traceback.format_stack(frame)).rstrip("\n")

@@ -1,0 +1,26 @@
+"""Text logs over processes: each has files of its own, on its own disk, under one run."""
+
+from __future__ import annotations
+
+import json
+
+from tests.harness import Workers
+
+
+def test_every_process_logs_into_its_run_directory_and_the_root_alone_on_the_console(
+    workers: Workers,
+) -> None:
+    """Off the root that waits until the root has said where the run lies."""
+    job = workers.start_job(2, "talks")
+    job.wait()
+    (run_id,) = job.root.notes("run")
+    for process, worker in enumerate(job):
+        (path,) = {path.resolve() for path in worker.disk.glob("runs/*/logs/*.jsonl")}  # `latest` is a link
+        assert path.name == f"p{process:05d}.a01.jsonl"
+        header, *lines = map(json.loads, path.read_bytes().splitlines())
+        assert (header["run_id"], header["process"], header["processes"]) == (run_id, process, 2)
+        said = [line for line in lines if line["logger"] == "talk"]
+        assert [(line["message"], line["process"], line["step"]) for line in said] == [
+            (f"hello from {process}", process, step) for step in range(2)
+        ]
+    assert ["hello from" in worker.output for worker in job] == [True, False]

@@ -1,0 +1,169 @@
+"""No credential is left in what a configuration becomes, and what only sounds like one stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from sightline.facts import plain
+from sightline.redaction import names_secret, redacted, redacted_command
+from tests.hostile_configs import LOOK_ALIKES, MARKER, hostile, with_look_alikes
+
+HOSTILE = hostile()
+
+
+def test_there_are_thirty_of_them_and_each_has_secrets_of_its_own() -> None:
+    """As they stand, before anything is taken out; or the tests below would hold for nothing."""
+    assert len(HOSTILE) == 30
+    found: list[bytes] = []
+    for name, config in HOSTILE.items():
+        mine = MARKER.findall(orjson.dumps(plain(config), default=str))
+        is_hidden = name in ("dataclass with a hidden field",)  # is taken out at once
+        assert mine or is_hidden, name
+        found += set(mine)
+    assert len(set(found)) == len(found) > 60
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_secret_of_a_hostile_configuration_is_left(name: str) -> None:
+    shown = redacted(plain(with_look_alikes(HOSTILE[name])))
+    assert MARKER.findall(orjson.dumps(shown)) == []
+    assert {key: shown[key] for key in LOOK_ALIKES} == LOOK_ALIKES == shown["layers"][0]
+
+
+def test_what_stands_beside_a_secret_stays() -> None:
+    shown = redacted(plain(HOSTILE))
+    assert shown["mapping"]["model"] == "small"
+    assert shown["dataclasses"]["tracker"] == {"project": "grpo", "api_key": "[redacted]"}
+    assert shown["dataclass with a hidden field"] == {"lr": 1e-3, "entrance": "[redacted]"}
+    assert shown["named tuple"]["logins"][0] == {"user": "me", "password": "[redacted]"}
+    assert shown["environment"]["env"]["PATH"] == "/usr/bin"
+    assert shown["environment"]["env"]["DATABASE_URL"] == "postgres://me:[redacted]@db:5432/x"
+    assert shown["environment of a container"]["env"][1] == {"name": "LR", "value": "0.1"}
+    assert shown["environment file"]["dotenv"].startswith("LR=0.1\nexport HF_TOKEN=[redacted]\nSMTP_PASS = ")
+    assert shown["URLs with queries"]["hook"] == "https://host/x?user=a&access_token=[redacted]&n=1"
+    assert shown["pairs"]["headers"][2] == ["Accept", "text/html"]
+    assert orjson.loads(shown["JSON in strings"]["service"])["type"] == "account"
+    assert shown["JSON in strings"]["python"] == (
+        "{'secret': '[redacted]', 'n': 1} Config(api_key='[redacted]', n=1)"
+    )
+    assert shown["YAML in strings"]["file"] == (
+        'wandb:\n  api_key: [redacted]\n  project: x\ndb: {password: "[redacted]", n: 1}\n'
+    )
+    assert shown["enums and partials"]["object"] == "Shown(user='me', password='[redacted]', depth=2)"
+    assert shown["command lines"] == {
+        "argv": [
+            "train.py", "--api-key", "[redacted]", "--hf_token=[redacted]", "--lr", "0.1",
+            "wandb.api_key=[redacted]",
+        ],
+        "command": "python train.py --api-key [redacted] --password='[redacted]' --lr 0.1",
+    }  # fmt: skip
+    assert shown["tokens by their looks"]["note"] == "use [redacted] or [redacted] here"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tokenizer: byte, pad_token=<pad>, max_tokens=8",
+        "s3://bucket/key/x",
+        "https://host:8080/a@b",
+        "a/b:c@sha256:00ff",
+        "12:30:15",
+        "git@github.com:a/b",
+        "key=value&n=1",
+        "hf_internal_testing/tiny",
+        "task-sk-learn",
+        "{not json",
+        '{"n": 1,  "tokens": [1, 2]}',
+        "[1,  2]",
+        "-",
+        "",
+        "basic training",
+        "--max-tokens 8 --tokenizer byte",
+        "lr=0.1\nseed=3",
+        "x" * 300_000,
+        "a:" * 50_000,
+        "a-" * 50_000,
+        "a.a --" * 20_000,
+        "\n" * 100_000,
+        "\\" * 100_000,
+        "https://" + "a" * 100_000,
+    ],
+    ids=lambda text: text[:30].encode("unicode_escape").decode(),
+)
+def test_strings_without_credentials_stay_as_they_are(text: str) -> None:
+    """However long they are: nothing here takes long."""
+    assert redacted({"a": [text], text: 1}) == {"a": [text], text: 1}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "token_count",
+        "num_token",
+        "max_token",
+        "token_type",
+        "token_budget",
+        "image_token",
+        "auth_method",
+        "n_tokens",
+        "forward_pass",
+        "shared_key_heads",
+        "key_size",
+        "monkey",
+        "keys",
+        "author",
+        "token_ids",
+        "passage",
+    ],
+)
+def test_names_that_only_sound_like_it(name: str) -> None:
+    assert not names_secret(name)
+    assert redacted({name: 8, "a": {name: "word"}}) == {name: 8, "a": {name: "word"}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "wandb_key",
+        "api_keys",
+        "auth",
+        "smtp_pass",
+        "password2",
+        "APIKey",
+        "hfToken3",
+        "secret_id",
+        "jwt",
+        "AUTH_TOKENS",
+    ],
+)
+def test_names_that_say_it_in_other_ways(name: str) -> None:
+    assert redacted({name: "abc", "b": [{name: ["abc"]}]}) == {
+        name: "[redacted]",
+        "b": [{name: ["[redacted]"]}],
+    }
+
+
+def test_a_second_time_changes_nothing() -> None:
+    """What was taken out is not taken for a credential, nor does it lose its frame."""
+    once = redacted(plain(HOSTILE))
+    assert redacted(once) == once
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (["--password", "--lr", "1"], ["--password", "[redacted]", "1"]),
+        (["--config", '{"api_key": "a", "n": 1}'], ["--config", '{"api_key":"[redacted]","n":1}']),
+        (
+            ["sh", "-c", "run --api-key a --password=b"],
+            ["sh", "-c", "run --api-key [redacted] --password=[redacted]"],
+        ),
+        (["python", "-c", "f(password='a', n=1)"], ["python", "-c", "f(password='[redacted]', n=1)"]),
+    ],
+)
+def test_command_lines(given: list[str], shown: list[Any]) -> None:
+    """What follows an option for a credential is one, whatever it looks like."""
+    assert redacted_command(given) == shown
