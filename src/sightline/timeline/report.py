@@ -50,7 +50,9 @@ class Report:
         """Says how far off the processes may be."""
         others = [clock for trace, clock in zip(traces, clocks, strict=True) if trace.process != 0]
         known = [clock.uncertainty_ns for clock in others if clock.uncertainty_ns is not None]
-        if known:
+        if known and not max(known):
+            self.clocks = "all compared processes on one clock"
+        elif known:
             self.clocks = f"aligned with process 0 within {max(known) / 1e6:.3g} ms"
         hosts = {trace.host for trace in traces}
         if len(known) < len(others) and len(hosts) > 1:
