@@ -17,6 +17,7 @@ GROUPS = (
     "tracing",
     "devices",
     "merging",
+    "timeline",
     "committing",
     "sinks",
     "stalling",

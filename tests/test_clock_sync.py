@@ -24,6 +24,7 @@ class Store:
         self.posts: dict[str, list[bytes]] = {}
         self.changed = threading.Condition()
         self.is_down = False
+        self.refused = threading.Event()
 
 
 class Connected(Transport):
@@ -34,6 +35,7 @@ class Connected(Transport):
 
     def _check(self) -> None:
         if self.store.is_down:
+            self.store.refused.set()
             raise TransportError("the store is down")
 
     def post(self, channel: str, payload: bytes) -> None:
@@ -124,14 +126,25 @@ def test_a_process_that_is_gone_holds_up_nobody(store: Store) -> None:
     assert not any("gone" in name for name in store.values)
 
 
-def test_a_root_that_is_gone_or_a_store_that_is_down_ends_it_quietly(
-    store: Store, caplog: pytest.LogCaptureFixture
+def test_a_store_that_was_down_is_asked_again(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = Job(store, 3, absent=0)
+    monkeypatch.setattr("sightline.clock_sync._AGAIN_S", 0.05)
     store.is_down = True
-    until(lambda: not any(each._thread is not None and each._thread.is_alive() for each in job.syncs))
+    job = Job(store, 3)
+    assert store.refused.wait(60)
+    assert not any(job.found)
+    store.is_down = False
+    until(lambda: all(job.found[1:]))
     job.close()
     assert not caplog.records
+
+
+def test_without_a_root_it_ends_when_it_is_told(store: Store) -> None:
+    job = Job(store, 3, absent=0)
+    until(lambda: len(store.posts.get("clock/run.1", [])) == 2)
+    job.close()
+    assert not any(job.found)
 
 
 def test_alone_it_has_no_thread() -> None:

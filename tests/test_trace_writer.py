@@ -193,7 +193,7 @@ def test_overlapping_spans_have_lanes_in_which_they_do_not_overlap(
     assert writer.close()
     by_id: dict[str, list[Any]] = {}
     for event in events(tmp_path, "b", "e"):
-        by_id.setdefault(event["id"], []).append(event)
+        by_id.setdefault(event["id2"]["local"], []).append(event)
     assert len(by_id) == 4
     for lane in by_id.values():
         assert [event["ph"] for event in lane] == ["b", "e"] * (len(lane) // 2)

@@ -8,6 +8,7 @@ import pytest
 
 import sightline as sl
 from sightline.transports import LocalTransport, connect
+from sightline.transports.jax_store import JaxStoreTransport
 
 
 @pytest.mark.parametrize("name", ["nccl", "", None, 3])
@@ -126,3 +127,36 @@ def test_posts_arrive_once_and_in_order_though_they_cannot_be_deleted() -> None:
     assert peer.lookup("other", 0.001) is None
     with pytest.raises(sl.TransportError, match="UNAVAILABLE"):
         root.retract("name")
+
+
+class Store:
+    """What the transport uses of JAX's client, for one process."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    def key_value_set_bytes(self, key: str, value: bytes) -> None:
+        if key in self.values:
+            raise RuntimeError("ALREADY_EXISTS")
+        self.values[key] = value
+
+    def key_value_dir_get_bytes(self, prefix: str) -> list[tuple[str, bytes]]:
+        return [(key, value) for key, value in self.values.items() if key.startswith(prefix)]
+
+    def key_value_delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+def test_channels_do_not_disturb_each_other() -> None:
+    """Threads post on channels of their own: a number that two of them share would be lost now and then."""
+    store: Any = Store()
+    root, other = JaxStoreTransport(store, 0, 2), JaxStoreTransport(store, 1, 2)
+    for i in range(3):
+        other.post("commits", b"commit %d" % i)
+        other.post("clock/commits", b"clock %d" % i)
+    assert sorted(key.rpartition(".")[2] for key in store.values) == list("001122")
+    assert root.poll("clock/commits") == [b"clock 0", b"clock 1", b"clock 2"]
+    assert root.poll("commits") == [b"commit 0", b"commit 1", b"commit 2"]
+    other.post("clock/commits", b"clock 3")
+    assert root.poll("clock/commits") == [b"clock 3"]
+    assert store.values == {}

@@ -33,6 +33,7 @@ _LONGEST_PAUSE_S = 600.0
 _QUEUE_S = 300.0  # that a process waits for its turn
 _WAIT_S = 0.5
 _GONE_S = 1.0
+_AGAIN_S = 10.0  # after the store did not answer
 _LOOK_S = (0.25, 2.0)  # the root's looking for who wants to know: first, and when nobody does
 
 
@@ -79,15 +80,16 @@ class ClockSync:
         while (channel := self._channel()) is None:
             if self._stopping.wait(_LOOK_S[0]):
                 return
-        try:
-            if self._transport.is_root:
-                self._serve(f"clock/{channel}")
-            else:
-                self._ask_for(f"clock/{channel}")
-        except TransportError as error:
-            log.debug("sightline: clocks are compared no more: %s", error)
-        except Exception:
-            log.warning("sightline: comparing clocks fails, and is left", exc_info=True)
+        work = self._serve if self._transport.is_root else self._ask_for
+        while not self._stopping.is_set():
+            try:
+                work(f"clock/{channel}")
+            except TransportError as error:  # told by the commits, which need the store more
+                log.debug("sightline: clocks cannot be compared: %s", error)
+                self._stopping.wait(_AGAIN_S)
+            except Exception:
+                log.warning("sightline: comparing clocks fails, and is left", exc_info=True)
+                return
 
     # --- the root ------------------------------------------------------------------------------------------
 

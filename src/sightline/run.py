@@ -172,11 +172,9 @@ class Run:
         self._handler.restore()
         atexit.unregister(self._finish_at_exit)
         if self._clock_sync is not None:
-            self._clock_sync.stop()
+            self._clock_sync.close()  # before the last post, after which the root may end at any moment
         done = self.logger.finish(timeout)
         done = self._profiling.close(_PROFILE_S) and done
-        if self._clock_sync is not None:
-            self._clock_sync.close()
         if self._trace is not None:
             self._trace.close(_FILES_S)
         if self._sessions is not None:

@@ -31,6 +31,7 @@ from sightline.process_files import ProcessFiles
 
 HEADER = "sightline"  #: the name of a file's first event, which says what it is
 CLOCK = "sightline clock"  #: the name of the events that anchor the clock
+DROPPED = "sightline: events dropped"  #: the name of the instants that say how many
 
 _AT_ONCE = 8192  # records that are turned into text at a time
 _MANY = 1 << 16  # records that wait; beyond, recording threads let this one go first
@@ -74,6 +75,10 @@ class TraceWriter:
         self._late_lanes: list[int] = []  # when the last span of each ends
         self._anchored = 0
         self._syncs: deque[Sync] = deque()
+        self._flows: dict[
+            int, list[tuple[int, str]]
+        ] = {}  # by thread, until the spans around them stand there
+        self._is_closing = False
         self._holds_back: Literal["no", "yield", "drop"] = "no"
         self._dropped = 0
         tracer.begin_writing()
@@ -83,6 +88,7 @@ class TraceWriter:
         """Writes what has been recorded by now; returns whether that was done in time."""
         self._tracer.end_writing()
         self._anchored = 0  # the last anchor
+        self._is_closing = True
         done = self._files.flush(timeout)
         self._files.remove_source(self.write)
         return done
@@ -105,6 +111,8 @@ class TraceWriter:
         lines = self.lines(records)
         if not waits:
             lines += self._begin_open(now)
+            if self._is_closing:
+                lines += self._loose_flows()
         if now - self._anchored > _ANCHOR_EVERY_NS:
             self._anchored = now
             lines.append(self.metadata(CLOCK, anchor()._asdict()))
@@ -112,9 +120,7 @@ class TraceWriter:
             lines.append(self.metadata(CLOCK, self._syncs.popleft()._asdict()))
         self._dropped += self._file.take_dropped() + tracer.take_dropped()
         if self._dropped and self._holds_back != "drop":
-            lines.append(
-                self._instant("sightline: events dropped", 0, now, {"dropped": self._dropped}, None, "p")
-            )
+            lines.append(self._instant(DROPPED, 0, now, {"dropped": self._dropped}, None, "p"))
             self._dropped = 0
         if lines:
             data = "".join(lines).encode()
@@ -140,7 +146,7 @@ class TraceWriter:
         """Records as lines of the file."""
         out: list[str] = []
         add = out.append
-        heads, latest, begun = self._heads, self._steps.latest, self._begun
+        heads, latest, begun, flows = self._heads, self._steps.latest, self._begun, self._flows
         for record in records:
             if len(record) != 5:
                 self._other(record[0], record[1], add)
@@ -162,6 +168,8 @@ class TraceWriter:
                 ns = end - start
                 ts, took = str(start - BASE_NS), str(ns) if ns > 999 else f"{ns:04d}"
                 add(f'{head}{tid},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
+            if flows:
+                out += self._flows_within(tid, start, end)
         return out
 
     def _other(self, kind: int, what: Any, add: Any) -> None:
@@ -190,19 +198,7 @@ class TraceWriter:
             )
         elif kind == FLOW:
             phase, flow, tid, lane, now = what
-            bound = ',"bp":"e"' if phase == "f" else ""
-            if lane is not None:
-                # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
-                of_lane = f',"lane":"{self._lane_id(0, lane)}"'
-                bound += of_lane
-                add(
-                    f'{{"ph":"i","name":"flow","pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)},'
-                    f'"s":"t"{of_lane}}},\n'
-                )
-            add(
-                f'{{"ph":"{phase}","cat":"flow","name":"flow","id":"0x{flow:x}","pid":{self._pid},'
-                f'"tid":{tid},"ts":{_us(now - BASE_NS)}{bound}}},\n'
-            )
+            self._flow(phase, flow, tid, lane, now, add)
         elif kind == THREAD:
             tid, name, native = what
             if tid not in self._threads:
@@ -228,6 +224,43 @@ class TraceWriter:
     def _instant(self, name: str, tid: int, now: int, args: Any, step: int | None, scope: str) -> str:
         return self._event("i", name, args, tid, now, step, f',"s":"{scope}"')
 
+    def _flow(self, phase: str, flow: int, tid: int, lane: int | None, now: int, add: Any) -> None:
+        bound = ',"bp":"e"' if phase == "f" else ""
+        of_lane = "" if lane is None else f',"lane":"{self._lane_id(0, lane)}"'
+        line = (
+            f'{{"ph":"{phase}","cat":"flow","name":"flow","id":"0x{flow:x}","pid":{self._pid},'
+            f'"tid":{tid},"ts":{_us(now - BASE_NS)}{bound}{of_lane}}},\n'
+        )
+        if lane is not None:
+            # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
+            add(self._moment(tid, now, of_lane))
+        elif not any(where == tid and start <= now for where, _, start in self._begun):
+            # An arrow without a slice around it is an error, so it waits for its span.
+            self._flows.setdefault(tid, []).append((now, line))
+            return
+        add(line)
+
+    def _moment(self, tid: int, now: int, more: str = "") -> str:
+        at = f'"pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)}'
+        return f'{{"ph":"i","name":"flow",{at},"s":"t"{more}}},\n'
+
+    def _flows_within(self, tid: int, start: int, end: int) -> list[str]:
+        """Arrows whose span stands there now."""
+        waiting = self._flows.pop(tid, [])
+        later = [each for each in waiting if not start <= each[0] <= end]
+        if later:
+            self._flows[tid] = later
+        return [line for at, line in waiting if start <= at <= end]
+
+    def _loose_flows(self) -> list[str]:
+        """Arrows that are in no span: the objects of the spans were used after their blocks."""
+        lines = []
+        for tid, waiting in self._flows.items():
+            for at, line in waiting:
+                lines += [self._moment(tid, at), line]
+        self._flows.clear()
+        return lines
+
     def _in_lane(self, lane: int | None, start: int, end: int) -> str:
         """Where an asynchronous span is drawn; without a lane of its own the first one that is free."""
         if lane is None:
@@ -235,8 +268,12 @@ class TraceWriter:
                 (i for i, ends in enumerate(self._late_lanes) if ends <= start), len(self._late_lanes)
             )
             self._late_lanes[free : free + 1] = [end]
-            return f',"cat":"lane","id":"{self._lane_id(1, free)}"'
-        return f',"cat":"lane","id":"{self._lane_id(0, lane)}"'
+            return self._lane(1, free)
+        return self._lane(0, lane)
+
+    def _lane(self, kind: int, lane: int) -> str:
+        # With a plain id Perfetto draws it beside the processes.
+        return f',"cat":"lane","id2":{{"local":"{self._lane_id(kind, lane)}"}}'
 
     def _lane_id(self, kind: int, lane: int) -> str:
         return f"0x{self._pid:x}{kind:02x}{lane:06x}"
@@ -249,6 +286,8 @@ class TraceWriter:
             if now - span.start > _BEGUN_AFTER_NS and key not in self._begun:
                 self._begun.add(key)
                 lines.append(self._begin(span))
+                if span.tid is not None:
+                    lines += self._flows_within(span.tid, span.start, now)
         return lines
 
     def _begin(self, span: OpenSpan) -> str:

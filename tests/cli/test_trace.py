@@ -102,6 +102,9 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert expected in done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
+    done = trace("merge", run, "-o", "out.tar", "--metric", "train/loss")
+    assert done.returncode == 2
+    assert "holds the files of the processes only" in done.stderr
     done = trace("merge", run, "-o", "out.what")
     assert done.returncode == 2
     assert "out.what tells no format" in done.stderr

@@ -33,7 +33,7 @@ class Live:
         self.path = run_dir / "traces" / f"p{process:05d}.a{attempt:02d}.{segment:04d}.json"
         self.pid = process + 1
         self.base_ns = base_ns
-        self.data = b"[\n"
+        self.data = bytearray(b"[\n")
         self.add(
             ph="M", name="sightline", tid=1,
             args={

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import sightline as sl
-from sightline.timeline.merging import Format, merge
+from sightline.timeline.events import Counter, Instant
+from sightline.timeline.merging import Format, Timeline, merge
 from tests.perfetto import Engine
 from tests.timeline.conftest import Merged
 from tests.timeline.live import EPOCH, Live
@@ -138,6 +139,19 @@ def test_metrics_of_the_journal_are_curves(tmp_path: Path, merged: Merged) -> No
     trace, report = merged(tmp_path / "run", metrics=["train/other", "train/none"])
     assert trace.column("select value from counter") == [1.0]
     assert report.problems == ["--metric train/none: no commit has it"]
+
+
+def test_what_has_more_events_than_trace_files_may_add_them(tmp_path: Path, merged: Merged) -> None:
+    run = Live(tmp_path / "run").span("a", 1, 1).write()
+
+    def source(timeline: Timeline) -> list[Any]:
+        clock = timeline.clocks[0]
+        added = Instant("added", clock.at(2000), 1, "t", "session", {})
+        return [(0, added), (0, Counter("n", clock.of(1), {"value": 1}))]
+
+    trace, report = merged(run, sources=[source])
+    assert trace.column("select name from slice order by ts") == ["a", "added"]
+    assert report.events["counters"] == 1
 
 
 def test_the_archive_holds_the_files_and_says_how_they_belong_together(

@@ -9,8 +9,11 @@ import pytest
 
 import sightline as sl
 from sightline.timeline.events import Flow, Instant, Span
-from sightline.timeline.merging import Timeline
+from sightline.timeline.merging import Format, Timeline, merge
+from tests.timeline.conftest import Merged
 from tests.timeline.live import EPOCH, Live
+
+FORMATS: tuple[Format, ...] = ("json", "pftrace")
 
 
 def spans(timeline: Timeline) -> list[tuple[str, int, int, bool]]:
@@ -69,6 +72,50 @@ def test_what_is_whole_in_a_damaged_file_is_read(
         torn, is_cut = 1, False
     assert (found.torn, found.is_cut) == (torn, is_cut)
     assert len(timeline.report.problems) == (1 if torn else 0)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"name": 5}, {"name": None}, {"name": ["a"]}, {"tid": "1"}, {"tid": 1.5}, {"tid": [1]}, {"cat": 3},
+        {"args": [1]}, {"args": "text"}, {"ts": 1e300}, {"dur": 1e300}, {"ts": None}, {"ts": [1]},
+        {"dur": "1"},
+        {"ph": "b"}, {"ph": "b", "id": 5}, {"ph": "b", "id2": 5}, {"ph": "s"}, {"ph": "s", "id": 7},
+        {"ph": "s", "id": "0xq"}, {"ph": "f", "id": "1", "lane": 3}, {"ph": ["X"], "ts": 1e300},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["json", "jsonl", "pftrace", "tar"])
+def test_json_that_is_no_event_of_ours_stops_no_writer(
+    tmp_path: Path, event: dict[str, Any], kind: Format
+) -> None:
+    odd = {"ph": "X", "name": "odd", "tid": 1, "ts": 5, "dur": 1, **event}
+    run = Live(tmp_path / "run").span("before", 1, 1).add(**odd).span("after", 9, 1).write()
+    report = merge([run], tmp_path / "out", kind)
+    if kind != "tar":
+        assert report.events["spans"] == 2
+        assert "1 torn lines" in report.problems[0]
+
+
+def test_odd_values_are_made_such_as_every_viewer_takes(tmp_path: Path, merged: Merged) -> None:
+    live = (
+        Live(tmp_path / "run").span("a", -5, -1, args={"a": None, "": 2**63, "b": {"": [{}]}}).span("", 2, 0)
+    )
+    live.add(ph="C", name="c", ts=3, args={"x": "nan", "y": 2}).add(ph="i", name="i", ts=3, s="what")
+    for kind in FORMATS:
+        trace, report = merged(live.write(), kind=kind)
+        assert trace.counts()[:3] == (3, 0, 1)
+        assert report.problems == []
+
+
+def test_a_file_that_was_just_made_is_no_problem(tmp_path: Path) -> None:
+    run = Live(tmp_path / "run").span("a", 1, 1).write()
+    (run / "traces" / "p00000.a01.0001.json").write_bytes(b"")
+    (run / "traces" / "p00001.a01.0000.json").write_bytes(b'[\n{"ph":"M","name":"sightline","pid":2,"ti')
+    timeline = Timeline([run])
+    assert [name for name, *_ in spans(timeline)] == ["a"]
+    assert timeline.report.problems == []
+    assert ["holds nothing yet" in note for note in timeline.report.notes] == [True, True]
 
 
 def test_a_line_longer_than_memory_should_hold_costs_itself_only(tmp_path: Path) -> None:
@@ -164,7 +211,6 @@ def test_dropped_events_are_told_and_stay_in_the_trace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "empty"),
         (b'{"traceEvents":[{"ph":"X","name":"x","pid":1,"tid":1,"ts":1,"dur":1}]}', "no header"),
         (b"\x1f\x8b\x08binary", "no header"),
         (b'[\n{"ph":"M","name":"sightline","args":{"format":1}},\n', "lacks run"),
@@ -174,7 +220,7 @@ def test_dropped_events_are_told_and_stay_in_the_trace(tmp_path: Path) -> None:
             "format 9",
         ),
     ],
-    ids=["empty", "Chrome's", "binary", "half a header", "newer"],
+    ids=["Chrome's", "binary", "half a header", "newer"],
 )
 def test_a_foreign_file_is_named_and_the_rest_is_read(tmp_path: Path, content: bytes, why: str) -> None:
     run = Live(tmp_path).span("a", 1, 1).write()
@@ -218,6 +264,6 @@ def test_a_directory_without_traces_is_an_error_that_names_it(tmp_path: Path) ->
     run = Live(tmp_path).write()
     with pytest.raises(sl.RunDirectoryError, match="given twice"):
         Timeline([run, run])
-    (run / "traces").joinpath("p00000.a01.0000.json").write_bytes(b"?")
+    (run / "traces").joinpath("p00000.a01.0000.json").write_bytes(b"?\n")
     with pytest.raises(sl.RunDirectoryError, match="no file can be read"):
         Timeline([run])

@@ -71,6 +71,8 @@ def merge(
     missing; 2: nothing is.
     """
     kind = kind or _format_of(out)
+    if kind == "tar" and metrics:
+        raise click.BadParameter("--metric: an archive holds the files of the processes only")
     out = out or run_dirs[0] / _NAMES[kind]
     try:
         report = _merged(run_dirs, out, kind, metrics)

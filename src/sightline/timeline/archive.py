@@ -99,7 +99,7 @@ def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -
                 continue
             phase = event.get("ph")
             if phase in ("B", "b", "X"):
-                key = str([phase == "b", *(event.get(each) for each in ("id", "tid", "name", "ts"))])
+                key = str([phase == "b", *(event.get(each) for each in ("id", "id2", "tid", "name", "ts"))])
                 if key in begun:
                     if phase == "X":  # it has begun in an earlier segment
                         event |= {"ph": "E", "ts": event["ts"] + event.pop("dur", 0)}

@@ -19,8 +19,9 @@ _BLOCK = 4096  # events that are compressed at a time
 class ChromeJson(TraceFile):
     """Writes ``{"traceEvents": [...]}``; compressed where the name ends in ``.gz``.
 
-    Spans of threads are ``X`` events, those in lanes ``b`` and ``e``; arrows are ``s`` and ``f``. An arrow of
-    a lane, or of no span, gets a moment named ``flow`` on its thread, since arrows bind to slices of threads.
+    Spans of threads are ``X`` events, those in lanes ``b`` and ``e``, with the ``id2`` that viewers need to
+    draw them in their process; arrows are ``s`` and ``f``. An arrow of a lane, or of no span, gets a moment
+    named ``flow`` on its thread, since arrows bind to slices of threads.
     """
 
     def begin(self, file: BinaryIO) -> None:
@@ -76,9 +77,9 @@ class ChromeJson(TraceFile):
                 f'"ts":{us(start - zero)},"dur":{us(end - start)}{more}}}'
             )
         else:
-            start = self._ties.start((row.pid, lane), start)
+            start = self._ties.start((row.pid, lane), start, end)
             about = f'"name":{self._name(name)},"pid":{row.pid},"tid":{row.tid(tid)}'
-            where = f'"cat":{_json(category or "lane")},"id":"0x{row.pid:x}{lane:08x}"'
+            where = f'"cat":{_json(category or "lane")},"id2":{{"local":"0x{lane:x}"}}'
             self._add(f'{{"ph":"b",{about},{where},"ts":{us(start - zero)}{_more("", args)}}}')
             self._add(f'{{"ph":"e",{about},{where},"ts":{us(end - zero)}}}')
         for each in flows:

@@ -60,11 +60,6 @@ class ProcessTrace:
     flows_out_at: array[int] = field(default_factory=lambda: array("q"))
     damage: dict[Path, Damage] = field(default_factory=dict)
 
-    @property
-    def size(self) -> int:
-        """Of its files together, in bytes."""
-        return sum(path.stat().st_size for path in self.files)
-
 
 @dataclass
 class Found:
@@ -73,10 +68,12 @@ class Found:
     Attributes:
         traces: in the order of runs, attempts and processes.
         foreign: files that are no traces of sightline, and why.
+        unbegun: files in which nothing stands yet, as when the process was killed while it made them.
     """
 
     traces: list[ProcessTrace]
     foreign: list[tuple[Path, str]]
+    unbegun: list[Path]
 
 
 def find(run_dirs: Iterable[Path]) -> Found:
@@ -87,6 +84,7 @@ def find(run_dirs: Iterable[Path]) -> Found:
     """
     found: dict[tuple[int, int, int], ProcessTrace] = {}
     foreign: list[tuple[Path, str]] = []
+    unbegun: list[Path] = []
     seen: set[Path] = set()
     runs: dict[str, int] = {}
     for run_dir in run_dirs:
@@ -102,7 +100,10 @@ def find(run_dirs: Iterable[Path]) -> Found:
         for path in paths:
             facts, why = _header(path)
             if facts is None:
-                foreign.append((path, why))
+                if why:
+                    foreign.append((path, why))
+                else:
+                    unbegun.append(path)
                 continue
             # Directories of one run, one of each host, are one run.
             run = runs.setdefault(facts["run_id"], len(runs))
@@ -118,11 +119,12 @@ def find(run_dirs: Iterable[Path]) -> Found:
                 foreign.append((path, "another process of the same number and attempt has written it"))
                 continue
             trace.files.append(path)
-    return Found([found[key] for key in sorted(found)], foreign)
+    return Found([found[key] for key in sorted(found)], foreign, unbegun)
 
 
 def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
-    read = 0
+    """What a file says of itself; or why it does not, empty if it is yet to say it."""
+    read, line = 0, b""
     for line in raw_lines(path, damage := Damage()):
         event = parsed(line, damage)
         if event is not None and event.get("name") == HEADER:
@@ -137,7 +139,9 @@ def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
         read += len(line)
         if read > _HEAD:
             break
-    return None, damage.error or ("it is empty" if not read else "no trace of sightline: it has no header")
+    if (damage.is_cut and b'"name":"sightline"' in line) or (not read and not damage.error):
+        return None, ""
+    return None, damage.error or "no trace of sightline: it has no header"
 
 
 def scan(trace: ProcessTrace, advance: Callable[[int], object] = lambda size: None) -> None:

@@ -19,13 +19,15 @@ from sightline.timeline.pftrace import Pftrace
 from sightline.timeline.reading import Reader
 from sightline.timeline.report import Report
 from sightline.timeline.rows import rows_of
-from sightline.timeline.sessions import session_spans
+from sightline.timeline.sessions import sessions_of
 from sightline.timeline.writing import TraceFile
 
 Format = Literal["json", "jsonl", "pftrace", "tar"]
 WRITERS: dict[str, type[TraceFile]] = {"json": ChromeJson, "jsonl": JsonLines, "pftrace": Pftrace}
 _KINDS: dict[type, str] = {Instant: "instants", Counter: "counters", Flow: "flow ends", Thread: ""}
 Advance = Callable[[int], object]
+#: More events than the trace files have, each with the place of its process in ``traces``.
+Source = Callable[["Timeline"], Iterable[tuple[int, Event]]]
 
 
 class Timeline:
@@ -34,6 +36,8 @@ class Timeline:
     Args:
         run_dirs: of one run (of each of its hosts), or of several.
         advance: told how many bytes have been read; all files are read once here, and again by ``events``.
+        sources: what there is besides trace files.
+
     Attributes:
         traces: a process of an attempt each.
         clocks: of these.
@@ -57,15 +61,16 @@ class Timeline:
         run_dirs: Iterable[Path],
         *,
         advance: Advance = lambda size: None,
+        sources: Sequence[Source] = (sessions_of,),
     ) -> None:
         found = find(run_dirs)
         if not found.traces:
-            found_not = "\n".join(f"{path}: {why}" for path, why in found.foreign)
-            raise RunDirectoryError(f"no file can be read:\n{found_not}")
+            others = [*found.foreign, *((path, "it holds nothing yet") for path in found.unbegun)]
+            raise RunDirectoryError(f"no file can be read: {'; '.join(f'{p}: {why}' for p, why in others)}")
         self.traces = found.traces
-        self.size = sum(trace.size for trace in self.traces)
         self.report = Report()
         self.report.note_found(found)
+        self._sources = sources
         for trace in self.traces:
             scan(trace, advance)
         self.clocks = clocks_of(self.traces)
@@ -81,14 +86,15 @@ class Timeline:
         return list({trace.run: trace.run_dir for trace in reversed(self.traces)}.values())[::-1]
 
     def events(self, advance: Advance = lambda size: None) -> Iterator[tuple[int, Event]]:
-        """All events, process by process, each with the place of its process in ``traces``."""
+        """All events, each with the place of its process in ``traces``: by process, then the sources'."""
         starts = self._flow_starts()
         for i, (trace, clock) in enumerate(zip(self.traces, self.clocks, strict=True)):
             reader = Reader(trace, clock, starts[trace.run, trace.attempt])
             for event in reader.read(advance):
                 yield i, event
             self.report.note_read(trace, reader.dropped)
-        yield from session_spans(self.traces, self.clocks, self.report)
+        for source in self._sources:
+            yield from source(self)
 
     def _flow_starts(self) -> dict[tuple[int, int], FlowStarts]:
         starts = {}
@@ -105,6 +111,7 @@ def merge(
     *,
     metrics: Sequence[str] = (),
     advance: Advance = lambda size: None,
+    sources: Sequence[Source] = (sessions_of,),
 ) -> Report:
     """Merges the traces of run directories into one file. Memory does not grow with them.
 
@@ -115,12 +122,14 @@ def merge(
             the files as they are in an archive that says how they belong together (``"tar"``).
         metrics: keys of the journal to be shown as curves; none: a few usual ones.
         advance: told how many bytes have been read, of twice the size of all files.
+        sources: what there is besides trace files.
+
     Raises:
         RunDirectoryError: a directory without traces.
         ConfigurationError: ``pftrace`` without the extra.
         OSError: ``out`` cannot be written.
     """
-    timeline = Timeline(run_dirs, advance=advance)
+    timeline = Timeline(run_dirs, advance=advance, sources=sources)
     report = timeline.report
     if kind == "tar":
         write_archive(out, timeline.traces, timeline.clocks, advance)

@@ -53,7 +53,7 @@ class Pftrace(TraceFile):
         match event:
             case Span(name, start, end, tid, lane, category, args, flows):
                 track = self._thread(row, tid) if lane is None else self._lane(row, lane)
-                self._event(track, _BEGIN, self._ties.start(track, start), name, category, args)
+                self._event(track, _BEGIN, self._ties.start(track, start, end), name, category, args)
                 for each in flows:
                     self._flow(row, track, each)
                 self._event(track, _END, end)

@@ -16,8 +16,10 @@ from sightline.timeline.events import Args, Counter, Event, Flow, FlowEnd, Insta
 from sightline.timeline.finding import ProcessTrace, flow_id
 from sightline.timeline.flows import FlowStarts
 from sightline.timeline.lines import Damage, parsed, raw_lines
+from sightline.trace_writer import DROPPED
 
 _FLOWS = 10_000  # of a thread, that wait for their spans
+_FAR_NS = 1 << 61  # beyond, a time is none
 Where = tuple[bool, int]  # whether it is a lane, and its number
 
 
@@ -71,52 +73,52 @@ class Reader:
         yield from self._rest()
 
     def _events(self, event: dict[str, Any], damage: Damage) -> Iterator[Event]:
-        phase = event["ph"]
-        if phase == "X":
-            start = round(event["ts"] * 1000)
-            end = self._at(start + round(event["dur"] * 1000))
-            tid = event["tid"]
-            yield from self._ended(
-                (False, tid), event["name"], self._at(start), end, tid,
-                event.get("cat", ""), event.get("args") or {},
-            )  # fmt: skip
-            return
+        phase, name, tid = event["ph"], event["name"], event.get("tid", 0)
+        category, args = event.get("cat", ""), event.get("args") or {}
+        if (
+            type(name) is not str
+            or type(tid) is not int
+            or type(category) is not str
+            or type(args) is not dict
+        ):
+            raise TypeError(name)
         if phase == "M":
-            if event["name"] == "thread_name" and event["tid"] not in self._threads:
-                self._threads.add(event["tid"])
-                yield Thread(event["tid"], str(event["args"]["name"]))
+            if name == "thread_name" and tid not in self._threads:
+                self._threads.add(tid)
+                yield Thread(tid, str(args["name"]))
             return
-        at = self._at(round(event["ts"] * 1000))
+        ns = _ns(event["ts"])
+        at = self._at(ns)
+        if phase == "X":
+            end = self._at(ns + max(0, _ns(event["dur"])))
+            yield from self._ended((False, tid), name, at, end, tid, category, args)
+            return
         self._latest = max(self._latest, at)
         if phase in ("B", "b"):
-            where = (phase == "b", _lane(event) if phase == "b" else event["tid"])
-            begun = self._begun[where]
-            if not any(each.name == event["name"] and each.start == at for each in begun):
-                begun.append(
-                    _Begun(event["name"], at, event["tid"], event.get("cat", ""), event.get("args") or {})
-                )
+            begun = self._begun[(True, _lane(event)) if phase == "b" else (False, tid)]
+            if not any(each.name == name and each.start == at for each in begun):
+                begun.append(_Begun(name, at, tid, category, args))
         elif phase in ("E", "e"):
-            where = (phase == "e", _lane(event) if phase == "e" else event["tid"])
+            where = (True, _lane(event)) if phase == "e" else (False, tid)
             begun = self._begun[where]
-            place = next((i for i in reversed(range(len(begun))) if begun[i].name == event["name"]), None)
+            place = next((i for i in reversed(range(len(begun))) if begun[i].name == name), None)
             if place is None:
                 damage.unbegun += 1
                 return
             each = begun.pop(place)
-            args = {**each.args, **(event.get("args") or {})}
-            yield from self._ended(where, each.name, each.start, at, each.tid, each.category, args)
+            args = {**each.args, **args}
+            yield from self._ended(
+                where, name, each.start, max(at, each.start), each.tid, each.category, args
+            )
         elif phase == "i":
-            if "lane" not in event:
-                args = event.get("args") or {}
-                if event["name"] == "sightline: events dropped":
+            if "lane" not in event:  # else it is of an arrow, which has its place by now
+                if name == DROPPED:
                     self.dropped += int(args["dropped"])
-                yield Instant(
-                    event["name"], at, event["tid"], event.get("s", "t"), event.get("cat", ""), args
-                )
+                yield Instant(name, at, tid, "p" if event.get("s") == "p" else "t", category, args)
         elif phase == "C":
-            yield Counter(event["name"], at, event["args"])
+            yield Counter(name, at, {key: v for key, v in args.items() if isinstance(v, (int, float))})
         elif phase in ("s", "f"):
-            yield from self._flow(event, at, phase == "s")
+            yield from self._flow(event, tid, at, phase == "s")
 
     def _ended(
         self, where: Where, name: str, start: int, end: int, tid: int, category: str, args: Args
@@ -147,10 +149,10 @@ class Reader:
             each.category, {**each.args, "unfinished": True}, self._taken(where, each.start, end),
         )  # fmt: skip
 
-    def _flow(self, event: dict[str, Any], at: int, is_out: bool) -> Iterator[Event]:
-        where = (True, int(event["lane"], 16) % (1 << 32)) if "lane" in event else (False, event["tid"])
+    def _flow(self, event: dict[str, Any], tid: int, at: int, is_out: bool) -> Iterator[Event]:
+        where = (True, int(event["lane"], 16) % (1 << 32)) if "lane" in event else (False, tid)
         waiting = self._flows[where]
-        waiting.append(_Waiting(FlowEnd(flow_id(event["id"]), at, is_out), event["tid"]))
+        waiting.append(_Waiting(FlowEnd(flow_id(event["id"]), at, is_out), tid))
         if len(waiting) > _FLOWS:
             yield self._loose(waiting.pop(0))
 
@@ -180,5 +182,13 @@ class Reader:
                 yield self._loose(flow)
 
 
+def _ns(us: float) -> int:
+    ns = round(us * 1000)
+    if not -_FAR_NS < ns < _FAR_NS:
+        raise ValueError(us)
+    return ns
+
+
 def _lane(event: dict[str, Any]) -> int:
-    return int(event["id"], 16) % (1 << 32)
+    given = event["id2"]["local"] if "id2" in event else event["id"]
+    return int(given, 16) % (1 << 32)

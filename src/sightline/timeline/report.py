@@ -35,6 +35,7 @@ class Report:
         self.processes = len(found.traces)
         self.attempts = len({(trace.run, trace.attempt) for trace in found.traces})
         self.problems += [f"{path}: left out: {why}" for path, why in found.foreign]
+        self.notes += [f"{path} holds nothing yet" for path in found.unbegun]
         for run, attempt in sorted({(trace.run, trace.attempt) for trace in found.traces}):
             here = [trace for trace in found.traces if (trace.run, trace.attempt) == (run, attempt)]
             expected = max(trace.processes for trace in here)
@@ -49,7 +50,9 @@ class Report:
         """Says how far off the processes may be."""
         others = [clock for trace, clock in zip(traces, clocks, strict=True) if trace.process != 0]
         known = [clock.uncertainty_ns for clock in others if clock.uncertainty_ns is not None]
-        if known:
+        if known and not max(known):
+            self.clocks = "all compared processes on one clock"
+        elif known:
             self.clocks = f"aligned with process 0 within {max(known) / 1e6:.3g} ms"
         hosts = {trace.host for trace in traces}
         if len(known) < len(others) and len(hosts) > 1:

@@ -1,116 +1,193 @@
-"""Rollout sessions on the timeline: each in a lane of the process that began it, its phases inside.
+"""Rollout sessions as events: a lane for each that is in flight, its phases in it.
 
-Phases of one session that overlap have further lanes. A session whose parts are in several processes is one.
+A session may have parts in several processes. Each is a span of category ``session`` in a lane of its
+process, and arrows lead from one part to the next. A phase that overlaps another one of its part, without
+being within it, has a lane of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+from zlib import crc32
 
-from sightline.session_files import Damage, PhaseRecord, SessionRecord, Source, read_sessions
+from sightline.session_files import (
+    Clock,
+    Damage,
+    PartRecord,
+    PhaseRecord,
+    SessionRecord,
+    Source,
+    read_sessions,
+)
 from sightline.timeline.clocks import ProcessClock
-from sightline.timeline.events import Args, Span
+from sightline.timeline.events import Args, Event, FlowEnd, Span
 from sightline.timeline.finding import ProcessTrace
 from sightline.timeline.report import Report
 
-CATEGORY = "session"
-_FIRST_LANE = 1 << 20  # those below are the tracer's
+_LANES = 2 << 24  # beside those of spans
+_CATEGORY = "session"
 
 
-class _Lanes:
-    """The first lane in which everything has ended."""
-
-    def __init__(self) -> None:
-        self._ends: list[int] = []
-
-    def take(self, start: int, end: int) -> int:
-        free = next((i for i, ends in enumerate(self._ends) if ends <= start), len(self._ends))
-        self._ends[free : free + 1] = [end]
-        return _FIRST_LANE + free
+#: Gives all sessions, their times by the clock that it is given; asked twice.
+Read = Callable[[Clock], Iterable[SessionRecord]]
 
 
-def session_spans(
-    traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock], report: Report
-) -> Iterator[tuple[int, Span]]:
-    """The sessions of all processes, as spans, each with the place of its process in ``traces``.
+class Timed(Protocol):
+    """The traces that sessions are laid beside."""
 
-    Args:
-        traces, clocks: of the processes whose traces are there.
-        report: told what could not be read.
+    @property
+    def traces(self) -> Sequence[ProcessTrace]: ...
+    @property
+    def clocks(self) -> Sequence[ProcessClock]: ...
+    @property
+    def report(self) -> Report: ...
+
+
+class _Bar(NamedTuple):
+    """Something that needs a lane, from start to end, with what lies within it."""
+
+    which: int  # of the traces
+    start: int
+    end: int
+    spans: list[tuple[str, int, int, Args]]
+    flows: tuple[FlowEnd, ...]
+
+
+def sessions_of(timeline: Timed) -> Iterator[tuple[int, Event]]:
+    """The sessions of a timeline's run directories; what cannot be read is reported."""
+    folders = dict.fromkeys(trace.run_dir / "sessions" for trace in timeline.traces)
+    paths = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
+    damaged: dict[tuple[str, int], str] = {}  # read twice, and told once
+
+    def note(damage: Damage) -> None:
+        damaged[str(damage.path), damage.line] = damage.reason
+
+    def read(clock: Clock) -> Iterable[SessionRecord]:
+        return read_sessions(paths, clock=clock, on_damage=note) if paths else ()
+
+    yield from session_events(timeline, read)
+    for (path, line), reason in damaged.items():
+        timeline.report.problems.append(f"{path}{f':{line}' if line else ''}: {reason}; the rest is merged")
+
+
+def session_events(timeline: Timed, read: Read) -> Iterator[tuple[int, Event]]:
+    """The spans of all sessions, each with the place of its process in ``timeline.traces``.
+
+    Sessions are read twice: the lanes are known when all have been seen, and 24 bytes of each are kept.
+    Those of processes without traces are left out.
     """
-    paths = sorted({path for trace in traces for path in (trace.run_dir / "sessions").glob("*.jsonl")})
-    places = {(trace.run_id, trace.attempt, trace.process): i for i, trace in enumerate(traces)}
-    lanes: list[_Lanes] = [_Lanes() for _ in traces]
-    damaged: dict[str, int] = {}
+    places = {(trace.run_id, trace.attempt, trace.process): i for i, trace in enumerate(timeline.traces)}
 
-    def place_of(source: Source) -> int | None:
+    def place(source: Source) -> int | None:
         header = source.header
         return places.get((header.get("run_id"), header.get("attempt"), header.get("process")))  # type: ignore[arg-type]
 
     def clock(source: Source, at: int) -> int:
-        place = place_of(source)
-        return source.time_ns(at) if place is None else clocks[place].at(at - traces[place].base_ns)
+        which = place(source)
+        return source.time_ns(at) if which is None else timeline.clocks[which].of(at)
 
-    def note(damage: Damage) -> None:
-        damaged[str(damage.path)] = damaged.get(str(damage.path), 0) + 1
+    def bars() -> Iterator[_Bar]:
+        for session in read(clock):
+            yield from _bars(session, place, timeline.clocks)
 
-    homeless = 0
-    for session in read_sessions(paths, clock=clock, on_damage=note) if paths else ():
-        place = place_of(session.parts[0].source)
-        if place is None:
-            homeless += 1
-            continue
-        report.events["sessions"] += 1
-        for span in _spans_of(session, lanes[place]):
-            yield place, span
-    report.problems += [
-        f"{path}: {count} lines are damaged; the rest is merged" for path, count in damaged.items()
-    ]
-    if homeless:
-        report.problems.append(f"{homeless} sessions are of processes whose traces are not here: left out")
+    lanes = _lanes((bar.which, bar.start, bar.end) for bar in bars())
+    for bar, lane in zip(bars(), lanes, strict=False):
+        flows = bar.flows
+        # As in a trace file, by their ends, the inner ones first.
+        for name, start, end, args in sorted(bar.spans, key=lambda span: (span[2], -span[1])):
+            is_bar = (start, end) == (bar.start, bar.end)
+            yield bar.which, Span(name, start, end, 1, lane, _CATEGORY, args, flows if is_bar else ())
+            if is_bar:
+                flows = ()
 
 
-def _spans_of(session: SessionRecord, lanes: _Lanes) -> Iterator[Span]:
-    ends = [part.end for part in session.parts] + [phase.end for phase in session.phases]
-    known = [session.start, *(each for each in (*ends, session.end) if each is not None)]
-    known += [phase.start for phase in session.phases]
-    end = max(known)
-    lane = lanes.take(session.start, end)
-    open_until = [end]  # of the spans that are open in the lane, the innermost last
-    overlapping: list[PhaseRecord] = []
-    inside: list[Span] = []
-    for phase in sorted(session.phases, key=lambda each: (each.start, -(each.end or end))):
-        start, until = max(phase.start, session.start), phase.end if phase.end is not None else end
-        while len(open_until) > 1 and open_until[-1] <= start:
-            open_until.pop()
-        if until > open_until[-1]:
-            overlapping.append(phase)
-            continue
-        open_until.append(until)
-        inside.append(_phase(phase, start, until, lane))
-    yield Span("session", session.start, end, 1, lane, CATEGORY, _facts(session))
-    yield from inside
-    for phase in overlapping:
-        until = phase.end if phase.end is not None else end
-        yield _phase(phase, phase.start, until, lanes.take(phase.start, until))
+def _bars(
+    session: SessionRecord, place: Callable[[Source], int | None], clocks: Sequence[ProcessClock]
+) -> Iterator[_Bar]:
+    flow = crc32(session.id.encode(errors="replace")) << 16
+    parts = [(which, part) for part in session.parts if (which := place(part.source)) is not None]
+    phases = list(session.phases)
+    for n, (which, part) in enumerate(parts):
+        ours = [each for each in phases if each.source is part.source and _is_of(each, part, parts)]
+        latest = max([part.start, *(each.end or each.start for each in ours)])
+        end = max(part.end if part.end is not None else clocks[which].last_ns, latest)
+        begin = min([part.start, *(each.start for each in ours)])
+        spans = [("session", begin, end, _about(session, part))]
+        apart: list[tuple[str, int, int, Args]] = []
+        around = [(begin, end)]
+        for each in sorted(ours, key=lambda phase: (phase.start, -(phase.end or end))):
+            until = end if each.end is None else each.end
+            while len(around) > 1 and around[-1][1] <= each.start:
+                around.pop()
+            # Not in the same ns as what is around it, since viewers would not know which that is.
+            start = min(max(each.start, around[-1][0] + 1), until)
+            said = (each.name, start, until, _about_phase(each))
+            if until <= around[-1][1]:
+                around.append((start, until))
+                spans.append(said)
+            else:
+                apart.append(said)
+        flows = []
+        if n + 1 < len(parts):
+            flows.append(FlowEnd(flow + n, min(end, max(begin, parts[n + 1][1].start - 1)), True))
+        if n:
+            flows.append(FlowEnd(flow + n - 1, begin, False))
+        yield _Bar(which, begin, end, spans, tuple(flows))
+        for said in apart:
+            yield _Bar(which, said[1], said[2], [said], ())
 
 
-def _phase(phase: PhaseRecord, start: int, end: int, lane: int) -> Span:
-    args: Args = dict(phase.args) if isinstance(phase.args, dict) else {}
+def _is_of(phase: PhaseRecord, part: PartRecord, parts: Sequence[tuple[int, PartRecord]]) -> bool:
+    """Whether it is in this part, of those that one file has of a session."""
+    same = [each for _, each in parts if each.source is part.source]
+    before = [each for each in same if each.start <= phase.start]
+    return (before or same)[-1 if before else 0] is part
+
+
+def _about(session: SessionRecord, part: PartRecord) -> Args:
+    said: dict[str, Any] = {"id": session.id, "task": session.task, "status": session.status}
+    for name in ("reason", "step", "policy_version", "end_version"):
+        value = getattr(session, name)
+        if value is not None:
+            said[name] = value
+    if session.policy_version is not None and session.end_version is not None:
+        said["staleness"] = session.end_version - session.policy_version
+    said |= {
+        name: value for name, value in (("counters", session.counters), ("payload", session.payload)) if value
+    }
+    if part.end is None:
+        said["running"] = True
+    return said
+
+
+def _about_phase(phase: PhaseRecord) -> Args:
+    said: Args = dict(phase.args) if isinstance(phase.args, Mapping) else {}
     if phase.error is not None:
-        args["exception"] = phase.error
+        said["exception"] = phase.error
     if phase.end is None:
-        args["unfinished"] = True
-    if phase.retry:
-        args["retry"] = phase.retry
-    return Span(phase.name, start, max(end, start), 1, lane, CATEGORY, args)
+        said["unfinished"] = True
+    return said
 
 
-def _facts(session: SessionRecord) -> Args:
-    facts = {
-        "id": session.id, "task": session.task, "status": "running" if session.running else session.status,
-        "reason": session.reason, "step": session.step, "policy_version": session.policy_version,
-        "staleness": session.staleness, "retries": len(session.retries) or None,
-        "counters": session.counters, "payload": session.payload,
-    }  # fmt: skip
-    return {name: value for name, value in facts.items() if value not in (None, {})}
+def _lanes(bars: Iterable[tuple[int, int, int]]) -> list[int]:
+    """A lane for each, in which no other of its process is at the same time; the lowest that is free."""
+    known = list(bars)
+    lanes = [0] * len(known)
+    free: dict[int, list[int]] = {}
+    taken: dict[int, list[tuple[int, int]]] = {}
+    counts: dict[int, int] = {}
+    for i in sorted(range(len(known)), key=lambda i: (known[i][1], known[i][2])):
+        which, start, end = known[i]
+        ours = taken.setdefault(which, [])
+        again = free.setdefault(which, [])
+        while ours and ours[0][0] < start:
+            heapq.heappush(again, heapq.heappop(ours)[1])
+        if again:
+            lane = heapq.heappop(again)
+        else:
+            lane = counts[which] = counts.get(which, 0) + 1
+        heapq.heappush(ours, (end, lane))
+        lanes[i] = _LANES + lane
+    return lanes

@@ -85,8 +85,10 @@ class Ties:
     def __init__(self) -> None:
         self._recent: dict[Hashable, deque[int]] = {}
 
-    def start(self, track: Hashable, start: int) -> int:
-        """Where a span of a track begins."""
+    def start(self, track: Hashable, start: int, end: int) -> int:
+        """Where a span of a track begins. One that takes no time needs nothing, whatever is around it."""
+        if start == end:
+            return start
         recent = self._recent.get(track)
         if recent is None:
             recent = self._recent[track] = deque(maxlen=_RECENT)
