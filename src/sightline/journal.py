@@ -64,8 +64,9 @@ Record = dict[str, Any]
 class Journal:
     """The writing end. One process, the root, holds it; it has the run's lock.
 
-    A write that fails (a full disk) does not raise: lines wait in memory, up to 64 MiB, and go out with a
-    later one; what does not fit is lost, and counted. One thread writes; any may :meth:`read`.
+    What is appended together goes to the kernel together. A write that fails (a full disk) does not raise:
+    lines wait in memory, up to 64 MiB, and go out with a later one; what does not fit is lost, and counted.
+    One thread writes; any may :meth:`read`.
 
     Args:
         path: the file; made if it does not exist, and continued after its last whole line if it does.
@@ -90,9 +91,9 @@ class Journal:
         self.last_step: int | None = None
         self.lost = 0
         self._lock = threading.Lock()  # over size and what waits
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, int]] = deque()  # what was appended together, and how many lines
         self._waiting_bytes = 0
-        self._written = 0  # bytes of the first waiting line that are in the kernel
+        self._written = 0  # bytes of the first one that are in the kernel
         self._failed = False
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -111,27 +112,27 @@ class Journal:
     def append(self, *records: Mapping[str, Any]) -> bool:
         """Writes records as lines; returns whether all that was given so far is in the kernel."""
         self._write_waiting()  # makes room, where the disk has some again
-        for record in records:
-            line = _line(record)
+        if records:
+            lines = b"".join(map(_line, records))
             with self._lock:
-                if self._waiting and self._waiting_bytes + len(line) > _BUFFER_BYTES:
-                    self.lost += 1
+                if self._waiting and self._waiting_bytes + len(lines) > _BUFFER_BYTES:
+                    self.lost += len(records)
                 else:
-                    self._waiting.append(line)
-                    self._waiting_bytes += len(line)
+                    self._waiting.append((lines, len(records)))
+                    self._waiting_bytes += len(lines)
         return self._write_waiting()
 
     def _write_waiting(self) -> bool:
         try:
             while self._waiting:
-                line = self._waiting[0]
-                self._written += os.write(self._file, memoryview(line)[self._written :])
-                if self._written == len(line):
+                lines, _ = self._waiting[0]
+                self._written += os.write(self._file, memoryview(lines)[self._written :])
+                if self._written == len(lines):
                     self._written = 0
                     with self._lock:
                         self._waiting.popleft()
-                        self._waiting_bytes -= len(line)
-                        self.size += len(line)
+                        self._waiting_bytes -= len(lines)
+                        self.size += len(lines)
         except OSError as error:
             if not self._failed:
                 log.error("sightline: writing %s fails, lines wait in memory: %s", self.path, error)
@@ -149,7 +150,7 @@ class Journal:
             if self._waiting:
                 log.error(
                     "sightline: %d lines could not be written to %s, and are lost",
-                    len(self._waiting),
+                    sum(count for _, count in self._waiting),
                     self.path,
                 )
             os.close(self._file)
@@ -179,11 +180,11 @@ class Journal:
         taken = [whole_lines(self.path, offset, min(limit, size - offset))] if offset < size else []
         length = sum(map(len, taken))
         at = size
-        for line in waiting:
+        for lines, _ in waiting:
             if offset + length == at and length < limit:
-                taken.append(line)
-                length += len(line)
-            at += len(line)
+                taken.append(lines)
+                length += len(lines)
+            at += len(lines)
         return b"".join(taken)
 
     @property
