@@ -22,6 +22,7 @@ from runners.common.batches import batch_indices
 from runners.common.checkpoint import Checkpoints
 from runners.common.comparison import Comparison, compare
 from runners.common.errors import CheckpointError
+from runners.common.groups import GroupSessions
 from runners.common.grpo import count_tokens, group_advantages, make_update, zero_variance_groups
 from runners.common.loop import due, fold_in, resume_command
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
@@ -260,6 +261,7 @@ class _Training:
         batch = batch_indices(at.position, grpo.prompts_per_step, len(data), self.config.seed + 1)
         mine = batch[my_slice(grpo.prompts_per_step)]
         repeated = np.repeat(mine, grpo.group_size)
+        groups = GroupSessions([f"problem {i}" for i in mine], step)
         with sl.record_timing("rollout") as whole:
             whole.since(at.state.step)  # what is left of the last update is not the rollout's time
             with sl.record_timing("rollout_sync") as timing:  # the sampler's own copy of the weights
@@ -267,7 +269,8 @@ class _Training:
                 weights = self.copy(at.state.params)
                 synced = jax.tree.leaves(weights)[0]
                 timing.until(synced)
-            with sl.record_timing("rollout_generate") as timing:  # until this process's rows are on the host
+            # Until this process's rows are on the host.
+            with sl.record_timing("rollout_generate") as timing, groups.phase("generate"):
                 timing.since(synced)
                 prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
                 samples = self.sample(weights, prompts, valid, fold_in(at.rng, step))
@@ -276,12 +279,13 @@ class _Training:
                 completions = [self.tokenizer.decode(row.tolist()) for row in tokens]
             with sl.record_timing("rollout_release"):
                 jax.tree.map(lambda x: x.delete(), weights)
-        with sl.record_timing("reward"):
+        with sl.record_timing("reward"), groups.phase("reward"):
             truths = [data.finals[i] for i in repeated]
             rewards, parts = score(completions, truths, asdict(grpo.reward))
         with sl.record_timing("advantages"):
             advantages = group_advantages(rewards, grpo.group_size)
             zero_variance = zero_variance_groups(rewards, grpo.group_size)
+        groups.finish(rewards, mask.sum(1), zero_variance)
         rollout = Rollout(
             prompts=data.prompts[repeated],
             prompt_valid=data.prompt_valid[repeated],

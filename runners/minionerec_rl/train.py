@@ -22,6 +22,7 @@ from runners.common.batches import batch_indices
 from runners.common.checkpoint import Checkpoints
 from runners.common.config import ConfigError
 from runners.common.errors import CheckpointError
+from runners.common.groups import GroupSessions
 from runners.common.grpo import count_tokens, group_advantages, make_update, zero_variance_groups
 from runners.common.loop import due, fold_in, resume_command
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
@@ -274,23 +275,27 @@ class _Training:
         grpo, data = self.config.grpo, self.prompts
         batch = batch_indices(at.position, grpo.prompts_per_step, len(data), grpo.seed)
         mine = batch[my_slice(grpo.prompts_per_step)]
-        with sl.record_timing("rollout") as timing:  # until this process's candidates are on the host
+        groups = GroupSessions([f"prompt {i}" for i in mine], step)
+        # Until this process's candidates are on the host.
+        with sl.record_timing("rollout") as timing, groups.phase("generate"):
             timing.since(at.state.step)  # what is left of the last update is not the rollout's time
             prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
             found = self.find(at.state.params, prompts, valid, fold_in(at.rng, step))
             candidates = likeliest_first(Candidates(*map(local_rows, found)))
-        with sl.record_timing("reward"):
+        with sl.record_timing("reward"), groups.phase("reward"):
             targets = self.dataset.train.targets[mine]
             rewards, parts = score(candidates.items, targets, asdict(grpo.reward))
         with sl.record_timing("advantages"):
             advantages = group_advantages(rewards, grpo.group_size).reshape(rewards.shape)
             zero_variance = zero_variance_groups(rewards, grpo.group_size)
+        mask = np.ones((*rewards.shape, self.trie.levels + 1), bool)
+        groups.finish(rewards, mask.sum(-1), zero_variance)
         return Rollout(
             prompts=data.prompts[mine],
             prompt_valid=data.prompt_valid[mine],
             items=candidates.items,
             tokens=candidates.tokens,
-            mask=np.ones((*rewards.shape, self.trie.levels + 1), bool),
+            mask=mask,
             rewards=rewards,
             reward_parts=parts,
             zero_variance=zero_variance,

@@ -47,7 +47,8 @@ class Finished(NamedTuple):
         return [measured[line["seq"]][key][0] for line in self.steps()]
 
     def without_an_old_computation(self, marks: Mapping[str, str], aliases: str) -> set[str]:
-        """The keys of all commits that are compared with nothing, under no name; times and rates left out.
+        """The keys of all commits that are compared with nothing, under no name; times, rates and sessions
+        left out.
 
         Args:
             marks: by place (`train`) a key that its commits have, and no others.
@@ -60,7 +61,7 @@ class Finished(NamedTuple):
             compared = {key for key in line["values"] if key in old or old.keys() & set(names.names(key))}
             compared |= {name for key in compared for name in names.names(key)}
             found |= line["values"].keys() - compared
-        return {key for key in found if not key.startswith(("time/", "throughput/"))}
+        return {key for key in found if not key.startswith(("time/", "throughput/", "rollout/session/"))}
 
 
 def launch(

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import sightline as sl
 from tests.runners.jobs import Finished
 
 PHASES = ("rollout", "reward", "advantages", "shard", "update")
@@ -90,6 +91,18 @@ def test_tokens_are_counted_once_for_each_optimiser_step_whatever_the_split(run:
             for key in ("train/ratio__count", "train/advantage__count"):
                 assert line["counts"][key] == 2 * tokens  # grpo.ppo_epochs of the smoke config
             assert line["counts"]["train/grad_norm__count"] == 2
+
+
+def test_each_group_is_a_session_that_is_rejected_if_nothing_is_learned_from_it(run: Finished) -> None:
+    for line in run.steps():
+        values = line["values"]
+        rejected = values.get("rollout/session/rejected", 0)
+        assert rejected == pytest.approx(4 * values["train/reward/zero_variance_groups"])
+        assert rejected + values.get("rollout/session/accepted", 0) == 4  # prompts of the smoke config
+        assert values["rollout/session/staleness/mean"] == 0
+    sessions = list(sl.read_sessions(run.dir))
+    assert {phase.name for session in sessions for phase in session.phases} == {"generate", "reward"}
+    assert all(session.status in ("accepted", "rejected") for session in sessions)
 
 
 def test_every_device_value_reaches_its_commit(run: Finished) -> None:

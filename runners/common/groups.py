@@ -1,0 +1,50 @@
+"""A session for each group of completions: when it was made, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+import sightline as sl
+
+
+class GroupSessions:
+    """The sessions of a step's groups, which are sampled and rewarded together.
+
+    Args:
+        tasks: what each group tries: its problem, its user.
+        version: of the policy that samples: the step.
+    """
+
+    def __init__(self, tasks: Sequence[str], version: int) -> None:
+        self._version = version
+        self._sessions = [sl.session(task=task, policy_version=version).begin() for task in tasks]
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A phase that all groups are in."""
+        with ExitStack() as phases:
+            for session in self._sessions:
+                phases.enter_context(session.phase(name))
+            yield
+
+    def finish(self, rewards: np.ndarray, tokens: np.ndarray, zero_variance: np.ndarray) -> None:
+        """Says what became of them.
+
+        Args:
+            rewards, tokens: (groups × size,), rewards and lengths of all completions.
+            zero_variance: (groups,) bool: nothing can be learned from it, since all rewards are equal.
+        """
+        count = len(self._sessions)
+        for session, group, lengths, equal in zip(
+            self._sessions, rewards.reshape(count, -1), tokens.reshape(count, -1), zero_variance, strict=True
+        ):
+            session.count(completions=len(group), tokens=int(lengths.sum()))
+            session.note(rewards=[float(reward) for reward in group])
+            session.finish_version(self._version)
+            if equal:
+                session.reject("all rewards are equal")
+            else:
+                session.accept()
