@@ -31,6 +31,9 @@ _metric = click.option(
     "--metric", "metrics", multiple=True, metavar="KEY",
     help="A metric of the journal to draw as a curve; repeatable. Default: a few usual ones.",
 )  # fmt: skip
+_xla = click.option(
+    "--xla", is_flag=True, help="With what XLA did on the devices, from the profiles of `profile_steps`."
+)
 
 
 @click.group()
@@ -54,8 +57,9 @@ trace.add_command(diff)
     "--jsonl", "kind", flag_value="jsonl", help="One event a line, for readers of AReaL's traces.jsonl."
 )
 @_metric
+@_xla
 def merge(
-    run_dirs: tuple[Path, ...], out: Path | None, kind: Format | None, metrics: tuple[str, ...]
+    run_dirs: tuple[Path, ...], out: Path | None, kind: Format | None, metrics: tuple[str, ...], xla: bool
 ) -> None:
     """Merge the traces of all processes and attempts into one file that Perfetto opens.
 
@@ -75,7 +79,7 @@ def merge(
         raise click.BadParameter("--metric: an archive holds the files of the processes only")
     out = out or run_dirs[0] / _NAMES[kind]
     try:
-        report = _merged(run_dirs, out, kind, metrics)
+        report = _merged(run_dirs, out, kind, metrics, xla)
     except (SightlineError, OSError) as error:
         click.echo(f"sightline trace merge: {error}", err=True)
         sys.exit(2)
@@ -90,6 +94,7 @@ def merge(
 @trace.command()
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @_metric
+@_xla
 @click.option(
     "--offline/--web",
     "offline",
@@ -102,6 +107,7 @@ def merge(
 def view(
     sources: tuple[Path, ...],
     metrics: tuple[str, ...],
+    xla: bool,
     offline: bool | None,
     port: int | None,
     opens: bool,
@@ -136,7 +142,7 @@ def view(
         sys.exit(2)
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
         try:
-            file = _to_show(sources, Path(folder), metrics)
+            file = _to_show(sources, Path(folder), metrics, xla)
             server = TraceServer(file, ui=ui, port=WEB_PORT if port is None else port)
         except (SightlineError, OSError) as error:
             click.echo(f"sightline trace view: {_why(error, port or WEB_PORT)}", err=True)
@@ -164,22 +170,25 @@ def _why(error: Exception, port: int) -> str:
     return str(error)
 
 
-def _to_show(sources: Sequence[Path], folder: Path, metrics: Sequence[str]) -> Path:
+def _to_show(sources: Sequence[Path], folder: Path, metrics: Sequence[str], xla: bool) -> Path:
     if len(sources) == 1 and sources[0].is_file():
         return sources[0].resolve()
     file = folder / f"{sources[0].resolve().name}.json.gz"
-    _say(_merged(sources, file, "json", metrics))
+    _say(_merged(sources, file, "json", metrics, xla))
     return file
 
 
-def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence[str]) -> Report:
+def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence[str], xla: bool) -> Report:
     from sightline.timeline.merging import merge
+    from sightline.timeline.sessions import sessions_of
+    from sightline.timeline.xla import xla_events
 
+    sources = (sessions_of, xla_events) if xla else (sessions_of,)
     size = 2 * sum(path.stat().st_size for each in run_dirs for path in each.glob("traces/*.json"))
     with _progress(
         f"merging {len(run_dirs)} directories" if len(run_dirs) > 1 else "merging", size
     ) as advance:
-        return merge(run_dirs, out, kind, metrics=metrics, advance=advance)
+        return merge(run_dirs, out, kind, metrics=metrics, advance=advance, sources=sources)
 
 
 def _say(report: Report) -> None:
