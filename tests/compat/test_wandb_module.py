@@ -143,7 +143,7 @@ def test_media_are_described(begin: Begin) -> None:
         np.array(["a", "b"]), np.array("x"), [1, "b"], [[1], [1, 2]], 10**400, {"a/": 1},
         np.array([object()]), np.array([1j, 2]),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_cannot_be_kept_takes_nothing_else_with_it(
     begin: Begin, caplog: pytest.LogCaptureFixture, value: Any
