@@ -28,6 +28,8 @@ setup: .venv/.wheel  ## prepare .venv (quick when nothing changed)
 
 demo: setup      ## GRPO on two processes, for a few minutes: watch it learn
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.grpo_gsm8k --config runners/grpo_gsm8k/configs/demo.yaml
+	$(BIN)/sightline trace summary runs/demo/latest
+	$(BIN)/sightline trace merge runs/demo/latest
 
 demo-sft: setup  ## fine-tuning on semantic ids, two processes, a few minutes: a model learns to recommend
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.sid_sft --config runners/sid_sft/configs/demo.yaml
