@@ -42,7 +42,7 @@ class GroupSessions:
             self._sessions, rewards.reshape(count, -1), tokens.reshape(count, -1), zero_variance, strict=True
         ):
             session.count(completions=len(group), tokens=int(lengths.sum()))
-            session.note(rewards=[float(reward) for reward in group])
+            session.note(rewards=group.tolist())
             session.finish_version(self._version)
             if equal:
                 session.reject("all rewards are equal")
