@@ -299,6 +299,10 @@ def test_switched_off_later_functions_that_are_traced_cost_a_look_and_no_more(tr
     def function() -> None: ...
 
     function()
+    tracer.turn(False)  # while a run is traced, another one cannot switch it off
+    function()
+    assert names(tracer.take()) == ["a", "a"]
+    tracer.end_writing()
     tracer.turn(False)
     function()
     assert tracer.take() == []
@@ -350,5 +354,97 @@ for _ in range(20):
         os._exit(0 if TRACER.take() == [] else 1)
     assert os.waitpid(child, 0)[1] == 0
 stop.set()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env=dict(os.environ))
+
+
+def test_a_span_that_is_kept_may_be_entered_again_and_by_other_threads_and_tasks(tracer: PerfTracer) -> None:
+    kept, other = tracer.trace_scope("kept", n=1), tracer.trace_scope("other")
+
+    def work() -> None:
+        for _ in range(500):
+            with kept, other, kept:
+                assert tracer.current_span() == "kept"
+            assert tracer.current_span() is None
+
+    with kept:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    records = tracer.take()
+    assert tracer.open_spans() == []
+    found = [record[0] for record in spans(records)] + [record[0] for record in of_kind(records, ASYNC)]
+    assert (found.count("kept"), found.count("other")) == (4 * 500 * 2 + 1, 4 * 500)
+    assert {record[4]["n"] for record in spans(records) if record[0] == "kept"} == {1}
+
+
+def test_a_span_that_is_left_twice_or_never_entered_disturbs_nobody(tracer: PerfTracer) -> None:
+    with tracer.trace_scope("outer"):
+        left = tracer.trace_scope("a")
+        with left:
+            pass
+        left.__exit__(None, None, None)
+        tracer.trace_scope("b").__exit__(None, None, None)
+        assert tracer.current_span() == "outer"
+        left.set(late=1)
+        with tracer.trace_scope("a"):
+            pass
+    records = tracer.take()
+    assert names(records) == ["a", "a", "outer"]
+    assert [record[4] for record in spans(records)][1:] == [None, None]
+
+
+def test_a_span_of_a_task_is_for_one_block(tracer: PerfTracer) -> None:
+    async def main() -> None:
+        span = tracer.trace_scope("a")
+        with span, pytest.raises(sl.RecordError, match="is entered already"):
+            span.__enter__()
+        span.__exit__(None, None, None)
+        with tracer.trace_scope("b"):
+            pass
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    assert [lane for _, lane, *_ in of_kind(tracer.take(), ASYNC)] == [1, 1]
+
+
+@pytest.mark.parametrize("flow", [-1, 2**63, "abc", None])
+def test_an_arrow_that_nobody_began_is_refused(flow: Any, tracer: PerfTracer) -> None:
+    with tracer.trace_scope("a") as span, pytest.raises(sl.RecordError, match="expected what flow_out"):
+        span.flow_in(flow)
+
+
+def test_leaving_a_generator_is_no_exception(tracer: PerfTracer) -> None:
+    def steps() -> Iterator[int]:
+        for i in range(3):
+            with tracer.trace_scope("step"):
+                yield i
+
+    for _ in steps():
+        break
+    (step,) = spans(tracer.take())
+    assert step[4] is None
+
+
+def test_a_run_in_a_forked_process_is_traced() -> None:
+    code = """
+import multiprocessing, tempfile, pathlib, sightline as sl
+with sl.trace_scope("parent"):
+    pass
+def work(folder):
+    with sl.start(folder, name="run", sinks=[]) as run, sl.trace_scope("child"):
+        with sl.session(task=1) as session:
+            session.accept()
+with tempfile.TemporaryDirectory() as folder:
+    child = multiprocessing.get_context("fork").Process(target=work, args=(folder,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    (trace,) = pathlib.Path(folder, "run", "traces").iterdir()
+    text = trace.read_text()
+    assert '"child"' in text and '"parent"' not in text, text
+    assert list(pathlib.Path(folder, "run", "sessions").iterdir())
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env=dict(os.environ))

@@ -36,6 +36,7 @@ Args = dict[str, Any]
 
 _BEFORE = 4096  # records that are kept while nobody writes
 _NAMES = 1000  # span objects that a thread keeps
+_DEEPEST = 1000  # open spans within each other that are looked through
 BASE_NS = perf_counter_ns()  #: where the times of this process's traces begin
 
 # What stands in the buffer: five fields for a span on a thread, two (what, and of what) for all else.
@@ -78,9 +79,12 @@ class Track:
 
 
 class Span:
-    """A block on one thread; what ``trace_scope`` gives outside of event loops."""
+    """A block on one thread; what ``trace_scope`` gives outside of event loops.
 
-    __slots__ = ("args", "name", "parent", "start", "tracer", "track")
+    It is for one block. One that is kept and entered again, or by another thread, lets a new one take part.
+    """
+
+    __slots__ = ("args", "is_fresh", "name", "parent", "start", "tracer", "track")
 
     def __init__(self, name: str, track: Track, tracer: PerfTracer) -> None:
         self.name = name
@@ -89,8 +93,12 @@ class Span:
         self.args: Args | None = None
         self.parent: Span | None = None
         self.start = 0
+        self.is_fresh = True
 
-    def __enter__(self) -> Span:
+    def __enter__(self) -> AnySpan:
+        if not self.is_fresh:
+            return self._enter_again()
+        self.is_fresh = False
         track = self.track
         self.parent = track.current
         track.current = self
@@ -105,29 +113,46 @@ class Span:
         if track.current is self and kind is None:
             track.current = self.parent
             track.append((self.name, track.tid, self.start, end, self.args))
-            self.args = None
             track.spans[self.name] = self
         else:
             self._leave(end, kind, error)
 
-    def _leave(self, end: int, kind: type[BaseException] | None, error: BaseException | None) -> None:
-        """Ends by an exception, or while a span that began later is open."""
-        track = self.track
-        if kind is not None:
-            self.set(exception=described(kind, error))
-        if track.current is self:
-            track.current = self.parent
-            track.append((self.name, track.tid, self.start, end, self.args))
-            return
-        later = track.current
-        while later is not None and later.parent is not self:
-            later = later.parent
-        if later is not None:
-            later.parent = self.parent
-        # Blocks that overlap cannot be drawn on one thread.
-        track.append((ASYNC, (self.name, None, track.tid, self.start, end, self.args, active_step())))
+    def _enter_again(self) -> AnySpan:
+        tracer = self.tracer
+        self.track = tracer._nowhere  # whoever is in it already finds it by its own thread
+        stand_in: AnySpan = tracer.trace_scope(self.name, **(self.args or {}))
+        tracer._local.again.append((self, stand_in, _current_task()))
+        return stand_in.__enter__()
 
-    async def __aenter__(self) -> Span:
+    def _leave(self, end: int, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        """Ends by an exception, or while a span that began later is open, or is not entered at all."""
+        local = self.tracer._local
+        for i in reversed(range(len(local.again))):
+            entered, stand_in, task = local.again[i]
+            if entered is self and task is _current_task():
+                del local.again[i]
+                return stand_in.__exit__(kind, error, None)
+        if kind is not None and kind is not GeneratorExit:
+            self.set(exception=described(kind, error))
+        for track in (local.track, self.track):
+            if track.current is self:
+                track.current = self.parent
+                track.append((self.name, track.tid, self.start, end, self.args))
+                return None
+            later = track.current
+            for _ in range(_DEEPEST):
+                if later is None or later.parent is self:
+                    break
+                later = later.parent
+            if later is not None and later.parent is self:
+                later.parent = self.parent
+                # Blocks that overlap cannot be drawn on one thread.
+                lane = (self.name, None, track.tid, self.start, end, self.args, active_step())
+                track.append((ASYNC, lane))
+                return None
+        return None
+
+    async def __aenter__(self) -> AnySpan:
         return self.__enter__()
 
     async def __aexit__(
@@ -135,7 +160,7 @@ class Span:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def set(self, **args: Any) -> None:
+    def set(self, /, **args: Any) -> None:
         """Adds arguments, as a count that is known at the block's end."""
         self.args = {**(self.args or {}), **args}
 
@@ -169,6 +194,8 @@ class TaskSpan:
         self.start = 0
 
     def __enter__(self) -> TaskSpan:
+        if self.lane >= 0:
+            raise RecordError(f"trace_scope({self.name!r}) is entered already; make one for each block")
         alone = self.task is self
         if not alone:
             self.task = _current_task()
@@ -188,7 +215,9 @@ class TaskSpan:
     ) -> None:
         end = perf_counter_ns()
         tracer = self.tracer
-        if kind is not None:
+        if self.lane < 0:  # it has been left before
+            return
+        if kind is not None and kind is not GeneratorExit:
             self.set(exception=described(kind, error))
         if _task_span.get() is self:
             _task_span.set(self.parent)
@@ -208,7 +237,7 @@ class TaskSpan:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def set(self, **args: Any) -> None:
+    def set(self, /, **args: Any) -> None:
         """As :meth:`Span.set`."""
         self.args = {**(self.args or {}), **args}
 
@@ -241,7 +270,7 @@ class OffSpan:
     async def __aexit__(self, *_: object) -> None:
         return None
 
-    def set(self, **_: Any) -> None:
+    def set(self, /, **_: Any) -> None:
         return None
 
     def flow_out(self) -> int:
@@ -292,7 +321,9 @@ class PerfTracer:
         self._tids = itertools.count(1)
         self._lanes = _Lanes()
         self._open_tasks: dict[int, TaskSpan] = {}
-        self._flows = itertools.count(int.from_bytes(os.urandom(4), "big") << 20)
+        self._flows = _flow_ids()
+        self._nowhere = Track(0, self._before.append)
+        self._writers = 0
         self._running: Callable[[], object] = [].clear  # of all functions that give None the quickest
         self._annotation: Any = None
         self._local = _Local(self)
@@ -310,6 +341,7 @@ class PerfTracer:
             args: whatever helps to read it.
         """
         if self._mode != _OFF:
+            _checked(name, "instant")
             if category is not None:
                 args["category"] = category
             track = self._local.track
@@ -324,6 +356,7 @@ class PerfTracer:
             series: several that are drawn in one place, as in ``counter("queue", waiting=3, running=8)``.
         """
         if self._mode != _OFF:
+            _checked(name, "counter")
             if value is not None:
                 series["value"] = value
             self._local.track.append((COUNTER, (name, perf_counter_ns(), series)))
@@ -368,13 +401,16 @@ class PerfTracer:
     def begin_writing(self) -> None:
         """From now on nothing is left out: somebody calls :meth:`take`, several times a second."""
         self._notice_asyncio()
+        self._writers += 1
         self._use(self._buffer.append)
         for track in list(self._tracks):
             self._introduce(track)  # again: what came before may have pushed it out
 
     def end_writing(self) -> None:
-        """Nobody does any more; the last records are kept for whoever begins again."""
-        self._use(self._before.append)
+        """One does not any more. If it was the last, what comes is kept for whoever begins again."""
+        self._writers = max(self._writers - 1, 0)
+        if not self._writers:
+            self._use(self._before.append)
 
     def take(self, limit: int = 1 << 20) -> list[Record]:
         """Records in the order in which they were made, ``limit`` at most."""
@@ -418,7 +454,9 @@ class PerfTracer:
         return found + [OpenSpan(None, each.lane, each.name, each.start, each.args) for each in tasks]
 
     def turn(self, on: bool) -> None:
-        """Switches recording on or off."""
+        """Switches recording on or off; not off while a run of this process is traced."""
+        if not on and self._writers:
+            return
         self._mode = _ON if on and self.enabled else _OFF
         if not on:
             self._before.clear()
@@ -493,6 +531,8 @@ class PerfTracer:
         return flow
 
     def _flow_in(self, flow: int, lane: int | None = None) -> None:
+        if not isinstance(flow, int) or not 0 <= flow < 2**63:
+            raise RecordError(f"flow_in({flow!r}): expected what flow_out() gave")
         if flow:  # 0 comes from where tracing is off
             self._flow("f", flow, lane)
 
@@ -533,10 +573,16 @@ class PerfTracer:
             self._running = getattr(events, "_get_running_loop", self._running)
 
     def _forget_all(self) -> None:
-        """In a forked child: the trace is the parent's."""
-        self.enabled = False
+        """In a forked child: the trace is the parent's; a run of the child's own switches it on again."""
         self._lock = threading.RLock()
+        self._writers = 0
         self.turn(False)
+        self._append = self._before.append
+        self._tracks = weakref.WeakSet()
+        self._lanes = _Lanes()
+        self._open_tasks.clear()
+        self._flows = _flow_ids()
+        self._local.renew(self)
 
 
 class _AnnotatedSpan(Span):
@@ -554,7 +600,7 @@ class _AnnotatedSpan(Span):
         super().__init__(name, track, tracer)
         self._annotation: AbstractContextManager[Any] = annotation(name)
 
-    def __enter__(self) -> Span:
+    def __enter__(self) -> AnySpan:
         self._annotation.__enter__()
         return super().__enter__()
 
@@ -570,8 +616,13 @@ class _Local(threading.local):
     """What belongs to a thread."""
 
     def __init__(self, tracer: PerfTracer) -> None:
+        self.renew(tracer)
+
+    def renew(self, tracer: PerfTracer) -> None:
         self.track = tracer._new_track()
         self.take = self.track.spans.pop
+        # Spans that were entered again, what takes part for them, and in which task.
+        self.again: list[tuple[Span, AnySpan, object]] = []
 
 
 class _Lanes:
@@ -621,8 +672,8 @@ def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
         span: Span | None = local.take(name, None)
         if span is None:
             span = _new_span(name, local.track, tracer)
-        if args:
-            span.args = args
+        span.args = args or None
+        span.is_fresh = True
         return span
 
     return trace_scope
@@ -634,9 +685,9 @@ def _new_span(name: str, track: Track, tracer: PerfTracer) -> Span:
     return Span(_checked(name), track, tracer)
 
 
-def _checked(name: Any) -> str:
+def _checked(name: Any, call: str = "trace_scope") -> str:
     if not isinstance(name, str):
-        raise RecordError(f"trace_scope({name!r}): expected a name, got {type(name).__name__}")
+        raise RecordError(f"{call}({name!r}): expected a name, got {type(name).__name__}")
     return name
 
 
@@ -648,10 +699,15 @@ def described(kind: type[BaseException], error: BaseException | None) -> str:
         return kind.__name__
 
 
+def _flow_ids() -> itertools.count[int]:
+    return itertools.count(int.from_bytes(os.urandom(4), "big") << 20)
+
+
 def _current_task() -> object:
     """The asyncio task that runs here, for comparing; None if none does."""
-    import asyncio
-
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
     try:
         return asyncio.current_task()
     except RuntimeError:

@@ -37,6 +37,7 @@ from sightline.transports import Transport
 
 log = logging.getLogger("sightline")
 
+_showing = threading.local()
 _PROFILE_S = 300.0  # to write a profile that is under way
 _FILES_S = 10.0  # to write what is left of the traces and logs
 
@@ -298,6 +299,16 @@ def start(
 
 
 def _onto_the_trace(record: logging.LogRecord) -> None:
+    if getattr(_showing, "is_on", False):  # an argument whose text logs
+        return
+    _showing.is_on = True
+    try:
+        _as_instant(record)
+    finally:
+        _showing.is_on = False
+
+
+def _as_instant(record: logging.LogRecord) -> None:
     message = message_of(record.msg, record.args)[:1000]
     TRACER.instant(record.levelname, category="log", logger=record.name, message=message)
 

@@ -841,8 +841,7 @@ class SessionTracer:
     def _forget_all(self) -> None:
         """In a forked child: the sessions are the parent's."""
         self._lock = threading.RLock()
-        self.enabled = False
-        self.turn(False)
+        self.turn(False)  # until a run of the child's own begins
         self.end_writing()
 
 

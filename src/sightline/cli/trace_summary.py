@@ -102,6 +102,8 @@ def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> 
         first, last = steps
         spans = [span for span in spans if span.step is not None and first <= span.step <= last]
     found = analyse(spans)
+    for line in report.notes:
+        click.echo(f"note: {line}", err=True)
     problems = list(report.problems)
     if not found.steps:
         problems.append("there are no steps in it: loop over `run.steps(…)`, or choose others")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sightline.analysis import StageSpan
+from sightline.errors import RunDirectoryError
 from sightline.timeline.events import Span
 from sightline.timeline.merging import Timeline
 from sightline.timeline.report import Report
@@ -26,7 +27,14 @@ def stage_spans(
         RunDirectoryError: directories without traces, or of several runs.
     """
     timeline = Timeline(run_dirs, advance=advance)
+    runs = sorted({trace.run_id for trace in timeline.traces})
+    if len(runs) > 1:
+        raise RunDirectoryError(
+            f"directories of several runs ({', '.join(runs)}): `sightline trace diff` compares two"
+        )
     last = max(trace.attempt for trace in timeline.traces)
+    if timeline.report.attempts > 1:
+        timeline.report.notes.append(f"attempt {last}, the last one, of {timeline.report.attempts}")
     spans: list[StageSpan] = []
     begins: dict[int, tuple[int, int]] = {}  # where arrows begin
     ends: list[tuple[int, int, int]] = []  # the span that an arrow ends in, which arrow, when

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -52,12 +53,19 @@ class TraceFile(ABC):
         except BaseException:
             self._forget()
             raise
-        self._raw.close()
+        try:
+            self._raw.close()
+        except OSError:
+            self._forget()
+            raise
         os.replace(self._part, self.path)
 
     def _forget(self) -> None:
-        self._raw.close()
-        self._part.unlink(missing_ok=True)
+        try:
+            with suppress(OSError):  # a full disk, which is why
+                self._raw.close()
+        finally:
+            self._part.unlink(missing_ok=True)
 
     @abstractmethod
     def begin(self, file: BinaryIO) -> None:
