@@ -72,7 +72,7 @@ class JSONLSink:
 
     def open(self, run: SinkRun) -> int:
         """The ``seq`` of the run's last row. What follows the last whole row is cut off."""
-        path = Path(self._config.path or run.dir / "rows.jsonl")
+        path = Path(self._config.path or run.dir / "rows.jsonl").expanduser()
         path = path.with_name(f"{path.stem}{run.suffix}{path.suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.close()
