@@ -18,7 +18,7 @@ from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.wandb import WandbConfig
-from sightline.sinks.wandb_file import last_row
+from sightline.sinks.wandb_file import last_row, mentions
 
 log = logging.getLogger("sightline")
 
@@ -58,7 +58,7 @@ class WandbRun:
             stored = self._asked()
             run.kept["is_online"] = True
         else:
-            stored, self._row = self._read(id_)
+            stored, self._row = self._read(id_, run.run_id)
             self._begin(run, "offline", id_)
         run.kept["id"] = self._run.id
         self._seq = stored or 0
@@ -195,13 +195,18 @@ class WandbRun:
 
     # --- what is stored ------------------------------------------------------------------------------------
 
-    def _read(self, id_: str) -> tuple[int, int]:
-        """The last ``seq`` and the last ``_step`` in the run's files of all attempts; 0 and -1 for none."""
+    def _read(self, id_: str, run_id: str) -> tuple[int, int]:
+        """The last ``seq`` and the last ``_step`` in the run's files of all attempts; 0 and -1 for none.
+
+        Another run with the same W&B id and folder counts for ``_step``, which both share, alone.
+        """
         seq, row = 0, -1
         for path in run_files(self._folder, id_):
             found = last_row(path, SEQ)
             if found is not None:
-                seq, row = max(seq, int(found[SEQ])), max(row, int(found.get("_step", -1)))
+                row = max(row, int(found.get("_step", -1)))
+                if mentions(path, run_id):
+                    seq = max(seq, int(found[SEQ]))
         return seq, row
 
     def _asked(self) -> int | None:
