@@ -279,6 +279,14 @@ def test_one_parameter_that_is_refused_costs_no_other(server: Server, tmp_path: 
     assert any("refuses 'p7', which is left out" in each for each in said)
 
 
+def test_credentials_in_its_settings_do_not_reach_the_server(server: Server, tmp_path: Path) -> None:
+    tags = {"team": "rl", "api_key": "hunter2", "from": "https://me:hunter2@host/x"}
+    attempt(tmp_path, logger_to(server, tmp_path, tags=tags), 1)
+    (found,) = runs_of(server.client(), tmp_path)
+    shown = {name: found.data.tags[name] for name in tags}
+    assert shown == {"team": "rl", "api_key": "[redacted]", "from": "https://me:[redacted]@host/x"}
+
+
 def test_a_run_that_is_deleted_on_the_server_is_made_again(server: Server, tmp_path: Path) -> None:
     attempt(tmp_path, logger_to(server, tmp_path), 2)
     client = server.client()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sightline.errors import ConfigurationError
+from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, commits_in, flat, values_of
 from sightline.sinks.extras import need
@@ -143,7 +144,7 @@ class MLflowSink:
         commit = (run.facts.get("git") or {}).get("commit")
         tags = {
             **({"mlflow.source.git.commit": commit} if commit else {}),
-            **{str(key): str(value) for key, value in self._config.tags.items()},
+            **{str(key): str(value) for key, value in redacted(dict(self._config.tags)).items()},
             RUN_TAG: identity,
         }
         created = store.create(

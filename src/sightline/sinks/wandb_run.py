@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
@@ -133,7 +134,7 @@ class WandbRun:
             if isinstance(error, _sdk().errors.UsageError) and _is_about_the_key(error):
                 log.warning(
                     "sightline: sink wandb is offline, since there is no API key (%s). To bring the run up "
-                    "later: wandb login, and %s", error, self._resume_hint,
+                    "later: wandb login, and %s", redacted(str(error)), self._resume_hint,
                 )  # fmt: skip
                 return False
             raise
@@ -167,8 +168,8 @@ class WandbRun:
         # What people may have changed at the server since the run began there.
         shown: dict[str, Any] = {
             "name": (config.name or run.name) + _fork_suffix(run),
-            "notes": config.notes,
-            "tags": list(config.tags) or None,
+            "notes": redacted(config.notes),
+            "tags": redacted(list(config.tags)) or None,
         }
         if mode != "offline" and run.kept.get("is_online"):
             shown = {}
@@ -227,7 +228,9 @@ class WandbRun:
                 found = scan(keys=[SEQ])
             return max((int(each[SEQ]) for each in found), default=0)
         except Exception as error:  # noqa: BLE001 - whatever there is in the way
-            log.warning("sightline: sink wandb: the server does not say what it has (%s)", error)
+            log.warning(
+                "sightline: sink wandb: the server does not say what it has (%s)", redacted(str(error))
+            )
             return None
 
     def _row_of(self, step: int) -> int:
