@@ -216,6 +216,29 @@ def test_a_server_in_trouble_costs_training_nothing(trouble: Trouble, tmp_path: 
     assert any("sightline sync" in each for each in said)
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"run": null}', b'{"experiment": 1}'])
+def test_an_answer_without_what_was_asked_for_does_not_say_that_there_is_none(body: bytes) -> None:
+    """As a proxy's: else the sink would begin a second run, or a second experiment."""
+    from sightline.sinks.mlflow_stores import Server as Calls
+
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+    with bad_server("answers 500", answer) as (port, came):
+        calls = Calls(f"http://127.0.0.1:{port}", 5)
+        with pytest.raises(ConnectionError, match="expected"):
+            calls.get("a" * 32)
+        with pytest.raises(ConnectionError, match="expected"):
+            calls.experiment("grpo")
+    assert not any(request.startswith(b"POST") for request in came)
+
+
+def test_a_run_and_an_experiment_that_are_not_there_are_told_from_trouble(server: Server) -> None:
+    from sightline.sinks.mlflow_stores import Server as Calls
+
+    calls = Calls(server.uri, 10)
+    assert calls.get("a" * 32) is None
+    assert calls.experiment("made now") == calls.experiment("made now")
+
+
 def test_a_request_whose_answer_is_lost_makes_no_second_run(server: Server, tmp_path: Path) -> None:
     """The server creates the run, and the client does not hear of it."""
     from sightline.sinks.mlflow_stores import Server as Calls
