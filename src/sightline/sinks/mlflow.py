@@ -25,6 +25,7 @@ from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind, check_rewind
 from sightline.sinks.names import Names
 from sightline.sinks.once import Once
+from sightline.sinks.settings import check_types
 
 if TYPE_CHECKING:
     from sightline.sinks.mlflow_stores import Point, Store, StoredRun
@@ -60,6 +61,7 @@ class MLflowConfig:
     rewind: Rewind = "continue"
 
     def __post_init__(self) -> None:
+        check_types("mlflow", self)
         check_rewind("mlflow", self.rewind)
         if not self.timeout_s > 0:
             raise ConfigurationError(f"mlflow timeout_s={self.timeout_s!r}: expected a positive number")

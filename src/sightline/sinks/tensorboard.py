@@ -22,6 +22,7 @@ from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, flat, values_of
 from sightline.sinks.lineage import Rewind, check_rewind, starts_of
+from sightline.sinks.settings import check_types
 
 log = logging.getLogger("sightline")
 
@@ -45,6 +46,7 @@ class TensorBoardConfig:
     rewind: Rewind = "continue"
 
     def __post_init__(self) -> None:
+        check_types("tensorboard", self)
         check_rewind("tensorboard", self.rewind)
 
 
