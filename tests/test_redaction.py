@@ -90,6 +90,7 @@ def test_what_stands_beside_a_secret_stays() -> None:
         "\n" * 100_000,
         "\\" * 100_000,
         "https://" + "a" * 100_000,
+        "login a " * 50_000,
     ],
     ids=lambda text: text[:30].encode("unicode_escape").decode(),
 )
@@ -144,6 +145,63 @@ def test_names_that_say_it_in_other_ways(name: str) -> None:
         name: "[redacted]",
         "b": [{name: ["[redacted]"]}],
     }
+
+
+@pytest.mark.parametrize(
+    ("config", "shown"),
+    [
+        ({"pass": "abc"}, {"pass": "[redacted]"}),
+        ({"wandb": {"key": "abc"}, "a": {"key": "b"}}, {"wandb": {"key": "[redacted]"}, "a": {"key": "b"}}),
+        ({"apikeys": ["abc"], "creds": "abc"}, {"apikeys": ["[redacted]"], "creds": "[redacted]"}),
+        ({"tokens": "abcdefgh1234"}, {"tokens": "[redacted]"}),
+        ({"tokens": ["abcdefgh1234", "the"]}, {"tokens": ["[redacted]", "the"]}),
+        ({"pat": "abcdefgh1234", "github_pat": "abc"}, {"pat": "[redacted]", "github_pat": "[redacted]"}),
+        ({"passkey": "abc", "otp": "123456"}, {"passkey": "[redacted]", "otp": "[redacted]"}),
+        ("id AKIAIOSFODNN7EXAMPLE", "id [redacted]"),
+        ("wandb_v1_" + "a1b2" * 10, "[redacted]"),
+        ("https://hooks.slack.com/services/T0/B0/abc", "https://hooks.slack.com/services/[redacted]"),
+        ("machine a.b login me password abc", "machine a.b login me password [redacted]"),
+        ("machine a.b\n  login me\n  password abc", "machine a.b\n  login me\n  password [redacted]"),
+        ("https://0123456789abcdefg@sentry.io/1", "https://[redacted]@sentry.io/1"),
+        ([{"key": "HF_TOKEN", "val": "abc"}], [{"key": "HF_TOKEN", "val": "[redacted]"}]),
+        ("wrong password: hunter2", "wrong password: [redacted]"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_credentials_as_they_are_also_written(config: Any, shown: Any) -> None:
+    assert redacted(config) == shown
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"token_entropy_coef": 0.01, "token_clip": 0.2, "clip_token_ratio": 0.2, "token_reward": 0.5},
+        {"token_shift": 1, "predict_token": 1, "password_len": 3, "eot_token": 151643, "pass": 1},
+        {"think_token": "<think>", "boi_token": "<boi>", "eot_token": "<eot>", "sid_token": "<a_1>"},
+        {
+            "user_token": "<|user|>",
+            "video_token": {"content": "<video>", "special": True},
+            "a_token": "[SEP]",
+        },
+        {"tokens": ["<a>", "the", "cat"], "pat": "*.py"},
+        [["think_token", "<think>"], ["token_clip", 0.2]],
+        ["--think-token", "<think>", "--token-clip", "0.2", "token_reward=0.5"],
+        "token_clip=0.2 think_token=<think> --user-token <|user|> --token-shift 1",
+        "AKIA is a prefix, wandb_v1_ too",
+        "What is the password: swordfish?",
+        "token: the smallest unit",
+        "Authorization: none needed",
+        "a password: b " * 20_000,
+    ],
+    ids=lambda config: str(config)[:30],
+)
+def test_words_of_language_models_and_sentences_stay(config: Any) -> None:
+    assert redacted(config) == config
+
+
+def test_words_of_language_models_stay_in_command_lines() -> None:
+    given = ["train.py", "--think-token", "<think>", "--token-clip", "0.2", "token_reward=0.5"]
+    assert redacted_command([*given, "--hf-token", "abc"]) == [*given, "--hf-token", "[redacted]"]
 
 
 def test_a_second_time_changes_nothing() -> None:

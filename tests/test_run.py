@@ -136,6 +136,18 @@ def test_an_exception_is_journaled_and_goes_on_its_way(tmp_path: Path, error: Ba
     assert records(tmp_path / "run", "commit")[0]["values"] == {"loss": 0.5}
 
 
+def test_credentials_in_an_exception_are_neither_journaled_nor_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConnectionError), sl.start(tmp_path, name="run", sinks=[]):
+        raise ConnectionError("no answer from http://me:hunter2@host/x?access_token=hunter2")
+    (failed, _) = records(tmp_path / "run", "event")
+    shown = "ConnectionError: no answer from http://me:[redacted]@host/x?access_token=[redacted]"
+    assert failed["error"] == shown
+    assert f"sightline: the run ends by {shown}" in caplog.messages
+    assert "hunter2" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
 def test_a_program_that_exits_well_has_not_failed(tmp_path: Path) -> None:
     with pytest.raises(SystemExit), sl.start(tmp_path, name="run", sinks=[]):
         sys.exit(0)

@@ -51,6 +51,8 @@ def test_what_the_caller_changes_afterwards_is_not_changed_here() -> None:
     [
         ({}, "no columns"),
         ({"a": ["x"], "b": ["x", "y"]}, r"unlike lengths \(a: 1, b: 2\)"),
+        ({"a": ["x"], "step": [3]}, "sinks add a column 'step' of their own"),
+        ({"a": ["x"], "process": [3]}, "expected another name, as in process_of_task"),
     ],
 )
 def test_columns_that_make_no_table_raise(columns: dict[str, object], message: str) -> None:

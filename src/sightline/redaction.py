@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Any
 
 import orjson
@@ -15,9 +16,12 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SECRET_WORDS = frozenset(
     ("apikey", "apitoken", "authtoken", "accesstoken", "accesskey", "privatekey", "secretkey", "bearer")
 ).union(
-    ("authorization", "cookie", "cookies", "credential", "credentials", "jwt", "passcode", "passphrase"),
-    ("passwd", "password", "passwords", "pwd", "secret", "secrets"),
+    ("apikeys", "apitokens", "authtokens", "accesstokens", "accesskeys", "privatekeys", "secretkeys"),
+    ("authorization", "cookie", "cookies", "credential", "credentials", "creds", "jwt", "otp", "totp"),
+    ("passcode", "passkey", "passkeys", "passphrase", "passwd", "password", "passwords", "pwd"),
+    ("secret", "secrets"),
 )
+_COUNTS = frozenset(("count", "counts", "len", "length", "size"))  # password_len
 _SECRET_PAIRS = frozenset(
     (first, second)
     for firsts, seconds in (
@@ -26,6 +30,7 @@ _SECRET_PAIRS = frozenset(
         (("anthropic", "comet", "hf", "mlflow", "neptune", "openai", "swanlab", "wandb"), ("key", "keys")),
         (("access", "api", "auth", "bot", "github", "gitlab", "hf", "refresh", "wandb"), ("tokens",)),
         (("db", "ftp", "mail", "proxy", "redis", "smtp", "user"), ("pass",)),
+        (("azure", "gh", "github", "gitlab"), ("pat",)),
     )
     for first in firsts
     for second in seconds
@@ -45,21 +50,27 @@ _IN_STRINGS = (
     ),
     # https://user:password@host; a path loses one of the slashes
     re.compile(r"(?P<kept>:/{1,2}[^/@\s:]*:)(?!\d+(?:/|$))(?:(?!://)[^\s\"'<>])+(?=@)"),
-    re.compile(r"(?P<kept>:/{1,2})[^/@\s:]{20,}(?=@)"),  # https://token@host
+    re.compile(r"(?P<kept>:/{1,2})[^/@\s:]{16,}(?=@)"),  # https://token@host
+    # URLs that are credentials themselves: who knows them may post
+    re.compile(r"(?P<kept>\bhooks\.slack\.com/(?:services|triggers|workflows)/)[\w/-]+"),
+    re.compile(r"(?P<kept>\bdiscord(?:app)?\.com/api/webhooks/)[\w/-]+"),
+    re.compile(r"(?P<kept>\blogin\s+\S+\s+(?:account\s+\S+\s+)?password\s+)\S+"),  # a line of .netrc
     re.compile(r"(?P<kept>[?&](?:[\w-]+[_-])?(?:auth|code|key|sig|signature)=)[^&#\s\"']+", re.IGNORECASE),
     re.compile(
         r"(?P<kept>\bauthorization\\*[\"']?\s*[:=]\s*\\*[\"']?"
         r"(?:(?:apikey|basic|bearer|digest|negotiate|token)\s+)?)"
-        r"(?!(?:apikey|basic|bearer|digest|negotiate|token)\s)[^\s\"'\\,;}\[]+",
+        r"(?!(?:apikey|basic|bearer|digest|negotiate|token)\s|(?:none|null)\b)[^\s\"'\\,;}\[]+",
         re.IGNORECASE,
     ),
     re.compile(r"(?P<kept>\bbearer +)[\w.~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"(?P<kept>(?<!\S)(?:-u|--user)[ =][^\s:]+:)[^\s/]+"),  # curl -u user:password
-    # as they are given out: JSON web tokens, and those of Hugging Face, GitHub, GitLab, Slack, Google, OpenAI
+    # as they are given out: JSON web tokens, and those of Hugging Face, GitHub, GitLab, Slack, Google,
+    # OpenAI, AWS and W&B
     re.compile(r"(?P<kept>)\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
     re.compile(r"(?P<kept>)\b(?:hf_[A-Za-z0-9]{16,}|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_\w{20,})"),
     re.compile(r"(?P<kept>)\b(?:glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|AIza[\w-]{30,})"),
     re.compile(r"(?P<kept>)\bsk-(?=[\w-]*\d)[\w-]{20,}"),
+    re.compile(r"(?P<kept>)\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}\b|wandb_v\d_\w{20,})"),
 )
 # NAME=all of the line; name=value, "name": "value", name: value; --name value. The first of each is the name.
 _NAMED = (
@@ -74,6 +85,12 @@ _NAMED = (
     ),
 )
 
+# What stands under a name of tokens, and is none: special tokens of a vocabulary, small numbers, switches.
+_NO_TOKEN = re.compile(
+    r"<[^<>]*>|\[[a-z_]+\d*\]|[-+]?(?:\d{1,4}(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?|true|false|none|null",
+    re.IGNORECASE,
+)
+_LETTERS = re.compile(r"[A-Za-z]{1,15}")
 _ASSIGNED = re.compile(r"[-+~]{0,2}[\w.\-]+")  # what stands before the "=" of an argument
 
 
@@ -84,45 +101,63 @@ def redacted(config: Any) -> Any:
     in mappings, in lists of pairs, in ``{"name": …, "value": …}``, in options of a command line; and, in
     strings, also where they are JSON, what stands behind such a name, in URLs and headers, or looks like a
     token as well-known services give them out. All below such a name is taken out, numbers too; what is
-    false stays.
+    true or false stays. Under names with ``token``, which is also a word of language models, numbers and what
+    looks like ``<think>`` or ``<|user|>`` stay.
 
     Example:
         >>> redacted({"api_key": "abc", "pad_token_id": 0, "max_tokens": 8, "tokenizer": "byte"})
         {'api_key': '[redacted]', 'pad_token_id': 0, 'max_tokens': 8, 'tokenizer': 'byte'}
         >>> redacted({"url": "https://me:hunter2@host/x", "args": ["--api-key", "abc", "--n=1"]})
         {'url': 'https://me:[redacted]@host/x', 'args': ['--api-key', '[redacted]', '--n=1']}
+        >>> redacted({"token_clip": 0.2, "think_token": "<think>", "hf_token": "abc"})
+        {'token_clip': 0.2, 'think_token': '<think>', 'hf_token': '[redacted]'}
     """
-    return _redacted(config, False)
+    return _redacted(config, _Below.NOTHING)
 
 
-def _redacted(config: Any, secret: bool) -> Any:
+class _Below(IntEnum):
+    """What is a credential below a name."""
+
+    NOTHING = 0
+    LONG = 1  # strings of letters and digits, long enough to be one
+    TEXT = 2  # strings that are nothing else by their looks
+    ALL = 3
+
+
+def _redacted(config: Any, below: _Below, parent: str = "") -> Any:
     if isinstance(config, dict):
         named = config.get("name", config.get("key"))  # {"name": "API_KEY", "value": "abc"}
-        is_named = "value" in config and isinstance(named, str) and names_secret(named)
+        is_named = isinstance(named, str) and names_secret(named)
+        if below is _Below.LONG:
+            below = _Below.NOTHING
         return {
             _without(name) if isinstance(name, str) else name: _redacted(
-                value, secret or names_secret(str(name)) or (is_named and name == "value")
+                value,
+                max(
+                    below,
+                    _below(str(name), parent),
+                    _Below.ALL if is_named and name in ("value", "val") else _Below.NOTHING,
+                ),
+                str(name),
             )
             for name, value in config.items()
         }
     if isinstance(config, list):
-        return _redacted_list(config, secret)
-    if secret and config and not isinstance(config, bool):
-        return REDACTED
-    return _without(config) if isinstance(config, str) else config
+        return _redacted_list(config, below)
+    if isinstance(config, str):
+        return REDACTED if config and _is_secret(config, below) else _without(config)
+    return REDACTED if below is _Below.ALL and config and not isinstance(config, bool) else config
 
 
-def _redacted_list(config: list[Any], secret: bool) -> list[Any]:
+def _redacted_list(config: list[Any], below: _Below) -> list[Any]:
     are_pairs = bool(config) and all(
         isinstance(each, list) and len(each) == 2 and isinstance(each[0], str) for each in config
     )
-    if are_pairs and not secret:
-        return [[_without(name), _redacted(value, names_secret(name))] for name, value in config]
+    if are_pairs and not below:
+        return [[_without(name), _redacted(value, _below(name), name)] for name, value in config]
     before = itertools.chain([None], config)
     return [
-        _redacted(
-            each, secret or (isinstance(option, str) and _wants_secret(option) and not _is_option(each))
-        )
+        _redacted(each, below if _is_option(each) else max(below, _wanted(option)))
         for option, each in zip(before, config, strict=False)
     ]
 
@@ -137,9 +172,9 @@ def redacted_command(arguments: Sequence[str]) -> list[str]:
     shown: list[str] = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         name, equals, value = argument.partition("=")
-        if _wants_secret(before):
+        if _is_secret(argument, _wanted(before)):
             shown.append(REDACTED)
-        elif equals and value and _ASSIGNED.fullmatch(name) and names_secret(name):
+        elif equals and value and _ASSIGNED.fullmatch(name) and _is_secret(value, _below(name)):
             shown.append(f"{name}={REDACTED}")
         else:
             shown.append(_without(argument))
@@ -153,24 +188,49 @@ def names_secret(name: str) -> bool:
         >>> [names_secret(name) for name in ("WANDB_API_KEY", "accessToken", "pad_token", "token_count")]
         [True, True, False, False]
     """
+    return _below(name) is not _Below.NOTHING
+
+
+def _below(name: str, parent: str = "") -> _Below:
+    """What a name says of what is below it; ``{"wandb": {"key": …}}`` is as ``wandb.key``."""
     words = [word.lower() for word in _WORD.findall(name)]
-    if not words:
-        return False
+    if len(words) == 1 and parent:
+        pair = ([word.lower() for word in _WORD.findall(parent)][-1:] or [""])[0], words[0]
+        if pair in _SECRET_PAIRS:
+            return _Below.ALL
+    if not words or words[-1] in _COUNTS:
+        return _Below.NOTHING
     if any(word in _SECRET_WORDS for word in words):
-        return True
+        return _Below.ALL
     if words[-1] in ("id", "ids"):
-        return False
+        return _Below.NOTHING
     if words[-1] == "auth" or any(pair in _SECRET_PAIRS for pair in itertools.pairwise(words)):
-        return True
-    return any(
+        return _Below.ALL
+    if name.lower() == "pass" or any(
         word == "token" and before not in _BEFORE_TOKEN and behind not in _BEHIND_TOKEN
         for before, word, behind in zip(["", *words], words, [*words[1:], ""], strict=False)
+    ):
+        return _Below.TEXT
+    return _Below.LONG if name.lower() in ("pat", "tokens") else _Below.NOTHING
+
+
+def _is_secret(value: str, below: _Below) -> bool:
+    if below in (_Below.NOTHING, _Below.ALL):
+        return below is _Below.ALL
+    if _NO_TOKEN.fullmatch(value.strip("\\\"' .,;:")):
+        return False
+    return below is _Below.TEXT or (
+        len(value) >= 12
+        and not any(letter.isspace() for letter in value)
+        and any(map(str.isdigit, value))
+        and any(map(str.isalpha, value))
     )
 
 
-def _wants_secret(argument: str) -> bool:
-    """Whether it is an option whose value is the next argument, and a credential."""
-    return _is_option(argument) and "=" not in argument and names_secret(argument)
+def _wanted(argument: Any) -> _Below:
+    """What the next argument is, if this is an option."""
+    is_open = _is_option(argument) and "=" not in argument
+    return _below(argument) if is_open else _Below.NOTHING
 
 
 def _is_option(argument: Any) -> bool:
@@ -199,16 +259,30 @@ def _without_named(text: str, name: re.Pattern[str], value: re.Pattern[str]) -> 
     shown: list[str] = []
     done = 0
     for named in name.finditer(text):
-        if named.start() >= done and names_secret(named[1]):
-            found = value.match(text, named.end())
-            if found is not None and not _is_harmless(found[0]):
-                quotes = re.match(r"\\*[\"']", found[0])
-                quote = quotes[0] if quotes and found[0].endswith(quotes[0]) else ""
-                shown += [text[done : found.start()], quote, REDACTED, quote]
-                done = found.end()
+        below = _below(named[1]) if named.start() >= done else _Below.NOTHING
+        found = value.match(text, named.end()) if below else None
+        if found is None or _is_harmless(found[0], below) or _is_prose(text, named, found, below):
+            continue
+        quotes = re.match(r"\\*[\"']", found[0])
+        quote = quotes[0] if quotes and found[0].endswith(quotes[0]) else ""
+        shown += [text[done : found.start()], quote, REDACTED, quote]
+        done = found.end()
     return "".join(shown) + text[done:]
 
 
-def _is_harmless(value: str) -> bool:
-    """What was taken out before, or names how one logs in."""
-    return REDACTED in value or value.strip("\\\"'").split(" ")[0].lower() in _SCHEMES
+def _is_harmless(value: str, below: _Below) -> bool:
+    """What was taken out before, names how one logs in, or is no credential by its looks."""
+    bare = value.strip("\\\"'")
+    first = bare.split(" ")[0]
+    no_value = bare.lower() in ("none", "null", "true", "false")
+    is_harmless = no_value or first.lower() in _SCHEMES or not _is_secret(first, below)
+    return REDACTED in value or is_harmless
+
+
+def _is_prose(text: str, named: re.Match[str], found: re.Match[str], below: _Below) -> bool:
+    """Whether a colon and a word of letters alone stand in a sentence: "What is the password: swordfish?"."""
+    if ":" not in named[0] or not _LETTERS.fullmatch(found[0].rstrip(".?!")):
+        return False
+    is_behind_a_word = re.search(r"\w[ \t]$", text[max(named.start() - 2, 0) : named.start()]) is not None
+    goes_on = re.match(r" [a-z]", text[found.end() : found.end() + 2]) is not None
+    return is_behind_a_word or (goes_on and below is not _Below.ALL)

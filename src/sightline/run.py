@@ -23,6 +23,7 @@ from sightline.errors import SightlineError
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
 from sightline.profiling import Profiling
+from sightline.redaction import redacted
 from sightline.run_directory import Resume
 from sightline.session_tracer import SESSIONS
 from sightline.session_writer import SessionWriter
@@ -207,8 +208,9 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
-            log.error("sightline: the run ends by %s: %s", type(error).__name__, error)
-            self.logger.event("failed", error=f"{type(error).__name__}: {error}"[:2000])
+            what = redacted(f"{type(error).__name__}: {error}")
+            log.error("sightline: the run ends by %s", what)
+            self.logger.event("failed", error=what[:2000])
             if self.text is not None:
                 self.text.keep_uncaught(error)
             self.finish(FAILED_TIMEOUT_S)

@@ -18,6 +18,7 @@ from sightline.host_values import checked_key, where_are
 RANKED_BY = "reward"  #: the column by which rows are best and worst
 POSTED = 3  # rows of a table that a process posts with one commit
 POSTED_BYTES = 4096  # of text in each of them
+ADDED = ("process", "step")  #: columns that rows have in sinks besides those of the call
 MOST_ROWS = 10_000  # held by a process between two commits
 
 Cell = str | int | float | bool | None
@@ -42,10 +43,17 @@ def block_of(table: str, columns: Mapping[str, Any]) -> Block:
     """The columns of a call, checked and kept from what the caller does next; no row is made yet.
 
     Raises:
-        RecordError: no columns, columns of unlike lengths, values on devices, a name that is none.
+        RecordError: no columns, columns of unlike lengths or named as those that are added to each row,
+            values on devices, a name that is none.
     """
     if any(part in (".", "..") for part in checked_key(table).split("/")):
         raise RecordError(f"sample({table!r}): expected the name of a table; '.' and '..' are none")
+    taken = [name for name in columns if name in ADDED]
+    if taken:
+        raise RecordError(
+            f"sample({table!r}, {taken[0]}=…): sinks add a column {taken[0]!r} of their own to each row; "
+            f"expected another name, as in {taken[0]}_of_task"
+        )
     if not columns:
         raise RecordError(f"sample({table!r}): no columns; write sample({table!r}, prompt=…, reward=…)")
     kept: dict[str, Any] = {}

@@ -392,7 +392,8 @@ class StatsTracker(Router):
                 numbers, bools, None; anything else as its ``str``.
 
         Raises:
-            RecordError: columns of unlike lengths, or values on devices.
+            RecordError: columns of unlike lengths, columns called ``step`` or ``process`` (which sinks
+                add), or values on devices.
 
         Example:
             >>> tracker = StatsTracker()

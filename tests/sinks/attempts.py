@@ -38,6 +38,7 @@ logger = sl.StatsLoggerConfig.from_dict(settings)
 with sl.start("runs", name="run", resume="allow", naming="off", logger=logger) as run:
     for step in run.steps(steps):
         sl.scalar(loss=step / 8, lr=1.0 / (step + 1))
+        sl.histogram("length", [float(i) for i in range(10)], bins=4)
         run.commit(step)
         time.sleep(0.002)
 """

@@ -1,4 +1,4 @@
-"""Servers as they fail: one that refuses, one that never answers, one that answers with an error."""
+"""Servers as they fail: one that refuses, one that never answers, one that answers with an error or so."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ _ANSWER = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnectio
 
 
 @contextmanager
-def bad_server(trouble: Trouble) -> Iterator[tuple[int, list[bytes]]]:
-    """The port of such a server, and the beginnings of the requests that have come."""
+def bad_server(trouble: Trouble, answer: bytes = _ANSWER) -> Iterator[tuple[int, list[bytes]]]:
+    """The port of such a server, and the beginnings of the requests that have come.
+
+    Args:
+        trouble: what is wrong.
+        answer: what it sends, if it answers.
+    """
     port, came = free_port(), []  # type: ignore[var-annotated]
     if trouble == "refuses":
         yield port, came
@@ -33,7 +38,7 @@ def bad_server(trouble: Trouble) -> Iterator[tuple[int, list[bytes]]]:
                 open_ones.append(connection)
                 came.append(connection.recv(1 << 16))
                 if trouble == "answers 500":
-                    connection.sendall(_ANSWER)
+                    connection.sendall(answer)
                     connection.close()
 
     thread = threading.Thread(target=serve, daemon=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,31 +26,14 @@ lines = "lines_sink:LinesSink"
 broken = "lines_sink:Nothing"
 """
 
-# As docs/sinks.md shows it.
-MODULE = '''
-class LinesSink:
-    """Writes the steps of commits, one a line."""
-
-    name = "lines"
-
-    def __init__(self):
-        self.file = open("lines.txt", "a")
-
-    def write(self, records):
-        for record in records:
-            if record["type"] == "commit":
-                print(record["step"], record["values"]["loss"], file=self.file, flush=True)
-
-    def close(self):
-        self.file.close()
-'''
+# What docs/sinks.md shows.
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sinks.md"
 
 RUN = """
 import sightline as sl
 with sl.start("runs", sinks=["lines"], naming="off") as run:
     for step in run.steps(3):
-        sl.scalar(loss=step / 2)
-        run.commit(step)
+        run.commit(step, {"train/loss": step / 2} if step != 1 else {"eval/loss": 0.4})
 """
 
 
@@ -58,7 +42,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package, installed as any other."""
     folder = tmp_path_factory.mktemp("package")
     (folder / "pyproject.toml").write_text(PYPROJECT)
-    (folder / "lines_sink.py").write_text(MODULE)
+    shown = re.search(r"^class LinesSink:\n.*?(?=^with )", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    (folder / "lines_sink.py").write_text(shown[0])
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--no-build-isolation", "--no-index", "--target", str(target), str(folder)]
@@ -77,7 +63,7 @@ def run_python(code: str, cwd: Path, site: Path) -> subprocess.CompletedProcess[
 def test_an_installed_sink_gets_every_commit(installed: Path, tmp_path: Path) -> None:
     done = run_python(RUN, tmp_path, installed)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "lines.txt").read_text() == "0 0.0\n1 0.5\n2 1.0\n"
+    assert (tmp_path / "lines.txt").read_text() == "0 0.0\n1 None\n2 1.0\n"
 
 
 def test_one_that_cannot_be_loaded_is_an_error_at_start_up(installed: Path, tmp_path: Path) -> None:

@@ -147,3 +147,9 @@ def test_last_row_counts_whole_rows_only(tmp_path: Path) -> None:
         path.write_bytes(data)
         assert last_row(path, "a") == expected
     assert last_row(path, "b") == (0, len(good))
+
+
+def test_a_path_may_begin_with_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    attempt(tmp_path / "runs", settings("jsonl", path="~/out/rows.jsonl"), 2)
+    assert [row["seq"] for row in rows(tmp_path / "out" / "rows.jsonl")] == [1, 2]

@@ -216,6 +216,29 @@ def test_a_server_in_trouble_costs_training_nothing(trouble: Trouble, tmp_path: 
     assert any("sightline sync" in each for each in said)
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"run": null}', b'{"experiment": 1}'])
+def test_an_answer_without_what_was_asked_for_does_not_say_that_there_is_none(body: bytes) -> None:
+    """As a proxy's: else the sink would begin a second run, or a second experiment."""
+    from sightline.sinks.mlflow_stores import Server as Calls
+
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+    with bad_server("answers 500", answer) as (port, came):
+        calls = Calls(f"http://127.0.0.1:{port}", 5)
+        with pytest.raises(ConnectionError, match="expected"):
+            calls.get("a" * 32)
+        with pytest.raises(ConnectionError, match="expected"):
+            calls.experiment("grpo")
+    assert not any(request.startswith(b"POST") for request in came)
+
+
+def test_a_run_and_an_experiment_that_are_not_there_are_told_from_trouble(server: Server) -> None:
+    from sightline.sinks.mlflow_stores import Server as Calls
+
+    calls = Calls(server.uri, 10)
+    assert calls.get("a" * 32) is None
+    assert calls.experiment("made now") == calls.experiment("made now")
+
+
 def test_a_request_whose_answer_is_lost_makes_no_second_run(server: Server, tmp_path: Path) -> None:
     """The server creates the run, and the client does not hear of it."""
     from sightline.sinks.mlflow_stores import Server as Calls
@@ -277,6 +300,14 @@ def test_one_parameter_that_is_refused_costs_no_other(server: Server, tmp_path: 
     others = {"https:/_/host/x": "1", "a.": "2", "a...": "3", "b_ c": "x" * 6000}
     assert found.data.params == others | {f"p{i}": str(i) for i in range(120) if i != 7}
     assert any("refuses 'p7', which is left out" in each for each in said)
+
+
+def test_credentials_in_its_settings_do_not_reach_the_server(server: Server, tmp_path: Path) -> None:
+    tags = {"team": "rl", "api_key": "hunter2", "from": "https://me:hunter2@host/x"}
+    attempt(tmp_path, logger_to(server, tmp_path, tags=tags), 1)
+    (found,) = runs_of(server.client(), tmp_path)
+    shown = {name: found.data.tags[name] for name in tags}
+    assert shown == {"team": "rl", "api_key": "[redacted]", "from": "https://me:[redacted]@host/x"}
 
 
 def test_a_run_that_is_deleted_on_the_server_is_made_again(server: Server, tmp_path: Path) -> None:

@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    EventAccumulator as PluginEventAccumulator,
+)
+from tensorboard.util import tensor_util
 
 import sightline as sl
+from sightline.sinks.base import SinkRun
 from sightline.sinks.commits import SEQ
-from sightline.sinks.tensorboard import events, last_seq
+from sightline.sinks.tensorboard import TensorBoardConfig, TensorBoardSink, events, last_seq
+from tests.sinks.attempts import warnings_said
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -24,6 +30,17 @@ def read(folder: Path) -> EventAccumulator:
 
 def numbers(accumulator: EventAccumulator, tag: str) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in accumulator.Scalars(tag)]
+
+
+def shown_by_plugins(folder: Path, tag: str) -> list[tuple[int, Any]]:
+    """As TensorBoard itself shows it, where it reads without its data server."""
+    accumulator = PluginEventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    found = [
+        (event.step, tensor_util.make_ndarray(event.tensor_proto).item())
+        for event in accumulator.Tensors(tag)
+    ]
+    return [(step, value.decode() if isinstance(value, bytes) else value) for step, value in found]
 
 
 def seqs(folder: Path) -> list[int]:
@@ -109,7 +126,7 @@ def test_a_file_cut_in_the_middle_of_an_event_is_made_good(tmp_path: Path) -> No
     (path,) = (run.dir / "tensorboard").glob("events.*")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * 0.6)])
-    stored = last_seq(path.parent)
+    stored = last_seq(path.parent, str(run.run_id))
     assert 0 < stored < 6
     with start(tmp_path) as run:
         sl.scalar(loss=6)
@@ -137,15 +154,21 @@ def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
     with start(tmp_path, **settings) as run:
         for step in run.steps(10):
             sl.scalar(loss=step)
+            sl.text(note=f"first {step}")
             run.commit(step)
             states.append(run.state_dict())
     with start(tmp_path, state_dict=states[4], **settings) as run:
         for step in run.steps(12):
             sl.scalar(loss=100 + step)
+            sl.text(note=f"again {step}")
             run.commit(step)
     first = [(step, float(step)) for step in range(10)]
     again = [(step, 100.0 + step) for step in range(5, 12)]
     shown = numbers(read(run.dir / "tensorboard"), "loss")
+    assert shown_by_plugins(run.dir / "tensorboard", "loss") == shown
+    notes = shown_by_plugins(run.dir / "tensorboard", "note")
+    assert notes == [(step, f"{'again' if loss >= 100 else 'first'} {step}") for step, loss in shown]
+    assert shown_by_plugins(run.dir / "tensorboard", "run/config") == [(0, "(none)")]
     if rewind == "continue":
         assert shown == [*first[:5], *again]
         assert seqs(run.dir / "tensorboard") == list(range(1, 18))  # all are in the files
@@ -163,3 +186,93 @@ def test_files_of_one_second_do_not_collide(tmp_path: Path) -> None:
             run.commit(step)
     assert len(list((run.dir / "tensorboard").glob("events.*"))) == 3
     assert numbers(read(run.dir / "tensorboard"), "loss") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+
+
+def write(sink: TensorBoardSink, *numbers: int) -> None:
+    sink.write(
+        [{"type": "commit", "seq": n, "step": n, "time": 0.0, "values": {"loss": float(n)}} for n in numbers]
+    )
+
+
+def test_a_sink_reopened_within_a_second_knows_what_it_has_stored(tmp_path: Path) -> None:
+    """As after writes that fail; twenty files whose names had no order would be right by chance alone."""
+    sink, run = TensorBoardSink(), SinkRun("id", "run", tmp_path, 1)
+    for number in range(1, 21):
+        assert sink.open(run) == number - 1
+        write(sink, number)
+    sink.close()
+    assert seqs(tmp_path / "tensorboard") == list(range(1, 21))
+    assert [step for step, _ in shown_by_plugins(tmp_path / "tensorboard", "loss")] == list(range(1, 21))
+
+
+def test_a_clock_that_goes_back_between_attempts_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for attempt, clock in enumerate((2_000_000_000, 1_000_000_000, 1_000_000_001), 1):
+        monkeypatch.setattr("sightline.sinks.tensorboard.time.time", lambda clock=clock: float(clock))
+        sink = TensorBoardSink()
+        assert sink.open(SinkRun("id", "run", tmp_path, attempt)) == attempt - 1
+        write(sink, attempt)
+        sink.close()
+    assert seqs(tmp_path / "tensorboard") == [1, 2, 3]
+
+
+def test_commits_in_files_of_any_order_count(tmp_path: Path) -> None:
+    """A folder whose files were renamed, as by a copy."""
+    run = SinkRun("id", "run", tmp_path, 1)
+    for number in (1, 2):
+        sink = TensorBoardSink()
+        sink.open(run)
+        write(sink, number)
+        sink.close()
+    first, second = sorted((tmp_path / "tensorboard").iterdir())
+    second.rename(first.with_name("events.out.tfevents.0000000001.copy"))
+    assert last_seq(tmp_path / "tensorboard", "id") == 2
+
+
+def test_a_folder_of_another_run_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """TensorBoard would show both as one, and the commits of the one are none of the other."""
+    settings = {
+        "naming": "off",
+        "logger": sl.StatsLoggerConfig(tensorboard=TensorBoardConfig(dir=tmp_path / "tb")),
+    }
+    for name in ("a", "b"):
+        with warnings_said() as said, sl.start(tmp_path, name=name, sinks=["tensorboard"], **settings) as run:
+            sl.scalar(loss=1)
+            run.commit(0)
+            if name == "b":
+                run.flush(2)
+                run.finish(1)
+        if name == "a":
+            assert said == []
+            before = {path: path.read_bytes() for path in (tmp_path / "tb").iterdir()}
+            owner = run.run_id
+    assert f"has event files of run {owner}" in said[0]
+    assert "give each run a tensorboard.dir of its own" in said[0]
+    assert {path: path.read_bytes() for path in (tmp_path / "tb").iterdir()} == before
+
+
+def test_files_of_another_writer_are_no_hindrance(tmp_path: Path) -> None:
+    from tensorboard.summary import Writer
+
+    with_others = Writer(str(tmp_path / "tensorboard"))
+    with_others.add_scalar("theirs", 1.0, 3)
+    with_others.close()
+    sink = TensorBoardSink()
+    assert sink.open(SinkRun("id", "run", tmp_path, 1)) == 0
+    write(sink, 1)
+    sink.close()
+    assert shown_by_plugins(tmp_path / "tensorboard", "theirs") == [(3, 1.0)]
+    assert shown_by_plugins(tmp_path / "tensorboard", "loss") == [(1, 1.0)]
+
+
+def test_a_fork_lies_beside_a_folder_that_was_given_with_a_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sink = TensorBoardSink(TensorBoardConfig(dir="~/tb/"))
+    for fork in (0, 2):
+        sink.open(SinkRun("id", "run", tmp_path / "run", 1, fork=fork))
+    sink.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tb", "tb.fork02"]
+    assert all(path.is_file() for path in (tmp_path / "tb").iterdir())

@@ -656,3 +656,24 @@ def test_in_shared_mode_others_write_to_the_same_run(server: WandbServer, tmp_pa
         train(run, range(4))
     assert steps_and(server.rows("together"), "loss") == [(step, float(step)) for step in range(4)]
     assert [row[SEQ] for row in server.rows("together")] == [1, 2, 3, 4]
+
+
+def test_two_runs_with_one_id_and_one_folder_both_store_every_commit(tmp_path: Path) -> None:
+    """The rows of the one are not taken for those of the other, and `_step` goes on rising."""
+    shared: dict[str, Any] = {"id": "fixed", "dir": str(tmp_path / "shared")}
+    for name in ("a", "b"):
+        with start(tmp_path / name, **shared) as run:
+            train(run, range(3))
+    found = [row for path in run_files(tmp_path / "shared", "fixed") for row in rows(path)]
+    assert sorted(row["sightline/seq"] for row in found) == [1, 1, 2, 2, 3, 3]
+    assert sorted(row["_step"] for row in found) == list(range(6))
+
+
+def test_credentials_in_its_settings_do_not_reach_its_files(tmp_path: Path) -> None:
+    with start(tmp_path, notes="see https://me:hunter2@host/x", tags=["api_key=hunter2", "rl"]) as run:
+        train(run, range(1))
+    (path,) = run_files(run.dir, str(run.run_id))
+    (shown,) = (each for each in seen_by_wandb(path, "run") if "notes" in each)
+    assert shown["notes"] == "see https://me:[redacted]@host/x"
+    assert shown["tags"] == ["api_key=[redacted]", "rl"]
+    assert not any(b"hunter2" in each.read_bytes() for each in run.dir.rglob("*") if each.is_file())

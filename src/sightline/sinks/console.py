@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from sightline.aliases import alias_targets
 from sightline.errors import ConfigurationError
+from sightline.sinks.settings import check_types
 from sightline.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class ConsoleConfig:
     style: Literal["auto", "table", "line"] = "auto"
 
     def __post_init__(self) -> None:
+        check_types("console", self)
         for name in ("include", "exclude"):
             patterns = getattr(self, name)
             if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):

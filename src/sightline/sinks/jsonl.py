@@ -17,6 +17,7 @@ import orjson
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import commits_in
 from sightline.sinks.lineage import Rewind, check_rewind
+from sightline.sinks.settings import check_types
 
 _OURS = ("run_id", "step", "time", "seq")
 _BEGINNING = b'{"run_id":'
@@ -37,6 +38,7 @@ class JSONLConfig:
     rewind: Rewind = "continue"
 
     def __post_init__(self) -> None:
+        check_types("jsonl", self)
         check_rewind("jsonl", self.rewind)
 
 
@@ -72,7 +74,7 @@ class JSONLSink:
 
     def open(self, run: SinkRun) -> int:
         """The ``seq`` of the run's last row. What follows the last whole row is cut off."""
-        path = Path(self._config.path or run.dir / "rows.jsonl")
+        path = Path(self._config.path or run.dir / "rows.jsonl").expanduser()
         path = path.with_name(f"{path.stem}{run.suffix}{path.suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.close()

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sightline.errors import ConfigurationError
+from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, commits_in, flat, values_of
 from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind, check_rewind
 from sightline.sinks.names import Names
 from sightline.sinks.once import Once
+from sightline.sinks.settings import check_types
 
 if TYPE_CHECKING:
     from sightline.sinks.mlflow_stores import Point, Store, StoredRun
@@ -59,6 +61,7 @@ class MLflowConfig:
     rewind: Rewind = "continue"
 
     def __post_init__(self) -> None:
+        check_types("mlflow", self)
         check_rewind("mlflow", self.rewind)
         if not self.timeout_s > 0:
             raise ConfigurationError(f"mlflow timeout_s={self.timeout_s!r}: expected a positive number")
@@ -143,7 +146,7 @@ class MLflowSink:
         commit = (run.facts.get("git") or {}).get("commit")
         tags = {
             **({"mlflow.source.git.commit": commit} if commit else {}),
-            **{str(key): str(value) for key, value in self._config.tags.items()},
+            **{str(key): str(value) for key, value in redacted(dict(self._config.tags)).items()},
             RUN_TAG: identity,
         }
         created = store.create(

@@ -44,6 +44,10 @@ class RefusedError(Exception):
     """The store does not take what it was given, however often it is given."""
 
 
+class NotThereError(Exception):
+    """The store says that it has no such thing."""
+
+
 class Store(Protocol):
     """The calls that the sink makes."""
 
@@ -89,10 +93,10 @@ class Server:
 
     def experiment(self, name: str) -> str:
         try:
-            answer = self._get("experiments/get-by-name", experiment_name=name)
-        except KeyError:
+            found = self._get("experiments/get-by-name", "experiment", experiment_name=name)
+        except NotThereError:
             return str(self._post("experiments/create", name=name)["experiment_id"])
-        return str(answer["experiment"]["experiment_id"])
+        return str(found["experiment_id"])
 
     def find(self, experiment: str, tag: str, value: str) -> str | None:
         answer = self._post(
@@ -113,8 +117,8 @@ class Server:
 
     def get(self, run: str) -> StoredRun | None:
         try:
-            found = self._get("runs/get", run_id=run)["run"]
-        except KeyError:
+            found = self._get("runs/get", "run", run_id=run)
+        except NotThereError:
             return None
         data = found.get("data") or {}
         return StoredRun(
@@ -135,9 +139,13 @@ class Server:
     def set_status(self, run: str, status: str, time: int | None) -> None:
         self._post("runs/update", run_id=run, status=status, **({} if time is None else {"end_time": time}))
 
-    def _get(self, what: str, **arguments: Any) -> dict[str, Any]:
-        """Raises KeyError where there is no such thing."""
-        return self._call("GET", what, params=arguments)
+    def _get(self, what: str, part: str, **arguments: Any) -> dict[str, Any]:
+        """A part of the answer. Raises NotThereError where the server says that there is no such thing."""
+        answer = self._call("GET", what, params=arguments)
+        found = answer.get(part)
+        if not isinstance(found, dict):
+            raise ConnectionError(f"{what}: expected an answer with {part!r}, got {answer!r:.100}")
+        return found
 
     def _post(self, what: str, **arguments: Any) -> dict[str, Any]:
         return self._call("POST", what, json=arguments)
@@ -188,7 +196,7 @@ class Client:
         try:
             found = self._client.get_run(run)
         except MlflowException as error:
-            if isinstance(_plainer(error), KeyError):
+            if isinstance(_plainer(error), NotThereError):
                 return None
             raise
         is_active = found.info.lifecycle_stage != "deleted"
@@ -235,7 +243,7 @@ def _json_number(value: float) -> float | str:
 def _plainer(error: Any) -> Exception:
     """MLflow's error by what can be done about it."""
     if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-        return KeyError(str(error))
+        return NotThereError(str(error))
     if error.error_code == "INVALID_PARAMETER_VALUE":
         return RefusedError(str(error))
     return ConnectionError(str(error))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import traceback
+
+from sightline.redaction import redacted
 
 log = logging.getLogger("sightline")
 
@@ -27,11 +30,13 @@ class Once:
         Args:
             about: what it is about, a word.
             what: goes on from "sink NAME".
-            exc_info: with the exception that is being handled.
+            exc_info: with the exception that is being handled. Credentials are taken out of its traceback,
+                which therefore stands in the message.
         """
         if about not in self._said:
             self._said.add(about)
-            log.warning("sightline: sink %s %s (said once)", self._sink, what, exc_info=exc_info)
+            trace = f"\n{traceback.format_exc()}" if exc_info else ""
+            log.warning("sightline: sink %s %s (said once)%s", self._sink, redacted(what), redacted(trace))
 
     def forget(self) -> None:
         """All is well again; what goes wrong next is said."""

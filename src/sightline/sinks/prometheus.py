@@ -15,6 +15,7 @@ from sightline.sinks.base import Record
 from sightline.sinks.commits import commits_in, values_of
 from sightline.sinks.extras import need
 from sightline.sinks.names import Names
+from sightline.sinks.settings import check_types
 
 log = logging.getLogger("sightline")
 
@@ -44,6 +45,7 @@ class PrometheusConfig:
     prefix: str = "sightline_"
 
     def __post_init__(self) -> None:
+        check_types("prometheus", self)
         if not 0 <= self.port < 1 << 16:
             raise ConfigurationError(f"prometheus port={self.port!r}: expected 0 to 65535")
         if not _PREFIX.fullmatch(self.prefix):

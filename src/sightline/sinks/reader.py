@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from sightline.redaction import redacted
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.lineage import Lineage, suffix_of
@@ -278,7 +279,7 @@ class SinkReader:
             with self._changed:
                 self._errors += 1
                 self._failures += 1
-                self.trouble = f"{type(error).__name__}: {error}"
+                self.trouble = redacted(f"{type(error).__name__}: {error}")
                 self._is_open = not self.stores
                 self._changed.notify_all()
             if self.is_down:

@@ -15,6 +15,7 @@ from typing import Literal
 from sightline.errors import ConfigurationError
 from sightline.sinks.apart import ApartSink
 from sightline.sinks.lineage import Rewind
+from sightline.sinks.settings import check_types
 
 _PROJECT = re.compile(r"[0-9a-zA-Z_\-+.]{1,100}")
 
@@ -48,6 +49,7 @@ class SwanLabConfig:
     finish_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
+        check_types("swanlab", self)
         if self.mode not in ("offline", "online"):
             raise ConfigurationError(f"swanlab mode={self.mode!r}: expected 'offline' or 'online'")
         if self.rewind not in ("fork", "skip"):

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
@@ -82,7 +83,7 @@ class SwanLabRun:
                 workspace=self._config.workspace,
                 name=(self._config.name or run.name) + run.suffix,
                 group=self._config.group,
-                tags=list(self._config.tags) or None,
+                tags=redacted(list(self._config.tags)) or None,
                 id=identity,
                 resume="allow",
                 log_dir=str(folder),

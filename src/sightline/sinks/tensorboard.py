@@ -1,7 +1,8 @@
 """TensorBoard: one event a commit, with all its values, histograms and texts, in the kernel at once.
 
 Event files are written through TensorBoard's own record writer, on this sink's thread, without a queue. What
-an earlier attempt has stored is read back from its files, so nothing is lost or written twice.
+an earlier attempt has stored is read back from its files, so nothing is lost or written twice. Each file
+begins with the run's id, since TensorBoard shows all files of a folder as one run.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, flat, values_of
 from sightline.sinks.lineage import Rewind, check_rewind, starts_of
+from sightline.sinks.settings import check_types
 
 log = logging.getLogger("sightline")
+
+_WRITER = "sightline/"  #: what the name of a file's writer begins with; the run's id follows
+_NUMBERED = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,8 @@ class TensorBoardConfig:
     """Settings of the TensorBoard sink.
 
     Attributes:
-        dir: where the event files go; None: ``tensorboard`` in the run directory. A fork goes into a folder
-            beside it (``tensorboard.fork02``).
+        dir: where the event files go, of this run alone; None: ``tensorboard`` in the run directory. A fork
+            goes into a folder beside it (``tensorboard.fork02``).
         rewind: steps that a resumed run commits again: ``"continue"`` shows them in place of the first ones,
             which TensorBoard then leaves out (a purge), ``"skip"`` keeps the first ones, and ``"fork"``
             begins another folder.
@@ -41,6 +46,7 @@ class TensorBoardConfig:
     rewind: Rewind = "continue"
 
     def __post_init__(self) -> None:
+        check_types("tensorboard", self)
         check_rewind("tensorboard", self.rewind)
 
 
@@ -72,12 +78,20 @@ class TensorBoardSink:
         self._writer: Any = None
 
     def open(self, run: SinkRun) -> int:
-        """A new event file; returns the ``seq`` of the last commit in the files that are there."""
-        folder = Path(f"{self._config.dir or run.dir / 'tensorboard'}{run.suffix}")
+        """A new event file; returns the ``seq`` of the last commit in the files that are there.
+
+        Raises:
+            ValueError: the folder has files of another run.
+        """
+        folder = Path(os.path.abspath(Path(self._config.dir or run.dir / "tensorboard").expanduser()))
+        folder = folder.with_name(f"{folder.name}{run.suffix}")
         folder.mkdir(parents=True, exist_ok=True)
-        stored = last_seq(folder)
+        stored = last_seq(folder, run.run_id)
         self._open_file(folder, run)
         if not stored:
+            self._write(
+                self._start(0)
+            )  # TensorBoard takes the first one for the beginning, and purges nothing
             self._write(self._event(0, time.time(), [_text("run/config", _as_markdown(run.config))]))
         self._writer.flush()
         return stored
@@ -109,11 +123,13 @@ class TensorBoardSink:
 
         with suppress(OSError):  # the file before, if this is after a failure
             self.close()
-        # TensorBoard reads the files of a folder in the order of their names.
-        unique = f"{run.attempt:04d}.{os.getpid()}.{os.urandom(3).hex()}"
-        name = f"events.out.tfevents.{int(time.time()):010d}.{os.uname().nodename}.{unique}"
-        self._writer = RecordWriter((folder / name).open("xb"))
-        source = event_pb2.SourceMetadata(writer="sightline")
+        # TensorBoard reads the files of a folder in the order of their names, which begin with the time in
+        # seconds; behind those of this second, and of a clock that was ahead, it is counted on.
+        there = [int(found[1]) for path in folder.iterdir() if (found := _NUMBERED.match(path.name))]
+        number = max(int(time.time()), max(there, default=0) + 1)
+        unique = f"{os.uname().nodename}.{run.attempt:04d}.{os.getpid()}"
+        self._writer = RecordWriter((folder / f"events.out.tfevents.{number:010d}.{unique}").open("xb"))
+        source = event_pb2.SourceMetadata(writer=f"{_WRITER}{run.run_id}")
         self._write(
             event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=source)
         )
@@ -122,11 +138,13 @@ class TensorBoardSink:
         """Where an attempt goes back, what was written of these steps is not to be shown any more."""
         starts = starts_of(line) if line.get("type") == "run" and self.rewind == "continue" else []
         if starts and starts[-1].is_rewound:
-            from tensorboard.compat.proto import event_pb2
+            self._write(self._start(starts[-1].first_step))
 
-            status = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            step = starts[-1].first_step
-            self._write(event_pb2.Event(wall_time=time.time(), step=step, session_log=status))
+    def _start(self, step: int) -> Any:
+        from tensorboard.compat.proto import event_pb2
+
+        status = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        return event_pb2.Event(wall_time=time.time(), step=step, session_log=status)
 
     def _event(self, step: int, when: float, values: Sequence[Any]) -> Any:
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -137,18 +155,28 @@ class TensorBoardSink:
         self._writer.write(event.SerializeToString())
 
 
-def last_seq(folder: Path) -> int:
-    """The ``seq`` of the last commit in a folder's event files; 0 if there is none.
+def last_seq(folder: Path, run_id: str) -> int:
+    """The ``seq`` of the last commit in a run's event files; 0 if there is none.
 
-    A file that was cut in the middle of an event counts up to there.
+    A file that was cut in the middle of an event counts up to there. Files of other writers do not count.
+
+    Raises:
+        ValueError: the folder has files of another run, with which TensorBoard would mix this one.
     """
-    for path in sorted(folder.glob("events.out.tfevents.*"), reverse=True):
-        seqs = [
-            int(_number(value)) for event in events(path) for value in event.summary.value if value.tag == SEQ
-        ]
-        if seqs:
-            return max(seqs)
-    return 0
+    last = 0
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        for event in events(path):
+            values = event.summary.value
+            if event.source_metadata.writer.startswith(_WRITER):
+                owner = event.source_metadata.writer.removeprefix(_WRITER)
+                if owner != run_id:
+                    raise ValueError(
+                        f"{folder} has event files of run {owner}, and TensorBoard shows one folder as one "
+                        f"run: give each run a tensorboard.dir of its own"
+                    )
+            elif values and values[-1].tag == SEQ:
+                last = max(last, int(_number(values[-1])))
+    return last
 
 
 def events(path: Path) -> Iterator[Any]:

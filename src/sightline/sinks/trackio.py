@@ -24,6 +24,7 @@ from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind, check_rewind
 from sightline.sinks.names import Names
+from sightline.sinks.settings import check_types
 
 _ROWS = 500  # in one transaction
 
@@ -50,6 +51,7 @@ class TrackioConfig:
     rewind: Rewind = "continue"
 
     def __post_init__(self) -> None:
+        check_types("trackio", self)
         check_rewind("trackio", self.rewind)
         if not self.project:
             raise ConfigurationError("trackio project='': expected a name")

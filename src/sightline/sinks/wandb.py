@@ -15,7 +15,8 @@ from pathlib import Path
 from sightline.errors import ConfigurationError
 from sightline.sinks.apart import ApartSink
 from sightline.sinks.base import Record, SinkRun
-from sightline.sinks.lineage import Rewind
+from sightline.sinks.lineage import Rewind, check_rewind
+from sightline.sinks.settings import check_types
 
 #: How a mode may be spelled, and what it is.
 MODES = {
@@ -73,10 +74,10 @@ class WandbConfig:
     finish_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
+        check_types("wandb", self)
+        check_rewind("wandb", self.rewind)
         if self.mode is not None:
             checked_mode(self.mode, "wandb mode")
-        if self.rewind not in ("continue", "fork", "skip"):
-            raise ConfigurationError(f"wandb rewind={self.rewind!r}: expected 'continue', 'fork' or 'skip'")
         if self.id is not None and (not self.id.strip() or re.search(r"[/\\#?%:]", self.id)):
             raise ConfigurationError(rf"wandb id={self.id!r}: expected text without any of / \ # ? % :")
         if isinstance(self.tags, str):

@@ -41,6 +41,11 @@ def last_row(path: Path, key: str) -> dict[str, Any] | None:
     return next(found, None)
 
 
+def mentions(path: Path, run_id: str) -> bool:
+    """Whether a file is of this run of sightline, whose id is among the facts at the file's beginning."""
+    return any(run_id.encode() in data for data in records(path))
+
+
 def records(path: Path) -> Iterator[bytes]:
     """The records of a run file, up to where it is cut or damaged.
 

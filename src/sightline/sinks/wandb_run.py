@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.wandb import WandbConfig
-from sightline.sinks.wandb_file import last_row
+from sightline.sinks.wandb_file import last_row, mentions
 
 log = logging.getLogger("sightline")
 
@@ -58,7 +59,7 @@ class WandbRun:
             stored = self._asked()
             run.kept["is_online"] = True
         else:
-            stored, self._row = self._read(id_)
+            stored, self._row = self._read(id_, run.run_id)
             self._begin(run, "offline", id_)
         run.kept["id"] = self._run.id
         self._seq = stored or 0
@@ -133,7 +134,7 @@ class WandbRun:
             if isinstance(error, _sdk().errors.UsageError) and _is_about_the_key(error):
                 log.warning(
                     "sightline: sink wandb is offline, since there is no API key (%s). To bring the run up "
-                    "later: wandb login, and %s", error, self._resume_hint,
+                    "later: wandb login, and %s", redacted(str(error)), self._resume_hint,
                 )  # fmt: skip
                 return False
             raise
@@ -167,8 +168,8 @@ class WandbRun:
         # What people may have changed at the server since the run began there.
         shown: dict[str, Any] = {
             "name": (config.name or run.name) + _fork_suffix(run),
-            "notes": config.notes,
-            "tags": list(config.tags) or None,
+            "notes": redacted(config.notes),
+            "tags": redacted(list(config.tags)) or None,
         }
         if mode != "offline" and run.kept.get("is_online"):
             shown = {}
@@ -195,13 +196,18 @@ class WandbRun:
 
     # --- what is stored ------------------------------------------------------------------------------------
 
-    def _read(self, id_: str) -> tuple[int, int]:
-        """The last ``seq`` and the last ``_step`` in the run's files of all attempts; 0 and -1 for none."""
+    def _read(self, id_: str, run_id: str) -> tuple[int, int]:
+        """The last ``seq`` and the last ``_step`` in the run's files of all attempts; 0 and -1 for none.
+
+        Another run with the same W&B id and folder counts for ``_step``, which both share, alone.
+        """
         seq, row = 0, -1
         for path in run_files(self._folder, id_):
             found = last_row(path, SEQ)
             if found is not None:
-                seq, row = max(seq, int(found[SEQ])), max(row, int(found.get("_step", -1)))
+                row = max(row, int(found.get("_step", -1)))
+                if mentions(path, run_id):
+                    seq = max(seq, int(found[SEQ]))
         return seq, row
 
     def _asked(self) -> int | None:
@@ -222,7 +228,9 @@ class WandbRun:
                 found = scan(keys=[SEQ])
             return max((int(each[SEQ]) for each in found), default=0)
         except Exception as error:  # noqa: BLE001 - whatever there is in the way
-            log.warning("sightline: sink wandb: the server does not say what it has (%s)", error)
+            log.warning(
+                "sightline: sink wandb: the server does not say what it has (%s)", redacted(str(error))
+            )
             return None
 
     def _row_of(self, step: int) -> int:
