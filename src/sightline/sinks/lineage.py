@@ -94,7 +94,7 @@ class Lineage:
 
 
 def starts_of(line: Mapping[str, Any] | None) -> list[Start]:
-    """The starts in a journal's ``run`` line; those of an older one, or of none, are unknown."""
+    """The starts in a journal's ``run`` line or a checkpoint's state; those of an older one, or of none, are unknown."""
     found = []
     for each in (line or {}).get("starts") or ():
         try:

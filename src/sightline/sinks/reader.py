@@ -9,15 +9,17 @@ long it takes, since what waits is in the journal.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from sightline.journal import commits_between
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.lineage import Lineage, suffix_of
@@ -26,6 +28,7 @@ from sightline.sinks.once import Once
 log = logging.getLogger("sightline")
 
 _BATCH_BYTES = 1 << 20
+_LOOK_BACK_BYTES = 1 << 16
 _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
@@ -64,6 +67,10 @@ class SinkReader:
         cursor: how far it was, and
         lineage: which commits belong to it.
         resume_hint: how to bring up later what is missing, for messages.
+        seq: of the last commit before ``offset``; None: the cursor's.
+        gaps: numbers that the journal's ``seq`` has left out.
+        is_placed: whether ``offset`` is right behind that commit; if not, the place is looked for.
+        begun_after: the ``seq`` that a live run begins after: a back end can have no higher one before.
     """
 
     def __init__(
@@ -76,6 +83,10 @@ class SinkReader:
         cursor: Cursor | None = None,
         lineage: Lineage | None = None,
         resume_hint: str = "",
+        seq: int | None = None,
+        gaps: Sequence[tuple[int, int]] = (),
+        is_placed: bool = True,
+        begun_after: int | None = None,
     ) -> None:
         self.sink = sink
         self.trouble = ""  # what it raised last
@@ -86,7 +97,10 @@ class SinkReader:
         self._lineage = lineage
         self._hint = resume_hint
         self._offset = offset  # everything before has been taken
-        self._seq = cursor.seq if cursor is not None else 0
+        self._seq = seq if seq is not None else cursor.seq if cursor is not None else 0
+        self._gaps = tuple(gaps)
+        self._is_placed = is_placed
+        self._begun_after: float = math.inf if begun_after is None else begun_after
         self._target = offset
         self._target_seq = self._seq
         self._is_open = not isinstance(sink, StoringSink)
@@ -141,7 +155,7 @@ class SinkReader:
                 self.is_behind_for_good = True
                 log.warning(
                     "sightline: sink %s was left %d commits behind%s",
-                    self.sink.name, self._target_seq - self._seq, self._hint and f"; {self._hint}",
+                    self.sink.name, self._lag(), self._hint and f"; {self._hint}",
                 )  # fmt: skip
             return False
         return self._is_stored
@@ -150,7 +164,7 @@ class SinkReader:
         """How the sink has fared since the last look."""
         with self._changed:
             ms = 1e3 * self._took_s / self._took_commits if self._took_commits else None
-            found = Feeding(self._errors, max(self._target_seq - self._seq, 0), ms)
+            found = Feeding(self._errors, self._lag(), ms)
             self._errors, self._took_s, self._took_commits = 0, 0.0, 0
             since = self._since
         if since is not None and time.monotonic() - since > _HANGS_AFTER_S:
@@ -166,6 +180,9 @@ class SinkReader:
     def is_down(self) -> bool:
         """Whether its circuit is open."""
         return self._failures >= _PATIENCE
+
+    def _lag(self) -> int:
+        return commits_between(self._seq, self._target_seq, self._gaps)
 
     def _is_due(self) -> bool:
         return not self._is_open or not self._has_all()
@@ -213,15 +230,25 @@ class SinkReader:
         assert isinstance(self.sink, StoringSink)
         assert self._run_facts is not None
         stored = self.sink.open(self._run_facts)
-        if stored is not None and stored != self._seq:
-            self._go_after(stored)
+        seq = self._seq if stored is None else stored
+        if not self._has_opened and seq > self._begun_after:
+            self._once.warn(
+                "ahead",
+                f"holds commits up to number {seq} of this run, and the journal knew those up to "
+                f"{self._begun_after}: the run was continued elsewhere, and what it commits here under these "
+                f"numbers is left out",
+            )
+        if seq != self._seq or not self._is_placed:
+            self._go_after(seq)
+            if self._cursor is not None:
+                self._cursor.offset, self._cursor.seq = self._offset, seq
         self._is_open = self._has_opened = True
         if self._cursor is not None:
             self._cursor.save()  # with what the sink keeps
 
     def _go_after(self, seq: int) -> None:
         """To the lines after those of a commit."""
-        at = offset = self._offset if seq >= self._seq else 0
+        at = offset = self._offset if self._is_placed and seq >= self._seq else 0
         while data := self._lines.read(at, _BATCH_BYTES):
             for line in data.splitlines(keepends=True):
                 at += len(line)
@@ -234,7 +261,7 @@ class SinkReader:
                 continue
             break
         with self._changed:
-            self._offset, self._seq = offset, seq
+            self._offset, self._seq, self._is_placed = offset, seq, True
 
     def _hand_over(self) -> None:
         if self._has_all():
@@ -316,6 +343,8 @@ def storing_reader(
     directory: Path,
     lineage: Lineage,
     facts: Mapping[str, Any],
+    gaps: Sequence[tuple[int, int]] = (),
+    begun_after: int | None = None,
 ) -> SinkReader:
     """Feeds a sink that stores, from where it was in this run.
 
@@ -325,6 +354,7 @@ def storing_reader(
         directory: of the run.
         lineage: which commits belong to it.
         facts: as ``run.json`` has them, the run's config among them.
+        gaps, begun_after: as for :class:`SinkReader`.
     """
     cursor = cursor_of(sink, directory, lineage, facts["run_id"])
     run = SinkRun(
@@ -337,9 +367,26 @@ def storing_reader(
         fork=lineage.fork,
         kept=cursor.kept,
     )
-    offset = cursor.offset if cursor.offset <= size else 0
+    is_placed = cursor.offset <= size and _is_right_after(lines, cursor.offset, cursor.seq)
     hint = f"to bring up later what is missing: sightline sync {directory} --to {sink.name}"
-    return SinkReader(sink, lines, offset, run=run, cursor=cursor, lineage=lineage, resume_hint=hint)
+    return SinkReader(
+        sink, lines, cursor.offset if is_placed else 0,
+        run=run, cursor=cursor, lineage=lineage, resume_hint=hint,
+        gaps=gaps, is_placed=is_placed, begun_after=begun_after,
+    )  # fmt: skip
+
+
+def _is_right_after(lines: Lines, offset: int, seq: int) -> bool:
+    """Whether a place is behind the lines of a commit and of no later one, as far as a look can tell: the
+    journal may have lost lines since, and got others."""
+    begin = max(0, offset - _LOOK_BACK_BYTES)
+    before = lines.read(begin, offset - begin) if offset else b""
+    if len(before) != offset - begin:
+        return False  # it is no end of a line
+    for line in reversed(before.splitlines()):
+        if (found := _seq_of(_parsed(line))) is not None:
+            return found == seq
+    return begin == 0 and seq == 0
 
 
 def cursor_of(sink: Sink, directory: Path, lineage: Lineage, run_id: str) -> Cursor:

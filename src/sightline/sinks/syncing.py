@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
-from sightline.journal import read_journal, whole_lines
+from sightline.journal import commits_between, gaps_of, read_journal, whole_lines
 from sightline.sinks.base import StoringSink
 from sightline.sinks.lineage import Lineage, Start, starts_of
 from sightline.sinks.reader import cursor_of, storing_reader
@@ -75,6 +75,8 @@ class Replay:
                 self._last_seq = max(self._last_seq, record["seq"])
         if run_line is None:
             raise JournalError(f"{self._path} holds no run line: it is no journal of sightline")
+        self._gaps = gaps_of(run_line)
+        self._commits = commits_between(0, self._last_seq, self._gaps)
         self._starts = starts_of(run_line) or [Start(run_line["attempt"], 0, None)]
         self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
 
@@ -105,23 +107,23 @@ class Replay:
         size = self._path.stat().st_size
         reader = storing_reader(
             self._sink, JournalFile(self._path), size,
-            directory=self._directory, lineage=lineage, facts=self._facts,
+            directory=self._directory, lineage=lineage, facts=self._facts, gaps=self._gaps,
         )  # fmt: skip
         reader.wake(size, self._last_seq)
-        behind, moved = self._last_seq, time.monotonic()
+        behind, moved = self._commits, time.monotonic()
         while not reader.flush(_LOOK_S):
             now_behind = reader.look().lag_steps
             if now_behind < behind:
                 behind, moved = now_behind, time.monotonic()
             if reader.is_down or time.monotonic() - moved > patience_s:
                 break
-            yield self._last_seq - behind, self._last_seq
+            yield self._commits - behind, self._commits
         if not reader.close(patience_s):
             raise ConfigurationError(
                 f"sink {self._sink.name!r} took no more: {reader.trouble or 'it does not answer'}. What it "
                 f"has taken stays; the same command goes on from there"
             )
-        yield self._last_seq, self._last_seq
+        yield self._commits, self._commits
 
 
 class _From(Lineage):
