@@ -190,6 +190,7 @@ def test_what_the_disk_refused_and_sinks_received_is_not_numbered_again(
     run = tmp_path / "run"
     assert rows(run / "rows.jsonl") == list(range(8))
     assert len(commits(run)) == 3
+    attempt(tmp_path, 5, sinks=[])
     attempt(tmp_path, 10, sl.StatsLoggerConfig(sinks=["jsonl"]))
     assert rows(run / "rows.jsonl") == [*range(8), *range(3, 10)]
 

@@ -7,8 +7,9 @@ that fragment. Lines are told apart by ``"type"``:
 ``run``
     ``format``, ``run_id``, ``attempt``, ``started`` (epoch s), ``processes``, ``starts`` (of all attempts so
     far: [its number, its first step, the last step before it or null]), ``gaps`` (numbers that ``seq`` has
-    left out, in order: [the last one before, the last one left out]), ``aliases`` {key: [its other names]}, and ``derived`` {other name: what it shows} for those that show no key's own value. A key or name
-    that ends in ``/`` is a prefix; a ``*`` stands for any part of one. The first line of every attempt.
+    left out, in order: [the last one before, the last one left out]), ``aliases`` {key: [its other names]},
+    and ``derived`` {other name: what it shows} for those that show no key's own value. A key or name that
+    ends in ``/`` is a prefix; a ``*`` stands for any part of one. The first line of every attempt.
 ``commit``
     ``seq`` (strictly increasing over the file, with gaps), ``attempt``, ``step``, ``k``, ``time`` (epoch s),
     ``expected``, ``reported`` (how many processes), ``missing`` (which, if any), ``values`` {key: number or
@@ -242,14 +243,7 @@ class Journal:
                     self.last_step = step
             if isinstance(attempt, int):
                 self.attempt = max(self.attempt, attempt)
-            if kind == "run":
-                if not isinstance(record.get("run_id"), str) or not isinstance(record.get("format"), int):
-                    continue
-                if record["format"] > FORMAT:
-                    raise JournalError(
-                        f"{self.path} has format {record['format']}, and this sightline writes {FORMAT}: "
-                        f"continue it with the version that wrote it, or start another run"
-                    )
+            if kind == "run" and is_run_line(record, self.path):
                 self.run_line = self.run_line or record
                 if self.last_step is not None:
                     return
@@ -257,6 +251,22 @@ class Journal:
             raise JournalError(
                 f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline"
             )
+
+
+def is_run_line(record: Mapping[str, Any], path: Path) -> bool:
+    """Whether a record of type ``run`` is one of ours.
+
+    Raises:
+        JournalError: a newer version of sightline wrote it.
+    """
+    if not isinstance(record.get("run_id"), str) or not isinstance(record.get("format"), int):
+        return False
+    if record["format"] > FORMAT:
+        raise JournalError(
+            f"{path} has format {record['format']}, and this sightline writes {FORMAT}: "
+            f"continue it with the version that wrote it, or start another run"
+        )
+    return True
 
 
 def commits_between(first: int, last: int, gaps: Iterable[tuple[int, int]]) -> int:

@@ -16,6 +16,8 @@ from sightline.sinks import reader as room
 from sightline.sinks.cursor import Cursor
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.reader import whole_commits
+from sightline.sinks.syncing import JournalFile
+from tests.sinks.faulty import FaultyStore, Kind, Trouble
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +75,9 @@ class Kept:
             raise ConnectionError(f"{name} fails")
 
 
-def fed(sink: Kept, journal: Journal, tmp_path: Path, cursor: Cursor | None = None) -> SinkReader:
+def fed(
+    sink: Kept | FaultyStore, journal: Journal, tmp_path: Path, cursor: Cursor | None = None
+) -> SinkReader:
     """A reader of the whole journal, or from a cursor on."""
     cursor = cursor or Cursor(tmp_path / "cursors" / "kept.json", "r")
     run = SinkRun("r", "run", tmp_path, 1, kept=cursor.kept)
@@ -106,6 +110,35 @@ def test_after_an_outage_every_commit_is_there_once(
     assert reader.close(5)
     assert sink.seqs == list(range(1, 51))
     assert sink.is_closed
+
+
+@pytest.mark.parametrize("kind", ["open exits", "write exits"])
+def test_a_sink_that_exits_fails_like_any_other(kind: Kind, journal: Journal, tmp_path: Path) -> None:
+    trouble = Trouble(kind)
+    kept = Kept()
+    sink = FaultyStore(kept, trouble)
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: reader.is_down)
+    assert not reader.flush(600)
+    assert reader.look().errors >= 5
+    trouble.over.set()
+    assert until(lambda: kept.seqs == [1])
+    assert reader.close(5)
+
+
+def test_a_cut_last_line_ends_the_batch(journal: Journal, tmp_path: Path) -> None:
+    commit(journal)
+    with journal.path.open("ab") as file:
+        file.write(b'{"type":"commit","seq":2,')
+    sink = Kept()
+    cursor = Cursor(tmp_path / "cursors" / "kept.json", "r")
+    reader = SinkReader(
+        sink, JournalFile(journal.path), 0, run=SinkRun("r", "run", tmp_path, 1), cursor=cursor
+    )
+    reader.wake(journal.path.stat().st_size, 2)
+    assert until(lambda: sink.seqs == [1])
+    assert reader.close(5)
 
 
 def test_a_back_end_that_cannot_be_asked_gets_every_commit_at_least_once(

@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +21,7 @@ import orjson
 
 from sightline.journal import commits_between
 from sightline.sinks.base import Sink, SinkRun, StoringSink
+from sightline.sinks.commits import is_commit
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.lineage import Lineage, suffix_of
 from sightline.sinks.once import Once
@@ -54,6 +55,25 @@ class Feeding(NamedTuple):
     errors: int
     lag_steps: int
     commit_ms: float | None
+
+
+class Handed(NamedTuple):
+    """The commits that a sink was handed, or would be.
+
+    Attributes:
+        commits: how many.
+        first_step, last_step: the lowest and the highest step of these; None if there is none.
+    """
+
+    commits: int = 0
+    first_step: int | None = None
+    last_step: int | None = None
+
+    def and_those_of(self, steps: Iterable[int]) -> Handed:
+        """With further ones."""
+        more = list(steps)
+        all_steps = [step for step in (self.first_step, self.last_step, *more) if step is not None]
+        return Handed(self.commits + len(more), min(all_steps, default=None), max(all_steps, default=None))
 
 
 class SinkReader:
@@ -91,6 +111,7 @@ class SinkReader:
         self.sink = sink
         self.trouble = ""  # what it raised last
         self.is_behind_for_good = False  # it was left with records that it had not taken
+        self.handed = Handed()
         self._lines = lines
         self._run_facts = run
         self._cursor = cursor
@@ -212,14 +233,13 @@ class SinkReader:
         if self._is_open:
             closed = self._try(self.sink.close)
             self._is_stored = closed or not getattr(self.sink, "stores_at_close", False)
-            if self._cursor is not None:
-                if closed:
-                    self._cursor.move(self._offset, self._seq, now=True)
-                else:
-                    self._cursor.save()
+            if closed:
+                self._move_cursor(now=True)
+            elif self._cursor is not None:
+                self._cursor.save()
         elif self._has_opened:
             self._over.set()
-            with suppress(Exception):  # lets go of what it holds, for the next run of this process
+            with suppress(BaseException):  # lets go of what it holds, for the next run of this process
                 self.sink.close()
         self._over.set()
 
@@ -272,9 +292,11 @@ class SinkReader:
         if mine:
             self.sink.write(mine)
         seq = max((s for s in map(_seq_of, records) if s is not None), default=self._seq)
+        steps = [record["step"] for record in mine if record.get("type") == "commit"]
         with self._changed:
             self._took_s += time.monotonic() - begun
-            self._took_commits += sum(record.get("type") == "commit" for record in mine)
+            self._took_commits += len(steps)
+            self.handed = self.handed.and_those_of(steps)
             self._offset = self._offset + length if length else self._target
             self._seq = max(self._seq, seq)
             self._failures = 0
@@ -282,18 +304,26 @@ class SinkReader:
         if "fails" in self._once:
             self._once.forget()
             log.warning("sightline: sink %s works again", self.sink.name)
-        if self._cursor is not None and not getattr(self.sink, "stores_at_close", False):
-            self._cursor.move(self._offset, self._seq)
+        if not getattr(self.sink, "stores_at_close", False):
+            self._move_cursor()
+
+    def _move_cursor(self, *, now: bool = False) -> None:
+        if self._cursor is None:
+            return
+        if self._lineage is not None and self._lineage.is_partial and not self.handed.commits:
+            return  # nothing later is stored: what was left out may still come
+        self._cursor.move(self._offset, self._seq, now=now)
 
     def _next_batch(self) -> tuple[list[dict[str, Any]], int]:
         """Records from here on, all lines of each commit, and how many bytes they take."""
-        limit = _BATCH_BYTES
+        limit, taken = _BATCH_BYTES, -1
         while True:
             data = self._lines.read(self._offset, limit)
-            records, length = whole_commits(data, more=self._offset + len(data) < self._target)
+            comes = len(data) > taken and self._offset + len(data) < self._target
+            records, length = whole_commits(data, more=comes)
             if length or not data:
                 return records, length
-            limit *= 2  # one commit that is longer than a batch
+            limit, taken = limit * 2, len(data)  # one commit that is longer than a batch
 
     def _try(self, call: Callable[[], Any]) -> bool:
         """Whether a call of the sink's went well."""
@@ -301,7 +331,7 @@ class SinkReader:
             self._since = time.monotonic()
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - a sink's trouble, whatever it is, stays the sink's
+        except BaseException as error:  # noqa: BLE001 - a sink's trouble, SystemExit too, stays the sink's
             with self._changed:
                 self._errors += 1
                 self._failures += 1
@@ -359,7 +389,7 @@ def storing_reader(
     cursor = cursor_of(sink, directory, lineage, facts["run_id"])
     run = SinkRun(
         facts["run_id"],
-        directory.name,
+        str(facts.get("name") or directory.resolve().name),
         directory,
         lineage.current.attempt,
         config=facts["config"],
@@ -410,7 +440,8 @@ def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int
     for line in data.splitlines(keepends=True):
         at += len(line)
         record = _parsed(line)
-        if record is not None:  # else torn by a crash of the machine
+        # Else torn by a crash of the machine, or not ours.
+        if record is not None and (record.get("type") != "commit" or is_commit(record)):
             records.append(record)
             ends.append(at)
     last = _seq_of(records[-1]) if records else None
