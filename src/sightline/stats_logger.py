@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from sightline.aliases import Mirror, combined, warn_of_passed
-from sightline.config import StatsLoggerConfig
+from sightline.config import StatsLoggerConfig, with_absolute_paths
 from sightline.errors import (
     ConfigurationError,
     RecordError,
@@ -534,7 +534,8 @@ class StatsLogger:
         from sightline.facts import plain, redacted, run_facts
 
         assert self._directory is not None
-        settings = {name: value for name, value in vars(self.config).items() if name != "sinks"}
+        settings = with_absolute_paths(self.config)
+        del settings["sinks"]
         facts = {
             "run_id": self.run_id,
             "name": self._directory.name,

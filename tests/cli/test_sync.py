@@ -145,6 +145,41 @@ def test_settings_are_those_of_the_run_and_those_given(run_dir: Path, tmp_path: 
     assert seqs(tmp_path / "elsewhere") == list(range(1, 21))
 
 
+def test_relative_settings_of_the_run_mean_the_same_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = {"sinks": ["jsonl"], "naming": "off", "jsonl": {"path": "out/rows.jsonl"}}
+    with sl.start("runs", name="run", logger=sl.StatsLoggerConfig.from_dict(data)) as run:
+        run.commit(0, {"loss": 0.5})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "0 commits were handed over" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
+    (tmp_path / "out" / "rows.jsonl").unlink()
+    assert "1 commits" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
+    assert (tmp_path / "out" / "rows.jsonl").exists()
+    assert not list(Path().iterdir())
+
+
+def test_a_setting_without_its_credentials_is_asked_for(tmp_path: Path) -> None:
+    data = {"sinks": [], "mlflow": {"tracking_uri": "http://user:hunter2@127.0.0.1:9/"}}
+    with sl.start(tmp_path, name="run", logger=sl.StatsLoggerConfig.from_dict(data)) as run:
+        run.commit(0, {"train/loss": 0.5})
+    done = sync(run.dir, "--to", "mlflow")
+    assert done.returncode == 2
+    assert "give --set mlflow.tracking_uri=…" in done.stderr
+    dry = sync(
+        run.dir, "--to", "mlflow", "--set", f"mlflow.tracking_uri=sqlite:///{tmp_path}/m.db", "--dry-run"
+    )
+    assert "1 commits" in dry.stdout
+
+
+def test_settings_of_a_sink_that_is_not_ours_are_refused_for_what_they_are(run_dir: Path) -> None:
+    done = sync(run_dir, "--to", "lines", "--set", "lines.x=1")
+    assert done.returncode == 2
+    assert "sink 'lines' is none of sightline's, and takes no settings" in done.stderr
+
+
 def test_a_rewound_run_is_replayed_as_it_was(tmp_path: Path) -> None:
     states = []
     with sl.start(tmp_path, name="run", sinks=[], naming="off") as run:
@@ -168,6 +203,8 @@ def test_what_cannot_be_is_said_in_one_line(run_dir: Path, tmp_path: Path) -> No
         ((run_dir, "--to", "console"), "keeps nothing"),
         ((run_dir, "--to", "nowhere"), "unknown sink 'nowhere'"),
         ((run_dir, "--to", "tensorboard", "--set", "wandb.mode=online"), "expected SINK.NAME=VALUE"),
+        ((run_dir, "--to", "jsonl", "--set", "jsonl.path=5"), "jsonl.path=5 is a int; expected str, Path or"),
+        ((run_dir, "--to", "tensorboard", "--set", "tensorboard.dir=true"), "tensorboard.dir=True is a bool"),
         ((run_dir, "--to", "tensorboard", "--set", "tensorboard.rewind=back"), "expected 'continue', 'fork'"),
     ):
         done = sync(*arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
 from sightline.run_directory import held
 from sightline.sinks.reader import Handed
+
+_TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
 
 
 @click.command()
@@ -110,7 +112,7 @@ def _show(name: str, progress: Iterable[tuple[int, int]]) -> None:
             bar.update(task, completed=done, total=total)
 
 
-def _sections(facts: dict[str, Any], sinks: Iterable[str], settings: Iterable[str]) -> dict[str, Any]:
+def _sections(facts: dict[str, Any], sinks: Sequence[str], settings: Iterable[str]) -> dict[str, Any]:
     """The settings of the sinks as the run had them, and what was given over them."""
     had = facts.get("sightline") or {}
     ours = [name for name in sinks if name in vars(StatsLoggerConfig())]
@@ -118,12 +120,23 @@ def _sections(facts: dict[str, Any], sinks: Iterable[str], settings: Iterable[st
     for each in settings:
         place, equals, value = each.partition("=")
         sink, dot, name = place.partition(".")
-        if not (equals and dot and sink in sections):
+        if not (equals and dot and sink in sinks):
             raise SightlineError(
                 f"--set {each!r}: expected SINK.NAME=VALUE, with one of the sinks given with --to"
+            )
+        if sink not in sections:
+            raise SightlineError(
+                f"--set {each!r}: sink {sink!r} is none of sightline's, and takes no settings"
             )
         try:
             sections[sink][name] = orjson.loads(value)  # a number, true, null
         except orjson.JSONDecodeError:
             sections[sink][name] = value
+    for sink, section in sections.items():
+        for name, value in section.items():
+            if isinstance(value, str) and _TAKEN_OUT in value:
+                raise SightlineError(
+                    f"{sink}.{name} is {value!r} in run.json, without its credentials: "
+                    f"give --set {sink}.{name}=…"
+                )
     return sections

@@ -128,6 +128,8 @@ class SinkReader:
         self._is_stored = True  # False: closing it failed, by which it would have stored
         self._failures = 0  # in a row
         self._errors = 0  # since the last look
+        self._is_failing = False
+        self._outages = 0  # times that it began to fail
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
         self._once = Once(sink.name)
@@ -250,6 +252,8 @@ class SinkReader:
         assert isinstance(self.sink, StoringSink)
         assert self._run_facts is not None
         stored = self.sink.open(self._run_facts)
+        if stored is not None and not isinstance(stored, int):
+            raise TypeError(f"open() returned {stored!r}; expected the seq of a commit, an int, or None")
         seq = self._seq if stored is None else stored
         if not self._has_opened and seq > self._begun_after:
             self._once.warn(
@@ -301,9 +305,11 @@ class SinkReader:
             self._seq = max(self._seq, seq)
             self._failures = 0
             self._changed.notify_all()
-        if "fails" in self._once:
+        if self._is_failing:
+            self._is_failing = False
             self._once.forget()
-            log.warning("sightline: sink %s works again", self.sink.name)
+            if self._is_said():
+                log.warning("sightline: sink %s works again", self.sink.name)
         if not getattr(self.sink, "stores_at_close", False):
             self._move_cursor()
 
@@ -338,16 +344,27 @@ class SinkReader:
                 self.trouble = f"{type(error).__name__}: {error}"
                 self._is_open = not self.stores
                 self._changed.notify_all()
-            if self.is_down:
-                self._once.warn(
-                    "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
-                )
-            else:
-                self._once.warn("fails", f"fails: {error}", exc_info=True)
+            self._say_that_it_fails(error)
             return False
         finally:
             self._since = None
         return True
+
+    def _say_that_it_fails(self, error: BaseException) -> None:
+        """Of a sink that fails and works in turn, less and less; the traceback comes once."""
+        if not self._is_failing:
+            self._is_failing = True
+            self._outages += 1
+            times = f" ({self._outages} times so far)" if self._outages > 1 else ""
+            if self._is_said():
+                self._once.warn("fails", f"fails{times}: {error}", exc_info=self._outages == 1)
+        elif self.is_down:
+            self._once.warn(
+                "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
+            )
+
+    def _is_said(self) -> bool:
+        return self._outages & (self._outages - 1) == 0  # the 1st, 2nd, 4th, 8th, …
 
     def _pause(self) -> bool:
         """Waits for the next try; returns False where there is none, since the run is over."""
