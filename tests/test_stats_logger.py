@@ -597,8 +597,10 @@ def test_a_run_goes_on_from_its_state_on_a_fresh_disk(make: Make, tmp_path: Path
 def test_the_state_is_plain_data(make: Make) -> None:
     logger = make(name="mine")
     logger.commit(np.int64(4))
+    assert logger.flush()
     assert logger.state_dict() == {
         "run_id": logger.run_id, "name": "mine", "attempt": 1, "last_slot": [4, 0],
+        "seq": 1, "starts": [[1, 0, None]],
     }  # fmt: skip
     assert all(type(number) is int for number in logger.state_dict()["last_slot"])
 

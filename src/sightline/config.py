@@ -215,6 +215,31 @@ class StatsLoggerConfig:
         return cls.from_dict(data)
 
 
+def with_absolute_paths(settings: StatsLoggerConfig) -> dict[str, Any]:
+    """The settings by name, those of sinks with absolute paths, for a reader in another directory.
+
+    Example:
+        >>> settings = StatsLoggerConfig.from_dict({"jsonl": {"path": "out/rows.jsonl"}})
+        >>> with_absolute_paths(settings)["jsonl"].path == str(Path("out/rows.jsonl").absolute())
+        True
+    """
+    return {
+        name: _absolute(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in vars(settings).items()
+    }
+
+
+def _absolute(section: Any) -> Any:
+    changed = {}
+    for name, kind in typing.get_type_hints(type(section)).items():
+        value = getattr(section, name, None)
+        if value and Path in typing.get_args(kind) and not str(value).startswith("~"):
+            changed[name] = str(Path(value).absolute())
+        elif name == "tracking_uri" and value and value.startswith("sqlite:///"):
+            changed[name] = f"sqlite:///{Path(value.removeprefix('sqlite:///')).absolute()}"
+    return dataclasses.replace(section, **changed)
+
+
 def _check_positive(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
@@ -250,7 +275,7 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
             raise ConfigurationError(f"{name}={value!r}; expected {_or(map(repr, typing.get_args(kind)))}")
         return
     options = typing.get_args(kind) if origin in (typing.Union, types.UnionType) else (kind,)
-    simple = [option for option in options if option in (int, float, str, bool, type(None))]
+    simple = [option for option in options if option in (int, float, str, bool, Path, type(None))]
     if len(simple) != len(options):
         return
     if isinstance(value, bool) and bool not in simple:

@@ -6,11 +6,12 @@ that fragment. Lines are told apart by ``"type"``:
 
 ``run``
     ``format``, ``run_id``, ``attempt``, ``started`` (epoch s), ``processes``, ``starts`` (of all attempts so
-    far: [its number, its first step, the last step before it or null]), ``aliases`` {key: [its other
-    names]}, and ``derived`` {other name: what it shows} for those that show no key's own value. A key or name
-    that ends in ``/`` is a prefix; a ``*`` stands for any part of one. The first line of every attempt.
+    far: [its number, its first step, the last step before it or null]), ``gaps`` (numbers that ``seq`` has
+    left out, in order: [the last one before, the last one left out]), ``aliases`` {key: [its other names]},
+    and ``derived`` {other name: what it shows} for those that show no key's own value. A key or name that
+    ends in ``/`` is a prefix; a ``*`` stands for any part of one. The first line of every attempt.
 ``commit``
-    ``seq`` (strictly increasing over the file), ``attempt``, ``step``, ``k``, ``time`` (epoch s),
+    ``seq`` (strictly increasing over the file, with gaps), ``attempt``, ``step``, ``k``, ``time`` (epoch s),
     ``expected``, ``reported`` (how many processes), ``missing`` (which, if any), ``values`` {key: number or
     null}, ``nonfinite`` {key: "nan" | "inf" | "-inf"} for the nulls, ``counts`` {key: int}, ``texts``; and,
     if records were not finite, ``nonfinite_records`` {key: {``count``: how many, ``processes`` [..]: on which
@@ -43,8 +44,9 @@ import logging
 import math
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ log = logging.getLogger("sightline")
 FORMAT = 1
 _BLOCK = 1 << 16
 _BUFFER_BYTES = 64 << 20  # what is kept in memory while the disk refuses
+_SHORTEST_GAP = _BUFFER_BYTES >> 6  # more commits than fit in there: none has a line as short as 64 bytes
 
 Record = dict[str, Any]
 
@@ -76,6 +79,8 @@ class Journal:
         attempt: of the last run line, 0 if there is none.
         run_line: the last one, or None.
         last_step: of the last commit line, or None.
+        has_ended: whether its last line says that the last attempt has ended, so that it holds all commits.
+        gaps: numbers that ``seq`` has left out: the last one before, the last one left out.
         size: bytes of whole lines that are in the kernel.
         lost: lines that did not fit into memory while the disk refused them.
 
@@ -89,6 +94,8 @@ class Journal:
         self.attempt = 0
         self.run_line: Record | None = None
         self.last_step: int | None = None
+        self.has_ended = False
+        self.gaps: list[tuple[int, int]] = []
         self.lost = 0
         self._lock = threading.Lock()  # over size and what waits
         self._waiting: deque[tuple[bytes, int]] = deque()  # what was appended together, and how many lines
@@ -101,8 +108,10 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{path}: cannot open the journal: {error}") from error
         try:
-            self._cut_fragment()
+            was_cut = self._cut_fragment()
             self._find_place()
+            self.has_ended = self.has_ended and not was_cut
+            self.gaps = gaps_of(self.run_line)
         except BaseException as error:
             os.close(self._file)
             if isinstance(error, OSError):
@@ -156,6 +165,21 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
+    def leave_gap(self, known: int) -> None:
+        """Lets ``seq`` go on above all that earlier attempts can have used, where that is not known for sure:
+        above the clock in milliseconds, and well above what is known.
+
+        Sinks may hold commits that this file does not: the disk refused them, a crash of the machine took
+        them, or the run was on another machine. A number that is used twice would hide the later commit.
+
+        Args:
+            known: the highest number that is known from elsewhere.
+        """
+        begin = max(max(self.seq, known) + _SHORTEST_GAP, time.time_ns() // 1_000_000)
+        # A gap behind which nothing was committed is part of this one.
+        self.gaps = [*(gap for gap in self.gaps if gap[1] <= self.seq), (self.seq, begin)]
+        self.seq = begin
+
     @property
     def run_id(self) -> str | None:
         """Of the run that the journal holds."""
@@ -192,19 +216,17 @@ class Journal:
         """Whether lines wait in memory because the disk refuses them."""
         return bool(self._waiting)
 
-    def _cut_fragment(self) -> None:
-        end = self.size
-        while end and os.pread(self._file, 1, end - 1) != b"\n":
-            start = max(0, end - _BLOCK)
-            newline = os.pread(self._file, end - start, start).rfind(b"\n")
-            end = start + newline + 1 if newline >= 0 else start
-        if end < self.size:
+    def _cut_fragment(self) -> bool:
+        end = _whole_end(self._file, self.size)
+        was_cut = end < self.size
+        if was_cut:
             os.ftruncate(self._file, end)
             self.size = end
+        return was_cut
 
     def _find_place(self) -> None:
         """Reads backwards, to the last run line that has commits after it: no further than one attempt."""
-        for line in _lines_backwards(self._file, self.size):
+        for number, line in enumerate(_lines_backwards(self._file, self.size)):
             try:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError:
@@ -212,6 +234,8 @@ class Journal:
             if not isinstance(record, dict):
                 continue
             kind = record.get("type")
+            if number == 0:
+                self.has_ended = kind == "event" and record.get("event") == "finish"
             seq, step, attempt = (record.get(name) for name in ("seq", "step", "attempt"))
             if isinstance(seq, int) and isinstance(step, int):  # else it is no line of ours
                 self.seq = max(self.seq, seq)
@@ -219,14 +243,7 @@ class Journal:
                     self.last_step = step
             if isinstance(attempt, int):
                 self.attempt = max(self.attempt, attempt)
-            if kind == "run":
-                if not isinstance(record.get("run_id"), str) or not isinstance(record.get("format"), int):
-                    continue
-                if record["format"] > FORMAT:
-                    raise JournalError(
-                        f"{self.path} has format {record['format']}, and this sightline writes {FORMAT}: "
-                        f"continue it with the version that wrote it, or start another run"
-                    )
+            if kind == "run" and is_run_line(record, self.path):
                 self.run_line = self.run_line or record
                 if self.last_step is not None:
                     return
@@ -234,6 +251,39 @@ class Journal:
             raise JournalError(
                 f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline"
             )
+
+
+def is_run_line(record: Mapping[str, Any], path: Path) -> bool:
+    """Whether a record of type ``run`` is one of ours.
+
+    Raises:
+        JournalError: a newer version of sightline wrote it.
+    """
+    if not isinstance(record.get("run_id"), str) or not isinstance(record.get("format"), int):
+        return False
+    if record["format"] > FORMAT:
+        raise JournalError(
+            f"{path} has format {record['format']}, and this sightline writes {FORMAT}: "
+            f"continue it with the version that wrote it, or start another run"
+        )
+    return True
+
+
+def commits_between(first: int, last: int, gaps: Iterable[tuple[int, int]]) -> int:
+    """How many commits there are from after one ``seq`` on to another, where numbers were left out.
+
+    Example:
+        >>> commits_between(3, 1002, gaps=[(5, 1000)])
+        4
+    """
+    left_out = sum(max(0, min(last, after) - max(first, before)) for before, after in gaps)
+    return max(0, last - first - left_out)
+
+
+def whole_size(path: Path) -> int:
+    """How many bytes the whole lines of a file take."""
+    with open(path, "rb") as file:
+        return _whole_end(file.fileno(), os.fstat(file.fileno()).st_size)
 
 
 def whole_lines(path: Path, offset: int, limit: int) -> bytes:
@@ -326,6 +376,26 @@ def numbers(values: Mapping[str, float | int]) -> tuple[dict[str, float | int | 
             finite[key] = None
             nonfinite[key] = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return finite, nonfinite
+
+
+def gaps_of(line: Mapping[str, Any] | None) -> list[tuple[int, int]]:
+    """Those that a ``run`` line tells of; none if it is an older one."""
+    found = []
+    for each in (line or {}).get("gaps") or ():
+        try:
+            before, after = each
+            found.append((int(before), int(after)))
+        except (TypeError, ValueError):
+            continue
+    return found
+
+
+def _whole_end(file: int, end: int) -> int:
+    while end and os.pread(file, 1, end - 1) != b"\n":
+        start = max(0, end - _BLOCK)
+        newline = os.pread(file, end - start, start).rfind(b"\n")
+        end = start + newline + 1 if newline >= 0 else start
+    return end
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -76,6 +78,31 @@ class RunDirectory:
 _held: set[int] = set()
 
 
+@contextmanager
+def _released(lock: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if lock >= 0:
+            _held.discard(lock)
+            os.close(lock)
+
+
+def held(directory: Path, *, writes: bool = True) -> AbstractContextManager[None]:
+    """Holds the directory of a run that has ended, as a live run does.
+
+    Args:
+        directory: of the run.
+        writes: whether the lock may be made where there is none.
+
+    Raises:
+        RunDirectoryError: somebody holds it.
+    """
+    path = directory / ".lock"
+    can = path.exists() or (writes and os.access(directory, os.W_OK))
+    return _released(_lock(path, directory) if can else -1)
+
+
 def _lock(path: Path, directory: Path) -> int:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -84,8 +111,8 @@ def _lock(path: Path, directory: Path) -> int:
         holder = os.pread(file, 200, 0).decode(errors="replace") or "another process"
         os.close(file)
         raise RunDirectoryError(
-            f"{directory} is held by a live run ({holder}). Two runs cannot write one journal: "
-            f"choose another name, or end the other run first"
+            f"{directory} is held by a live run or by `sightline sync` ({holder}). Two runs cannot write one "
+            f"journal, and a live run feeds its sinks itself: choose another name, or wait for its end"
         ) from None
     os.ftruncate(file, 0)
     os.pwrite(file, json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode(), 0)

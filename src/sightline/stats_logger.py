@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from sightline.aliases import Mirror, combined, warn_of_passed
-from sightline.config import StatsLoggerConfig
+from sightline.config import StatsLoggerConfig, with_absolute_paths
 from sightline.errors import (
     ConfigurationError,
     RecordError,
@@ -41,6 +41,7 @@ from sightline.run_directory import RunDirectory
 from sightline.sample_files import SampleFiles
 from sightline.sampling import sample
 from sightline.sinks import Sink, SinkReader, StoringSink, make_sinks, storing_reader
+from sightline.sinks.cursor import highest_seq
 from sightline.sinks.lineage import Lineage, Start, starts_of
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
@@ -125,6 +126,8 @@ class StatsLogger:
         self._slots = SlotCounter()
         self._obs: Counter[str] = Counter()  # what happened since the last commit of records
         self._directory: RunDirectory | None = None
+        self._journal: Journal | None = None
+        self._starts: list[Start] = []
         self._sample_files = SampleFiles(lambda: self.place, self.process, self.processes)
         self._strict: NamingCheck | None = None
         if self.config.naming == "strict":
@@ -354,7 +357,8 @@ class StatsLogger:
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint should keep, so that the run can go on anywhere: plain data.
 
-        ``run_id``, ``name``, ``attempt``, and ``last_slot`` (step, k) of this process.
+        ``run_id``, ``name``, ``attempt``, and ``last_slot`` (step, k) of this process; on the root also
+        ``seq``, the number of the latest commit in the journal, and ``starts``, how the attempts began.
         """
         last = self._slots.last
         if not self.enabled:  # the run that may go on another time
@@ -364,6 +368,11 @@ class StatsLogger:
             "name": self.dir.name if self.dir is not None else None,
             "attempt": self.attempt,
             "last_slot": None if last is None else [last[0], max(0, last[1])],
+            **(
+                {"seq": self._journal.seq, "starts": [list(each) for each in self._starts]}
+                if self._journal is not None
+                else {}
+            ),
         }
 
     # --- starting ------------------------------------------------------------------------------------------
@@ -389,13 +398,19 @@ class StatsLogger:
         if journal.last_step is not None and state["last_slot"] is None:
             self.next_step = journal.last_step + 1
         mirror = self._mirror(journal)
-        starts = [*starts_of(journal.run_line), Start(self.attempt, self.next_step, journal.last_step)]
+        self._starts = starts = self._all_starts(journal, state)
+        known = max(highest_seq(self.dir, self.run_id), state.get("seq") or 0)
+        is_new = journal.run_line is None and state["run_id"] is None
+        if not is_new and not (journal.has_ended and known <= journal.seq):
+            journal.leave_gap(known)
+        self._journal = journal
         start = journal.size
         journal.append(
             {
                 "type": "run", "format": FORMAT, "run_id": self.run_id, "name": self.dir.name,
                 "attempt": self.attempt, "started": time.time(), "processes": self.processes,
-                "starts": [list(each) for each in starts], "aliases": mirror.plain,
+                "starts": [list(each) for each in starts], "gaps": [list(each) for each in journal.gaps],
+                "aliases": mirror.plain,
                 **({"derived": mirror.derived} if mirror.derived else {}),
             }
         )  # fmt: skip
@@ -428,10 +443,21 @@ class StatsLogger:
     ) -> SinkReader:
         """What feeds a sink: one that shows from this attempt on, one that stores from where it was."""
         if not isinstance(sink, StoringSink):
-            return SinkReader(sink, journal, start)
+            return SinkReader(sink, journal, start, seq=journal.seq)
         lineage = Lineage(starts, sink.rewind)
         directory = journal.path.parent
-        return storing_reader(sink, journal, start, directory=directory, lineage=lineage, facts=facts)
+        return storing_reader(
+            sink, journal, start, directory=directory, lineage=lineage, facts=facts,
+            gaps=journal.gaps, begun_after=journal.seq,
+        )  # fmt: skip
+
+    def _all_starts(self, journal: Journal, state: Mapping[str, Any]) -> list[Start]:
+        """How all attempts began: of the earlier ones what the journal and the checkpoint know."""
+        known = {each.attempt: each for each in (*starts_of(state), *starts_of(journal.run_line))}
+        steps = [journal.last_step, state["last_slot"] and state["last_slot"][0]]
+        after = max((step for step in steps if step is not None), default=None)
+        assert self.attempt is not None
+        return [*(known[attempt] for attempt in sorted(known)), Start(self.attempt, self.next_step, after)]
 
     def _mirror(self, journal: Journal) -> Mirror:
         """The run's aliases, their windows and totals where an earlier attempt has left them."""
@@ -508,7 +534,8 @@ class StatsLogger:
         from sightline.facts import plain, redacted, run_facts
 
         assert self._directory is not None
-        settings = {name: value for name, value in vars(self.config).items() if name != "sinks"}
+        settings = with_absolute_paths(self.config)
+        del settings["sinks"]
         facts = {
             "run_id": self.run_id,
             "name": self._directory.name,
@@ -561,6 +588,8 @@ def _checked_state(state: Mapping[str, Any] | None) -> dict[str, Any]:
             "name": given.get("name"),
             "attempt": None if attempt is None else int(attempt),
             "last_slot": None if slot is None else (int(slot[0]), int(slot[1])),
+            **({} if given.get("seq") is None else {"seq": int(given["seq"])}),
+            **({} if given.get("starts") is None else {"starts": list(given["starts"])}),
         }
     except (TypeError, ValueError, LookupError):
         raise ConfigurationError(f"state_dict={state!r}: expected what state_dict() gave") from None

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
+from click.testing import CliRunner
 
 import sightline as sl
+from sightline.cli.sync import sync as cli
+from sightline.run_directory import held
 from tests.sinks.test_tensorboard import numbers, read, seqs
 
 
@@ -37,6 +45,86 @@ def test_twice_brings_up_everything_once(run_dir: Path) -> None:
     assert numbers(read(run_dir / "tensorboard"), "loss") == [(step, float(step)) for step in range(20)]
 
 
+def test_what_is_handed_over_is_counted_whatever_the_cursor_says(run_dir: Path) -> None:
+    sync(run_dir, "--to", "jsonl")
+    (run_dir / "rows.jsonl").unlink()
+    assert "by its cursor, 0 commits would be sent" in sync(run_dir, "--to", "jsonl", "--dry-run").stdout
+    assert "20 commits (steps 0 to 19) were handed over" in sync(run_dir, "--to", "jsonl").stdout
+    assert len((run_dir / "rows.jsonl").read_bytes().splitlines()) == 20
+
+
+def test_a_journal_that_is_cut_in_its_last_line_gives_all_whole_commits(run_dir: Path) -> None:
+    journal = run_dir / "metrics.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = [i for i, line in enumerate(lines) if b'"type":"commit"' in line][-1]
+    journal.write_bytes(b"".join(lines[:last]) + lines[last][:50])
+    for sink in ("jsonl", "tensorboard"):
+        done = sync(run_dir, "--to", sink)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "19 commits (steps 0 to 18)" in done.stdout
+    assert seqs(run_dir / "tensorboard") == list(range(1, 20))
+
+
+def test_the_run_has_its_own_name_however_the_directory_is_called(run_dir: Path) -> None:
+    """By `run.json`; without that, by where the link leads."""
+    for dry in (False, True):
+        if dry:
+            (run_dir / "run.json").unlink()
+            (run_dir / "cursors" / "trackio.json").unlink()
+            shutil.rmtree(run_dir / "trackio")
+        assert sync(run_dir.parent / "latest", "--to", "trackio").returncode == 0
+        with closing(sqlite3.connect(run_dir / "trackio" / "sightline.db")) as database:
+            assert list(database.execute("SELECT DISTINCT run_name FROM metrics")) == [("run",)]
+
+
+def test_steps_that_match_nothing_are_said_and_can_be_sent_later(run_dir: Path) -> None:
+    done = sync(run_dir, "--to", "jsonl", "--from-step", 100)
+    assert done.returncode == 2
+    assert "no commit of a step from 100 on: the last is of step 19" in done.stderr
+    assert "20 commits" in sync(run_dir, "--to", "jsonl").stdout
+
+
+def test_a_journal_of_a_newer_format_is_refused(run_dir: Path) -> None:
+    journal = run_dir / "metrics.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"format":1', b'"format":2'))
+    done = sync(run_dir, "--to", "jsonl")
+    assert done.returncode == 2
+    assert "has format 2, and this sightline writes 1" in done.stderr
+
+
+def test_lines_that_are_no_commits_are_passed_over(run_dir: Path) -> None:
+    with (run_dir / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"type":"commit"}\n{"type":"commit","seq":21,"step":20}\n{"type":"run"}\n')
+    done = sync(run_dir, "--to", "jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "20 commits" in done.stdout
+
+
+def test_a_run_that_is_synced_is_held(run_dir: Path) -> None:
+    """By another sync, and by an attempt that would go on: both would send the same commits."""
+    with held(run_dir):
+        assert "is held by" in sync(run_dir, "--to", "jsonl").stderr
+    replay = Event(), Event()
+
+    def wait(*_: object, **__: object) -> Iterator[tuple[int, int]]:
+        replay[0].set()
+        assert replay[1].wait(60)
+        yield 1, 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sightline.sinks.syncing.Replay.run", wait)
+        said = []
+        command = Thread(target=lambda: said.append(CliRunner().invoke(cli, [str(run_dir), "--to", "jsonl"])))
+        command.start()
+        assert replay[0].wait(60)
+        with pytest.raises(sl.RunDirectoryError, match="held by a live run or by `sightline sync`"):
+            sl.start(run_dir.parent, name="run", sinks=[], resume="allow")
+        replay[1].set()
+        command.join()
+    assert said[0].exit_code == 0
+    sl.start(run_dir.parent, name="run", sinks=[], resume="allow").finish()
+
+
 def test_a_lost_cursor_costs_nothing_where_the_sink_can_be_asked(run_dir: Path) -> None:
     sync(run_dir, "--to", "tensorboard")
     (run_dir / "cursors" / "tensorboard.json").write_text("torn")
@@ -47,7 +135,7 @@ def test_a_lost_cursor_costs_nothing_where_the_sink_can_be_asked(run_dir: Path) 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(run_dir: Path) -> None:
     before = sorted(run_dir.rglob("*"))
     done = sync(run_dir, "--to", "tensorboard", "--dry-run", "--from-step", 15)
-    assert "5 commits (steps 15 to 19) would be sent" in done.stdout
+    assert "by its cursor, 5 commits (steps 15 to 19) would be sent" in done.stdout
     assert sorted(run_dir.rglob("*")) == before
 
 
@@ -55,6 +143,41 @@ def test_settings_are_those_of_the_run_and_those_given(run_dir: Path, tmp_path: 
     done = sync(run_dir, "--to", "tensorboard", "--set", f"tensorboard.dir={tmp_path / 'elsewhere'}")
     assert done.returncode == 0, done.stderr
     assert seqs(tmp_path / "elsewhere") == list(range(1, 21))
+
+
+def test_relative_settings_of_the_run_mean_the_same_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = {"sinks": ["jsonl"], "naming": "off", "jsonl": {"path": "out/rows.jsonl"}}
+    with sl.start("runs", name="run", logger=sl.StatsLoggerConfig.from_dict(data)) as run:
+        run.commit(0, {"loss": 0.5})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "0 commits were handed over" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
+    (tmp_path / "out" / "rows.jsonl").unlink()
+    assert "1 commits" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
+    assert (tmp_path / "out" / "rows.jsonl").exists()
+    assert not list(Path().iterdir())
+
+
+def test_a_setting_without_its_credentials_is_asked_for(tmp_path: Path) -> None:
+    data = {"sinks": [], "mlflow": {"tracking_uri": "http://user:hunter2@127.0.0.1:9/"}}
+    with sl.start(tmp_path, name="run", logger=sl.StatsLoggerConfig.from_dict(data)) as run:
+        run.commit(0, {"train/loss": 0.5})
+    done = sync(run.dir, "--to", "mlflow")
+    assert done.returncode == 2
+    assert "give --set mlflow.tracking_uri=…" in done.stderr
+    dry = sync(
+        run.dir, "--to", "mlflow", "--set", f"mlflow.tracking_uri=sqlite:///{tmp_path}/m.db", "--dry-run"
+    )
+    assert "1 commits" in dry.stdout
+
+
+def test_settings_of_a_sink_that_is_not_ours_are_refused_for_what_they_are(run_dir: Path) -> None:
+    done = sync(run_dir, "--to", "lines", "--set", "lines.x=1")
+    assert done.returncode == 2
+    assert "sink 'lines' is none of sightline's, and takes no settings" in done.stderr
 
 
 def test_a_rewound_run_is_replayed_as_it_was(tmp_path: Path) -> None:
@@ -80,6 +203,8 @@ def test_what_cannot_be_is_said_in_one_line(run_dir: Path, tmp_path: Path) -> No
         ((run_dir, "--to", "console"), "keeps nothing"),
         ((run_dir, "--to", "nowhere"), "unknown sink 'nowhere'"),
         ((run_dir, "--to", "tensorboard", "--set", "wandb.mode=online"), "expected SINK.NAME=VALUE"),
+        ((run_dir, "--to", "jsonl", "--set", "jsonl.path=5"), "jsonl.path=5 is a int; expected str, Path or"),
+        ((run_dir, "--to", "tensorboard", "--set", "tensorboard.dir=true"), "tensorboard.dir=True is a bool"),
         ((run_dir, "--to", "tensorboard", "--set", "tensorboard.rewind=back"), "expected 'continue', 'fork'"),
     ):
         done = sync(*arguments)
@@ -92,7 +217,7 @@ def test_a_live_run_is_left_alone(tmp_path: Path) -> None:
     with sl.start(tmp_path, name="run", sinks=[], naming="off") as run:
         done = sync(run.dir, "--to", "tensorboard")
     assert done.returncode == 2
-    assert "is a live run" in done.stderr
+    assert "is held by a live run" in done.stderr
 
 
 def test_a_sink_that_takes_nothing_is_said(run_dir: Path) -> None:

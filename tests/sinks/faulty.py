@@ -10,7 +10,9 @@ from typing import Any, Literal
 from sightline.sinks import Sink, SinkRun, StoringSink
 from sightline.sinks.lineage import Rewind
 
-Kind = Literal["open raises", "write raises", "hangs", "slow", "answers are lost"]
+Kind = Literal[
+    "open raises", "write raises", "open exits", "write exits", "hangs", "slow", "answers are lost"
+]
 
 
 class Trouble:
@@ -37,7 +39,9 @@ class Trouble:
                 time.sleep(60)
         elif self.kind == "slow":
             time.sleep(1)
-        elif method == ("open" if self.kind == "open raises" and sink.stores else "write"):
+        elif method == ("open" if self.kind.startswith("open") and sink.stores else "write"):
+            if self.kind.endswith("exits"):
+                raise SystemExit(f"{method} of {sink.name} exits")
             if self.kind == "answers are lost" and sink.stores and sink.calls.count("write") % 2:
                 do()
             raise ConnectionError(f"{method} of {sink.name} fails")

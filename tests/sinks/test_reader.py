@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+import sightline as sl
 from sightline.journal import Journal
-from sightline.sinks import SinkReader, SinkRun
+from sightline.sinks import SinkReader, SinkRun, make_sinks
 from sightline.sinks import reader as room
 from sightline.sinks.cursor import Cursor
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.reader import whole_commits
+from sightline.sinks.syncing import JournalFile
+from tests.sinks.faulty import FaultyStore, Kind, Trouble
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +76,9 @@ class Kept:
             raise ConnectionError(f"{name} fails")
 
 
-def fed(sink: Kept, journal: Journal, tmp_path: Path, cursor: Cursor | None = None) -> SinkReader:
+def fed(
+    sink: Kept | FaultyStore, journal: Journal, tmp_path: Path, cursor: Cursor | None = None
+) -> SinkReader:
     """A reader of the whole journal, or from a cursor on."""
     cursor = cursor or Cursor(tmp_path / "cursors" / "kept.json", "r")
     run = SinkRun("r", "run", tmp_path, 1, kept=cursor.kept)
@@ -106,6 +111,95 @@ def test_after_an_outage_every_commit_is_there_once(
     assert reader.close(5)
     assert sink.seqs == list(range(1, 51))
     assert sink.is_closed
+
+
+@pytest.mark.parametrize("kind", ["open exits", "write exits"])
+def test_a_sink_that_exits_fails_like_any_other(kind: Kind, journal: Journal, tmp_path: Path) -> None:
+    trouble = Trouble(kind)
+    kept = Kept()
+    sink = FaultyStore(kept, trouble)
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: reader.is_down)
+    assert not reader.flush(600)
+    assert reader.look().errors >= 5
+    trouble.over.set()
+    assert until(lambda: kept.seqs == [1])
+    assert reader.close(5)
+
+
+def test_a_sink_that_fails_and_works_in_turn_does_not_fill_the_log(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails = {"write"}
+    sink = Kept(lambda call: call in fails)
+    reader = fed(sink, journal, tmp_path)
+    for n in range(1, 21):
+        fails.add("write")
+        commit(journal)
+        reader.wake(journal.end, journal.seq)
+        assert until(lambda: reader.trouble != "")
+        reader.trouble = ""
+        fails.clear()
+        assert until(lambda n=n: sink.seqs == list(range(1, n + 1)))  # type: ignore[misc]
+        assert reader.flush(5)
+    assert reader.close(5)
+    said = [record for record in caplog.records if " fails" in record.message]
+    assert len(said) == 5
+    assert [bool(record.exc_info) for record in said] == [True, *[False] * 4]
+    assert "16 times so far" in said[-1].message
+    assert sum("works again" in record.message for record in caplog.records) <= 5
+
+
+def test_an_answer_that_is_no_number_is_said(journal: Journal, tmp_path: Path) -> None:
+    class Texts(Kept):
+        def open(self, run: SinkRun) -> Any:
+            return "7"
+
+    reader = fed(Texts(), journal, tmp_path)
+    assert until(lambda: "open() returned '7'; expected the seq of a commit" in reader.trouble)
+    assert not reader.close(1)
+
+
+@pytest.mark.parametrize(
+    ("its", "said"),
+    [
+        ({"name": "../../evil"}, "sink name '../../evil'"),
+        ({"rewind": "forks"}, "rewind='forks': expected"),
+        ({"stores_at_close": None}, "a bool stores_at_close"),
+        ({"open": 3}, "a method open"),
+    ],
+)
+def test_a_sink_that_cannot_work_is_refused_at_start_up(its: dict[str, Any], said: str) -> None:
+    assert make_sinks([Kept()], {})
+    with pytest.raises(sl.ConfigurationError, match=said):
+        make_sinks([type("Odd", (Kept,), its)()], {})
+
+
+def test_half_of_a_sink_that_stores_is_refused() -> None:
+    class Half:
+        name = "half"
+        rewind = "continue"
+        open = Kept.open
+        write = Kept.write
+        close = Kept.close
+
+    with pytest.raises(sl.ConfigurationError, match="has open and rewind and lacks stores_at_close"):
+        make_sinks([Half()], {})
+
+
+def test_a_cut_last_line_ends_the_batch(journal: Journal, tmp_path: Path) -> None:
+    commit(journal)
+    with journal.path.open("ab") as file:
+        file.write(b'{"type":"commit","seq":2,')
+    sink = Kept()
+    cursor = Cursor(tmp_path / "cursors" / "kept.json", "r")
+    reader = SinkReader(
+        sink, JournalFile(journal.path), 0, run=SinkRun("r", "run", tmp_path, 1), cursor=cursor
+    )
+    reader.wake(journal.path.stat().st_size, 2)
+    assert until(lambda: sink.seqs == [1])
+    assert reader.close(5)
 
 
 def test_a_back_end_that_cannot_be_asked_gets_every_commit_at_least_once(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,10 @@ import orjson
 
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
+from sightline.run_directory import held
+from sightline.sinks.reader import Handed
+
+_TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
 
 
 @click.command()
@@ -26,7 +28,12 @@ from sightline.errors import SightlineError
     metavar="SINK.NAME=VALUE",
     help="A setting of a sink, as in wandb.mode=online; else they are as in the run.",
 )
-@click.option("--from-step", type=int, metavar="N", help="Leave out commits of lower steps.")
+@click.option(
+    "--from-step",
+    type=int,
+    metavar="N",
+    help="Leave out commits of lower steps; they cannot be added later.",
+)
 @click.option(
     "--dry-run", is_flag=True, help="Say what would be sent, by the sink's cursor, and send nothing."
 )
@@ -35,8 +42,8 @@ def sync(
 ) -> None:
     """Replay the journal of a run into sinks, from where each of them was.
 
-    For a run that has ended or crashed, or was offline. Nothing is sent twice: a sink that can be asked says
-    what it has, and any other goes on at its cursor.
+    For a run that has ended or crashed, or was offline; it is held meanwhile, so that nobody goes on with it.
+    Nothing is sent twice: a sink that can be asked says what it has, and any other goes on at its cursor.
 
     \b
       sightline sync runs/latest --to tensorboard
@@ -45,11 +52,22 @@ def sync(
 
     Exit code 0: the sinks have everything; 1: one does not; 2: wrong usage.
     """
+    try:
+        hold = held(run_dir, writes=not dry_run)
+    except SightlineError as error:
+        click.echo(f"sightline sync: {error}", err=True)
+        sys.exit(2)
+    with hold:
+        _sync(run_dir, sinks, settings, from_step, dry_run)
+
+
+def _sync(
+    run_dir: Path, sinks: tuple[str, ...], settings: tuple[str, ...], from_step: int | None, dry_run: bool
+) -> None:
     from sightline.sinks import make_sinks
     from sightline.sinks.syncing import Replay, facts_of
 
     try:
-        _check_ended(run_dir)
         config = StatsLoggerConfig.from_dict(_sections(facts_of(run_dir), sinks, settings))
         replays = [
             (sink.name, Replay(run_dir, sink, from_step=from_step))
@@ -60,12 +78,8 @@ def sync(
         sys.exit(2)
     failed = False
     for name, replay in replays:
-        missing = replay.missing()
-        what = f"{missing.commits} commits"
-        if missing.commits:
-            what += f" (steps {missing.first_step} to {missing.last_step})"
         if dry_run:
-            click.echo(f"{name}: {what} would be sent")
+            click.echo(f"{name}: by its cursor, {_said(replay.missing())} would be sent")
             continue
         try:
             _show(name, replay.run())
@@ -73,8 +87,13 @@ def sync(
             click.echo(f"sightline sync: {error}", err=True)
             failed = True
         else:
-            click.echo(f"{name}: up to date; {what} were missing by its cursor")
+            click.echo(f"{name}: up to date; {_said(replay.handed)} were handed over")
     sys.exit(1 if failed else 0)
+
+
+def _said(handed: Handed) -> str:
+    steps = f" (steps {handed.first_step} to {handed.last_step})" if handed.commits else ""
+    return f"{handed.commits} commits{steps}"
 
 
 def _show(name: str, progress: Iterable[tuple[int, int]]) -> None:
@@ -93,23 +112,7 @@ def _show(name: str, progress: Iterable[tuple[int, int]]) -> None:
             bar.update(task, completed=done, total=total)
 
 
-def _check_ended(run_dir: Path) -> None:
-    """A live run feeds its sinks itself."""
-    try:
-        lock = os.open(run_dir / ".lock", os.O_RDWR)
-    except OSError:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SightlineError(
-            f"{run_dir} is a live run, which feeds its sinks itself: wait for its end"
-        ) from None
-    finally:
-        os.close(lock)
-
-
-def _sections(facts: dict[str, Any], sinks: Iterable[str], settings: Iterable[str]) -> dict[str, Any]:
+def _sections(facts: dict[str, Any], sinks: Sequence[str], settings: Iterable[str]) -> dict[str, Any]:
     """The settings of the sinks as the run had them, and what was given over them."""
     had = facts.get("sightline") or {}
     ours = [name for name in sinks if name in vars(StatsLoggerConfig())]
@@ -117,12 +120,23 @@ def _sections(facts: dict[str, Any], sinks: Iterable[str], settings: Iterable[st
     for each in settings:
         place, equals, value = each.partition("=")
         sink, dot, name = place.partition(".")
-        if not (equals and dot and sink in sections):
+        if not (equals and dot and sink in sinks):
             raise SightlineError(
                 f"--set {each!r}: expected SINK.NAME=VALUE, with one of the sinks given with --to"
+            )
+        if sink not in sections:
+            raise SightlineError(
+                f"--set {each!r}: sink {sink!r} is none of sightline's, and takes no settings"
             )
         try:
             sections[sink][name] = orjson.loads(value)  # a number, true, null
         except orjson.JSONDecodeError:
             sections[sink][name] = value
+    for sink, section in sections.items():
+        for name, value in section.items():
+            if isinstance(value, str) and _TAKEN_OUT in value:
+                raise SightlineError(
+                    f"{sink}.{name} is {value!r} in run.json, without its credentials: "
+                    f"give --set {sink}.{name}=…"
+                )
     return sections

@@ -42,6 +42,16 @@ def together(records: Iterable[Record]) -> Iterator[Lines]:
             yield Lines(commit, by_type.get("histogram", []), by_type.get("sample", []))
 
 
+def is_commit(record: Mapping[str, Any]) -> bool:
+    """Whether a record is a commit's line, with all that one has."""
+    return (
+        record.get("type") == "commit"
+        and isinstance(record.get("seq"), int)
+        and isinstance(record.get("step"), int)
+        and isinstance(record.get("values"), dict)
+    )
+
+
 def commits_in(records: Iterable[Record]) -> Iterator[Record]:
     """The commit lines among some records."""
     return (record for record in records if record.get("type") == "commit")

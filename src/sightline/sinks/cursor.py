@@ -15,6 +15,11 @@ log = logging.getLogger("sightline")
 SAVED_WITHIN_S = 1.0
 
 
+def highest_seq(directory: Path, run_id: str) -> int:
+    """Of a run directory: the highest ``seq`` in the cursors of its sinks, 0 if there are none."""
+    return max((Cursor(path, run_id).seq for path in (directory / "cursors").glob("*.json")), default=0)
+
+
 class Cursor:
     """A place in the journal, kept in a file of its own: ``cursors/<sink>.json``.
 

@@ -73,6 +73,8 @@ class Lineage:
         self.starts = sorted(starts)
         self.rewind = rewind
         forks = [start.attempt for start in self.starts if start.is_rewound] if rewind == "fork" else []
+        #: Whether commits are left out that the sink may still want.
+        self.is_partial = False
         #: The attempt with which what the sink shows began; 0: it has never been forked.
         self.fork = max(forks, default=0)
 
@@ -94,7 +96,7 @@ class Lineage:
 
 
 def starts_of(line: Mapping[str, Any] | None) -> list[Start]:
-    """The starts in a journal's ``run`` line; those of an older one, or of none, are unknown."""
+    """The starts in a journal's ``run`` line or a checkpoint's state; those of an older one are unknown."""
     found = []
     for each in (line or {}).get("starts") or ():
         try:

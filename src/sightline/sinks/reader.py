@@ -9,17 +9,20 @@ long it takes, since what waits is in the journal.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from sightline.journal import commits_between
 from sightline.redaction import redacted
 from sightline.sinks.base import Sink, SinkRun, StoringSink
+from sightline.sinks.commits import is_commit
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.lineage import Lineage, suffix_of
 from sightline.sinks.once import Once
@@ -27,6 +30,7 @@ from sightline.sinks.once import Once
 log = logging.getLogger("sightline")
 
 _BATCH_BYTES = 1 << 20
+_LOOK_BACK_BYTES = 1 << 16
 _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
@@ -54,6 +58,25 @@ class Feeding(NamedTuple):
     commit_ms: float | None
 
 
+class Handed(NamedTuple):
+    """The commits that a sink was handed, or would be.
+
+    Attributes:
+        commits: how many.
+        first_step, last_step: the lowest and the highest step of these; None if there is none.
+    """
+
+    commits: int = 0
+    first_step: int | None = None
+    last_step: int | None = None
+
+    def and_those_of(self, steps: Iterable[int]) -> Handed:
+        """With further ones."""
+        more = list(steps)
+        all_steps = [step for step in (self.first_step, self.last_step, *more) if step is not None]
+        return Handed(self.commits + len(more), min(all_steps, default=None), max(all_steps, default=None))
+
+
 class SinkReader:
     """Feeds one sink.
 
@@ -65,6 +88,10 @@ class SinkReader:
         cursor: how far it was, and
         lineage: which commits belong to it.
         resume_hint: how to bring up later what is missing, for messages.
+        seq: of the last commit before ``offset``; None: the cursor's.
+        gaps: numbers that the journal's ``seq`` has left out.
+        is_placed: whether ``offset`` is right behind that commit; if not, the place is looked for.
+        begun_after: the ``seq`` that a live run begins after: a back end can have no higher one before.
     """
 
     def __init__(
@@ -77,23 +104,33 @@ class SinkReader:
         cursor: Cursor | None = None,
         lineage: Lineage | None = None,
         resume_hint: str = "",
+        seq: int | None = None,
+        gaps: Sequence[tuple[int, int]] = (),
+        is_placed: bool = True,
+        begun_after: int | None = None,
     ) -> None:
         self.sink = sink
         self.trouble = ""  # what it raised last
         self.is_behind_for_good = False  # it was left with records that it had not taken
+        self.handed = Handed()
         self._lines = lines
         self._run_facts = run
         self._cursor = cursor
         self._lineage = lineage
         self._hint = resume_hint
         self._offset = offset  # everything before has been taken
-        self._seq = cursor.seq if cursor is not None else 0
+        self._seq = seq if seq is not None else cursor.seq if cursor is not None else 0
+        self._gaps = tuple(gaps)
+        self._is_placed = is_placed
+        self._begun_after: float = math.inf if begun_after is None else begun_after
         self._target = offset
         self._target_seq = self._seq
         self._is_open = not isinstance(sink, StoringSink)
         self._is_stored = True  # False: closing it failed, by which it would have stored
         self._failures = 0  # in a row
         self._errors = 0  # since the last look
+        self._is_failing = False
+        self._outages = 0  # times that it began to fail
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
         self._once = Once(sink.name)
@@ -142,7 +179,7 @@ class SinkReader:
                 self.is_behind_for_good = True
                 log.warning(
                     "sightline: sink %s was left %d commits behind%s",
-                    self.sink.name, self._target_seq - self._seq, self._hint and f"; {self._hint}",
+                    self.sink.name, self._lag(), self._hint and f"; {self._hint}",
                 )  # fmt: skip
             return False
         return self._is_stored
@@ -151,7 +188,7 @@ class SinkReader:
         """How the sink has fared since the last look."""
         with self._changed:
             ms = 1e3 * self._took_s / self._took_commits if self._took_commits else None
-            found = Feeding(self._errors, max(self._target_seq - self._seq, 0), ms)
+            found = Feeding(self._errors, self._lag(), ms)
             self._errors, self._took_s, self._took_commits = 0, 0.0, 0
             since = self._since
         if since is not None and time.monotonic() - since > _HANGS_AFTER_S:
@@ -167,6 +204,9 @@ class SinkReader:
     def is_down(self) -> bool:
         """Whether its circuit is open."""
         return self._failures >= _PATIENCE
+
+    def _lag(self) -> int:
+        return commits_between(self._seq, self._target_seq, self._gaps)
 
     def _is_due(self) -> bool:
         return not self._is_open or not self._has_all()
@@ -196,14 +236,13 @@ class SinkReader:
         if self._is_open:
             closed = self._try(self.sink.close)
             self._is_stored = closed or not getattr(self.sink, "stores_at_close", False)
-            if self._cursor is not None:
-                if closed:
-                    self._cursor.move(self._offset, self._seq, now=True)
-                else:
-                    self._cursor.save()
+            if closed:
+                self._move_cursor(now=True)
+            elif self._cursor is not None:
+                self._cursor.save()
         elif self._has_opened:
             self._over.set()
-            with suppress(Exception):  # lets go of what it holds, for the next run of this process
+            with suppress(BaseException):  # lets go of what it holds, for the next run of this process
                 self.sink.close()
         self._over.set()
 
@@ -214,15 +253,27 @@ class SinkReader:
         assert isinstance(self.sink, StoringSink)
         assert self._run_facts is not None
         stored = self.sink.open(self._run_facts)
-        if stored is not None and stored != self._seq:
-            self._go_after(stored)
+        if stored is not None and not isinstance(stored, int):
+            raise TypeError(f"open() returned {stored!r}; expected the seq of a commit, an int, or None")
+        seq = self._seq if stored is None else stored
+        if not self._has_opened and seq > self._begun_after:
+            self._once.warn(
+                "ahead",
+                f"holds commits up to number {seq} of this run, and the journal knew those up to "
+                f"{self._begun_after}: the run was continued elsewhere, and what it commits here under these "
+                f"numbers is left out",
+            )
+        if seq != self._seq or not self._is_placed:
+            self._go_after(seq)
+            if self._cursor is not None:
+                self._cursor.offset, self._cursor.seq = self._offset, seq
         self._is_open = self._has_opened = True
         if self._cursor is not None:
             self._cursor.save()  # with what the sink keeps
 
     def _go_after(self, seq: int) -> None:
         """To the lines after those of a commit."""
-        at = offset = self._offset if seq >= self._seq else 0
+        at = offset = self._offset if self._is_placed and seq >= self._seq else 0
         while data := self._lines.read(at, _BATCH_BYTES):
             for line in data.splitlines(keepends=True):
                 at += len(line)
@@ -235,7 +286,7 @@ class SinkReader:
                 continue
             break
         with self._changed:
-            self._offset, self._seq = offset, seq
+            self._offset, self._seq, self._is_placed = offset, seq, True
 
     def _hand_over(self) -> None:
         if self._has_all():
@@ -246,28 +297,40 @@ class SinkReader:
         if mine:
             self.sink.write(mine)
         seq = max((s for s in map(_seq_of, records) if s is not None), default=self._seq)
+        steps = [record["step"] for record in mine if record.get("type") == "commit"]
         with self._changed:
             self._took_s += time.monotonic() - begun
-            self._took_commits += sum(record.get("type") == "commit" for record in mine)
+            self._took_commits += len(steps)
+            self.handed = self.handed.and_those_of(steps)
             self._offset = self._offset + length if length else self._target
             self._seq = max(self._seq, seq)
             self._failures = 0
             self._changed.notify_all()
-        if "fails" in self._once:
+        if self._is_failing:
+            self._is_failing = False
             self._once.forget()
-            log.warning("sightline: sink %s works again", self.sink.name)
-        if self._cursor is not None and not getattr(self.sink, "stores_at_close", False):
-            self._cursor.move(self._offset, self._seq)
+            if self._is_said():
+                log.warning("sightline: sink %s works again", self.sink.name)
+        if not getattr(self.sink, "stores_at_close", False):
+            self._move_cursor()
+
+    def _move_cursor(self, *, now: bool = False) -> None:
+        if self._cursor is None:
+            return
+        if self._lineage is not None and self._lineage.is_partial and not self.handed.commits:
+            return  # nothing later is stored: what was left out may still come
+        self._cursor.move(self._offset, self._seq, now=now)
 
     def _next_batch(self) -> tuple[list[dict[str, Any]], int]:
         """Records from here on, all lines of each commit, and how many bytes they take."""
-        limit = _BATCH_BYTES
+        limit, taken = _BATCH_BYTES, -1
         while True:
             data = self._lines.read(self._offset, limit)
-            records, length = whole_commits(data, more=self._offset + len(data) < self._target)
+            comes = len(data) > taken and self._offset + len(data) < self._target
+            records, length = whole_commits(data, more=comes)
             if length or not data:
                 return records, length
-            limit *= 2  # one commit that is longer than a batch
+            limit, taken = limit * 2, len(data)  # one commit that is longer than a batch
 
     def _try(self, call: Callable[[], Any]) -> bool:
         """Whether a call of the sink's went well."""
@@ -275,23 +338,34 @@ class SinkReader:
             self._since = time.monotonic()
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - a sink's trouble, whatever it is, stays the sink's
+        except BaseException as error:  # noqa: BLE001 - a sink's trouble, SystemExit too, stays the sink's
             with self._changed:
                 self._errors += 1
                 self._failures += 1
                 self.trouble = redacted(f"{type(error).__name__}: {error}")
                 self._is_open = not self.stores
                 self._changed.notify_all()
-            if self.is_down:
-                self._once.warn(
-                    "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
-                )
-            else:
-                self._once.warn("fails", f"fails: {error}", exc_info=True)
+            self._say_that_it_fails(error)
             return False
         finally:
             self._since = None
         return True
+
+    def _say_that_it_fails(self, error: BaseException) -> None:
+        """Of a sink that fails and works in turn, less and less; the traceback comes once."""
+        if not self._is_failing:
+            self._is_failing = True
+            self._outages += 1
+            times = f" ({self._outages} times so far)" if self._outages > 1 else ""
+            if self._is_said():
+                self._once.warn("fails", f"fails{times}: {error}", exc_info=self._outages == 1)
+        elif self.is_down:
+            self._once.warn(
+                "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
+            )
+
+    def _is_said(self) -> bool:
+        return self._outages & (self._outages - 1) == 0  # the 1st, 2nd, 4th, 8th, …
 
     def _pause(self) -> bool:
         """Waits for the next try; returns False where there is none, since the run is over."""
@@ -317,6 +391,8 @@ def storing_reader(
     directory: Path,
     lineage: Lineage,
     facts: Mapping[str, Any],
+    gaps: Sequence[tuple[int, int]] = (),
+    begun_after: int | None = None,
 ) -> SinkReader:
     """Feeds a sink that stores, from where it was in this run.
 
@@ -326,11 +402,12 @@ def storing_reader(
         directory: of the run.
         lineage: which commits belong to it.
         facts: as ``run.json`` has them, the run's config among them.
+        gaps, begun_after: as for :class:`SinkReader`.
     """
     cursor = cursor_of(sink, directory, lineage, facts["run_id"])
     run = SinkRun(
         facts["run_id"],
-        directory.name,
+        str(facts.get("name") or directory.resolve().name),
         directory,
         lineage.current.attempt,
         config=facts["config"],
@@ -338,9 +415,26 @@ def storing_reader(
         fork=lineage.fork,
         kept=cursor.kept,
     )
-    offset = cursor.offset if cursor.offset <= size else 0
+    is_placed = cursor.offset <= size and _is_right_after(lines, cursor.offset, cursor.seq)
     hint = f"to bring up later what is missing: sightline sync {directory} --to {sink.name}"
-    return SinkReader(sink, lines, offset, run=run, cursor=cursor, lineage=lineage, resume_hint=hint)
+    return SinkReader(
+        sink, lines, cursor.offset if is_placed else 0,
+        run=run, cursor=cursor, lineage=lineage, resume_hint=hint,
+        gaps=gaps, is_placed=is_placed, begun_after=begun_after,
+    )  # fmt: skip
+
+
+def _is_right_after(lines: Lines, offset: int, seq: int) -> bool:
+    """Whether a place is behind the lines of a commit and of no later one, as far as a look can tell: the
+    journal may have lost lines since, and got others."""
+    begin = max(0, offset - _LOOK_BACK_BYTES)
+    before = lines.read(begin, offset - begin) if offset else b""
+    if len(before) != offset - begin:
+        return False  # it is no end of a line
+    for line in reversed(before.splitlines()):
+        if (found := _seq_of(_parsed(line))) is not None:
+            return found == seq
+    return begin == 0 and seq == 0
 
 
 def cursor_of(sink: Sink, directory: Path, lineage: Lineage, run_id: str) -> Cursor:
@@ -364,7 +458,8 @@ def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int
     for line in data.splitlines(keepends=True):
         at += len(line)
         record = _parsed(line)
-        if record is not None:  # else torn by a crash of the machine
+        # Else torn by a crash of the machine, or not ours.
+        if record is not None and (record.get("type") != "commit" or is_commit(record)):
             records.append(record)
             ends.append(at)
     last = _seq_of(records[-1]) if records else None

@@ -62,7 +62,8 @@ class SwanLabRun:
         """Begins another file of the experiment.
 
         Returns:
-            The ``seq`` of the last commit in the files; None online: SwanLab leaves out what it has.
+            The ``seq`` of the last commit in the files; None online: SwanLab leaves out what it has. 0 where
+            the run has been offline so far: then a file has its commits, and not the cloud.
         """
         swanlab = import_module("swanlab")
         folder = Path(self._config.dir or run.dir / "swanlab").absolute()
@@ -73,7 +74,7 @@ class SwanLabRun:
             self._once.warn(
                 "key", f"has no key, and writes files for: swanlab sync --id {identity} {folder}/run-*"
             )
-        stored = None if mode == "online" else last_seq(folder, identity)
+        stored = stored_commits(mode, run.kept, folder, identity)
         self._names = Names("swanlab", clean, taken=[SEQ], kept=run.kept.setdefault("names", {}))
         own = f"run-{run.attempt:04d}-{os.urandom(3).hex()}"
         try:
@@ -100,6 +101,7 @@ class SwanLabRun:
             shutil.rmtree(folder / own, ignore_errors=True)  # or an outage leaves hundreds
             raise
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # SwanLab's handler would end the run
+        run.kept["mode"] = mode
         self._files = None if mode == "online" else (folder, identity)
         self._resume_hint = f"sightline sync {run.dir} --to swanlab"
         return stored
@@ -183,6 +185,19 @@ class SwanLabRun:
 def make(settings: Mapping[str, Any]) -> SwanLabRun:
     """From plain data."""
     return SwanLabRun(SwanLabConfig(**settings))
+
+
+def stored_commits(mode: str, kept: Mapping[str, Any], folder: Path, identity: str) -> int | None:
+    """The ``seq`` of the last commit that is where this mode writes to; None: the cursor says it.
+
+    Example:
+        >>> stored_commits("online", {"mode": "online"}, Path(), "id")
+        >>> stored_commits("online", {"mode": "offline"}, Path(), "id")
+        0
+    """
+    if mode != "online":
+        return last_seq(folder, identity)
+    return 0 if kept.get("mode") == "offline" else None
 
 
 class _Taken:

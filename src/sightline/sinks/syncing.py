@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
-from sightline.journal import read_journal, whole_lines
+from sightline.journal import commits_between, gaps_of, is_run_line, read_journal, whole_lines, whole_size
 from sightline.sinks.base import StoringSink
+from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Lineage, Start, starts_of
-from sightline.sinks.reader import cursor_of, storing_reader
+from sightline.sinks.reader import Handed, cursor_of, storing_reader
 
 _LOOK_S = 0.05
 
@@ -30,20 +30,6 @@ class JournalFile:
         return whole_lines(self.path, offset, limit)
 
 
-@dataclass(frozen=True)
-class Missing:
-    """The commits that a sink is to get, by its cursor.
-
-    Attributes:
-        commits: how many.
-        first_step, last_step: of these; None if there is none.
-    """
-
-    commits: int
-    first_step: int | None
-    last_step: int | None
-
-
 class Replay:
     """One run's journal and one sink.
 
@@ -53,14 +39,18 @@ class Replay:
         from_step: leave out commits of lower steps.
 
     Raises:
-        JournalError: there is no journal, or it holds no run.
-        ConfigurationError: a sink that stores nothing.
+        JournalError: there is no journal, it holds no run, or has a newer format.
+        ConfigurationError: a sink that stores nothing, or no commit is from that step on.
+
+    Attributes:
+        handed: what the sink was handed.
     """
 
     def __init__(self, directory: Path, sink: Any, *, from_step: int | None = None) -> None:
         if not isinstance(sink, StoringSink):
             raise ConfigurationError(f"sink {sink.name!r} keeps nothing that could be brought up to date")
-        self._directory = directory
+        self.handed = Handed()
+        self._directory = directory = directory.resolve()
         self._path = directory / "metrics.jsonl"
         self._sink = sink
         self._from_step = from_step
@@ -68,26 +58,34 @@ class Replay:
             raise JournalError(f"{directory} has no journal {self._path.name}: expected a run directory")
         self._last_seq = 0
         run_line: dict[str, Any] | None = None
+        steps: list[int] = []
         for record in read_journal(self._path):
-            if record.get("type") == "run":
+            if record.get("type") == "run" and is_run_line(record, self._path):
                 run_line = record
-            elif record.get("type") == "commit":
+            elif is_commit(record):
                 self._last_seq = max(self._last_seq, record["seq"])
+                steps.append(record["step"])
         if run_line is None:
             raise JournalError(f"{self._path} holds no run line: it is no journal of sightline")
-        self._starts = starts_of(run_line) or [Start(run_line["attempt"], 0, None)]
+        if from_step is not None and steps and max(steps) < from_step:
+            raise ConfigurationError(
+                f"{self._path} has no commit of a step from {from_step} on: the last is of step {max(steps)}"
+            )
+        self._gaps = gaps_of(run_line)
+        self._commits = commits_between(0, self._last_seq, self._gaps)
+        self._starts = starts_of(run_line) or [Start(run_line.get("attempt", 1), 0, None)]
         self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
 
-    def missing(self) -> Missing:
+    def missing(self) -> Handed:
         """What the sink lacks, by its cursor; the sink is not asked."""
         lineage = _From(self._starts, self._sink.rewind, self._from_step)
         cursor = cursor_of(self._sink, self._directory, lineage, self._facts["run_id"])
         steps = [
             record["step"]
             for record in read_journal(self._path)
-            if record.get("type") == "commit" and record["seq"] > cursor.seq and lineage.has(record)
+            if is_commit(record) and record["seq"] > cursor.seq and lineage.has(record)
         ]
-        return Missing(len(steps), min(steps, default=None), max(steps, default=None))
+        return Handed().and_those_of(steps)
 
     def run(self, *, patience_s: float = 60.0) -> Iterator[tuple[int, int]]:
         """Brings the sink up to date.
@@ -102,26 +100,28 @@ class Replay:
             ConfigurationError: it is down, or has not taken anything for so long; what it took stays taken.
         """
         lineage = _From(self._starts, self._sink.rewind, self._from_step)
-        size = self._path.stat().st_size
+        size = whole_size(self._path)
         reader = storing_reader(
             self._sink, JournalFile(self._path), size,
-            directory=self._directory, lineage=lineage, facts=self._facts,
+            directory=self._directory, lineage=lineage, facts=self._facts, gaps=self._gaps,
         )  # fmt: skip
         reader.wake(size, self._last_seq)
-        behind, moved = self._last_seq, time.monotonic()
+        behind, moved = self._commits, time.monotonic()
         while not reader.flush(_LOOK_S):
             now_behind = reader.look().lag_steps
             if now_behind < behind:
                 behind, moved = now_behind, time.monotonic()
             if reader.is_down or time.monotonic() - moved > patience_s:
                 break
-            yield self._last_seq - behind, self._last_seq
-        if not reader.close(patience_s):
+            yield self._commits - behind, self._commits
+        is_closed = reader.close(patience_s)
+        self.handed = reader.handed
+        if not is_closed:
             raise ConfigurationError(
                 f"sink {self._sink.name!r} took no more: {reader.trouble or 'it does not answer'}. What it "
                 f"has taken stays; the same command goes on from there"
             )
-        yield self._last_seq, self._last_seq
+        yield self._commits, self._commits
 
 
 class _From(Lineage):
@@ -130,6 +130,7 @@ class _From(Lineage):
     def __init__(self, starts: list[Start], rewind: Any, from_step: int | None) -> None:
         super().__init__(starts, rewind)
         self._from_step = from_step
+        self.is_partial = from_step is not None
 
     def has(self, record: Mapping[str, Any]) -> bool:
         step = record.get("step")
