@@ -392,7 +392,7 @@ from sightline.sinks.swanlab import SwanLabSink
 sys.excepthook = hook = lambda kind, error, trace: print("mine:", error)
 handler = signal.getsignal(signal.SIGINT)
 sink = SwanLabSink()
-with sl.start("runs", name="run", sinks=[sink], naming="off") as run:
+with sl.start("runs", name="run", sinks=[sink], naming="off", logging={"enabled": False}) as run:
     run.commit(0, {"loss": 1.0})
     assert run.flush(60)
     assert sys.excepthook is hook and signal.getsignal(signal.SIGINT) is handler

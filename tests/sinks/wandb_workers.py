@@ -42,7 +42,7 @@ def untouched() -> None:
             file.write(json.dumps(state) + "\n")
 
     note()
-    with sl.start("runs", name="run", sinks=["wandb"], naming="off") as run:
+    with sl.start("runs", name="run", sinks=["wandb"], naming="off", logging={"enabled": False}) as run:
         sl.scalar(loss=0)
         run.commit(0)
         assert run.flush(600)
