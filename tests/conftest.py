@@ -15,9 +15,10 @@ settings.load_profile("sightline")
 _LONGEST = ("runners", "sinks", "multiprocess", "compat", "examples", "jax")  # begun first
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With ``-n``, what shares expensive fixtures goes to one worker, and what takes longest goes first."""
-    if not config.getoption("numprocesses", None):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     root = Path(__file__).parent
 

@@ -159,7 +159,7 @@ def test_slow_sinks_are_behind_and_complete_at_the_end(start: Callable[[Kind], J
     check_prometheus(job.dir, job.sinks["prometheus"].sink.port)  # type: ignore[attr-defined]
     assert job.run.finish()
     check(job.dir, database)
-    check_console(job.dir, job.sinks["console"].sink._stream.getvalue())  # type: ignore[attr-defined]
+    check_console(job.dir, job.sinks["console"].sink._terminal._stream.getvalue())  # type: ignore[attr-defined]
 
 
 def test_sinks_that_come_back_after_200_steps_have_each_of_them_once(
@@ -178,7 +178,7 @@ def test_sinks_that_come_back_after_200_steps_have_each_of_them_once(
     assert job.run.finish()
     job.check_untouched()
     check(job.dir, database)
-    check_console(job.dir, job.sinks["console"].sink._stream.getvalue())  # type: ignore[attr-defined]
+    check_console(job.dir, job.sinks["console"].sink._terminal._stream.getvalue())  # type: ignore[attr-defined]
     assert all(sum(errors) > 0 for errors in job.told("errors").values())
 
 
@@ -218,8 +218,7 @@ def test_sinks_that_hang_for_ever_get_everything_by_sightline_sync_and_nothing_t
         # Of jsonl, which was well, nothing is missing.
         expected = [f"{0 if name == 'jsonl' else missing} commits" for name in STORING]
         assert [
-            line.partition("; ")[2].split(" (")[0].removesuffix(" were missing by its cursor")
-            for line in said
+            line.partition("; ")[2].split(" (")[0].removesuffix(" were handed over") for line in said
         ] == expected
         check(run, database)
 
@@ -369,7 +368,7 @@ def shown_everywhere(folder: Path, config: Any) -> Whole:
         until(lambda: run.flush(1), "every sink")
         scrape = scraped(sinks["prometheus"].port)  # type: ignore[attr-defined]
     assert run.dir is not None
-    return Whole(run.dir, sinks["console"]._stream.getvalue(), scrape)  # type: ignore[attr-defined]
+    return Whole(run.dir, sinks["console"]._terminal._stream.getvalue(), scrape)  # type: ignore[attr-defined]
 
 
 def contents(path: Path) -> Iterator[bytes]:
