@@ -272,9 +272,7 @@ os.system("cp -r disk/files kept")
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
         env={**os.environ, "PYTHONPATH": paths()},
     )  # fmt: skip
-    if done.returncode != 0 and "unshare" in done.stderr:
-        pytest.skip(f"no namespaces here: {done.stderr}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr  # it needs `unshare`, and a kernel that lets users mount a tmpfs
     assert "of 58; what they lack comes with the next attempt, or with sightline sync" in done.stdout
     run = tmp_path / "runs" / "run"
     found = experiment(run, tmp_path / "kept")

@@ -31,9 +31,6 @@ from sightline.sinks.wandb_run import SEQ, run_files
 from tests.harness import Worker, until, workers_of
 from tests.sinks.wandb_server import API_KEY, WandbServer, serving
 
-if find_spec("wandb") is None:
-    pytest.skip("needs W&B", allow_module_level=True)
-
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -389,9 +386,7 @@ def test_what_a_full_disk_kept_from_w_b_is_said_and_made_good_by_the_next_attemp
          f"mount -t tmpfs -o size=400k tmpfs disk && exec {sys.executable} script.py"],
         cwd=tmp_path, env=os.environ | {"WANDB_MODE": "offline"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if "unshare" in done.stderr or "mount:" in done.stderr:
-        pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr  # it needs `unshare`, and a kernel that lets users mount a tmpfs
     (said,) = [line for line in json.loads(done.stdout.splitlines()[-1]) if "has stored" in line]
     up_to = int(said.partition("the commits up to ")[2].split()[0])
     assert 0 < up_to < 400

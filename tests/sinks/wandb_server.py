@@ -59,7 +59,7 @@ class WandbServer(ThreadingHTTPServer):
                 self.asked.append(word)
                 return answer(name, variables)
         self.asked.append(query)
-        raise NotImplementedError(query)
+        raise LookupError(query)  # told as GraphQL does, which W&B takes for a server that is older than it
 
     def _queries(self) -> dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]]:
         return {
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             request = json.loads(body)
             try:
                 answer = {"data": self.server.graphql(request["query"], request.get("variables") or {})}
-            except NotImplementedError:
+            except LookupError:
                 answer = {"data": {}, "errors": [{"message": "no such query here"}]}
         elif self.path.endswith("/file_stream"):
             answer = self.server.file_stream(self.path.split("/")[-2], json.loads(body))
