@@ -1,10 +1,14 @@
 """Settings and fixtures for all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from sightline import sampling
+from sightline.session_tracer import SESSIONS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -31,3 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group(item)))
     order = {name: i for i, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(item.path.relative_to(root).parts[0], len(order)))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """A test that leaves a run, a sampler or a session open makes others fail; it is the one to be blamed."""
+    yield
+    left = [f"a sampler: {each.sampler!r}" for each in sampling._asked]
+    left += [f"a session: {each!r}" for each in SESSIONS.open_sessions()]
+    sampling._asked.clear()
+    SESSIONS.turn(SESSIONS.enabled)
+    assert not left

@@ -22,6 +22,9 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
 
     Its runners stay as they are: wandb.log calls through maybe_init_wandb or StatsLogger go to a journal in
     runs/<project>/<name>.
+
+    \b
+      sightline adopt mllm-jax ~/MLLM-JAX --dry-run
     """
     from sightline.compat.mllm_jax.checkout import (
         adoption,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import orjson
 
+from sightline.cli.frame import say_error
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
 from sightline.run_directory import held
@@ -52,12 +53,7 @@ def sync(
 
     Exit code 0: the sinks have everything; 1: one does not; 2: wrong usage.
     """
-    try:
-        hold = held(run_dir, writes=not dry_run)
-    except SightlineError as error:
-        click.echo(f"sightline sync: {error}", err=True)
-        sys.exit(2)
-    with hold:
+    with held(run_dir, writes=not dry_run):
         _sync(run_dir, sinks, settings, from_step, dry_run)
 
 
@@ -67,15 +63,10 @@ def _sync(
     from sightline.sinks import make_sinks
     from sightline.sinks.syncing import Replay, facts_of
 
-    try:
-        config = StatsLoggerConfig.from_dict(_sections(facts_of(run_dir), sinks, settings))
-        replays = [
-            (sink.name, Replay(run_dir, sink, from_step=from_step))
-            for sink in make_sinks(sinks, vars(config))
-        ]
-    except SightlineError as error:
-        click.echo(f"sightline sync: {error}", err=True)
-        sys.exit(2)
+    config = StatsLoggerConfig.from_dict(_sections(facts_of(run_dir), sinks, settings))
+    replays = [
+        (sink.name, Replay(run_dir, sink, from_step=from_step)) for sink in make_sinks(sinks, vars(config))
+    ]
     failed = False
     for name, replay in replays:
         if dry_run:
@@ -84,7 +75,7 @@ def _sync(
         try:
             _show(name, replay.run())
         except SightlineError as error:
-            click.echo(f"sightline sync: {error}", err=True)
+            say_error("sightline sync", str(error))
             failed = True
         else:
             click.echo(f"{name}: up to date; {_said(replay.handed)} were handed over")

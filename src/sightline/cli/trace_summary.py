@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.errors import SightlineError
+from sightline.cli.frame import say_next
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,16 +39,12 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, as_json: bool) -
 
     Exit code 0: all was read; 1: something was damaged or missing; 2: nothing was read.
     """
-    try:
-        found, problems = analysed(run_dirs, _range(first_last))
-    except (SightlineError, OSError) as error:
-        click.echo(f"sightline trace summary: {error}", err=True)
-        sys.exit(2)
+    found, problems = analysed(run_dirs, _range(first_last))
     if as_json:
         click.echo(orjson.dumps(_plain(found), option=orjson.OPT_INDENT_2))
     else:
         _show(found)
-        click.echo(f"look at it with `sightline trace view {run_dirs[0]}`")
+        say_next(f"sightline trace view {run_dirs[0]}")
     for line in problems:
         click.echo(f"problem: {line}", err=True)
     sys.exit(1 if problems else 0)
@@ -70,11 +66,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
     from sightline.analysis import differences
 
-    try:
-        (first, some), (second, more) = analysed((before,)), analysed((after,))
-    except (SightlineError, OSError) as error:
-        click.echo(f"sightline trace diff: {error}", err=True)
-        sys.exit(2)
+    (first, some), (second, more) = analysed((before,)), analysed((after,))
     found = differences(first, second)
     if as_json:
         rows = [{**each._asdict(), "change_s": each.change_s} for each in found]

@@ -1,0 +1,94 @@
+"""What all commands have in common: how they fail, how they end, and ``--debug``.
+
+Exit codes: 0, all is well; 1, the command did its work and found something wrong; 2, wrong usage, or nothing
+could be done; 3, a complete answer needs files that are not here (with ``--json``, where a program reads it);
+70, a defect of sightline's own; 130, interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from sightline.errors import SightlineError
+
+FOUND_WRONG = 1  #: the command did its work, and something is wrong with what it looked at
+NOTHING_DONE = 2  #: wrong usage, or nothing could be done
+INCOMPLETE = 3  #: files of some processes are not here
+_DEFECT = 70
+_INTERRUPTED = 130
+
+
+class Frame(click.Group):
+    """The group of all commands: gives each ``--debug``, and turns errors into one line with the fix."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        _give_debug(cmd)
+        super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
+        except BrokenPipeError:  # whoever read our output has gone: `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the last flush complain
+            sys.exit(0)
+        except Exception as error:
+            if ctx.meta.get("sightline.debug") or os.environ.get("SIGHTLINE_DEBUG") == "1":
+                raise
+            command = ctx.meta.get("sightline.command", "sightline")
+            if isinstance(error, OSError) and error.filename is not None and error.strerror:
+                say_error(command, f"{error.filename}: {error.strerror}")
+                sys.exit(NOTHING_DONE)
+            if isinstance(error, (SightlineError, OSError)):
+                say_error(command, str(error))
+                sys.exit(NOTHING_DONE)
+            say_error(
+                command,
+                f"{type(error).__name__}: {str(error) or 'no message'} (a defect of sightline; --debug shows "
+                f"where)",
+            )
+            sys.exit(_DEFECT)
+
+
+def say_error(command: str, message: str) -> None:
+    """One line on stderr, whatever stands in the message."""
+    click.echo(f"{command}: {' '.join(message.split())}", err=True)
+
+
+def say_next(*commands: str) -> None:
+    """Names the next useful commands, on stderr, where no pipe reads them.
+
+    Args:
+        commands: whole, as in ``"sightline report runs/latest"``, each with a few words on what it gives
+            after two spaces and a ``#``, if they are needed.
+    """
+    for number, command in enumerate(commands):
+        click.secho(f"{'next:' if number == 0 else '     '} {command}", err=True, dim=True)
+
+
+def _give_debug(command: click.Command) -> None:
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _give_debug(each)
+        return
+    if not any(parameter.name == "debug" for parameter in command.params):
+        command.params.append(
+            click.Option(
+                ["--debug"], is_flag=True, expose_value=False, is_eager=True, callback=_note_command,
+                help="On an error, show where in sightline it was.",
+            )
+        )  # fmt: skip
+
+
+def _note_command(context: click.Context, option: click.Parameter, value: bool) -> None:
+    context.meta["sightline.command"] = context.command_path  # shared with the contexts above
+    if value and context.get_parameter_source("debug") is not ParameterSource.DEFAULT:
+        context.meta["sightline.debug"] = True

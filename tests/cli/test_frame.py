@@ -1,0 +1,107 @@
+"""What all commands have in common."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from sightline.cli import main
+from sightline.cli.frame import Frame, say_next
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+LEAVES = dict(leaves(main))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
+    said = CliRunner().invoke(main, [*path, "--help"])
+    assert said.exit_code == 0
+    assert f"  sightline {' '.join(path)}" in said.output or f"(sightline {' '.join(path)}" in said.output
+    assert "--debug" in said.output
+
+
+def failing(error: BaseException) -> Frame:
+    frame = Frame("sightline")
+
+    @frame.command()
+    def one() -> None:
+        """Fails."""
+        raise error
+
+    frame.add_command(one)
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("RunDirectoryError('no\\nrun')", 2, "sightline one: no run\n"),
+        ("FileNotFoundError(2, 'not there', 'x')", 2, "sightline one: x: not there\n"),
+        ("KeyError('k')", 70, "sightline one: KeyError: 'k' (a defect of sightline; --debug shows where)\n"),
+        ("KeyboardInterrupt()", 130, ""),
+        ("BrokenPipeError()", 0, ""),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(error: str, code: int, line: str) -> None:
+    """With --debug it is raised, so that Python shows where."""
+    script = (
+        "import sys; from tests.cli.test_frame import failing; from sightline.errors import *; "
+        f"failing({error})(prog_name='sightline')"
+    )
+    run: Callable[..., subprocess.CompletedProcess[str]] = lambda *more: subprocess.run(  # noqa: E731
+        [sys.executable, "-c", script, "one", *more],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+        env={**os.environ, "SIGHTLINE_DEBUG": ""},
+    )  # fmt: skip
+    plain = run()
+    assert (plain.returncode, plain.stdout, plain.stderr.lstrip("\n")) == (code, "", line)
+    if code in (2, 70):
+        shown = run("--debug")
+        assert shown.returncode == 1
+        assert error.partition("(")[0] in shown.stderr
+        assert "Traceback" in shown.stderr
+
+
+def test_what_comes_next_is_said_apart_from_the_output() -> None:
+    @click.command()
+    def one() -> None:
+        click.echo("done")
+        say_next("sightline ls runs", "sightline report runs/latest")
+
+    said = CliRunner().invoke(one)
+    assert said.stdout == "done\n"
+    assert said.stderr == "next: sightline ls runs\n      sightline report runs/latest\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+    """The lines are for the command's own name, and the command answers them with its commands."""
+    said = CliRunner().invoke(main, ["completion", shell])
+    assert said.exit_code == 0
+    assert "_SIGHTLINE_COMPLETE" in said.output
+    env = {
+        **os.environ,
+        "_SIGHTLINE_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "sightline tr",
+        "COMP_CWORD": "1",
+    }
+    if shell == "fish":
+        env["COMP_CWORD"] = "tr"
+    answer = subprocess.run(["sightline"], executable=Path(sys.executable).with_name("sightline"),
+                            capture_output=True, text=True, check=True, env=env)  # fmt: skip
+    assert "trace" in answer.stdout
