@@ -1,0 +1,488 @@
+"""What a journal has said so far, column by column, read as it grows.
+
+For views of a run: a report, a table, a live terminal. Values are kept exactly. What has no bound of its own
+(samples, events, each process's values) is thinned out, so that memory stays bounded and no peak is lost.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from sightline.errors import RunDirectoryError
+from sightline.journal import Record, is_run_line, whole_lines
+from sightline.run_directory import JOURNAL
+from sightline.sinks.commits import is_commit
+from sightline.sinks.lineage import Start, starts_of
+
+_READ = 8 << 20  # bytes at a time
+_BLOCK_ROWS = 1024
+_EVENTS = 10_000  # of a run, and late snapshots as many
+_PROCESS_ROWS = 2048  # steps for which each process's values of a key are kept
+_SAMPLES = 2000  # rows of a table
+_HISTOGRAMS = 256  # of a key
+
+
+class Series(NamedTuple):
+    """One metric.
+
+    Attributes:
+        steps: ascending, each once, int64 ``[n]``.
+        times: when each was committed, seconds since the epoch, float64 ``[n]``.
+        values: float64 ``[n]``; also NaN and infinities, as they were recorded.
+    """
+
+    steps: NDArray[np.int64]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+class ProcessTable(NamedTuple):
+    """A metric's own values on each process.
+
+    Attributes:
+        steps: int64 ``[n]``; the first one of those that were joined.
+        joined: how many steps make one row; the values are the largest of them.
+        processes: which, ascending, ``[p]``.
+        values: float64 ``[n, p]``; NaN where a process had none.
+    """
+
+    steps: NDArray[np.int64]
+    joined: int
+    processes: list[int]
+    values: NDArray[np.float64]
+
+
+class Missing(NamedTuple):
+    """A commit that did not hear of all processes.
+
+    Attributes:
+        step: of the commit.
+        time: seconds since the epoch.
+        processes: the missing ones.
+    """
+
+    step: int
+    time: float
+    processes: list[int]
+
+
+@dataclass
+class SampleTable:
+    """Rows of a sample table.
+
+    Attributes:
+        rows: each with ``step``, ``process`` and the columns that were recorded.
+        recorded: how many rows all processes have recorded, of which these were chosen.
+        columns: in the order in which they came.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    recorded: int = 0
+    columns: list[str] = field(default_factory=list)
+
+
+class History:
+    """The journal of a run, as far as it has been read.
+
+    Args:
+        run_dir: the run directory.
+
+    Attributes:
+        runs: the ``run`` lines, one for each attempt.
+        events: the ``event`` lines, the newest 10,000.
+        late: the ``late`` lines, as many.
+        missing: the commits that did not hear of all processes, as many.
+        samples: by table.
+        texts: the last text under each key, and its step.
+        nonfinite: ``(step, key, kind)`` of each value that is not finite, the first 10,000.
+        torn: lines that could not be read.
+        commits: how many there are, of all attempts.
+
+    Raises:
+        RunDirectoryError: there is no journal.
+        JournalError: a newer version of sightline wrote it.
+
+    Example:
+        >>> import sightline as sl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, sl.start(folder, sinks=[]) as run:
+        ...     for step in run.steps(3):
+        ...         sl.scalar("train/loss", 1 / (step + 1))
+        ...         run.commit(step)
+        ...     run.flush()
+        ...     history = History(run.dir)
+        ...     history.update()
+        ...     history.series("train/loss").values.tolist()
+        True
+        True
+        [1.0, 0.5, 0.3333333333333333]
+    """
+
+    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+        self.run_dir = Path(run_dir)
+        self.path = self.run_dir / JOURNAL
+        if not self.run_dir.is_dir():
+            raise RunDirectoryError(f"{self.run_dir} is no directory: expected a run directory")
+        if not self.path.exists():
+            runs = sorted(each.parent.name for each in self.run_dir.glob(f"*/{JOURNAL}"))
+            has = f"; it has runs: {', '.join(runs[:5])}" if runs else ""
+            raise RunDirectoryError(f"{self.run_dir} has no journal {JOURNAL}: expected a run directory{has}")
+        self._clear()
+
+    def _clear(self) -> None:
+        self._offset = 0
+        self._identity: tuple[int, int] | None = None
+        self.runs: list[Record] = []
+        self.events: list[Record] = []
+        self.late: list[Record] = []
+        self.missing: list[Missing] = []
+        self.samples: dict[str, SampleTable] = {}
+        self.texts: dict[str, tuple[int, str]] = {}
+        self.nonfinite: list[tuple[int, str, str]] = []
+        self.torn = 0
+        self._steps: list[int] = []
+        self._times: list[float] = []
+        self._attempts: list[int] = []
+        self._blocks: dict[tuple[str, ...], _Blocks] = {}
+        self._by_key: dict[str, list[tuple[_Blocks, int]]] = {}
+        self._processes: dict[str, _ProcessRows] = {}
+        self._histograms: dict[str, list[Record]] = {}
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def update(self, limit: int | None = None) -> bool:
+        """Reads what has been written since the last call; returns whether that was anything.
+
+        Args:
+            limit: about how many bytes at most; None: all.
+
+        Raises:
+            JournalError: a newer version of sightline wrote it.
+        """
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        if self._identity not in (None, (found.st_dev, found.st_ino)) or found.st_size < self._offset:
+            self._clear()  # another file has taken its place
+        self._identity = found.st_dev, found.st_ino
+        end = found.st_size if limit is None else min(found.st_size, self._offset + limit)
+        before = self._offset
+        while self._offset < end:
+            data = whole_lines(self.path, self._offset, min(_READ, end - self._offset))
+            if not data:
+                break
+            self._offset += len(data)
+            for line in data.splitlines():
+                self._take(line)
+        return self._offset > before
+
+    @property
+    def unread(self) -> int:
+        """How many bytes are there that have not been read."""
+        return max(0, self.path.stat().st_size - self._offset)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            self.torn += 1
+            return
+        if not isinstance(record, dict):
+            self.torn += 1
+        elif is_commit(record):
+            self._take_commit(record)
+        else:
+            kind = record.get("type")
+            if kind == "run" and is_run_line(record, self.path):
+                self.runs.append(record)
+            elif kind == "event":
+                _append_bounded(self.events, record, _EVENTS)
+            elif kind == "late":
+                _append_bounded(self.late, record, _EVENTS)
+            elif kind == "process_values":
+                self._take_process_values(record)
+            elif kind == "sample":
+                self._take_samples(record)
+            elif kind == "histogram" and isinstance(record.get("key"), str):
+                _append_thinned(self._histograms.setdefault(record["key"], []), record, _HISTOGRAMS)
+
+    def _take_commit(self, record: Record) -> None:
+        row = len(self._steps)
+        self._steps.append(record["step"])
+        self._times.append(float(record.get("time") or 0.0))
+        self._attempts.append(int(record.get("attempt") or 1))
+        values: dict[str, Any] = record["values"]
+        nonfinite = record.get("nonfinite")
+        if nonfinite:
+            for key, kind in nonfinite.items():
+                values[key] = float(kind)
+                if len(self.nonfinite) < _EVENTS:
+                    self.nonfinite.append((record["step"], key, str(kind)))
+        keys = tuple(values)
+        blocks = self._blocks.get(keys)
+        if blocks is None:
+            blocks = self._blocks[keys] = _Blocks()
+            for column, key in enumerate(keys):
+                self._by_key.setdefault(key, []).append((blocks, column))
+        blocks.append(row, list(values.values()))
+        if record.get("missing"):
+            missing = Missing(record["step"], self._times[-1], list(record["missing"]))
+            _append_bounded(self.missing, missing, _EVENTS)
+        for key, text in (record.get("texts") or {}).items():
+            self.texts[key] = record["step"], text
+
+    def _take_process_values(self, record: Record) -> None:
+        step, processes, values = (record.get(name) for name in ("step", "processes", "values"))
+        if isinstance(step, int) and isinstance(processes, list) and isinstance(values, dict):
+            for key, numbers in values.items():
+                rows = self._processes.get(key)
+                if rows is None:
+                    rows = self._processes[key] = _ProcessRows()
+                rows.append(step, processes, numbers)
+
+    def _take_samples(self, record: Record) -> None:
+        name, rows = record.get("table"), record.get("rows")
+        if not isinstance(name, str) or not isinstance(rows, list):
+            return
+        table = self.samples.setdefault(name, SampleTable())
+        table.recorded += int(record.get("recorded") or len(rows))
+        for row in rows:
+            if not isinstance(row, dict):
+                continue
+            table.columns += [each for each in row if each not in table.columns]
+            table.rows.append({"step": record.get("step"), **row})
+        if len(table.rows) > _SAMPLES:  # every other one of the older half
+            half = len(table.rows) // 2
+            table.rows[:half] = table.rows[:half:2]
+
+    # --- what is there -------------------------------------------------------------------------------------
+
+    @property
+    def commits(self) -> int:
+        return len(self._steps)
+
+    @property
+    def keys(self) -> list[str]:
+        """The metrics, in the order in which they came."""
+        return list(self._by_key)
+
+    @property
+    def starts(self) -> list[Start]:
+        """How each attempt began."""
+        return starts_of(self.runs[-1]) if self.runs else []
+
+    @property
+    def last_step(self) -> int | None:
+        """Of the last commit; None if there is none."""
+        return self._steps[-1] if self._steps else None
+
+    @property
+    def last_time(self) -> float | None:
+        """When the last commit was made, seconds since the epoch; None if there is none."""
+        return self._times[-1] if self._times else None
+
+    @property
+    def processes(self) -> int:
+        """How many the last attempt has; 1 where that is unknown."""
+        return int(self.runs[-1].get("processes") or 1) if self.runs else 1
+
+    def series(self, key: str) -> Series:
+        """A metric as it is now: what a later attempt has gone over again is left out.
+
+        Where a step was committed several times in an attempt, the last one counts. Unknown keys are empty.
+        """
+        return self._series(key, shown=True)
+
+    def gone_over(self, key: str) -> Series:
+        """What :meth:`series` leaves out, because a later attempt has gone over these steps again."""
+        return self._series(key, shown=False)
+
+    def rows(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """The steps, times and attempts of all commits, in the order in which they were made."""
+        return (
+            np.array(self._steps, np.int64),
+            np.array(self._times, np.float64),
+            np.array(self._attempts, np.int64),
+        )
+
+    def process_table(self, key: str) -> ProcessTable | None:
+        """A metric's own values on each process; None if the journal has none."""
+        rows = self._processes.get(key)
+        return None if rows is None else rows.table()
+
+    @property
+    def process_keys(self) -> list[str]:
+        """The metrics that have a :meth:`process_table`."""
+        return list(self._processes)
+
+    def histograms(self, key: str) -> list[Record]:
+        """The ``histogram`` lines of a key, 256 at most."""
+        return self._histograms.get(key, [])
+
+    @property
+    def histogram_keys(self) -> list[str]:
+        """The keys that have :meth:`histograms`."""
+        return list(self._histograms)
+
+    def _series(self, key: str, *, shown: bool) -> Series:
+        parts = [blocks.column(at) for blocks, at in self._by_key.get(key, ())]
+        if not parts:
+            return Series(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+        rows = np.concatenate([each for each, _ in parts])
+        values = np.concatenate([each for _, each in parts])
+        steps, times, attempts = (each[rows] for each in self._cached_rows())
+        is_over = np.zeros(len(rows), bool)
+        for start in self.starts:
+            is_over |= (attempts < start.attempt) & (steps >= start.first_step)
+        kept = ~is_over if shown else is_over
+        rows, values, steps, times = rows[kept], values[kept], steps[kept], times[kept]
+        order = np.lexsort((rows, steps))
+        is_last = np.ones(len(order), bool)
+        is_last[:-1] = steps[order][1:] != steps[order][:-1]
+        order = order[is_last]
+        return Series(steps[order], times[order], values[order])
+
+    def _cached_rows(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        cached: Any = self.__dict__.get("_rows")
+        if cached is None or len(cached[0]) != len(self._steps):
+            cached = self.__dict__["_rows"] = self.rows()
+        return cached  # type: ignore[no-any-return]
+
+
+class _Blocks:
+    """The values of all commits that have the same keys, packed by the thousand."""
+
+    def __init__(self) -> None:
+        self._rows: list[NDArray[np.int64]] = []
+        self._packed: list[NDArray[np.float64]] = []  # [keys, rows]
+        self._open_rows: list[int] = []
+        self._open: list[list[float]] = []
+
+    def append(self, row: int, values: list[float]) -> None:
+        self._open_rows.append(row)
+        self._open.append(values)
+        if len(self._open) == _BLOCK_ROWS:
+            self._pack()
+
+    def column(self, at: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The rows that have it, and its values there."""
+        if self._open:
+            open_rows = [np.array(self._open_rows, np.int64)]
+            open_values = [np.array([_number(values[at]) for values in self._open])]
+        else:
+            open_rows, open_values = [], []
+        return (
+            np.concatenate([*self._rows, *open_rows]),
+            np.concatenate([*(packed[at] for packed in self._packed), *open_values]),
+        )
+
+    def _pack(self) -> None:
+        self._rows.append(np.array(self._open_rows, np.int64))
+        try:
+            packed = np.array(self._open, np.float64)
+        except (TypeError, ValueError, OverflowError):  # something that is no number, in a file of others'
+            packed = np.array([[_number(each) for each in values] for values in self._open], np.float64)
+        self._packed.append(np.ascontiguousarray(packed.T))
+        self._open_rows, self._open = [], []
+
+
+class _ProcessRows:
+    """Rows of one key, of which neighbours are joined to their maximum when they become too many."""
+
+    def __init__(self) -> None:
+        self._joined = 1
+        self._rows: list[tuple[int, dict[int, float]]] = []
+        self._count = 0  # in the last row
+
+    def append(self, step: int, processes: Sequence[int], values: Sequence[float | None]) -> None:
+        new = {process: _number(value) for process, value in zip(processes, values, strict=False)}
+        if self._rows and self._count < self._joined:
+            _join(self._rows[-1][1], new)
+            self._count += 1
+            return
+        self._rows.append((step, new))
+        self._count = 1
+        if len(self._rows) > _PROCESS_ROWS:
+            self._halve()
+
+    def _halve(self) -> None:
+        *whole, last = self._rows
+        joined = []
+        for (step, first), (_, second) in zip(whole[::2], whole[1::2], strict=True):
+            _join(first, second)
+            joined.append((step, first))
+        self._rows = [*joined, last]
+        self._joined *= 2
+
+    def table(self) -> ProcessTable:
+        processes = sorted({process for _, values in self._rows for process in values})
+        place = {process: at for at, process in enumerate(processes)}
+        table = np.full((len(self._rows), len(processes)), np.nan)
+        for row, (_, values) in enumerate(self._rows):
+            for process, value in values.items():
+                table[row, place[process]] = value
+        steps = np.array([step for step, _ in self._rows], np.int64)
+        return ProcessTable(steps, self._joined, processes, table)
+
+
+def _join(into: dict[int, float], other: Mapping[int, float]) -> None:
+    for process, value in other.items():
+        had = into.get(process)
+        if had is None or not had >= value:
+            into[process] = value
+
+
+def _append_bounded(items: list[Any], item: Any, limit: int) -> None:
+    items.append(item)
+    if len(items) > limit:
+        del items[: limit // 10 or 1]
+
+
+def _append_thinned(items: list[Any], item: Any, limit: int) -> None:
+    """Beyond the limit, every other one of the older ones goes."""
+    items.append(item)
+    if len(items) > limit:
+        items[:-1] = items[:-1:2]
+
+
+def _number(value: Any) -> float:
+    try:
+        return float("nan") if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def bands(keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Which keys belong together, as parts of one distribution.
+
+    Returns:
+        for each name that several keys share, its parts (``mean``, ``std``, ``min``, ``max``, ``p05``, …),
+        each with its key.
+
+    Example:
+        >>> bands(["train/loss", "train/length", "train/length/p50", "train/length/max"])
+        {'train/length': {'mean': 'train/length', 'p50': 'train/length/p50', 'max': 'train/length/max'}}
+    """
+    keys = list(keys)
+    found: dict[str, dict[str, str]] = {}
+    for key in keys:
+        base, slash, part = key.rpartition("/")
+        if slash and (part in _PARTS or (part[:1] == "p" and part[1:].replace(".", "", 1).isdigit())):
+            found.setdefault(base, {})[part] = key
+    known = set(keys)
+    return {
+        base: ({"mean": base} if base in known and "mean" not in parts else {}) | parts
+        for base, parts in found.items()
+        if len(parts) > 1 or base in known
+    }
+
+
+_PARTS = ("mean", "std", "min", "max", "median")

@@ -1,0 +1,201 @@
+"""A journal, column by column."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sightline as sl
+from sightline.errors import JournalError, RunDirectoryError
+from sightline.history import History, bands
+
+
+def line(**fields: object) -> bytes:
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def run_line(*starts: tuple[int, int, int | None], **more: object) -> bytes:
+    known = [list(start) for start in starts or [(1, 0, None)]]
+    return line(type="run", **{"format": 1, "run_id": "r", "attempt": len(known), "starts": known, **more})
+
+
+def commit(seq: int, step: int, attempt: int = 1, **values: float | None) -> bytes:
+    return line(type="commit", seq=seq, step=step, attempt=attempt, time=1000.0 + seq, values=values)
+
+
+def written(path: Path, *lines: bytes) -> History:
+    (path / "metrics.jsonl").write_bytes(b"".join(lines))
+    history = History(path)
+    history.update()
+    return history
+
+
+def test_a_real_run_gives_back_what_was_recorded(tmp_path: Path) -> None:
+    """Also values that are not finite, keys that come now and then, texts, and samples."""
+    with sl.start(tmp_path, name="run", sinks=[], naming="off") as run:
+        for step in run.steps(5):
+            sl.scalar("train/loss", [1.0, math.nan, -math.inf, 0.25, 2.0][step])
+            sl.scalar("train/own", step, per_process=True)
+            if step % 2:
+                sl.scalar("eval/acc", step / 10)
+            sl.sample("rollouts", prompt=f"p{step}", reward=float(step))
+            run.commit(step)
+    history = History(tmp_path / "run")
+    assert history.update()
+    assert not history.update()
+    loss = history.series("train/loss")
+    assert loss.steps.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(loss.values, [1.0, math.nan, -math.inf, 0.25, 2.0])
+    assert np.all(np.diff(loss.times) >= 0)
+    assert [(step, kind) for step, key, kind in history.nonfinite if key == "train/loss"] == [
+        (1, "nan"),
+        (2, "-inf"),
+    ]
+    assert history.series("eval/acc")[::2][0].tolist() == [1, 3]
+    assert history.series("none").steps.tolist() == []
+    table = history.process_table("train/own")
+    assert table is not None
+    assert (table.processes, table.values.tolist()) == ([0], [[0.0], [1.0], [2.0], [3.0], [4.0]])
+    samples = history.samples["rollouts"]
+    assert [row["prompt"] for row in samples.rows] == [f"p{step}" for step in range(5)]
+    assert {"prompt", "reward", "process"} <= set(samples.columns)
+    assert [event["event"] for event in history.events][-1] == "finish"
+    assert (history.commits, history.last_step, history.processes) == (5, 4, 1)
+
+
+def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Line by line as the file grows, with a line that is only half there."""
+    file = tmp_path / "metrics.jsonl"
+    whole = b"".join([run_line(), *(commit(seq, seq, a=float(seq)) for seq in range(1, 6))])
+    file.write_bytes(b"")
+    history = History(tmp_path)
+    assert not history.update()
+    for at in range(0, len(whole), 37):
+        with open(file, "ab") as out:
+            out.write(whole[at : at + 37])
+        history.update()
+        seen = history.series("a").values.tolist()
+        assert seen == [float(n + 1) for n in range(len(seen))]
+    assert history.commits == 5
+    assert history.unread == 0
+
+
+def test_a_file_that_takes_its_place_is_read_anew(tmp_path: Path) -> None:
+    history = written(tmp_path, run_line(), commit(1, 1, a=1.0), commit(2, 2, a=2.0))
+    other = tmp_path / "other"
+    other.write_bytes(run_line() + commit(1, 7, b=7.0))
+    os.replace(other, tmp_path / "metrics.jsonl")
+    assert history.update()
+    assert history.keys == ["b"]
+
+
+def test_what_an_attempt_goes_over_again_is_left_out_and_kept(tmp_path: Path) -> None:
+    history = written(
+        tmp_path,
+        run_line(),
+        *(commit(n, n, a=float(n)) for n in range(1, 5)),
+        run_line((1, 0, None), (2, 3, 4)),
+        *(commit(n + 2, n, 2, a=10.0 * n) for n in range(3, 6)),
+    )
+    assert history.series("a").values.tolist() == [1.0, 2.0, 30.0, 40.0, 50.0]
+    assert history.gone_over("a").values.tolist() == [3.0, 4.0]
+
+
+def test_the_last_commit_of_a_step_counts(tmp_path: Path) -> None:
+    history = written(
+        tmp_path, run_line(), commit(1, 1, a=1.0, b=1.0), commit(2, 1, a=2.0), commit(3, 2, b=3.0, a=3.0)
+    )
+    assert history.series("a").values.tolist() == [2.0, 3.0]
+    assert history.series("b").values.tolist() == [1.0, 3.0]
+
+
+@given(st.lists(st.sets(st.sampled_from("abcd"), min_size=1), max_size=40))
+def test_any_pattern_of_keys_gives_each_key_its_steps(patterns: list[set[str]]) -> None:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        lines = [
+            commit(n, n, **{key: n + ord(key) / 1000 for key in sorted(keys)})
+            for n, keys in enumerate(patterns)
+        ]
+        history = written(Path(folder), run_line(), *lines)
+        for key in "abcd":
+            steps = [n for n, keys in enumerate(patterns) if key in keys]
+            assert history.series(key).steps.tolist() == steps
+            assert history.series(key).values.tolist() == [n + ord(key) / 1000 for n in steps]
+
+
+def test_many_commits_are_packed_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Values of each process are joined to their maximum when there are many, so that a spike stays."""
+    lines = [run_line()]
+    for n in range(10_000):
+        lines.append(commit(n + 1, n, a=float(n), b=None if n == 5000 else 1.0))
+        own = [1.0, 99.0 if n == 7777 else 2.0]
+        lines.append(line(type="process_values", seq=n + 1, step=n, processes=[0, 3], values={"t": own}))
+    history = written(tmp_path, *lines)
+    assert history.series("a").values.tolist() == [float(n) for n in range(10_000)]
+    assert np.flatnonzero(np.isnan(history.series("b").values)).tolist() == [5000]
+    table = history.process_table("t")
+    assert table is not None
+    assert table.processes == [0, 3]
+    assert len(table.steps) <= 2048
+    assert np.nanmax(table.values[:, 0]) == 1.0
+    (row,) = np.flatnonzero(table.values[:, 1] == 99.0)
+    assert table.steps[row] <= 7777 < table.steps[row] + table.joined
+
+
+def test_samples_and_histograms_are_bounded(tmp_path: Path) -> None:
+    """The newest stay; of the older ones every other one goes."""
+    lines = [run_line()]
+    for n in range(5000):
+        lines.append(line(type="sample", seq=n, step=n, table="t", recorded=4, rows=[{"x": n}]))
+        lines.append(line(type="histogram", seq=n, step=n, key="h", edges=[0, 1], counts=[n]))
+    history = written(tmp_path, *lines)
+    table = history.samples["t"]
+    assert table.recorded == 20_000
+    assert 900 < len(table.rows) <= 2000
+    assert [row["x"] for row in table.rows[-500:]] == list(range(4500, 5000))
+    assert len(history.histograms("h")) <= 256
+    assert history.histograms("h")[-1]["counts"] == [4999]
+
+
+def test_what_cannot_be_read_is_counted_and_the_rest_is_there(tmp_path: Path) -> None:
+    history = written(
+        tmp_path,
+        run_line(),
+        b"{torn\n",
+        b"[1]\n",
+        line(type="commit", seq=1, step="one", values={"a": 1.0}),
+        line(type="sample", table=3),
+        line(type="process_values", step=1, processes=[0], values={"t": ["x"]}),
+        line(type="of a later version", x=1),
+        commit(2, 2, a=2.0) + b'{"type":"commit","seq":3',
+    )
+    assert history.torn == 2
+    assert history.series("a").values.tolist() == [2.0]
+
+
+def test_what_is_no_run_is_an_error_that_helps(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="no directory"):
+        History(tmp_path / "none")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "metrics.jsonl").touch()
+    with pytest.raises(RunDirectoryError, match="it has runs: one"):
+        History(tmp_path)
+    with pytest.raises(JournalError, match="format 9"):
+        written(tmp_path, run_line(format=9))
+
+
+def test_keys_of_one_distribution_are_found() -> None:
+    keys = ["a/x", "a/x/p05", "a/x/p99.9", "a/y/mean", "a/y/std", "a/z/max", "a/pass", "a"]
+    assert bands(keys) == {
+        "a/x": {"mean": "a/x", "p05": "a/x/p05", "p99.9": "a/x/p99.9"},
+        "a/y": {"mean": "a/y/mean", "std": "a/y/std"},
+    }
