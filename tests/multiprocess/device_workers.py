@@ -259,6 +259,7 @@ def records_in_flight(*, steps: int) -> None:
             begin = time.perf_counter()
             with jax.transfer_guard("disallow" if step else "allow"):
                 with sl.record_timing("update") as timing:
+                    inside = time.perf_counter() - begin
                     result = busy(rounds)
                     timing.until(result)
                 loss = busy.scalar(result)
@@ -273,11 +274,12 @@ def records_in_flight(*, steps: int) -> None:
             result.block_until_ready()
             took = time.perf_counter() - begin
             wait_until_known(timing)
+            known = time.perf_counter() - begin
             if step:
                 recording = begin + held - dispatched
                 note("step", {
                     "held": held, "recording": recording, "took": took, "timing": timing.seconds,
-                    "early": early, "compiled": compiled[seen:],
+                    "early": early, "inside": inside, "known": known, "compiled": compiled[seen:],
                 })  # fmt: skip
     note("compiled on", sorted(set(compiled)))
     run.finish()

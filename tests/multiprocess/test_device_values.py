@@ -188,15 +188,12 @@ def test_recording_what_is_still_computed_holds_nobody(workers: Workers) -> None
         took = statistics.median(each["took"] for each in noted)
         recording = statistics.median(each["recording"] for each in noted)
         print(f"held {1e3 * held:.2f} ms ({1e3 * recording:.2f} ms of it recording) of {1e3 * took:.0f} ms")
-        assert took > 0.3
-        assert held < took / 4
-        assert [each["early"] for each in noted] == [
-            False
-        ] * steps  # it was still computed when that was over
+        # When all was recorded and committed, it was still computed.
+        assert [each["early"] for each in noted] == [False] * steps
         assert [each["compiled"] for each in noted] == [[]] * steps
         assert worker.notes("compiled on") == [["MainThread"]]
-        off = statistics.median(abs(each["timing"] / each["took"] - 1) for each in noted)
-        assert off < 0.1
+        for each in noted:
+            assert each["held"] - each["inside"] < each["timing"] < each["known"]
     commits = [commit for commit in job.root.commits() if "loss" in commit["values"]]
     finals = [commit for commit in job.root.commits() if "final/loss" in commit["values"]]
     assert [commit["step"] for commit in commits] == list(range(steps + 1))
