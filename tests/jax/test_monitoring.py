@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -244,13 +245,13 @@ def test_what_sightline_compiles_is_no_recompile(
 # --- the persistent cache ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Iterator[Path]:
-    """A persistent compilation cache that keeps everything."""
+@contextmanager
+def cache_in(folder: Path | None) -> Iterator[None]:
+    """JAX's persistent compilation cache in this folder, keeping everything; or none."""
     from jax.experimental.compilation_cache import compilation_cache
 
     settings: dict[str, Any] = {
-        "jax_compilation_cache_dir": str(tmp_path / "cache"),
+        "jax_compilation_cache_dir": None if folder is None else str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
@@ -259,20 +260,24 @@ def cache(tmp_path: Path) -> Iterator[Path]:
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
-    yield tmp_path / "cache"
+    yield
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
 
 
-def test_hits_and_misses_of_the_persistent_cache(training: Training, monitor: Monitor, cache: Path) -> None:
+def test_hits_and_misses_of_the_persistent_cache(
+    training: Training, monitor: Monitor, tmp_path: Path
+) -> None:
     """A program that another run has compiled is a hit, and one that nobody has a miss."""
     monitor()
-    new_function()(shaped(5))
-    training.commit()
-    new_function()(shaped(5))
-    training.commit()
-    training.commit()
+    cache = tmp_path / "cache"
+    with cache_in(cache):
+        new_function()(shaped(5))
+        training.commit()
+        new_function()(shaped(5))
+        training.commit()
+        training.commit()
     assert training.values("jax/cache/misses") == [1, 0, 0]
     assert training.values("jax/cache/hits") == [0, 1, 0]
     assert training.values(COUNT) == [1, 1, 0]
@@ -282,8 +287,9 @@ def test_hits_and_misses_of_the_persistent_cache(training: Training, monitor: Mo
 def test_without_a_cache_nothing_is_said_of_it(training: Training, monitor: Monitor) -> None:
     """JAX sends events for it all the same."""
     monitor()
-    new_function()(shaped(5))
-    training.commit()
+    with cache_in(None):
+        new_function()(shaped(5))
+        training.commit()
     (values,) = training.values()
     assert not [key for key in values if key.startswith("jax/cache/")]
 
