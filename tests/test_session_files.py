@@ -178,6 +178,16 @@ def test_between_two_anchors_a_clock_drifts_evenly() -> None:
     assert source.time_ns(200 * SECOND) == epoch + 200 * SECOND + 10_000_000
 
 
+def test_a_clock_line_may_be_older_than_the_header(tmp_path: Path) -> None:
+    """The header is written when there is something to write, by another thread."""
+    drift = {"type": "clock", "perf_counter_ns": 0, "time_ns": 0}
+    path = write(
+        tmp_path / "x.jsonl", drift, part(start=50 * SECOND), clock=100 * SECOND, time_ns=100 * SECOND + 2000
+    )
+    (session,), damages = read(path)
+    assert (session.start, damages) == (50 * SECOND + 1000, [])
+
+
 def test_another_clock_may_be_asked_for(tmp_path: Path) -> None:
     """As merging does, which knows better where the clocks of processes stand."""
     path = write(tmp_path / "x.jsonl", part(phases=[{"name": "generate", "start": 20, "end": 30}]))

@@ -535,6 +535,40 @@ def test_a_program_whose_logging_goes_to_a_file_only_has_our_console(tmp_path: P
     assert len((tmp_path / "host.log").read_text().splitlines()) == 4
 
 
+IN_PASSING = """
+import logging, sightline as sl
+log = sl.get_logger("rollout")
+if {early}:
+    logging.warning("a library")  # configures the root in passing
+with sl.start("runs", name="r") as run:
+    log.info("one")
+    run.flush()
+    logging.warning("a library")
+    run.flush()
+    {then}
+    log.info("two")
+log.warning("after")
+"""
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_handler_that_a_library_has_made_in_passing_does_not_get_our_lines(
+    tmp_path: Path, early: bool
+) -> None:
+    """They are printed once, in our format, and by the processes that are to print; until the run ends."""
+    done = python(IN_PASSING.format(early=early, then=""), tmp_path)
+    shown = [line.partition(" ")[2] if line[:2].isdigit() else line for line in done.stderr.splitlines()]
+    library = "WARNING:root:a library"
+    after = "WARNING:sightline.rollout:after"
+    assert shown == [library] * early + ["INFO rollout: one", library, "INFO rollout: two", after]
+
+
+def test_a_program_that_then_asks_for_a_handler_has_our_lines_in_it(tmp_path: Path) -> None:
+    then = "logging.basicConfig(format='MINE %(message)s', force=True); run.flush()"
+    done = python(IN_PASSING.format(early=True, then=then), tmp_path)
+    assert done.stderr.splitlines()[-2:] == ["MINE two", "MINE after"]
+
+
 def test_a_dict_config_that_closes_all_handlers_in_the_middle_of_a_run_loses_nothing(tmp_path: Path) -> None:
     """It does so with every handler that exists, also those it does not know."""
     config = {"version": 1, "disable_existing_loggers": False, "root": {"level": "INFO", "handlers": []}}

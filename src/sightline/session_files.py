@@ -27,6 +27,7 @@ A part of which the files have no ``session`` line was in flight when they ended
 
 from __future__ import annotations
 
+import bisect
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -322,11 +323,11 @@ class _Index:
         return True
 
     def _clock(self, path: Path, number: int, said: dict[str, Any]) -> None:
-        anchor, anchors = _anchor_of(said), self._sources[-1].anchors
-        if anchor is None or anchor[0] <= anchors[-1][0]:
-            self._damaged(Damage(path, number, "it is no later anchor of the clock"))
-        else:
-            anchors.append(anchor)
+        anchor = _anchor_of(said)
+        if anchor is None:
+            self._damaged(Damage(path, number, "it is no anchor of the clock"))
+        else:  # a little before the header's, where the first sessions came late
+            bisect.insort(self._sources[-1].anchors, anchor)
 
     def _note(self, identity: str, place: _Place) -> None:
         known = self._places.get(identity)
@@ -340,7 +341,7 @@ class _Index:
 
 def _anchor_of(said: dict[str, Any]) -> tuple[int, int] | None:
     clock, epoch = said.get("perf_counter_ns"), said.get("time_ns")
-    return (clock, epoch) if isinstance(clock, int) and isinstance(epoch, int) else None
+    return (clock, epoch) if isinstance(clock, int) and clock >= 0 and isinstance(epoch, int) else None
 
 
 def _line_at(files: dict[Path, BinaryIO], path: Path, offset: int) -> bytes:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,18 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Begin:
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    begun = []
+
     def begin(**given: Any) -> Any:
         settings = dataclasses.replace(SETTINGS, log_dir=tmp_path)
         options = {"cfg": {"lr": 0.1}, "project": "p", "name": "n", "mode": "online", "settings": settings}
-        return maybe_init_wandb(**{**options, **given})
+        begun.append(maybe_init_wandb(**{**options, **given}))
+        return begun[-1]
 
-    return begin
+    yield begin
+    for wandb in filter(None, begun):
+        wandb.finish()
 
 
 def journal(wandb: JournalWandb, kind: str = "commit") -> list[dict[str, Any]]:

@@ -90,3 +90,10 @@ def test_the_programs_own_handler_of_sigterm_runs_when_all_is_written(workers: W
     # The exit hook wrote the rest; the signal may fall between a commit and its note.
     steps, sent = [c["step"] for c in worker.commits()], worker.notes("sent")
     assert steps in (sent, [*sent, len(sent)])
+
+
+def test_a_process_may_end_while_its_threads_are_in_the_store(workers: Workers) -> None:
+    """JAX's C++ aborts the process when a thread comes back to an interpreter that ends."""
+    job = workers.start_job(2, "ends_in_the_middle_of_calls", threads=8)
+    job.wait()
+    assert [worker.notes("ends") for worker in job] == [[0], [1]]

@@ -435,6 +435,26 @@ def two_calls(
     logger.finish()
 
 
+def ends_in_the_middle_of_calls(*, threads: int) -> None:
+    """The main thread ends while others are in the store, waiting and asking."""
+    from sightline.jax.distributed import distributed
+    from sightline.transports.jax_store import JaxStoreTransport
+
+    connect()
+    found = distributed()
+    assert found is not None
+    transport = JaxStoreTransport(found.client, found.process, found.processes)
+
+    def ask(number: int) -> None:
+        while True:
+            transport.lookup(f"never/{number}", 60.0 if number % 2 else 0.001)
+
+    for number in range(threads):
+        threading.Thread(target=ask, args=(number,), daemon=True).start()
+    time.sleep(0.5)
+    note("ends", RANK)
+
+
 # --- one process -----------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sightline.text_logging.output import OutputCapture
 
 _BATCH = 2000  # entries between two looks at everything else
+_is_apart = False  # whether it is we who have stopped the propagation to the root
 _on: list[TextLogging] = []  # the newest one has the console, and says the levels
 _lock = threading.RLock()
 _levels_before: dict[
@@ -87,6 +88,7 @@ class TextLogging:
             _on.append(self)
             _set_levels()
             _enable()
+            _keep_apart()
         for logger in self._loggers:
             logger.addHandler(self._handler)
         if self.config.capture_exceptions:
@@ -127,6 +129,7 @@ class TextLogging:
         with _lock:
             _on.remove(self)
             _set_levels()
+            _keep_apart()
         if self._console is not None:
             self._console.close(1.0)
         if self._stderr is not None:
@@ -157,6 +160,7 @@ class TextLogging:
                     self._structured.put(b"".join([line.structured for line in lines]), len(lines))
                     self._plain.put(b"".join([line.plain for line in lines]), len(lines))
             self._show(entries, lines)
+            _keep_apart()  # of what has come meanwhile
         return bool(self._handler.waiting)
 
     def _tell_lost(self, lost: int) -> None:
@@ -292,6 +296,32 @@ def _prints(handler: logging.Handler) -> bool:
     return any(stream is each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__))
 
 
+def _keep_apart() -> None:
+    """Keeps our lines from a handler on the root that nobody has asked for, as long as it is alone there.
+
+    ``logging.basicConfig()`` in passing makes one; absl does that at its first line, which Orbax logs while
+    it is imported. Every line would be printed by every process, and in its format instead of ours.
+    """
+    global _is_apart
+    logger, handlers = logging.getLogger(PARENT), logging.root.handlers
+    wanted = bool(_on) and bool(handlers) and all(map(_is_in_passing, handlers))
+    if wanted and logger.propagate:
+        logger.propagate, _is_apart = False, True
+    elif _is_apart and not wanted:
+        logger.propagate, _is_apart = True, False
+
+
+def _is_in_passing(handler: logging.Handler) -> bool:
+    return (
+        type(handler) is logging.StreamHandler
+        and handler.stream in (sys.stderr, sys.__stderr__)
+        and getattr(handler.formatter, "_fmt", None) == logging.BASIC_FORMAT
+        and handler.level == logging.NOTSET
+        and logging.root.level == logging.WARNING  # who asks for one asks for a level, too
+        and not handler.filters
+    )
+
+
 def _set_levels() -> None:
     """Sets the levels that the newest one wants, and puts back what is wanted no more."""
     for name, (before, given) in _levels_before.items():
@@ -329,6 +359,7 @@ def _after_fork_in_child() -> None:
     for each in _on:
         each._leave_to_parent()
     _on.clear()
+    _keep_apart()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 
 from sightline.errors import TransportError
+from sightline.jax import calls
 from sightline.jax.distributed import Client
 from sightline.transports.base import Transport
 
@@ -35,7 +37,8 @@ class JaxStoreTransport(Transport):
         seq = self._seq.get(channel, 0)
         key = f"sl/{channel}/{self.process}.{self._incarnation}.{seq}"
         try:
-            self._client.key_value_set_bytes(key, payload)
+            with calls.CALLS.one():
+                self._client.key_value_set_bytes(key, payload)
         except RuntimeError as error:
             # A key that exists is an earlier try that arrived, and only its answer was lost.
             if "ALREADY_EXISTS" not in str(error):
@@ -44,7 +47,8 @@ class JaxStoreTransport(Transport):
 
     def poll(self, channel: str) -> list[bytes]:
         try:
-            entries = self._client.key_value_dir_get_bytes(f"sl/{channel}/")
+            with calls.CALLS.one():
+                entries = self._client.key_value_dir_get_bytes(f"sl/{channel}/")
         except RuntimeError as error:
             raise TransportError(f"reading the posts of {channel} failed: {error}") from error
         taken = []
@@ -56,28 +60,38 @@ class JaxStoreTransport(Transport):
                 taken.append(payload)
             try:
                 # One by one: deleting the directory would lose what has arrived since the read.
-                self._client.key_value_delete(key)
-            except RuntimeError:
+                with calls.CALLS.one():
+                    self._client.key_value_delete(key)
+            except (RuntimeError, TransportError):
                 pass  # it stays, and is known as taken at the next poll
         return taken
 
     def publish(self, name: str, value: bytes) -> None:
         try:
-            self._client.key_value_set_bytes(f"sl/@/{name}", value)
+            with calls.CALLS.one():
+                self._client.key_value_set_bytes(f"sl/@/{name}", value)
         except RuntimeError as error:
             raise TransportError(f"publishing {name} failed: {error}") from error
 
     def lookup(self, name: str, timeout: float) -> bytes | None:
-        try:
-            return self._client.blocking_key_value_get_bytes(f"sl/@/{name}", max(1, int(timeout * 1000)))
-        except RuntimeError as error:
-            if "DEADLINE_EXCEEDED" in str(error):
+        end = time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                with calls.CALLS.one():
+                    return self._client.blocking_key_value_get_bytes(
+                        f"sl/@/{name}", max(1, int(1000 * min(left, calls.SLICE_S)))
+                    )
+            except RuntimeError as error:
+                if "DEADLINE_EXCEEDED" not in str(error):
+                    raise TransportError(f"waiting for {name} failed: {error}") from error
+            if left <= calls.SLICE_S:
                 return None
-            raise TransportError(f"waiting for {name} failed: {error}") from error
 
     def retract(self, name: str) -> None:
         try:
-            self._client.key_value_delete(f"sl/@/{name}")
+            with calls.CALLS.one():
+                self._client.key_value_delete(f"sl/@/{name}")
         except RuntimeError as error:
             raise TransportError(f"deleting {name} failed: {error}") from error
 
