@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import sightline as sl
 from sightline import sampling
 from sightline.session_tracer import SESSIONS
 
@@ -46,3 +47,8 @@ def _nothing_is_left_behind() -> Iterator[None]:
     sampling._asked.clear()
     SESSIONS.turn(SESSIONS.enabled)
     assert not left
+
+
+@pytest.fixture
+def tracker() -> sl.StatsTracker:
+    return sl.StatsTracker()

@@ -44,3 +44,12 @@ def test_imports_only_go_up_the_table() -> None:
         if room != "__init__":
             below = order[order.index(room) + 1 :]
             assert imports_of(path).isdisjoint(below), f"{path.relative_to(ROOT)} imports from below"
+
+
+def test_no_test_module_is_imported() -> None:
+    """What tests share stands in modules of its own: a test may be moved or deleted alone."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+                assert not [name for name in names if name.startswith("test_")], path.relative_to(ROOT)

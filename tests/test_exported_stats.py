@@ -1,8 +1,63 @@
-"""Exported dicts merge by what they say of themselves; `test_stats_tracker.py` has the rest of it."""
+"""Exported dicts merge by what they say of themselves."""
 
+import math
+
+import numpy as np
 import pytest
 
 import sightline as sl
+from tests.recording import local
+
+
+def test_merge_stats_weighs_by_counts_and_keeps_them() -> None:
+    """As if all records had been one tracker's."""
+    data = [np.array([1.0, 2.0, 3.0]), np.array([10.0])]
+    exported = []
+    for part in data:
+        tracker = sl.StatsTracker()
+        for value in part:
+            tracker.scalar(loss=float(value))
+        tracker.summary("reward", part, emit=("mean", "std", "min", "max", "sum", "count"))
+        exported.append(local(tracker))
+    merged = sl.merge_stats(exported)
+    both = np.concatenate(data)
+    assert merged == pytest.approx(
+        {
+            "loss": both.mean(), "loss__count": 4,
+            "reward/mean": both.mean(), "reward/std": both.std(), "reward/min": 1.0, "reward/max": 10.0,
+            "reward/sum": both.sum(), "reward/count": 4, "reward__count": 4,
+        }
+    )  # fmt: skip
+
+
+def test_merge_stats_drops_nothing_and_says_what_it_could_not_weigh() -> None:
+    """Keys of some dicts only, keys without counts, texts, quantiles, NaN, empty masks."""
+    merged = sl.merge_stats(
+        [
+            {"lr": 0.1, "tokens": 5, "only": 1.0, "split": "a", "x/p50": 1.0, "x__count": 1, "y__count": 0},
+            {"lr": 0.1, "tokens": 7, "split": "b", "x/p50": 3.0, "x__count": 3, "y__count": 0},
+        ]
+    )
+    unweighted = str(merged.pop("obs/unweighted")).split(",")
+    assert set(unweighted) == {"lr", "tokens", "split", "x/p50"}
+    assert merged == {
+        "lr": 0.1,
+        "tokens": 6.0,
+        "only": 1.0,
+        "split": "a",
+        "x/p50": 2.5,
+        "x__count": 4,
+        "y__count": 0,
+    }
+
+
+def test_merge_stats_of_little_is_that() -> None:
+    """Nothing, one dict, dicts with equal or non-finite values."""
+    assert sl.merge_stats([]) == {}
+    assert sl.merge_stats([{"a": 1, "b": "x"}]) == {"a": 1, "b": "x"}
+    assert sl.merge_stats([{"s/std": 1.0, "s/mean": 2.0, "s__count": 0}] * 2)["s/std"] == 1.0
+    nan = sl.merge_stats([{"a": math.nan, "a__count": 1}, {"a": 1.0, "a__count": 1}])
+    assert math.isnan(float(nan["a"]))
 
 
 def exported(seconds: float) -> dict[str, float | int | str]:

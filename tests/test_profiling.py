@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import sightline as sl
-from tests.test_trace_writer import events
+from tests.trace_files import events
 
 
 def names_in(folder: Path) -> dict[str, int]:

@@ -1,63 +1,71 @@
-"""The store behind a tracker: taken off in one piece, and reduced later on another thread."""
+"""What a tracker holds between two drains: records fold, and their numbers stay exact."""
 
-import threading
+import gc
+import math
+import tracemalloc
 
+import numpy as np
 import pytest
 
 import sightline as sl
 from sightline.drained import Drained
 from sightline.records import Records
-from sightline.snapshot import Snapshot
+from tests.recording import local
 
 
-def test_an_empty_store_makes_an_empty_snapshot() -> None:
-    """Of the process that it is said to be of."""
-    drained = Drained(Records(), {})
-    assert not drained
-    assert drained.recorded() == []
-    snapshot = drained.snapshot(5)
-    assert (len(snapshot), snapshot.processes) == (0, (5,))
-    assert Snapshot.from_bytes(snapshot.to_bytes()).render().values == {}
+def test_a_million_records_without_an_export_stay_small_and_right(tracker: sl.StatsTracker) -> None:
+    """They fold; the numbers are those of NumPy on all of them."""
+    data = (1e8 + np.random.default_rng(0).standard_normal(1_000_000)).tolist()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for value in data:
+            tracker.scalar(x=value)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 2_000_000
+    moments = tracker.snapshot().moments
+    assert moments.counts[0, 0] == 1_000_000
+    assert moments.mean()[0] == pytest.approx(np.mean(data), rel=1e-15)
+    assert moments.std()[0] == pytest.approx(np.std(data), rel=1e-9)
 
 
-def test_drained_records_do_not_change_afterwards() -> None:
-    """What is recorded next belongs to the next drain."""
-    tracker = sl.StatsTracker()
-    tracker.scalar(x=1.0)
-    tracker.text(t="a")
-    drained = tracker.drain()
-    tracker.scalar(x=9.0)
-    tracker.text(t="b")
-    rendered = drained.snapshot(0).render()
-    assert (rendered.values, rendered.texts) == ({"x": 1.0}, {"t": "a"})
-    assert tracker.drain().snapshot(0).render().values == {"x": 9.0}
+def test_other_records_fold_too(tracker: sl.StatsTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Totals, ratios, timings, summaries and sketches keep their numbers and not their records."""
+    for room in ("records", "stats_tracker"):
+        monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 64)
+    for i in range(1000):
+        tracker.total(t=0.1)
+        tracker.total(n=i)
+        tracker.ratio("r", 0.1, 0.2)
+        tracker.last(l=i)
+        tracker._add_timing("x", 0.25)
+        tracker.summary("s", [float(i)], quantiles=(0.5,))
+    records = tracker._records
+    assert all(len(values) <= 64 for values in (*records.singles.values(), *records.rows.values()))
+    assert all(len(sketches) <= 65 for sketches in records.sketches.values())
+    stats = local(tracker)
+    assert (stats["t"], stats["n"], stats["l"]) == (math.fsum([0.1] * 1000), 499_500, 999)
+    assert stats["r"] == pytest.approx(0.5, rel=1e-15)
+    assert stats["time/x_s"] == 250.0
+    assert (stats["s/mean"], stats["s__count"]) == (499.5, 1000)
+    assert stats["s/p50"] == pytest.approx(499, rel=0.01)
 
 
-def test_a_drain_knows_its_keys() -> None:
-    """Of every kind, sorted, under their scopes."""
-    tracker = sl.StatsTracker()
-    with tracker.scope("b"):
-        tracker.scalar(x=1.0)
-        tracker.total(y=1)
-    tracker.summary("a", [1.0])
-    tracker.text(t="x")
-    assert tracker.drain().recorded() == ["a", "b/x", "b/y", "t"]
+def test_many_records_of_a_histogram_fold(tracker: sl.StatsTracker) -> None:
+    """No element is lost or counted twice."""
+    for i in range(1000):
+        tracker.histogram("a", [float(i % 10)], bins=10)
+    assert tracker.snapshot().render().histograms["a"][1] == [100] * 10
 
 
-def test_records_are_reduced_on_another_thread_while_the_tracker_goes_on() -> None:
-    """New keys may be declared meanwhile."""
-    tracker = sl.StatsTracker()
-    counts: list[int] = []
-
-    def reduce() -> None:
-        counts.extend(tracker.drain().snapshot(0).moments.counts[0].sum() for _ in range(50))
-
-    thread = threading.Thread(target=reduce)
-    thread.start()
-    for i in range(5000):
-        tracker.scalar(**{f"k{i}": 1.0})
-    thread.join()
-    assert sum(counts) + len(tracker.drain().recorded()) == 5000
+def test_integers_are_exact(tracker: sl.StatsTracker) -> None:
+    """Totals past 2^53, over many records, also after folding."""
+    for _ in range(70_000):
+        tracker.total(tokens=2**40 + 1)
+    tracker.total(tokens=2**53 + 1)
+    assert local(tracker)["tokens"] == 70_000 * (2**40 + 1) + 2**53 + 1
 
 
 def test_a_scalar_recorded_singly_and_folded_is_one_key() -> None:
@@ -89,16 +97,3 @@ def test_records_that_a_signal_handler_drains_before_they_fold_count_once(
     tracker.scalar(x=1.0)
     assert [each.snapshot(0).render().counts for each in drained] == [{"x__count": 2}]
     assert tracker.export(reduce="local") == {}
-
-
-def test_the_same_records_make_the_same_bytes() -> None:
-    """Whatever the order in which keys were first recorded: schemas can then be kept by their bytes."""
-    bytes_ = set()
-    for order in (("a", "b", "c"), ("c", "a", "b")):
-        tracker = sl.StatsTracker()
-        for key in order:
-            tracker.scalar(key, 1.0)
-            tracker.total(f"t{key}", 1)
-            tracker.summary(f"s{key}", [1.0], quantiles=(0.5,))
-        bytes_.add(tracker.snapshot().to_bytes())
-    assert len(bytes_) == 1

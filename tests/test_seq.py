@@ -17,8 +17,8 @@ import sightline.journal
 from sightline.journal import Journal, commits_between
 from sightline.sinks import SinkRun
 from sightline.sinks.lineage import Rewind
-from tests.sinks import test_mlflow, test_tensorboard, test_trackio
 from tests.sinks.attempts import settings, warnings_said
+from tests.sinks.readers import mlflow, tensorboard, trackio
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
 
@@ -83,13 +83,13 @@ def test_on_a_fresh_machine_a_store_elsewhere_goes_on(sink: str, tmp_path: Path)
         shutil.rmtree(tmp_path / "runs")
         attempt(tmp_path / "runs", stop, logger, add=stop, state_dict=states[-1])
     if sink == "trackio":
-        found = test_trackio.shown(test_trackio.rows(tmp_path / "t"), "l")
+        found = trackio.shown(trackio.rows(tmp_path / "t"), "l")
     else:
         client = MlflowClient(f"sqlite:///{tmp_path}/m.db")
         experiment = client.get_experiment_by_name("sightline")
         assert experiment is not None
         (run,) = client.search_runs([experiment.experiment_id])
-        found = test_mlflow.shown(client, run, "l")
+        found = mlflow.shown(client, run, "l")
     again = [*range(5, 8), *range(5, 10)]
     assert sorted(step for step, _ in found) == sorted([*range(5), *again])
     assert {value for step, value in found if step == 6} == {14.0, 16.0}
@@ -157,8 +157,8 @@ def test_a_journal_that_lost_its_end_neither_doubles_nor_hides_a_step(
     attempt(tmp_path, 9, both)
     expected = [*range(6), *range(6 - lost, 9)]
     assert rows(run / "rows.jsonl") == expected
-    assert len(set(test_tensorboard.seqs(run / "tensorboard"))) == len(expected)
-    assert len(test_tensorboard.seqs(run / "tensorboard")) == len(expected)
+    assert len(set(tensorboard.seqs(run / "tensorboard"))) == len(expected)
+    assert len(tensorboard.seqs(run / "tensorboard")) == len(expected)
     assert [step for _, step in commits(run)] == list(range(9))
 
 

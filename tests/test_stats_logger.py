@@ -16,11 +16,6 @@ Make = Callable[..., sl.StatsLogger]
 
 
 @pytest.fixture
-def tracker() -> sl.StatsTracker:
-    return sl.StatsTracker()
-
-
-@pytest.fixture
 def make(tmp_path: Path, tracker: sl.StatsTracker) -> Iterator[Make]:
     """Makes loggers of one process that are finished when the test is over."""
     made: list[sl.StatsLogger] = []

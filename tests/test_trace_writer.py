@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import sightline as sl
 from sightline.perf_tracer import BASE_NS, PerfTracer
 from sightline.process_files import Place, ProcessFiles
 from sightline.trace_writer import TraceWriter
+from tests.trace_files import events, whole_lines
 
 
 @pytest.fixture
@@ -40,18 +40,6 @@ def start(tracer: PerfTracer, tmp_path: Path) -> Iterator[Callable[..., TraceWri
     for writer, files in opened:
         assert writer.close()
         assert files.close()
-
-
-def whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The events of a live file, its last line left out if it is cut."""
-    first, *lines, _ = path.read_text().split("\n")
-    assert first == "["
-    return [json.loads(line.removesuffix(","), parse_float=Decimal) for line in lines]
-
-
-def events(folder: Path, *phases: str) -> list[dict[str, Any]]:
-    found = [event for path in sorted(folder.glob("traces/*.json")) for event in whole_lines(path)]
-    return [event for event in found if event["ph"] in phases] if phases else found
 
 
 def test_a_file_says_whose_it_is_and_where_its_clock_stands(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,16 +18,16 @@ from jax.sharding import Mesh
 
 import sightline as sl
 from runners.common.batches import batch_indices
-from runners.common.checkpoint import Checkpoints
 from runners.common.comparison import Comparison, compare
-from runners.common.errors import CheckpointError
+from runners.common.ending import closing
 from runners.common.groups import GroupSessions
 from runners.common.grpo import count_tokens, group_advantages, make_update, zero_variance_groups
-from runners.common.loop import due, fold_in, resume_command
+from runners.common.loop import due, fold_in
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.model import Decoder, completion_logits, init_params, token_logprobs
 from runners.common.optimising import State, add, learning_rate
 from runners.common.sampler import make_sampler
+from runners.common.saves import Saves
 from runners.grpo_gsm8k.callbacks import Callback, Evaluated, Step
 from runners.grpo_gsm8k.config import Config, GrpoConfig, check_divisible
 from runners.grpo_gsm8k.data import Encoded, encode, load_problems, target_text
@@ -120,13 +119,13 @@ class _Training:
         )
         self.reference_logprobs = jax.jit(lambda reference, batch: self._logprobs(reference, batch)[0])
         self.copy = jax.jit(lambda params: jax.tree.map(jnp.copy, params))
-        self.checkpoints: Checkpoints | None = None
-        self.saved_step: int | None = None
+        self.saves = Saves(config.output, config.checkpoint)
 
     def run(self) -> Outcome:
         """The run from its start, or from its newest checkpoint, to the end."""
         config, output = self.config, self.config.output
-        saved = self._restore() if output.resume != "never" else None
+        step = self.saves.find()
+        saved = self._restore(step) if step is not None else None
         with sl.start(
             output.dir,
             name=output.name,
@@ -163,14 +162,10 @@ class _Training:
                     if run.is_root:
                         write_eval(run.wait_dir() / "eval.json", at.before, after, comparison, at.step)
             self._save(run, at)
-            is_root, run_dir = run.is_root, run.dir
-        if self.checkpoints:
-            self.checkpoints.close()
-        if is_root and run_dir and comparison:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
-            steps = config.grpo.steps
-            command = resume_command(run_dir, f"grpo.steps={2 * steps}") + f"    # {steps} steps more"
-            print(describe(comparison, run_dir, files, command), flush=True)
+            run_dir = run.dir if run.is_root else None
+        self.saves.close()
+        if run_dir and comparison:
+            print(describe(comparison) + closing(run_dir, "grpo.steps", config.grpo.steps), flush=True)
         return Outcome(to_host(at.state.params), at.step, comparison)
 
     # Where a run begins, and where it can go on.
@@ -187,38 +182,22 @@ class _Training:
 
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
-        if not self.config.checkpoint.enabled or at.step == self.saved_step:
-            return
-        if self.checkpoints is None:
-            self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
             "position": at.position,
             "before": None if at.before is None else at.before.tolist(),
-            "sightline": run.state_dict(),
         }
-        self.checkpoints.save(at.step, to_host(at.arrays()), meta)
-        self.saved_step = at.step
-        log.info("checkpoint of step %d", at.step)
+        if self.saves.save(run, at.step, at.arrays(), meta):
+            log.info("checkpoint of step %d", at.step)
 
-    def _restore(self) -> Saved | None:
-        """The newest checkpoint that all processes have; None when there is none and there need be none."""
-        output = self.config.output
-        self.checkpoints = Checkpoints(Path(output.dir) / str(output.name), self.config.checkpoint.keep)
-        step = self.checkpoints.newest_common_step()
-        if step is None:
-            if output.resume == "must":
-                raise CheckpointError(
-                    f"resume='must', but there is no checkpoint under {self.checkpoints.dir}"
-                )
-            return None
+    def _restore(self, step: int) -> Saved:
+        """The checkpoint to go on from."""
         params = init_params(self.model, self.config.seed)
         like = Progress(
             state=State(params, self.optimizer.init(params), np.int32(0)),
             reference=params if self.config.grpo.kl_beta else {},
             rng=jax.random.key_data(jax.random.key(0)),
         )
-        arrays, meta = self.checkpoints.restore(step, to_host(like.arrays()))
-        self.saved_step = step
+        arrays, meta = self.saves.restore(to_host(like.arrays()))
         before = None if meta["before"] is None else np.array(meta["before"], np.int8)
         progress = Progress(
             **put_replicated(self.mesh, arrays), step=step, position=meta["position"], before=before

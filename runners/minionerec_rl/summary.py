@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,10 +43,9 @@ def write_eval(path: Path, result: Result, step: int) -> None:
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def describe(result: Result, run_dir: Path, files: Sequence[Path], resume: str) -> str:
-    """The last lines on the terminal: the result, the files, what to do next."""
+def describe(result: Result) -> str:
+    """The result, for the terminal."""
     hits, gain = result.hit_rate, result.ndcg
-    listed = "\n".join(f"  {path}" for path in files if path.exists())
     return f"""
 Next item of {hits.problems} held-out users:
   {"":<12}{f"HR@{K}":>7}{f"NDCG@{K}":>10}
@@ -57,11 +55,4 @@ Next item of {hits.problems} held-out users:
 {100 * hits.gain_high:+.1f})
   NDCG@{K} {gain.gain:+.3f} (95% paired bootstrap: {gain.gain_low:+.3f} to {gain.gain_high:+.3f})
   predictions that are no item: {result.invalid}
-
-Written:
-{listed}
-
-Next:
-  grep '"train/loss"' {run_dir / "metrics.jsonl"} | tail -n 1    # the last step, every metric
-  {resume}
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,14 +18,14 @@ from jax.sharding import Mesh
 
 import sightline as sl
 from runners.common.batches import batch_indices
-from runners.common.checkpoint import Checkpoints
 from runners.common.config import ConfigError
-from runners.common.errors import CheckpointError
+from runners.common.ending import closing
 from runners.common.groups import GroupSessions
 from runners.common.grpo import count_tokens, group_advantages, make_update, zero_variance_groups
-from runners.common.loop import due, fold_in, resume_command
+from runners.common.loop import due, fold_in
 from runners.common.mesh import local_rows, make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.optimising import State, add, learning_rate, make_adamw
+from runners.common.saves import Saves
 from runners.minionerec_rl.callbacks import Callback, Evaluated, Step
 from runners.minionerec_rl.config import Config, GrpoConfig, check_divisible, check_items
 from runners.minionerec_rl.metrics import record_evaluation, record_rollout, record_token_diversity
@@ -117,8 +116,7 @@ class _Training:
             config.data.prompt_tokens,
             self.trie.levels + 1,
         )
-        self.checkpoints: Checkpoints | None = None
-        self.saved_step: int | None = None
+        self.saves = Saves(config.output, config.checkpoint)
         self.policy = self._policy()
         self.model = self.policy.model
 
@@ -152,7 +150,7 @@ class _Training:
     def run(self) -> Outcome:
         """The run from its start, or from its newest checkpoint, to the end."""
         config, output = self.config, self.config.output
-        saved = self._restore() if self.saved_step is not None else None
+        saved = self._restore(self.saves.step) if self.saves.step is not None else None
         with sl.start(
             output.dir,
             name=output.name,
@@ -188,30 +186,18 @@ class _Training:
             if after is not None and at.before is not None:
                 result = judge(at.before, after.ranks, after.invalid)
                 write_eval(run.wait_dir() / "eval.json", result, at.step)
-        if self.checkpoints:
-            self.checkpoints.close()
+        self.saves.close()
         if run_dir and result:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
-            steps = config.grpo.steps
-            command = resume_command(run_dir, f"grpo.steps={2 * steps}") + f"    # {steps} steps more"
-            print(describe(result, run_dir, files, command), flush=True)
+            print(describe(result) + closing(run_dir, "grpo.steps", config.grpo.steps), flush=True)
         return Outcome(to_host(at.state.params), at.step, result)
 
     # Where a run begins, and where it can go on.
 
     def _policy(self) -> Policy:
         """The policy of this run's newest checkpoint that all processes have, or the one to begin with."""
-        output, start = self.config.output, self.config.start
-        if output.resume != "never":
-            run_dir = Path(output.dir) / str(output.name)
-            self.checkpoints = Checkpoints(run_dir, self.config.checkpoint.keep)
-            self.saved_step = self.checkpoints.newest_common_step()
-            if self.saved_step is None and output.resume == "must":
-                raise CheckpointError(
-                    f"resume='must', but there is no checkpoint under {self.checkpoints.dir}"
-                )
-        if self.saved_step is not None:
-            policy = load_policy(run_dir, self.saved_step)
+        start, step = self.config.start, self.saves.find()
+        if step is not None:
+            policy = load_policy(self.saves.run_dir, step)
         elif start.run is not None:
             policy = load_policy(start.run, start.step)
         else:
@@ -241,28 +227,20 @@ class _Training:
 
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
-        if not self.config.checkpoint.enabled or at.step == self.saved_step:
-            return
-        if self.checkpoints is None:
-            self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
             **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
             "position": at.position,
             "before": None if at.before is None else at.before.tolist(),
-            "sightline": run.state_dict(),
         }
-        self.checkpoints.save(at.step, to_host(at.arrays()), meta)
-        self.saved_step = at.step
-        log.info("checkpoint of step %d", at.step)
+        if self.saves.save(run, at.step, at.arrays(), meta):
+            log.info("checkpoint of step %d", at.step)
 
-    def _restore(self) -> Saved:
+    def _restore(self, step: int) -> Saved:
         """The whole of the checkpoint that `_policy` has found."""
-        assert self.checkpoints is not None
-        assert self.saved_step is not None
-        arrays, meta = self.checkpoints.restore(self.saved_step, self._first_arrays())
+        arrays, meta = self.saves.restore(self._first_arrays())
         progress = Progress.of(
             put_replicated(self.mesh, arrays),
-            step=self.saved_step,
+            step=step,
             position=meta["position"],
             before=None if meta["before"] is None else np.array(meta["before"], np.int64),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,11 +66,12 @@ def next_command(config: Config, run_dir: Path) -> str:
         if value != data[key] and key != "answer_tokens":  # it says items, which have their own length
             settings.append(f"data.{key}={json.dumps(value)}")
     module = "-m", "runners.minionerec_rl"
-    return shlex.join(command(*module, "--config", str(file), *set_options(settings)))
+    words = command(*module, "--config", str(file), *set_options(settings))
+    return shlex.join(words) + "    # reinforcement learning from this checkpoint"
 
 
-def describe(result: Result, run_dir: Path, files: Sequence[Path], resume: str, follow: str) -> str:
-    """The last lines on the terminal: the result, the files, what to do next."""
+def describe(result: Result) -> str:
+    """The result, for the terminal."""
     labels = {"model": "this model", "followers": "what followed the last item", "popular": "popular items"}
     lines = []
     for name, label in labels.items():
@@ -82,19 +82,10 @@ def describe(result: Result, run_dir: Path, files: Sequence[Path], resume: str, 
     table = "\n".join(lines)
     c = result.hit_rate
     interval = f"{100 * c.gain_low:+.1f} to {100 * c.gain_high:+.1f}"
-    listed = "\n".join(f"  {path}" for path in files if path.exists())
     return f"""
 Next item of {c.problems} held-out users, among {result.items}:
   {"":<28}{f"HR@{K}":>7}{f"NDCG@{K}":>10}
 {table}
   over popular items: {100 * c.gain:+.1f} points of HR@{K} (95% paired bootstrap: {interval})
   predictions that are no item: {result.invalid}
-
-Written:
-{listed}
-
-Next:
-  {follow}    # reinforcement learning from this checkpoint
-  grep '"train/loss"' {run_dir / "metrics.jsonl"} | tail -n 1    # the last step, every metric
-  {resume}
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,13 +17,13 @@ from jax.sharding import Mesh
 
 import sightline as sl
 from runners.common.batches import batch_indices
-from runners.common.checkpoint import Checkpoints
 from runners.common.config import ConfigError
-from runners.common.errors import CheckpointError
-from runners.common.loop import due, resume_command
+from runners.common.ending import closing
+from runners.common.loop import due
 from runners.common.mesh import make_mesh, my_slice, put_replicated, put_rows, to_host
 from runners.common.model import Decoder, init_params
 from runners.common.optimising import State, add, learning_rate, make_adamw
+from runners.common.saves import Saves
 from runners.recommendation.config import load_dataset
 from runners.recommendation.evaluation import Evaluation, make_evaluator, wait_for_root
 from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
@@ -122,13 +121,13 @@ class _Training:
             batch_size=config.eval.batch_size,
             prompt_length=config.data.prompt_tokens,
         )
-        self.checkpoints: Checkpoints | None = None
-        self.saved_step: int | None = None
+        self.saves = Saves(config.output, config.checkpoint)
 
     def run(self) -> Outcome:
         """The run from its start, or from its newest checkpoint, to the end."""
         config, output = self.config, self.config.output
-        saved = self._restore() if output.resume != "never" else None
+        step = self.saves.find()
+        saved = self._restore(step) if step is not None else None
         with sl.start(
             output.dir,
             name=output.name,
@@ -166,14 +165,10 @@ class _Training:
             result = judge(self.dataset, full) if full else None
             if run_dir and result:
                 write_eval(run_dir / "eval.json", result, at.step)
-        if self.checkpoints:
-            self.checkpoints.close()
+        self.saves.close()
         if run_dir and result:
-            files = [run_dir / n for n in ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")]
-            steps = config.sft.steps
-            resume = resume_command(run_dir, f"sft.steps={2 * steps}") + f"    # {steps} steps more"
-            follow = next_command(config, run_dir)
-            print(describe(result, run_dir, files, resume, follow), flush=True)
+            ending = closing(run_dir, "sft.steps", config.sft.steps, next_command(config, run_dir))
+            print(describe(result) + ending, flush=True)
         return Outcome(to_host(at.state.params), at.step, result)
 
     # Where a run begins, and where it can go on.
@@ -188,41 +183,21 @@ class _Training:
 
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
-        if not self.config.checkpoint.enabled or at.step == self.saved_step:
-            return
-        if self.checkpoints is None:
-            self.checkpoints = Checkpoints(run.wait_dir(), self.config.checkpoint.keep)
         meta = {
             **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
             "position": at.position,
             "best": None if at.best is None else asdict(at.best),
-            "sightline": run.state_dict(),
         }
-        self.checkpoints.save(at.step, to_host(at.arrays()), meta)
-        self.saved_step = at.step
-        log.info("checkpoint of step %d", at.step)
+        if self.saves.save(run, at.step, at.arrays(), meta):
+            log.info("checkpoint of step %d", at.step)
 
-    def _restore(self) -> tuple[Progress, dict[str, Any]] | None:
-        """The newest checkpoint that all processes have, and the run's state_dict.
-
-        None when there is no checkpoint and there need be none.
-        """
-        output = self.config.output
-        self.checkpoints = Checkpoints(Path(output.dir) / str(output.name), self.config.checkpoint.keep)
-        step = self.checkpoints.newest_common_step()
-        if step is None:
-            if output.resume == "must":
-                raise CheckpointError(
-                    f"resume='must', but there is no checkpoint under {self.checkpoints.dir}"
-                )
-            return None
-        source = self.checkpoints.dir / str(step)
-        saved = self.checkpoints.meta(step)
+    def _restore(self, step: int) -> tuple[Progress, dict[str, Any]]:
+        """The checkpoint to go on from, and the run's state_dict."""
+        source, saved = self.saves.found, self.saves.meta()
         check_vocabulary(source, tokenizer_of(saved), self.tokenizer, "the data")
         check_catalogue(source, saved["catalogue"], self.dataset.catalogue, "the data")
         like = jax.eval_shape(self._first_state)
-        arrays, meta = self.checkpoints.restore(step, dict(like._asdict()))
-        self.saved_step = step
+        arrays, meta = self.saves.restore(dict(like._asdict()))
         best = None if meta["best"] is None else Best(**meta["best"])
         state = State(**put_replicated(self.mesh, arrays))
         return Progress(state, step, meta["position"], best), meta["sightline"]

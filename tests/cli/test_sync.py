@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import sightline as sl
 from sightline.cli.sync import sync as cli
 from sightline.run_directory import held
-from tests.sinks.test_tensorboard import numbers, read, seqs
+from tests.sinks.readers.tensorboard import numbers, read, seqs
 
 
 def sync(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -83,6 +83,18 @@ from tests.lint.marked import assert_as_marked, instead
             rewards = jax.lax.all_gather(batch["rewards"], "batch")  # expect: SL102
             return state, {"reward_mean": rewards.mean()}
         """,
+        """
+        from mpi4py import MPI
+        import numpy as np
+        group = MPI.COMM_WORLD.Split(color=0)
+        metrics = {"loss": group.allreduce(loss, op=MPI.SUM) / group.size}  # expect: SL102
+        buffer = np.zeros(2)
+        group.Allreduce(MPI.IN_PLACE, buffer)  # expect: SL102
+        metrics["reward"] = buffer[0] / buffer[1]
+        def report(comm, world: MPI.Comm, lengths):
+            metrics["length/max"] = max(comm.allgather(lengths))  # expect: SL102
+            metrics["length/mean"] = np.mean(world.gather(lengths, root=0))  # expect: SL102
+        """,
     ],
 )
 def test_a_collective_whose_values_become_metrics_is_found(code: str) -> None:
@@ -163,6 +175,16 @@ def test_a_collective_whose_values_become_metrics_is_found(code: str) -> None:
         import functools
         total = functools.reduce(lambda a, b: a + b, losses)
         metrics = {"loss": total, "names": gather(names)}
+        """,
+        """
+        from mpi4py import MPI
+        from detectron2.utils import comm
+        import numpy as np
+        world = MPI.COMM_WORLD
+        print(world.allreduce(energy), float(world.allreduce(np.sum(field))))
+        total = np.mean(world.allgather(energy))
+        everyone = comm.gather(predictions)
+        metrics = {"loss": evaluate(everyone)}
         """,
     ],
 )

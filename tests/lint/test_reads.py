@@ -320,3 +320,36 @@ def test_a_tree_of_numbers_is_recorded_as_the_tree_that_it_was() -> None:
 )
 def test_a_helper_outside_of_a_loop_and_a_method_of_the_host_are_no_steps(code: str) -> None:
     assert_as_marked(code)
+
+
+def test_what_a_checkpoint_is_kept_by_is_no_metric_until_it_is_logged_too() -> None:
+    """Orbax's `metrics=`, and what stands in a checkpoint beside the parameters."""
+    assert_as_marked(
+        """
+        import orbax.checkpoint as ocp
+        from lib import train_step
+        for step, batch in enumerate(loader):
+            state, aux = train_step(state, batch)
+            manager.save(step, args=ocp.args.StandardSave(state), metrics={"loss": float(aux["loss"])})
+            metrics = {"eval/loss": aux["loss"].item()}
+            ocp.CheckpointManager(path).save(step, state, metrics=metrics)
+            logged = {"eval/loss": aux["loss"].item()}  # expect: SL103
+            manager.save(step, state, metrics=logged)
+            log_metrics(logged)
+        """
+    )
+
+
+def test_an_accelerator_that_is_told_the_loss_is_none() -> None:
+    """What it gathers is gathered, whoever calls `backward`."""
+    assert_as_marked(
+        """
+        from accelerate import Accelerator
+        def train(model, loader):
+            accelerator = Accelerator()
+            for batch in loader:
+                loss = model(batch)
+                accelerator.backward(loss)
+                metrics["loss"] = accelerator.gather(loss).mean()  # expect: SL102
+        """
+    )

@@ -155,6 +155,26 @@ from tests.lint.marked import assert_as_marked, instead
             writer.add_scalar("loss", 1.0, 1)  # expect: SL101
             wandb_run.log({"loss": 1.0})  # expect: SL101
         """,
+        """
+        from pytorch_lightning.loggers import WandbLogger as Logger
+        Logger(project="p").experiment.log({"loss": 1.0})  # expect: SL101
+        class Callback:
+            def on_end(self, trainer):
+                trainer.logger.experiment.log({"loss": 1.0})  # expect: SL101
+        """,
+        """
+        from accelerate import Accelerator
+        Accelerator(log_with="all").log({"loss": 1.0}, step=3)  # expect: SL101
+        def train(self, accelerator):
+            accelerator.log({"loss": 1.0}, step=3, log_kwargs={"wandb": {"commit": False}})  # expect: SL101
+            self.accelerator.log(self.scores)  # expect: SL101
+        """,
+        """
+        def fit(config, metrics):
+            from verl.utils.tracking import Tracking
+            logger = Tracking(project_name="p", experiment_name="e", default_backend=["console"])
+            logger.log(data=metrics, step=3, backend=["console"])  # expect: SL101
+        """,
     ],
 )  # fmt: skip
 def test_a_tracker_is_known_by_any_name(code: str) -> None:
@@ -221,6 +241,18 @@ def test_a_tracker_is_known_by_any_name(code: str) -> None:
         sl.scalar("train/loss", 1.0)
         run.commit(1)
         wandb.log("a module of our own")
+        """,
+        """
+        from parcels.tracking import Tracking
+        from lightning.pytorch.loggers import WandbLogger
+        from lab import accelerator
+        Tracking("a parcel").log("it left")
+        WandbLogger(project="p").experiment.config.update({"lr": 1e-3})
+        accelerator.log("a module of our own")
+        class Experiment:
+            def run(self):
+                self.experiment.log("a note")
+                self.logger.experiment.log_artifact("model.pt")
         """,
     ],
 )
@@ -309,6 +341,21 @@ def test_a_sink_that_others_are_to_call_is_found() -> None:
         'sl.scalar("train/loss", x)\nrun.commit(step)',
     ]
     assert instead("import wandb\nexecutor.submit(wandb.init, project='p')") == []
+
+
+def test_what_other_libraries_add_to_a_trackers_call_is_left_out() -> None:
+    """Settings for back ends are no metrics."""
+    assert instead(
+        """
+        from accelerate import Accelerator
+        from verl.utils.tracking import Tracking
+        Accelerator().log({"train/loss": loss}, 3, {"wandb": {"commit": False}})
+        Tracking("p", "e").log(data={"train/loss": loss}, step=7, backend=["wandb"])
+        """
+    ) == [
+        'sl.scalar("train/loss", loss)\nrun.commit(3)',
+        'sl.scalar("train/loss", loss)\nrun.commit(7)',
+    ]
 
 
 def test_a_batch_for_mlflow_without_metrics_is_none() -> None:

@@ -119,6 +119,22 @@ from tests.lint.marked import assert_as_marked, found, instead
         marks.append(time.perf_counter())
         stats.update(work_ms=1e3 * (marks[1] - marks[0]))  # expect: SL104
         """,
+        """
+        from codetiming import Timer
+        with Timer(name="gen", logger=None) as timer:
+            work()
+        timing_raw["gen"] = timer.last  # expect: SL104
+        timer.start()
+        metrics["update_s"] = timer.stop()  # expect: SL104
+        metrics |= {"total_s": Timer.timers.total("gen")}  # expect: SL104
+        """,
+        """
+        from .utils import Timer
+        with Timer() as t:
+            work()
+        elapsed = t.elapsed  # expect: SL104
+        log_metrics({"work_s": elapsed})
+        """,
     ],
 )
 def test_a_difference_that_becomes_a_metric_is_found_where_it_is_taken(code: str) -> None:
@@ -178,6 +194,19 @@ def test_a_difference_that_becomes_a_metric_is_found_where_it_is_taken(code: str
             work()
             latencies[i] = time.time() - t0
         print(np.median(latencies))
+        """,
+        """
+        import threading, timeit
+        from codetiming import Timer
+        @Timer(name="work", text="{:.2f} s")
+        def work(): ...
+        with Timer() as timer:
+            work()
+        print(f"{timer.last:.1f} s")
+        if timer.last > limit:
+            raise TimeoutError
+        status = {"seconds": timeit.Timer("f()").timeit(3), "elapsed": threading.Timer(3, work).elapsed}
+        metrics["seconds"] = self.timer.seconds
         """,
     ],
 )

@@ -12,6 +12,8 @@ import pytest
 from runners.recommendation import files, synthetic
 from tests.runners.inputs import SIZES
 
+pytest.register_assert_rewrite("tests.runners.grpo_metrics")
+
 _CACHE = {"jax_compilation_cache_dir": "", "jax_persistent_cache_min_compile_time_secs": 0.1}
 
 

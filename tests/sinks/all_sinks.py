@@ -16,11 +16,11 @@ from sightline.sinks import Sink, make_sinks
 from sightline.sinks.commits import values_of
 from sightline.sinks.console import ConsoleSink
 from sightline.sinks.prometheus import PrometheusSink
+from sightline.sinks.wandb_file import rows as rows_in
 from sightline.sinks.wandb_run import SEQ, run_files
-from tests.sinks import attempts, test_jsonl, test_mlflow, test_swanlab, test_tensorboard, test_trackio
-from tests.sinks import test_wandb as of_wandb
+from tests.sinks import attempts
 from tests.sinks.attempts import commits
-from tests.sinks.test_prometheus import scraped
+from tests.sinks.readers import jsonl, mlflow, prometheus, swanlab, tensorboard, trackio, wandb
 
 STORING = ("jsonl", "mlflow", "swanlab", "tensorboard", "trackio", "wandb")
 LINE = "step={step} loss={train/loss:.17g}"
@@ -95,7 +95,7 @@ def check_console(run: Path | None, text: str) -> None:
 
 def check_prometheus(run: Path | None, port: int) -> None:
     """A scrape shows the latest commit."""
-    shown = scraped(port)
+    shown = prometheus.scraped(port)
     last = commits(run)[-1]
     assert shown["sightline_seq"][0] == last["seq"]
     assert shown["sightline_train_loss"][0] == values_of(last)["train/loss"]
@@ -111,40 +111,40 @@ def _series(rows: Iterator[tuple[int, dict[str, Any]]]) -> dict[str, list[tuple[
 
 
 def _jsonl(run: Path) -> Held:
-    rows = test_jsonl.rows(run / "rows.jsonl")
+    rows = jsonl.rows(run / "rows.jsonl")
     return Held([row["seq"] for row in rows], _series((row["step"], row) for row in rows))
 
 
 def _tensorboard(run: Path) -> Held:
     folder = run / "tensorboard"
-    shown = test_tensorboard.read(folder)
-    series = {tag: test_tensorboard.numbers(shown, tag) for tag in shown.Tags()["scalars"]}
-    return Held(test_tensorboard.seqs(folder), series)
+    shown = tensorboard.read(folder)
+    series = {tag: tensorboard.numbers(shown, tag) for tag in shown.Tags()["scalars"]}
+    return Held(tensorboard.seqs(folder), series)
 
 
 def _wandb(run: Path) -> Held:
-    rows = of_wandb.stored(run)
-    for path in run_files(run, of_wandb.run_id(run)):  # W&B's reader agrees with ours
-        ours = [row[SEQ] for row in of_wandb.rows(path)]
-        assert [row["item"][SEQ] for row in of_wandb.seen_by_wandb(path, "history")] == ours
+    rows = wandb.stored(run)
+    for path in run_files(run, wandb.run_id(run)):  # W&B's reader agrees with ours
+        ours = [row[SEQ] for row in rows_in(path)]
+        assert [row["item"][SEQ] for row in wandb.seen_by_wandb(path, "history")] == ours
     return Held([row[SEQ] for row in rows], _series((row["step"], row) for row in rows))
 
 
 def _swanlab(run: Path) -> Held:
-    found = test_swanlab.experiment(run)
+    found = swanlab.experiment(run)
     return Held(sorted(found.seqs), found.series)  # files of one attempt have names without an order
 
 
 def _trackio(run: Path) -> Held:
-    rows = test_trackio.rows(run / "trackio")
-    return Held(test_trackio.seqs(rows), _series((row["step"], row) for row in rows))
+    rows = trackio.rows(run / "trackio")
+    return Held(trackio.seqs(rows), _series((row["step"], row) for row in rows))
 
 
 def _mlflow(run: Path, database: Path) -> Held:
     client = MlflowClient(f"sqlite:///{database}")
     experiment = client.get_experiment_by_name("sightline")
     assert experiment is not None
-    run_id = of_wandb.run_id(run)
+    run_id = wandb.run_id(run)
     (stored,) = client.search_runs([experiment.experiment_id], f"tags.`sightline.run` = '{run_id}'")
-    series = {key: test_mlflow.shown(client, stored, key) for key in stored.data.metrics}
+    series = {key: mlflow.shown(client, stored, key) for key in stored.data.metrics}
     return Held([int(value) for _, value in series.pop(SEQ)], series)

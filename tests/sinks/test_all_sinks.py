@@ -27,12 +27,12 @@ from sightline.sinks.swanlab_file import records_in
 from sightline.sinks.wandb_run import run_files
 from tests.harness import until
 from tests.hostile_configs import LOOK_ALIKES, MARKER, hostile, secret, with_look_alikes
-from tests.sinks import attempts, test_swanlab, test_tensorboard, test_trackio
-from tests.sinks import test_wandb as of_wandb
+from tests.sinks import attempts
 from tests.sinks.all_sinks import STORING, check, check_console, check_prometheus, held, settings, sinks_of
 from tests.sinks.attempts import commits
 from tests.sinks.faulty import FaultySink, Kind, Trouble, faulty
-from tests.sinks.test_prometheus import scraped
+from tests.sinks.readers import swanlab, tensorboard, trackio, wandb
+from tests.sinks.readers.prometheus import scraped
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
 
@@ -450,11 +450,11 @@ def test_the_rows_of_sample_tables_are_in_every_sink_that_shows_tables(whole: Wh
     """W&B's table files, trackio's tables, SwanLab's texts, TensorBoard's, and the console's page."""
     lines = [line for line in sl.read_journal(whole.run) if line["type"] == "sample"]
     assert [len(line["rows"]) for line in lines] == [2, 2, 2]
-    (file,) = run_files(whole.run, of_wandb.run_id(whole.run))
-    rows = of_wandb.stored(whole.run)
-    of_trackio = test_trackio.rows(whole.run / "trackio")
-    of_swanlab = test_swanlab.experiment(whole.run).texts["samples/rollouts"]
-    of_tensorboard = test_tensorboard.read(whole.run / "tensorboard").Tensors("samples/rollouts")
+    (file,) = run_files(whole.run, wandb.run_id(whole.run))
+    rows = wandb.stored(whole.run)
+    of_trackio = trackio.rows(whole.run / "trackio")
+    of_swanlab = swanlab.experiment(whole.run).texts["samples/rollouts"]
+    of_tensorboard = tensorboard.read(whole.run / "tensorboard").Tensors("samples/rollouts")
     for i, line in enumerate(lines):
         table = json.loads((file.parent / "files" / rows[i]["samples/rollouts"]["path"]).read_text())
         shown = [dict(zip(table["columns"], each, strict=True)) for each in table["data"]]

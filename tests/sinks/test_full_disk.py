@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import sightline as sl
-from tests.sinks.test_tensorboard import numbers, read, seqs
+from tests.sinks.readers.tensorboard import numbers, read, seqs
 
 # Runs in a mount namespace of its own, in which `disk` is a file system of 1 MB.
 SCRIPT = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,7 @@ import sightline as sl
 from sightline.sinks.jsonl import last_row
 from tests.sinks import attempts
 from tests.sinks.attempts import attempt, commits, kill_and_go_on, rewound, settings, start
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+from tests.sinks.readers.jsonl import rows
 
 
 def test_a_row_has_all_values_and_texts_of_its_commit(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import sightline as sl
 from tests.sinks.attempts import kill_and_go_on
-from tests.sinks.test_tensorboard import numbers, read, seqs
+from tests.sinks.readers.tensorboard import numbers, read, seqs
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.long)])

@@ -21,6 +21,7 @@ from sightline.sinks.mlflow import MLflowSink
 from tests.harness import free_port, until
 from tests.sinks import attempts
 from tests.sinks.attempts import attempt, commits, kill_and_go_on, rewound, settings, start
+from tests.sinks.readers.mlflow import runs_of, seqs, shown
 from tests.sinks.sockets import TROUBLES, Trouble, bad_server
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
@@ -79,25 +80,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def logger_to(server: Server, experiment: Path, **its: Any) -> sl.StatsLoggerConfig:
     """To an experiment named after a test's folder."""
     return settings("mlflow", tracking_uri=server.uri, experiment=experiment.name, **its)
-
-
-def runs_of(client: MlflowClient, experiment: Path) -> list[Any]:
-    """The runs of an experiment, the oldest first."""
-    found = client.get_experiment_by_name(experiment.name)
-    if found is None:
-        return []
-    runs = client.search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
-    return [client.get_run(run.info.run_id) for run in runs]
-
-
-def shown(client: MlflowClient, run: Any, key: str) -> list[tuple[int, float]]:
-    """Steps and values, in the order of their times."""
-    history = client.get_metric_history(run.info.run_id, key)
-    return [(each.step, each.value) for each in sorted(history, key=lambda each: (each.timestamp, each.step))]
-
-
-def seqs(client: MlflowClient, run: Any) -> list[int]:
-    return [int(value) for _, value in shown(client, run, "sightline/seq")]
 
 
 def test_mlflow_has_every_value_of_the_journal(server: Server, tmp_path: Path) -> None:

@@ -8,50 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.backend.event_processing.plugin_event_accumulator import (
-    EventAccumulator as PluginEventAccumulator,
-)
-from tensorboard.util import tensor_util
 
 import sightline as sl
 from sightline.sinks.base import SinkRun
 from sightline.sinks.commits import SEQ
 from sightline.sinks.tensorboard import TensorBoardConfig, TensorBoardSink, events, last_seq
 from tests.sinks.attempts import warnings_said
-
-
-def read(folder: Path) -> EventAccumulator:
-    """All that TensorBoard would show."""
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
-    accumulator.Reload()
-    return accumulator
-
-
-def numbers(accumulator: EventAccumulator, tag: str) -> list[tuple[int, float]]:
-    return [(event.step, event.value) for event in accumulator.Scalars(tag)]
-
-
-def shown_by_plugins(folder: Path, tag: str) -> list[tuple[int, Any]]:
-    """As TensorBoard itself shows it, where it reads without its data server."""
-    accumulator = PluginEventAccumulator(str(folder), size_guidance={"tensors": 0})
-    accumulator.Reload()
-    found = [
-        (event.step, tensor_util.make_ndarray(event.tensor_proto).item())
-        for event in accumulator.Tensors(tag)
-    ]
-    return [(step, value.decode() if isinstance(value, bytes) else value) for step, value in found]
-
-
-def seqs(folder: Path) -> list[int]:
-    """Of all events in all files, in the order of their names."""
-    return [
-        int(value.tensor.double_val[0])
-        for path in sorted(folder.glob("events.*"))
-        for event in events(path)
-        for value in event.summary.value
-        if value.tag == SEQ
-    ]
+from tests.sinks.readers.tensorboard import numbers, read, seqs, shown_by_plugins
 
 
 def start(folder: Path, **settings: Any) -> sl.Run:

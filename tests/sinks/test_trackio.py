@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,31 +17,12 @@ from sightline.sinks.trackio import TrackioSink
 from tests.harness import until
 from tests.sinks import attempts
 from tests.sinks.attempts import attempt, commits, kill_and_go_on, rewound, settings, start
+from tests.sinks.readers.trackio import rows, seqs, shown
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sightline.sinks.reader._PAUSE_S", (0.05, 0.5))
-
-
-def rows(folder: Path, run_id: str | None = None, project: str = "sightline") -> list[dict[str, Any]]:
-    """By trackio's storage, as its dashboard reads them; of the only run or the one with this id."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (trackio.sqlite_storage, trackio.utils):
-            patch.setattr(module, "TRACKIO_DIR", folder)
-        storage = trackio.sqlite_storage.SQLiteStorage
-        if run_id is None:
-            (run_id,) = [record["id"] for record in storage.get_run_records(project)]
-        found = storage.get_logs(project, run_id=run_id)
-    return sorted(found, key=lambda row: row["sightline/seq"])
-
-
-def shown(rows: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
-    return [(row["step"], row[key]) for row in rows if key in row]
-
-
-def seqs(rows: list[dict[str, Any]]) -> list[int]:
-    return [row["sightline/seq"] for row in rows]
 
 
 def test_trackio_has_all_values_texts_histograms_and_samples(tmp_path: Path) -> None:

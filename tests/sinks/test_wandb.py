@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from sightline.sinks.wandb import WandbSink
 from sightline.sinks.wandb_file import rows
 from sightline.sinks.wandb_run import SEQ, run_files
 from tests.harness import Worker, until, workers_of
+from tests.sinks.readers.wandb import run_id, seen_by_wandb, stored
 from tests.sinks.wandb_server import API_KEY, WandbServer, serving
 
 NOBODY = "http://127.0.0.1:9"
@@ -81,30 +81,8 @@ def commits(run: Path) -> list[dict[str, Any]]:
     return [record for record in sl.read_journal(run) if record["type"] == "commit"]
 
 
-def run_id(run: Path) -> str:
-    found: str = json.loads((run / "run.json").read_bytes())["run_id"]
-    return found
-
-
-def stored(run: Path, suffix: str = "") -> list[dict[str, Any]]:
-    """The rows in the run's files of all attempts."""
-    return [row for path in run_files(run, run_id(run) + suffix) for row in rows(path)]
-
-
 def steps_and(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, Any]]:
     return [(row["step"], row[key]) for row in rows if key in row]
-
-
-def seen_by_wandb(path: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind that W&B's own reader finds in a run file; nested names with dots."""
-    spec = find_spec("wandb")
-    assert spec is not None
-    core = Path(str(spec.origin)).parent / "bin" / "wandb-core"
-    done = subprocess.run(
-        [core, "leet", "inspect", "-no-observability", "-json", "-run-file", path],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return [record[kind] for line in done.stdout.splitlines() if (record := json.loads(line))["type"] == kind]
 
 
 def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

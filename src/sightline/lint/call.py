@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sightline.lint import libraries, names
+from sightline.lint import libraries, names, words
 from sightline.lint.frames import Frame
 from sightline.lint.syntax import last_name
 from sightline.lint.values import NOTHING, Tag, Value, join
@@ -32,7 +32,10 @@ class Call:
             self.function = flow.eval(node.func, frame)
         self.paths = self.function.paths
         self.shows = _shows(self)
-        flow.showing += self.shows
+        self.decides = words.is_decider(self.name) or words.is_decider(self.receiver_name)
+        # A dict that is written out there is no dict of metrics.
+        apart = self.shows or (self.decides and not words.is_log_call(self.name)) or _is_orbax(self)
+        flow.apart += apart
         self.written: dict[ast.expr, Value] = {}  # each argument as it is written, and its value
         self.args: list[Value] = []
         self.keywords: dict[str, Value] = {}
@@ -49,7 +52,7 @@ class Call:
                 self.rest = join(self.rest, value)
             else:
                 self.keywords[keyword.arg] = value
-        flow.showing -= self.shows
+        flow.apart -= apart
 
     @property
     def values(self) -> list[Value]:
@@ -68,6 +71,11 @@ class Call:
     def result_paths(self) -> frozenset[str]:
         """The dotted names of what it gives."""
         return frozenset(f"{path}()" for path in self.paths if "." in path and path.count("()") < 3)
+
+
+def _is_orbax(it: Call) -> bool:
+    """Whether a call is one of Orbax, whose ``metrics`` decide which checkpoints are kept."""
+    return any(path.startswith("orbax.") for path in it.paths)
 
 
 def _shows(it: Call) -> bool:

@@ -78,6 +78,8 @@ def _handed_over(it: Call) -> Value | None:
 
 
 def _clock(it: Call) -> Value | None:
+    if any(map(libraries.is_timer_stop, it.paths)) and not it.frame.benchmark:
+        return tagged([Tag(it.flow.origin(Kind.ELAPSED, it.node, it.frame), False)])
     if not it.any(libraries.CLOCKS):
         return None
     return tagged([Tag(it.flow.origin(Kind.CLOCK, it.node, it.frame), True)])
@@ -163,8 +165,9 @@ def _applied(it: Call, function: Value, trees: Sequence[Value]) -> Value:
 
 def _decided(it: Call) -> Value | None:
     """Schedulers, early stops, checkpoints: they are told numbers to decide something, and arrays to keep."""
-    if it.function.functions or not (words.is_decider(it.name) or words.is_decider(it.receiver_name)):
+    if it.function.functions or not it.decides:
         return None
+    it.flow.use(tagged(it.tags), Use.DECIDES)
     it.flow.use(tagged(tag for tag in it.tags if tag.whole), Use.NEEDED)
     it.flow.use(tagged(tag for tag in it.tags if not tag.whole), Use.CONTROL)
     return Value(it.result_paths())

@@ -21,13 +21,20 @@ _DEEP = 20_000  # Python's limit of frames, while trees are read: an expression 
 _WORTH = [
     [re.compile(pattern) for pattern in patterns]
     for patterns in (
-        (r"wandb|swanlab|trackio|mlflow|SummaryWriter|metric_writers|\badd_\w+\(|tensorflow|tf\.summary",),
-        (r"allgather|all_gather|accelerat|all_reduce|gather_object|dist(?:ributed)?\.\w+\(|pmap",),
+        (
+            r"wandb|swanlab|trackio|mlflow|SummaryWriter|metric_writers|\badd_\w+\(|tensorflow|tf\.summary|accelerat|Logger|\.experiment\b|Tracking",
+        ),
+        (
+            r"allgather|all_gather|accelerat|all_reduce|gather_object|dist(?:ributed)?\.\w+\(|pmap|comm\.|mpi4py",
+        ),
         (
             r"\b(?:float|int)\b|\.item\(|tolist|numpy\(|device_get|np\.|block_until_ready|get_metrics",
             r"jit|pmap|_grad\(|backward\(|(?:step|update|batch|fn|train|eval)\w*\(",
         ),
-        (r"perf_counter|monotonic|(?:process|thread)_time|default_timer|now\(|utcnow|\.time\(|import time",),
+        (
+            r"perf_counter|monotonic|(?:process|thread)_time|default_timer|now\(|utcnow|\.time\(|import time"
+            r"|\bTimer|Stop[wW]atch",
+        ),
         (r"sightline",),
     )
 ]

@@ -43,6 +43,8 @@ def _feeds_a_metric(origin: Origin) -> bool:
         return False
     if Use.METRIC in uses:
         return True
+    if origin.how.startswith("comm."):
+        return False  # MPI has many other uses
     if origin.how == "all_gather" or uses & {Use.CONTROL, Use.PASSED}:
         return False
     if origin.reduces and uses & {Use.NUMBER, Use.PRINT}:

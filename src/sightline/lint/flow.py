@@ -36,7 +36,7 @@ class Flow:
         self.carried: set[ast.expr] = set()  # calls that are given what they change
         self.handed: dict[ast.Call, ast.Call] = {}  # calls that others are to make
         self.discarded: ast.expr | None = None  # the last expression that is a statement
-        self.showing = 0  # within how many calls that print what is being read
+        self.apart = 0  # within how many calls that print what is being read, or decide by it
         self._functions: dict[ast.AST, Function] = {}
         self.stars: set[str] = set()  # modules of which everything is imported
         self._waiting: deque[Function] = deque()
@@ -264,13 +264,15 @@ class Flow:
         for tag in value.tags:
             tag.origin.uses.add(Use.NEEDED if use is Use.PASSED and tag.whole else use)
 
-    def metric(self, value: Value, key: str | None = None, *, numbers_only: bool = False) -> None:
-        """Note that a value is logged or stands among metrics."""
+    def metric(
+        self, value: Value, key: str | None = None, *, numbers_only: bool = False, logged: bool = True
+    ) -> None:
+        """Note that a value is logged or stands among metrics; ``logged=False`` if only its key says so."""
         for tag in value.tags:
             if key:
                 tag.origin.keys.setdefault(key)
             if not (numbers_only and tag.whole and tag.origin.kind is not Kind.ELAPSED):
-                tag.origin.uses.add(Use.METRIC)
+                tag.origin.uses.update((Use.METRIC, Use.LOGGED) if logged else (Use.METRIC,))
 
     def keyed(self, key: ast.expr | None, value: Value, frame: Frame, *, among_metrics: bool) -> None:
         """Note that a value stands under a key of a dict."""
@@ -279,10 +281,11 @@ class Flow:
         name = literal_start(key)
         if name is not None and words.is_counter(name):
             return
-        if self.showing and not among_metrics:
+        if self.apart and not among_metrics:
             return
         if among_metrics or (name is not None and words.is_metric_key(name)):
-            self.metric(value, name, numbers_only=not among_metrics and "/" not in (name or ""))
+            numbers_only = not among_metrics and "/" not in (name or "")
+            self.metric(value, name, numbers_only=numbers_only, logged=among_metrics)
         elif name is not None:
             for tag in value.tags:
                 tag.origin.keys.setdefault(name)

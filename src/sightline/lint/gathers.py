@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from sightline.lint import libraries, names
 from sightline.lint.call import Call
 from sightline.lint.frames import Function
-from sightline.lint.syntax import dotted
+from sightline.lint.syntax import dotted, last_name
 from sightline.lint.values import NOTHING, Kind, Tag, Value, tagged
 
 if TYPE_CHECKING:
     from sightline.lint.flow import Flow
 
 
-def gathered(it: Call, *, reduces: bool = False) -> Value:
+def gathered(it: Call, *, reduces: bool = False, how: str = "") -> Value:
     """What a collective gives."""
     operand = it.node.args[0] if it.node.args else None
-    origin = it.flow.origin(Kind.GATHERED, it.node, it.frame, how=it.name, operand=operand)
+    origin = it.flow.origin(Kind.GATHERED, it.node, it.frame, how=how or it.name, operand=operand)
     origin.reduces = reduces
     return tagged([Tag(origin, True)])
 
@@ -29,6 +29,8 @@ def collective(it: Call) -> Value | None:
         return gathered(it)
     if not it.function.known and libraries.is_accelerator_gather(it.receiver_name, it.name):
         return gathered(it)
+    if libraries.is_mpi(it.paths, it.receiver_name, it.name):
+        return gathered(it, how=f"comm.{it.name}")
     for path in it.paths:
         written = libraries.written_argument(path)
         if written is None:
@@ -39,10 +41,14 @@ def collective(it: Call) -> Value | None:
             target = keyword.value if keyword.arg == name else target
         if target is None or _is_gradient(target):
             return NOTHING
-        value = gathered(it, reduces="gather" not in path)
-        next(iter(value.tags)).origin.operand = (
-            it.node.args[1] if at == 0 and len(it.node.args) > 1 and ("gather" in path) else target
-        )
+        if path.startswith("mpi4py."):
+            value, sent = gathered(it, how=f"comm.{it.name}"), it.node.args[0]
+            operand = target if last_name(sent) == "IN_PLACE" else sent
+        else:
+            value = gathered(it, reduces="gather" not in path)
+            two = at == 0 and len(it.node.args) > 1 and "gather" in path
+            operand = it.node.args[1] if two else target
+        next(iter(value.tags)).origin.operand = operand
         before = it.flow.eval(target, it.frame)
         clean = frozenset(tag for tag in before.tags if tag.origin.kind is not Kind.STEP)
         where = dotted(target)

@@ -95,12 +95,16 @@ def _once(guard: ast.If) -> bool:
 def _keeps_something(frame: Frame) -> bool:
     """Whether a branch writes a checkpoint or a profile, which must wait for what it writes."""
     return any(
-        not _KEEPING.isdisjoint(words.words(part.attr if isinstance(part, ast.Attribute) else part.id))
+        _keeps(part.attr if isinstance(part, ast.Attribute) else part.id)
         for guard in _guards(frame)
         for statement in guard.body
         for part in ast.walk(statement)
         if isinstance(part, (ast.Attribute, ast.Name))
     )
+
+
+def _keeps(name: str) -> bool:
+    return not _KEEPING.isdisjoint(words.words(name)) or name == "wait_until_finished"  # of Orbax
 
 
 def numpy_tags(it: Call, tags: frozenset[Tag]) -> frozenset[Tag]:

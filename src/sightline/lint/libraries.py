@@ -107,6 +107,14 @@ GATHERS = frozenset(
         "accelerate.Accelerator().reduce",
     }
 )
+#: Collectives of mpi4py: those of objects return what they gather, those of buffers write into the second.
+_MPI = re.compile(
+    r"mpi4py\.MPI(?:\.COMM_WORLD|\.(?:Comm|Intracomm)\(\))"
+    r"(?:\.(?:Clone|Dup|Split|Split_type|Create|Create_group)\(\))*\.(?:all)?(gather|reduce)(v?)",
+    re.IGNORECASE,
+)
+_MPI_METHODS = named("allgather allreduce gather reduce")
+_MPI_NAMES = named("comm mpi_comm")
 #: Collectives of torch that write into an argument: its position and its name.
 INTO = {
     "all_reduce": (0, "tensor"),
@@ -126,7 +134,9 @@ TRACED_SUMS = frozenset({f"jax.lax.{name}" for name in ("psum", "pmean", "pmax",
 
 @functools.cache
 def written_argument(path: str) -> tuple[int, str] | None:
-    """Which argument a collective of torch writes what it gathers to; None for any other function."""
+    """Which argument a collective of torch or MPI writes what it gathers to; None for any other function."""
+    if _MPI.fullmatch(path) and path.rpartition(".")[2][0].isupper():
+        return 1, "recvbuf"
     found = _TORCH_DISTRIBUTED.fullmatch(path)
     return INTO.get(found[1]) if found else None
 
@@ -137,6 +147,13 @@ _ACCELERATORS = frozenset({"gather", "gather_for_metrics", "reduce"})
 def is_accelerator_gather(receiver: str, method: str) -> bool:
     """Whether ``self.accelerator.gather`` and the like are meant, going by the names."""
     return receiver.lstrip("_") == "accelerator" and method in _ACCELERATORS
+
+
+def is_mpi(paths: Iterable[str], receiver: str, method: str) -> bool:
+    """Whether mpi4py's ``comm.allreduce`` and the like are meant; by the names, if nothing else is known."""
+    if method not in _MPI_METHODS:
+        return False
+    return any(map(_MPI.fullmatch, paths)) or (not paths and receiver.lstrip("_") in _MPI_NAMES)
 
 
 #: Functions that read one number from a device.
@@ -188,6 +205,55 @@ DROPPING = named(
 )
 #: Methods and functions that call what they are given, and where that stands.
 CALLERS = {"submit": 0, "callback": 0, "io_callback": 0, "to_thread": 0, "run_in_executor": 1}
+
+_TIMER = re.compile(r"(?:[\w.]+\.)?(?:Timer|Stop[wW]atch)\(\)")
+_NO_TIMER = re.compile(r"(?:threading|timeit|sightline|torch\.utils\.benchmark)\b.*")
+_TIMER_READINGS = named(
+    "last elapsed elapsed_time elapsed_s elapsed_sec elapsed_secs elapsed_seconds duration seconds"
+)
+
+
+@functools.cache
+def is_timer_reading(path: str) -> bool:
+    """Whether an attribute of a timer is the time that it took, as ``Timer().last`` of codetiming.
+
+    Example:
+        >>> is_timer_reading("codetiming.Timer().last"), is_timer_reading("threading.Timer().last")
+        (True, False)
+    """
+    made, _, attr = path.rpartition(".")
+    if attr not in _TIMER_READINGS or _NO_TIMER.fullmatch(made):
+        return False
+    return _TIMER.fullmatch(made) is not None
+
+
+@functools.cache
+def is_timer_stop(path: str) -> bool:
+    """Whether a method gives the time that was taken: codetiming's ``stop``, and sums of its ``timers``."""
+    return re.fullmatch(r"codetiming(?:\._timer)?\.Timer(?:\(\))?\.(?:stop|timers\.\w+)", path) is not None
+
+
+_EXPERIMENT = re.compile(
+    r"(?:lightning|pytorch_lightning|lightning_fabric)(?:\.\w+)*\.(\w+)Logger\(\)\.experiment"
+)
+_EXPERIMENTS = {
+    "Wandb": "wandb.run",
+    "TensorBoard": "torch.utils.tensorboard.SummaryWriter()",
+    "MLFlow": "mlflow.MlflowClient()",
+}
+
+
+@functools.cache
+def known_as(path: str) -> str:
+    """A path, or that of what it stands for: the tracker behind ``experiment`` of a logger of Lightning.
+
+    Example:
+        >>> known_as("lightning.pytorch.loggers.WandbLogger().experiment"), known_as("numpy.mean")
+        ('wandb.run', 'numpy.mean')
+    """
+    found = _EXPERIMENT.fullmatch(path)
+    return _EXPERIMENTS.get(found[1], path) if found else path
+
 
 _PRINTS = frozenset(
     {

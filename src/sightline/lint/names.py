@@ -42,8 +42,11 @@ def attribute(flow: Flow, base: Value, node: ast.Attribute, frame: Frame) -> Val
     attr = node.attr
     if attr in libraries.ON_HOST:
         return NOTHING
-    paths = frozenset(f"{path}.{attr}" for path in base.paths)
-    guessed = sinks.guessed(last_name(node.value), attr, base)
+    paths = frozenset(libraries.known_as(f"{path}.{attr}") for path in base.paths)
+    if any(map(libraries.is_timer_reading, paths)) and not frame.benchmark:
+        origin = flow.origin(Kind.ELAPSED, node, frame)
+        return tagged([*base.tags, Tag(origin, False)])
+    guessed = sinks.guessed(node.value, attr, base)
     if guessed:
         paths |= {guessed}
     value = Value(paths, base.tags, compiled=base.compiled and attr in ("lower", "compile", "trace", "func"))
@@ -85,9 +88,9 @@ def assign(flow: Flow, target: ast.expr, value: Value, frame: Frame, node: ast.e
     if value.tags and words.is_metrics(last_name(target)):
         gathers = value.of_kind(Kind.GATHERED)
         if isinstance(node, (ast.Dict, ast.DictComp)) or _makes_dict(node):
-            flow.metric(value)
+            flow.metric(value, logged=False)
         elif any(tag.origin.of_metrics for tag in gathers):
-            flow.metric(tagged(gathers))
+            flow.metric(tagged(gathers), logged=False)
     if isinstance(target, ast.Attribute):
         base = flow.eval(target.value, frame)
         for owner in base.instances | base.classes:

@@ -26,7 +26,9 @@ def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
 
 
 def _is_for_logging(origin: Origin) -> bool:
-    uses = origin.uses
+    uses = origin.uses - {Use.DECIDES, Use.LOGGED}
+    if Use.DECIDES in origin.uses and not origin.uses & {Use.LOGGED, Use.RETURNED}:
+        uses.discard(Use.METRIC)  # a dict by which a checkpoint is kept looks like one of metrics
     if origin.how == "block_until_ready":
         return True
     shown = bool(uses & {Use.METRIC, Use.PRINT})

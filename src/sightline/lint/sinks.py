@@ -11,6 +11,7 @@ from sightline.lint import advice, words
 from sightline.lint.findings import SINK_CALL, Finding
 from sightline.lint.frames import Called
 from sightline.lint.source import Source
+from sightline.lint.syntax import last_name
 from sightline.lint.values import Value
 
 _TENSORBOARD = (
@@ -30,6 +31,9 @@ _SINKS = re.compile(
     rf"|flax\.metrics\.tensorboard\.SummaryWriter\(\)\.(?:{'|'.join(_FLAX_TENSORBOARD.split())})"
     r"|clu\.metric_writers(?:\.\w+)*\(\)\.write_(?:scalars|histograms|texts|images|audios|videos)"
     r"|tensorflow(?:\.compat\.v2)?\.summary\.(?:scalar|histogram|text|image)"
+    r"|accelerate(?:\.accelerator)?\.Accelerator\(\)(?:\.get_tracker\(\))?\.log"
+    r"|(?:lightning|pytorch_lightning|lightning_fabric)(?:\.\w+)*\.\w+Logger\(\)\.log_metrics"
+    r"|(?:verl(?:\.\w+)*|(?:\w+\.)+utils\.tracking)\.Tracking\(\)\.log"
 )
 
 #: What a variable or an attribute of this name is taken for, if nothing else is known of it.
@@ -45,6 +49,19 @@ _GUESSES = {
 }
 
 
+_NO_METRICS = words.named("step global_step epoch tag name key commit run_id walltime log_kwargs backend")
+_TRACKERS = {
+    "wandb": "W&B",
+    "swanlab": "SwanLab",
+    "trackio": "trackio",
+    "mlflow": "MLflow",
+    "accelerate": "Accelerate's trackers",
+    "lightning": "a logger of Lightning",
+    "pytorch_lightning": "a logger of Lightning",
+    "lightning_fabric": "a logger of Lightning",
+}
+
+
 @functools.cache
 def is_sink(path: str) -> bool:
     """Whether a function hands metrics to a tracker.
@@ -56,13 +73,19 @@ def is_sink(path: str) -> bool:
     return _SINKS.fullmatch(path) is not None
 
 
-def guessed(name: str, attr: str, value: Value) -> str | None:
-    """The method that ``name.attr`` is taken for, if nothing says what ``name`` is.
+def guessed(node: ast.expr, attr: str, value: Value) -> str | None:
+    """The method that an attribute of ``node`` is taken for, if nothing says what ``node`` is.
 
     A parameter, or what a function of another file gives: ``wandb = maybe_init_wandb(cfg)``.
     """
-    name = name.lstrip("_")
-    if name in _GUESSES:
+    name = last_name(node).lstrip("_")
+    if attr == "log" and name == "accelerator":
+        path = "accelerate.Accelerator().log"
+    elif attr == "log" and name == "experiment" and isinstance(node, ast.Attribute):
+        if not words.is_logger(last_name(node.value)):
+            return None
+        path = "wandb.run.log"
+    elif name in _GUESSES:
         path = f"{_GUESSES[name]}.{attr}"
     elif attr in _WRITER_METHODS and words.is_writer(name):
         path = f"torch.utils.tensorboard.SummaryWriter().{attr}"
@@ -98,11 +121,10 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
         at = 2 if "MlflowClient" in path else 1
     elif method.startswith("write_"):
         at = 1
-    steps = ("step", "global_step", "epoch", "tag", "name", "key", "commit", "run_id", "walltime")
     if at < len(node.args):
         yield node.args[at]
     for keyword in node.keywords:
-        if keyword.arg not in steps:
+        if keyword.arg not in _NO_METRICS:
             yield keyword.value
 
 
@@ -119,12 +141,9 @@ def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
 
 
 def _why(path: str) -> str:
-    tracker = {
-        "wandb": "W&B",
-        "swanlab": "SwanLab",
-        "trackio": "trackio",
-        "mlflow": "MLflow",
-    }.get(path.partition(".")[0], "TensorBoard")
+    tracker = _TRACKERS.get(path.partition(".")[0], "TensorBoard")
+    if ".Tracking()" in path:
+        tracker = "the trackers of verl"
     return (
         f"What goes straight to {tracker} is of this process alone, under keys and steps of its own, and a "
         f"tracker that hangs or raises does so in the training loop."

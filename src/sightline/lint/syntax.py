@@ -65,8 +65,8 @@ def backward_names(node: ast.AST) -> set[str]:
             sums.append((dotted(target) or "", part.value))
         elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
             where = [*part.args] if part.func.attr in ("backward", "manual_backward") else []
-            if part.func.attr == "backward":
-                on = part.func.value  # the loss, an accelerator, or scaler.scale(loss)
+            on = part.func.value  # the loss, scaler.scale(loss), or an accelerator that is given it
+            if part.func.attr == "backward" and (not part.args or words.is_loss(last_name(on))):
                 where += [on, *(on.args if isinstance(on, ast.Call) else [])]
             found.update(name for each in where if (name := dotted(each)))
     while (

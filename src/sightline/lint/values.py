@@ -28,9 +28,11 @@ class Use(Enum):
     """What became of a value."""
 
     METRIC = auto()  # it is logged, or is in a dict of metrics
+    LOGGED = auto()  # a metric that is more than named in a dict
     PRINT = auto()
     NUMBER = auto()  # made a float
     CONTROL = auto()  # it decides what happens next
+    DECIDES = auto()  # it is given to a checkpoint, a scheduler, an early stop
     SIZE = auto()  # it says how large something is
     PASSED = auto()  # one number of it goes into a computation
     NEEDED = auto()  # all of it goes into a computation, or a step is given it

@@ -103,6 +103,7 @@ _DECIDERS = named(
 )
 _MEDIA = named("table image images video audio html figure plot object3d plotly molecule dataframe frame")
 _WRITERS = named("writer tb tensorboard board experiment summary")
+_LOGGERS = named("logger loggers")
 _STANDINS = named("fake dummy mock stub null noop no")
 _SHAPERS = named("pad padded padding bucket buckets reshape resize allocate alloc broadcast multiple")
 
@@ -254,6 +255,12 @@ def is_counter(name: str) -> bool:
 def is_writer(name: str) -> bool:
     """Whether a variable of this name is a TensorBoard writer."""
     return not _WRITERS.isdisjoint(words(name))
+
+
+@functools.cache
+def is_logger(name: str) -> bool:
+    """Whether a variable of this name is a logger."""
+    return not _LOGGERS.isdisjoint(words(name))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
 from runners.common.mesh import local_rows, make_mesh, put_replicated, put_rows
 from runners.recommendation.decoding import make_beam_search, make_sampler
-from tests.runners.recommendation.test_decoding import (
+from tests.runners.recommendation.small_model import (
     DRAWS,
     MODEL,
     TRIE,

@@ -90,7 +90,7 @@ def test_the_summary_says_what_the_rankings_say(dataset: Dataset, tmp_path: Path
     items[:15, 3] = targets[:15]  # half of the users are found, at rank 3, the others at most by chance
     items[15:] = np.where(items[15:] == targets[15:, None], -1, items[15:])
     result = judge(dataset, Evaluation(items, ranks(items, targets)))
-    text = describe(result, tmp_path, [tmp_path], "go on", "and then")
+    text = describe(result)
     assert result.hit_rate.after == 0.5
     assert result.invalid == (items < 0).sum() > 0
     assert "Next item of 30 held-out users, among 80" in text

@@ -1,0 +1,32 @@
+"""The last lines on the terminal, under a run's result: what it has written, what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runners.common.loop import resume_command
+
+_FILES = ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")
+
+
+def closing(run_dir: Path, steps_setting: str, steps: int, *follow: str) -> str:
+    """What the run has written, and the commands that may come next.
+
+    Args:
+        run_dir: of the run that has ended.
+        steps_setting: by which its config says how many steps there are, as `"grpo.steps"`.
+        steps: how many there were.
+        follow: commands that come before the usual ones.
+    """
+    written = [str(path) for name in _FILES if (path := run_dir / name).exists()]
+    longer = resume_command(run_dir, f"{steps_setting}={2 * steps}")
+    commands = [
+        *follow,
+        f"""grep '"train/loss"' {run_dir / "metrics.jsonl"} | tail -n 1    # the last step, every metric""",
+        f"{longer}    # {steps} steps more",
+    ]
+    return f"\nWritten:\n{_indented(written)}\n\nNext:\n{_indented(commands)}\n"
+
+
+def _indented(lines: list[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines)
