@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
 
@@ -56,7 +56,7 @@ def doctor(run_dir: Path | None, log_dir: Path, online: bool, as_json: bool, tim
     levels: Counter[str] = Counter(each.level for each in found)
     if as_json:
         click.echo(
-            orjson.dumps(
+            json.dumps(
                 {
                     "run": None if run_dir is None else str(run_dir),
                     "problems": levels["wrong"],
@@ -64,9 +64,9 @@ def doctor(run_dir: Path | None, log_dir: Path, online: bool, as_json: bool, tim
                     "incomplete": absent,
                     "findings": [each.plain() for each in found],
                 },
-                option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS,
+                indent=2,
                 default=str,
-            ).decode()
+            )
         )
     else:
         _show(found, levels)

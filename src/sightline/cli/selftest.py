@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections import Counter
@@ -10,7 +11,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-import orjson
 
 from sightline.cli.frame import FOUND_WRONG, say_next
 
@@ -117,13 +117,14 @@ class _Shown:
         counts = Counter(result.status for result in outcome.results)
         if self._as_json:
             if outcome.process == 0 or counts["FAIL"]:
-                click.echo(orjson.dumps(
-                    {
-                        "passed": outcome.passed, "process": outcome.process, "processes": outcome.processes,
-                        "seconds": round(outcome.seconds, 3),
-                        "checks": [result.plain() for result in outcome.results],
-                    }
-                ).decode())  # fmt: skip
+                said = {
+                    "passed": outcome.passed,
+                    "process": outcome.process,
+                    "processes": outcome.processes,
+                    "seconds": round(outcome.seconds, 3),
+                    "checks": [result.plain() for result in outcome.results],
+                }
+                click.echo(json.dumps(said))
         elif outcome.process == 0:
             word = "all is well" if outcome.passed else f"{counts['FAIL']} failed"
             self._sheet.say(

@@ -317,7 +317,7 @@ class ARun:
                 )
             )
         if not found and health.commits:
-            found = [ok("processes", f"all {self.state.processes} were in every commit")]
+            found = [ok("processes", f"all were in every commit ({self.state.processes})")]
         return found
 
     def late_check(self) -> list[Finding]:
@@ -401,7 +401,7 @@ class ARun:
                 found.append(
                     wrong(
                         "sink",
-                        f"{name} is {behind} commits behind{trouble}",
+                        f"{name} is {behind} commits behind, by its cursor{trouble}",
                         "the run ended before it had stored them; the journal has them",
                         f"sightline sync {self._name} --to {shlex.quote(name)}",
                         data,
@@ -487,7 +487,7 @@ class ARun:
             ]
         if not self.files.processes:
             return [ok("files", "no files of processes: neither logs nor traces", data=data)]
-        return [ok("files", f"files of all {expected} processes are here", data=data)]
+        return [ok("files", f"files of all processes are here ({expected})", data=data)]
 
     def space_check(self) -> list[Finding]:
         kinds, largest = self.files.by_kind, self.files.largest

@@ -81,7 +81,7 @@ def _wandb(env: Mapping[str, str]) -> list[Finding]:
     try:
         mode = checked_mode(said or "online", "WANDB_MODE")
     except ConfigurationError as error:
-        return [wrong("wandb", str(error), "the sink will not start", "export WANDB_MODE=offline")]
+        return [wrong("wandb key", str(error), "the sink will not start", "export WANDB_MODE=offline")]
     host = urlsplit(env.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
     key = "WANDB_API_KEY" if env.get("WANDB_API_KEY") else _in_netrc(host, env)
     data = {"mode": mode, "key": key, "host": host}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sightline.doctor.bounded import Late, within
@@ -35,7 +35,7 @@ class Finding:
 
     def plain(self) -> dict[str, Any]:
         """As plain data, without what is empty."""
-        return {name: value for name, value in asdict(self).items() if value}
+        return {name: value for name, value in vars(self).items() if value}
 
 
 def ok(check: str, what: str, **given: Any) -> Finding:

@@ -131,7 +131,7 @@ def packages_check(timeout: float) -> list[Finding]:
         answers = dict(zip(there, pool.map(lambda each: _imported(each, timeout), there), strict=True))
     found = [_judged(package, answers.get(package)) for package in PACKAGES]
     needed = [each for each, package in zip(found, PACKAGES, strict=True) if not package.extra]
-    if all(each.level == "ok" for each in needed):
+    if needed and all(each.level == "ok" for each in needed):
         versions = {each.check: each.data["version"] for each in needed}
         said = ", ".join(f"{name} {version}" for name, version in versions.items())
         found = [ok("needed", said, data=versions), *found[len(needed) :]]

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -68,6 +69,7 @@ class Checks:
         self.processes = self._transport.processes
         self.has_jax = find_spec("jax") is not None
         self.passed = True
+        self.is_bound = False  # waits in JAX for all others
 
     def run(self, begin: Callable[[str], None]) -> None:
         """Makes all checks.
@@ -318,7 +320,8 @@ class Checks:
             sl.total("selftest/tokens", data.tokens)
             found: dict[str, Any] = {}
             if self.has_jax and is_whole:
-                array, device = global_array()
+                with self._bound():
+                    array, device = global_array()
                 sl.summary("selftest/device", array)
                 found = _record_and_donate()
             self._run.commit(0)
@@ -337,7 +340,8 @@ class Checks:
         is_whole = is_whole and self._meeting.is_whole
         references = [data]
         if self.has_jax and is_whole:
-            references = gathered(data, self.processes)
+            with self._bound():
+                references = gathered(data, self.processes)
         if not self.is_root:
             return None
         if self._failures("exactness", said):
@@ -352,6 +356,12 @@ class Checks:
             return self._result("device", "SKIP", "processes are gone")
         self._judge_exactness(line, references, device)
         return self._judge_device(line, said)
+
+    @contextmanager
+    def _bound(self) -> Iterator[None]:
+        self.is_bound = True
+        yield
+        self.is_bound = False
 
     def _judge_exactness(
         self, line: Mapping[str, Any], references: list[HostData], device: np.ndarray[Any, Any] | None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -36,18 +37,20 @@ class Connection(NamedTuple):
         )
 
 
-def connect(options: Mapping[str, Any], deadline: float) -> Connection:
+def connect(options: Mapping[str, Any], deadline: float, placed: Callable[[int, int], object]) -> Connection:
     """Finds this process's place, waits for the others, and starts JAX's distributed runtime.
 
     Args:
         options: ``coordinator``, ``num_processes``, ``process_id``; None: by the environment, or by what JAX
             detects.
         deadline: on ``time.monotonic``, for the others to come.
+        placed: told which process this is, and of how many, as soon as that is known.
 
     Raises:
         Failed: some do not come, or cannot be reached, or it is not known which process this is.
     """
     place = _place(options, deadline)
+    placed(*((place.process, place.processes) if place is not None else (0, 1)))
     if place is None:
         return Connection(LocalTransport(), {}, "")
     hosts = meet(place, deadline)
@@ -67,8 +70,6 @@ def connect(options: Mapping[str, Any], deadline: float) -> Connection:
 
 def _place(options: Mapping[str, Any], deadline: float) -> Place | None:
     """Where this process belongs; None in a job of one."""
-    import os
-
     env = os.environ
     address = options["coordinator"] or env.get("JAX_COORDINATOR_ADDRESS") or None
     processes, process = (
@@ -119,8 +120,6 @@ def _place(options: Mapping[str, Any], deadline: float) -> Place | None:
 
 
 def _number(name: str) -> int | None:
-    import os
-
     value = os.environ.get(name)
     if not value:
         return None

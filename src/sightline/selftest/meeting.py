@@ -25,12 +25,14 @@ class Meeting:
     Attributes:
         absent: on process 0, who has not come to a meeting; and to which.
         present: who came to the last one, on all.
+        gone: who is not waited for any longer; on process 0.
     """
 
     def __init__(self, transport: Transport, deadline: float) -> None:
         self.transport = transport
         self.absent: dict[int, str] = {}
         self.present: list[int] = list(range(transport.processes))
+        self.gone: set[int] = set()
         self._deadline = deadline
         self._said: dict[str, dict[int, dict[str, Any]]] = {}
 
@@ -76,7 +78,7 @@ class Meeting:
         said_here = self._said.setdefault(name, {})
         said_here[0] = mine
         wanted = set(range(self.transport.processes)) - set(self.absent)
-        while not wanted <= set(said_here) and time.monotonic() < end:
+        while not wanted <= {*said_here, *self.gone} and time.monotonic() < end:
             if serve is not None:
                 serve()
             for post in self.transport.poll(_CHANNEL):

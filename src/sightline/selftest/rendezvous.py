@@ -134,6 +134,7 @@ class _Guests:
         self._place = place
         self._lock = threading.Lock()
         self._known: dict[int, tuple[socket.socket, dict[str, Any]]] = {}
+        self._all: list[socket.socket] = []
         self.error = ""
 
     def receive(self, connection: socket.socket) -> None:
@@ -145,6 +146,7 @@ class _Guests:
         except (OSError, ValueError, LookupError, TypeError):
             return connection.close()  # somebody else's
         with self._lock:
+            self._all.append(connection)
             if said["processes"] != self._place.processes:
                 self.error = (
                     f"process {process} on {said['host']} says that there are {said['processes']} processes, "
@@ -181,11 +183,11 @@ class _Guests:
     def answer(self, what: dict[str, Any]) -> None:
         """Tells all, and waits until they have hung up: who does so first keeps no port busy."""
         with self._lock:
-            for connection, _ in self._known.values():
+            for connection in self._all:
                 with contextlib.suppress(OSError):
                     connection.settimeout(_LINE_S)
                     connection.sendall(json.dumps(what).encode() + b"\n")
-            for connection, _ in self._known.values():
+            for connection in self._all:
                 with contextlib.suppress(OSError):
                     connection.recv(1)
                 connection.close()

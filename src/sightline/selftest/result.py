@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["PASS", "FAIL", "SKIP"]
@@ -33,7 +33,7 @@ class Result:
 
     def plain(self) -> dict[str, Any]:
         """As plain data, without what is empty."""
-        return {name: value for name, value in asdict(self).items() if value or name == "process"}
+        return {name: value for name, value in vars(self).items() if value or name == "process"}
 
 
 class Failed(Exception):

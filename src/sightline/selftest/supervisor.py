@@ -91,7 +91,7 @@ def supervise(
             outcome.passed = outcome.passed and code == 0 and has_ended
         finally:
             _end(child, 0.0)
-    if folder and not has_ended:
+    if folder:  # it may have ended without removing it
         shutil.rmtree(folder, ignore_errors=True)
     outcome.seconds = time.monotonic() - began
     return outcome

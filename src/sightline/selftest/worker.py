@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def main() -> None:
     passed = False
     try:
         begin("connect")
-        passed = _test(options, report, begin, began, deadline)
+        passed = _test(options, report, begin, lambda: check, began, deadline)
     except Failed as failed:
         report.result(Result(check, "FAIL", failed.what, failed.why, failed.fix))
     except BaseException as error:  # noqa: BLE001 - said, and the process ends
@@ -74,13 +75,23 @@ def main() -> None:
     os._exit(0 if passed else 1)  # at its end JAX would wait for processes that are gone
 
 
-def _test(options: dict[str, Any], report: _Report, begin: Any, began: float, deadline: float) -> bool:
+def _test(
+    options: dict[str, Any],
+    report: _Report,
+    begin: Callable[[str], None],
+    check: Callable[[], str],
+    began: float,
+    deadline: float,
+) -> bool:
     from sightline.selftest.connecting import connect
     from sightline.selftest.meeting import Meeting
+    from sightline.selftest.pulse import Pulse
 
-    connection = connect(options, began + options["seconds"] / 2)
+    def placed(process: int, processes: int) -> None:
+        report.say("placed", process=process, processes=processes)
+
+    connection = connect(options, began + options["seconds"] / 2, placed)
     transport = connection.transport
-    report.say("placed", process=transport.process, processes=transport.processes)
     if transport.is_root:
         report.result(Result("connect", *connection.said(time.monotonic() - began)))  # type: ignore[arg-type]
 
@@ -92,11 +103,28 @@ def _test(options: dict[str, Any], report: _Report, begin: Any, began: float, de
 
     meeting = Meeting(transport, deadline)
     checks = Checks(meeting, Path(options["log_dir"]), options["deadline_s"], say)
-    try:
-        checks.run(begin)
-    finally:
+
+    def lost(gone: list[int]) -> None:
+        shown = f"process{'es' if len(gone) > 1 else ''} {', '.join(map(str, gone[:8]))}"
+        here = f"it waits in JAX for {shown}, which {'are' if len(gone) > 1 else 'is'} gone"
+        what = f"{shown} stopped answering, while all wait for it in JAX" if transport.is_root else here
+        report.result(
+            Result(check(), "FAIL", what, "killed, crashed, or hanging", f"look at the output of {shown}")
+        )
+        report.say("end", passed=False)
+        report.wait_shown()
+        os._exit(1)
+
+    def begin_next(name: str) -> None:
+        begin(name)
         if checks.folder is not None:
             report.say("folder", path=str(checks.folder))
+
+    pulse = Pulse(transport, lambda: checks.is_bound, meeting.gone, lost)
+    try:
+        checks.run(begin_next)
+    finally:
+        pulse.stop()
         checks.close()
     begin("verdict")
     passed = checks.passed
