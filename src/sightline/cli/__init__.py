@@ -4,9 +4,11 @@ import click
 
 from sightline.cli.adopt import adopt
 from sightline.cli.completion import completion
+from sightline.cli.doctor import doctor
 from sightline.cli.frame import Frame
 from sightline.cli.launch import launch
 from sightline.cli.lint import lint
+from sightline.cli.selftest import selftest
 from sightline.cli.sync import sync
 from sightline.cli.trace import trace
 
@@ -21,7 +23,9 @@ def main() -> None:
 
 main.add_command(adopt)
 main.add_command(completion)
+main.add_command(doctor)
 main.add_command(launch)
 main.add_command(lint)
+main.add_command(selftest)
 main.add_command(sync)
 main.add_command(trace)

@@ -83,6 +83,30 @@ def backend_is_running() -> bool:
         return False
 
 
+def moved() -> list[str]:
+    """Which of the private parts that sightline uses this JAX does not have. Imports JAX, starts nothing."""
+    import jax
+
+    missing = []
+    try:
+        from jax._src.distributed import global_state
+
+        missing += [
+            name for name in ("client", "process_id", "num_processes") if not hasattr(global_state, name)
+        ]
+        if jax.distributed.is_initialized():
+            missing += [name for name in _NEEDED if not hasattr(global_state.client, name)]
+    except (ImportError, AttributeError) as error:
+        missing.append(str(error))
+    try:
+        from jax._src import xla_bridge
+
+        xla_bridge.backends_are_initialized()
+    except (ImportError, AttributeError) as error:
+        missing.append(str(error))
+    return missing
+
+
 def backend_processes() -> int:
     """How many processes an already running JAX back end spans; 1 if none runs. Starts nothing."""
     if not backend_is_running():
@@ -90,6 +114,33 @@ def backend_processes() -> int:
     import jax
 
     return int(jax.process_count())
+
+
+def detected(
+    address: str | None, processes: int | None, process: int | None, timeout: int
+) -> tuple[str | None, int | None, int | None]:
+    """What JAX's own detection of clusters (Slurm, Open MPI, TPU pods, Kubernetes) adds to what is given.
+
+    Args:
+        address: of the coordinator; None: not known.
+        processes, process: how many, and which; None: not known.
+        timeout: seconds that it may wait for the coordinator's name.
+
+    Returns:
+        The three, None what it does not know either.
+
+    Raises:
+        Exception: whatever the detection raises.
+    """
+    if None not in (address, processes, process):
+        return address, processes, process
+    try:
+        from jax._src.clusters import ClusterEnv
+
+        detect = ClusterEnv.auto_detect_unset_distributed_params
+    except (ImportError, AttributeError):
+        return address, processes, process
+    return tuple(detect(address, processes, process, None, None, timeout)[:3])  # type: ignore[return-value]
 
 
 def initialize(**options: Any) -> bool:

@@ -51,7 +51,7 @@ def connect(name: TransportName | Transport = "auto") -> Transport:
                 from sightline.transports.jax_store import JaxStoreTransport
 
                 return JaxStoreTransport(found.client, found.process, found.processes)
-            if name == "auto" and (found is not None or not (sign := _several_processes())):
+            if name == "auto" and (found is not None or not (sign := several_processes())):
                 return LocalTransport()
             reason = f"{sign}, but" if name == "auto" else 'transport="jax_store", but'
             raise ConfigurationError(
@@ -66,7 +66,7 @@ def connect(name: TransportName | Transport = "auto") -> Transport:
     )
 
 
-def _several_processes() -> str:
+def several_processes() -> str:
     """The sign that this job has several processes, or an empty string."""
     for variable in _PROCESS_COUNTS:
         value = os.environ.get(variable, "")

@@ -1,0 +1,1 @@
+"""Looking for what is wrong with an installation or a run; every finding has its fix."""

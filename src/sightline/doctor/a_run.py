@@ -1,0 +1,573 @@
+"""What is wrong with a run, by its directory."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sightline.doctor.counters import MEANINGS, OTHER
+from sightline.doctor.disk import size
+from sightline.doctor.findings import Check, Finding, note, ok, wrong
+from sightline.doctor.installation import installed, release
+from sightline.doctor.journal_health import Health, Span, health_of
+from sightline.doctor.process_traces import clock_findings, dropped_findings
+from sightline.doctor.run_files import RunFiles, files_of
+from sightline.journal import commits_between
+from sightline.run_directory import JOURNAL
+from sightline.run_state import RunState, state_of
+
+_SHOWN = 8
+_BEHIND = 100  # commits that a sink of a live run may be behind
+
+
+class ARun:
+    """The checks of one run; what they read is read once.
+
+    Args:
+        directory: of the run.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state: RunState = state_of(directory)
+        self._name = shlex.quote(str(directory))
+        self._health: Health | None = None
+        self._files: RunFiles | None = None
+
+    def checks(self) -> list[Check]:
+        """In the order in which they are shown."""
+        return [
+            ("state", self.state_check),
+            ("lock", self.lock_check),
+            ("journal", self.journal_check),
+            ("attempts", self.attempts_check),
+            ("processes", self.processes_check),
+            ("late", self.late_check),
+            ("counts", self.counts_check),
+            ("sinks", self.sinks_check),
+            ("files", self.files_check),
+            ("clocks", lambda: clock_findings(self.directory, self._name)),
+            ("dropped", lambda: dropped_findings(self.directory, self._name)),
+            ("offline", self.offline_check),
+            ("space", self.space_check),
+            ("versions", self.versions_check),
+        ]
+
+    @property
+    def health(self) -> Health:
+        """Of the journal; empty if there is none."""
+        if self._health is None:
+            path = self.directory / JOURNAL
+            self._health = health_of(path) if path.exists() else Health()
+        return self._health
+
+    @property
+    def files(self) -> RunFiles:
+        """What lies in the directory."""
+        if self._files is None:
+            self._files = files_of(self.directory)
+        return self._files
+
+    @property
+    def absent(self) -> list[int]:
+        """Processes of the latest attempt of which no files are here."""
+        here = self.files.processes.get(self.state.attempt, set()) or set().union(
+            *self.files.processes.values()
+        )
+        expected = max(self.state.processes, self.files.expected)
+        return sorted(set(range(expected)) - here) if expected > 1 or here else []
+
+    # --- the run -------------------------------------------------------------------------------------------
+
+    def state_check(self) -> list[Finding]:
+        state = self.state
+        of = f" of {state.total_steps}" if state.total_steps is not None else ""
+        where = f"step {state.last_step}{of}" if state.last_step is not None else "no step yet"
+        if state.last_commit is not None:
+            where += f", committed {_ago(time.time() - state.last_commit)} ago"
+        data = {
+            "state": state.state,
+            "attempt": state.attempt,
+            "step": state.last_step,
+            "total": state.total_steps,
+            "processes": state.processes,
+            "last_commit": state.last_commit,
+            "step_s": state.step_s,
+        }
+        if state.state == "crashed":
+            return [
+                wrong(
+                    "state",
+                    f"crashed: {where}",
+                    f"{state.reason}{self._last_words()}",
+                    "start it again with resume='must' and its checkpoint's state_dict",
+                    data,
+                )
+            ]
+        if state.state == "stalled":
+            who = state.missing[0] if state.missing else 0
+            return [
+                wrong(
+                    "state",
+                    f"stalled: {where}",
+                    state.reason + self._stuck(),
+                    f"tail {self._name}/logs/p{who:05d}.*.log",
+                    data,
+                )
+            ]
+        if state.state == "unknown":
+            say = note if self.files.processes else wrong
+            return [
+                say(
+                    "state",
+                    state.reason,
+                    "",
+                    "sightline doctor on process 0's host, or a run's own directory, as in runs/latest",
+                    data,
+                )
+            ]
+        if state.error is not None:
+            return [
+                wrong(
+                    "state",
+                    f"ended by {state.error}: {where}",
+                    "",
+                    f"tail -n 50 {self._name}/logs/*.log",
+                    data,
+                )
+            ]
+        if state.state == "finished" and state.missing:
+            return [
+                note(
+                    "state",
+                    f"finished without {_named(state.missing)}: {where}",
+                    "they had not ended when the root did",
+                    f"tail {self._name}/logs/p{state.missing[0]:05d}.*.log",
+                    data,
+                )
+            ]
+        return [ok("state", f"{state.state}: {where}; {state.reason}", data=data)]
+
+    def _last_words(self) -> str:
+        """The last line of process 0's log, if it is a warning or worse."""
+        for path in sorted((self.directory / "logs").glob("p00000.*.log"), reverse=True)[:1]:
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+                lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            for line in reversed(lines):
+                if any(f" {level} " in line for level in ("ERROR", "CRITICAL")):
+                    return f"; its log ends with: {line[-200:]}"
+        return ""
+
+    def _stuck(self) -> str:
+        stuck = self.health.stacks
+        return f"; stacks of {_named(sorted(stuck))} are in the journal" if stuck else ""
+
+    def lock_check(self) -> list[Finding]:
+        lock, state = self.state.lock, self.state
+        holder = f"process {lock.pid} on {lock.host}" if lock.pid is not None else "a process"
+        data = {"held": lock.is_held, "pid": lock.pid, "host": lock.host}
+        if lock.is_held and not state.is_live and state.state != "unknown":
+            return [
+                note(
+                    "lock",
+                    f"{holder} holds the directory, which is not the run",
+                    "`sightline sync` does so, and lets it go at its end",
+                    f"ps -p {lock.pid}",
+                    data,
+                )
+            ]
+        if lock.is_held:
+            return [ok("lock", f"held by {holder}", data=data)]
+        if lock.is_held is None and lock.pid is not None:
+            return [
+                note(
+                    "lock",
+                    lock.why,
+                    "two runs could write one journal",
+                    "a log_dir on a file system with locks",
+                    data,
+                )
+            ]
+        return [ok("lock", "free" if lock.is_held is False else "none", data=data)]
+
+    # --- the journal ---------------------------------------------------------------------------------------
+
+    def journal_check(self) -> list[Finding]:
+        health = self.health
+        if not health.size:
+            return []
+        data = {
+            "bytes": health.size,
+            "lines": dict(health.kinds),
+            "torn": health.torn,
+            "cut_bytes": health.cut,
+            "lost_commits": health.lost,
+            "skipped_bytes": health.skipped,
+        }
+        found = []
+        if health.newer:
+            found.append(
+                wrong(
+                    "journal",
+                    f"it has format {health.newer}, which this sightline does not read",
+                    "a newer version wrote it",
+                    "pip install --upgrade sightline",
+                    data,
+                )
+            )
+        if health.cut and not self.state.is_live:
+            found.append(
+                note(
+                    "journal",
+                    f"its last line is cut ({health.cut} bytes)",
+                    "the run was killed while it wrote; readers leave the line out",
+                    "nothing: resume removes it",
+                    data,
+                )
+            )
+        if health.torn:
+            found.append(
+                wrong(
+                    "journal",
+                    f"{health.torn} lines are no JSON",
+                    "the machine crashed, or somebody edited it; readers leave them out",
+                    f"sinks may have what is lost; keep {self._name} as it is",
+                    data,
+                )
+            )
+        if health.backwards:
+            found.append(
+                wrong(
+                    "journal",
+                    f"{health.backwards} commits have a number that was used before",
+                    "two runs wrote it, or files were put together",
+                    "start such a run under another name",
+                    data,
+                )
+            )
+        if health.lost:
+            found.append(
+                wrong(
+                    "journal",
+                    f"{health.lost} commits are not in it",
+                    "the disk refused them, or a part of the file is gone",
+                    f"df -h {self._name}; sinks may have them",
+                    data,
+                )
+            )
+        if health.gaps:
+            found.append(
+                note(
+                    "journal",
+                    f"numbers of commits leave {len(health.gaps)} gaps",
+                    "an attempt ended without saying so; a sink may hold commits that are not here",
+                    "nothing: numbers are never used twice",
+                    {**data, "gaps": health.gaps},
+                )
+            )
+        part = f", of which the last {size(health.size - health.skipped)} were read" if health.skipped else ""
+        said = f"{health.commits} commits in {size(health.size)}{part}"
+        return found or [ok("journal", said, data=data)]
+
+    def attempts_check(self) -> list[Finding]:
+        if not self.health.attempts:
+            return []
+        parts = []
+        for number, (_, steps) in sorted(self.health.attempts.items())[-_SHOWN:]:
+            parts.append(f"{number}: {steps.steps or 'no step'}")
+        said = f"{self.state.attempt} ({'; '.join(parts)})"
+        return [ok("attempts", said, data={"attempts": self.state.attempt})]
+
+    def processes_check(self) -> list[Finding]:
+        health, found = self.health, []
+        for process, span in sorted(health.missing.items())[:_SHOWN]:
+            is_gone = process in health.missing_now
+            log = f"{self._name}/logs/p{process:05d}.*.log"
+            found.append(
+                Finding(
+                    "processes",
+                    "wrong" if is_gone else "note",
+                    f"process {process} was missing in {_times(span)}"
+                    f"{', and has not come back' if is_gone else ', and came back'}",
+                    "the step was closed at its deadline without it",
+                    f"tail {log}  # on its host",
+                    {
+                        "process": process,
+                        "commits": span.count,
+                        "first": span.first,
+                        "last": span.last,
+                        "is_back": not is_gone,
+                    },
+                )
+            )
+        if len(health.missing) > _SHOWN:
+            found.append(
+                note(
+                    "processes",
+                    f"{len(health.missing) - _SHOWN} more processes were missing now and then",
+                    fix="sightline doctor --json",
+                    data={"missing": sorted(health.missing)},
+                )
+            )
+        if not found and health.commits:
+            found = [ok("processes", f"all were in every commit ({self.state.processes})")]
+        return found
+
+    def late_check(self) -> list[Finding]:
+        late = self.health.late
+        if not late:
+            return []
+        meaning = MEANINGS["late_snapshots"]
+        who = ", ".join(
+            f"process {p}: {span.count} ({span.steps})" for p, span in sorted(late.items())[:_SHOWN]
+        )
+        return [
+            note(
+                "late",
+                f"{sum(each.count for each in late.values())} {meaning.what}: {who}",
+                meaning.why,
+                meaning.fix.format(run=self._name),
+                {str(p): span.count for p, span in late.items()},
+            )
+        ]
+
+    def counts_check(self) -> list[Finding]:
+        found = []
+        for name, span in sorted(self.health.obs.items()):
+            if name == "late_snapshots" and self.health.late:
+                continue
+            meaning = MEANINGS.get(name, OTHER)
+            why = meaning.why + (self._places() if name == "nonfinite" else "")
+            found.append(
+                Finding(
+                    f"obs/{name}",
+                    meaning.level,
+                    f"{span.count} {meaning.what} ({span.steps})",
+                    why,
+                    meaning.fix.format(run=self._name),
+                    {"count": span.count, "first": span.first, "last": span.last},
+                )
+            )
+        if not found and self.health.commits:
+            found = [ok("obs/*", "nothing was counted as gone wrong")]
+        return found
+
+    def _places(self) -> str:
+        """Where the first NaNs come from."""
+        parts = []
+        for key, event in list(self.health.nonfinite.items())[:3]:
+            processes = [each for each in event.get("processes") or () if isinstance(each, int)]
+            site = f" at {event['site']}" if event.get("site") else ""
+            parts.append(
+                f"{key} first in step {event.get('step')}"
+                f"{f' on {_named(processes)}' if processes else ''}{site}"
+            )
+        more = len(self.health.nonfinite) - 3
+        return f"; {'; '.join(parts)}{f'; {more} more keys' if more > 0 else ''}" if parts else ""
+
+    # --- sinks ---------------------------------------------------------------------------------------------
+
+    def sinks_check(self) -> list[Finding]:
+        health = self.health
+        found = []
+        cursors = self._cursors()
+        stores = {name for name, (_, stores) in health.sinks.items() if stores}
+        for name in sorted({*cursors, *stores, *health.sinks}):
+            errors = health.sinks.get(name, (Span(), False))[0]
+            if name not in cursors and name not in stores:
+                if errors.count:
+                    found.append(
+                        note(
+                            "sink",
+                            f"{name} failed {errors.count} times ({errors.steps})",
+                            "it stores nothing; the log says why",
+                            f"grep -h 'sink {name}' {self._name}/logs/*.log",
+                            {"sink": name, "errors": errors.count},
+                        )
+                    )
+                continue
+            at = cursors.get(name, 0)
+            behind = commits_between(at, health.last_seq, health.gaps)
+            data = {"sink": name, "behind": behind, "seq": at, "errors": errors.count}
+            trouble = f"; it failed {errors.count} times ({errors.steps})" if errors.count else ""
+            if behind and not self.state.is_live:
+                found.append(
+                    wrong(
+                        "sink",
+                        f"{name} is {behind} commits behind, by its cursor{trouble}",
+                        "the run ended before it had stored them; the journal has them",
+                        f"sightline sync {self._name} --to {shlex.quote(name)}",
+                        data,
+                    )
+                )
+            elif behind > _BEHIND or (behind and errors.count):
+                found.append(
+                    note(
+                        "sink",
+                        f"{name} is {behind} commits behind{trouble}",
+                        "it gets them as soon as it takes them again; training does not wait",
+                        f"grep -h 'sink {name}' {self._name}/logs/*.log",
+                        data,
+                    )
+                )
+            else:
+                found.append(ok("sink", f"{name} has {_all_but(behind)}{trouble}", data=data))
+        return found
+
+    def _cursors(self) -> dict[str, int]:
+        """By sink the ``seq`` up to which it has stored the run; of its latest fork."""
+        found: dict[str, int] = {}
+        for path in sorted((self.directory / "cursors").glob("*.json")):
+            name = path.stem.partition(".fork")[0]
+            try:
+                cursor = orjson.loads(path.read_bytes())
+                if self.state.run_id in (None, cursor["run_id"]):
+                    found[name] = max(found.get(name, 0), int(cursor["seq"]))
+            except (ValueError, TypeError, LookupError):
+                found.setdefault(name, 0)
+        return found
+
+    def offline_check(self) -> list[Finding]:
+        found = []
+        waiting = [each for each in self.files.wandb_offline if not each.is_uploaded]
+        if waiting:
+            folder = shlex.quote(str(waiting[0].path.parent))
+            found.append(
+                note(
+                    "offline",
+                    f"{len(waiting)} W&B runs are on disk only",
+                    "they were written offline",
+                    f"wandb sync {folder}/offline-run-*  # or: sightline sync {self._name} --to wandb --set "
+                    "wandb.mode=online",
+                    {"sink": "wandb", "runs": [str(each.path) for each in waiting[:64]]},
+                )
+            )
+        if self.files.swanlab_runs and not self._swanlab_is_online():
+            folder = shlex.quote(str(self.files.swanlab_runs[0].parent))
+            found.append(
+                note(
+                    "offline",
+                    f"{len(self.files.swanlab_runs)} SwanLab runs are on disk; whether they "
+                    "were uploaded, SwanLab does not note there",
+                    "they were written offline",
+                    f"swanlab sync {folder}/run-*",
+                    {"sink": "swanlab", "runs": [str(each) for each in self.files.swanlab_runs[:64]]},
+                )
+            )
+        return found
+
+    def _swanlab_is_online(self) -> bool:
+        section = (self.facts.get("sightline") or {}).get("swanlab")
+        return isinstance(section, dict) and section.get("mode") == "online"
+
+    # --- files ---------------------------------------------------------------------------------------------
+
+    def files_check(self) -> list[Finding]:
+        absent, expected = self.absent, max(self.state.processes, self.files.expected)
+        data = {"here": sorted(set(range(expected)) - set(absent)), "absent": absent, "expected": expected}
+        if not expected:
+            return []
+        if absent:
+            return [
+                note(
+                    "files",
+                    f"files of {expected - len(absent)} of {expected} processes are here, "
+                    f"without {_named(absent)}",
+                    "each host has a disk of its own, or they wrote none",
+                    f"sightline collect {self._name}",
+                    data,
+                )
+            ]
+        if not self.files.processes:
+            return [ok("files", "no files of processes: neither logs nor traces", data=data)]
+        return [ok("files", f"files of all processes are here ({expected})", data=data)]
+
+    def space_check(self) -> list[Finding]:
+        kinds, largest = self.files.by_kind, self.files.largest
+        total = sum(kinds.values())
+        shown = ", ".join(
+            f"{name} {size(count)}" for name, count in sorted(kinds.items(), key=lambda each: -each[1])[:5]
+        )
+        biggest = f"; the largest is {largest[0][1]} ({size(largest[0][0])})" if largest else ""
+        data = {"bytes": kinds, "largest": [{"path": str(path), "bytes": count} for count, path in largest]}
+        disk = os.statvfs(self.directory)
+        free = disk.f_bavail * disk.f_frsize
+        if self.state.is_live and free < max(256 << 20, total // 10):
+            return [
+                wrong(
+                    "space",
+                    f"{size(free)} are free, and the run has {size(total)}: {shown}{biggest}",
+                    "what the disk refuses waits in memory, and is lost beyond 64 MiB",
+                    f"du -ah {self._name} | sort -h | tail",
+                    data,
+                )
+            ]
+        part = f" (of more than {self.files.count} files)" if self.files.is_partial else ""
+        return [ok("space", f"{size(total)}{part}: {shown}{biggest}" if total else "empty", data=data)]
+
+    def versions_check(self) -> list[Finding]:
+        versions = self.facts.get("versions")
+        if not isinstance(versions, dict):
+            if self.state.state == "unknown":
+                return []
+            return [
+                note(
+                    "run.json",
+                    "run.json is missing or cannot be read",
+                    "the root could not write it, or this is a part of the run",
+                    f"ls -l {self._name}",
+                )
+            ]
+        had, have = versions.get("sightline"), installed("sightline")
+        if isinstance(had, str) and have is not None and release(had) > release(have):
+            return [
+                note(
+                    "run.json",
+                    f"sightline {had} wrote it, and this is {have}",
+                    "what the newer one writes may be left out",
+                    f"pip install 'sightline>={had}'",
+                    {"versions": versions},
+                )
+            ]
+        said = ", ".join(
+            f"{name} {version}"
+            for name, version in versions.items()
+            if name in ("python", "sightline", "jax")
+        )
+        return [ok("run.json", f"written by {said}", data={"versions": versions})]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What ``run.json`` says; empty if it cannot be read."""
+        try:
+            found = orjson.loads((self.directory / "run.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _times(span: Span) -> str:
+    return f"{span.count} commits ({span.steps})" if span.count > 1 else f"one commit ({span.steps})"
+
+
+def _all_but(behind: int) -> str:
+    return f"all but {behind} commits" if behind else "everything"
+
+
+def _named(processes: Sequence[int]) -> str:
+    shown = ", ".join(map(str, processes[:_SHOWN])) + (" and more" if len(processes) > _SHOWN else "")
+    return f"process{'es' if len(processes) > 1 else ''} {shown}"
+
+
+def _ago(seconds: float) -> str:
+    for limit, unit_s, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{max(0.0, seconds) / unit_s:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"

@@ -1,0 +1,209 @@
+"""One pass over a journal: what is damaged, missing, late and counted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sightline.journal import FORMAT, commits_between, gaps_of
+from sightline.naming import RESERVED
+
+_MOST_BYTES = 1 << 30  # of a longer journal the end is read
+_NAMED = 64
+#: Beginnings of lines that need no reading, only that they are whole.
+_PASSED = (b'{"type":"process_values"', b'{"type":"histogram"', b'{"type":"sample"')
+
+
+@dataclass
+class Span:
+    """Something that happened in some steps.
+
+    Attributes:
+        count: how often.
+        first, last: the steps.
+    """
+
+    count: int = 0
+    first: int | None = None
+    last: int | None = None
+
+    def add(self, step: int | None, count: int = 1) -> None:
+        self.count += count
+        if step is not None:
+            self.first = step if self.first is None else min(self.first, step)
+            self.last = step if self.last is None else max(self.last, step)
+
+    @property
+    def steps(self) -> str:
+        """As in ``step 7`` or ``steps 3 to 9``."""
+        if self.first is None:
+            return ""
+        return f"step {self.first}" if self.first == self.last else f"steps {self.first} to {self.last}"
+
+
+@dataclass
+class Health:
+    """What a journal holds, and how it is.
+
+    Attributes:
+        size: bytes.
+        skipped: bytes before those that were read.
+        cut: bytes behind the last whole line.
+        kinds: how many lines of each type.
+        torn: lines that are no JSON.
+        newer: the format of a newer version, or 0.
+        attempts: by number: its ``run`` line, and the steps of its commits.
+        commits: how many were read.
+        backwards: commits whose ``seq`` is not above the one before.
+        lost: commits that are not there, by ``seq``, and that no gap explains.
+        gaps: numbers that were left out on purpose: the last one before, the last one left out.
+        last_seq: of the last commit.
+        missing: by process: the commits that were closed without it.
+        missing_now: who is missing in the last commit.
+        late: by process: snapshots that came too late.
+        obs: by name: what was counted.
+        sinks: by name: errors of a sink, and whether it stores.
+        events: by name: how many.
+        nonfinite: by key the first event.
+        stacks: by process the last step in which it was stuck.
+    """
+
+    size: int = 0
+    skipped: int = 0
+    cut: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    torn: int = 0
+    newer: int = 0
+    attempts: dict[int, tuple[Mapping[str, Any], Span]] = field(default_factory=dict)
+    commits: int = 0
+    backwards: int = 0
+    lost: int = 0
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    last_seq: int = 0
+    missing: dict[int, Span] = field(default_factory=dict)
+    missing_now: tuple[int, ...] = ()
+    late: dict[int, Span] = field(default_factory=dict)
+    obs: dict[str, Span] = field(default_factory=dict)
+    sinks: dict[str, tuple[Span, bool]] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
+    nonfinite: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    stacks: dict[int, int] = field(default_factory=dict)
+
+
+def health_of(path: Path, *, most: int = _MOST_BYTES) -> Health:
+    """Reads a journal once, in bounded memory.
+
+    Args:
+        path: of the journal.
+        most: bytes; of a longer one the end is read.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    health = Health()
+    first_seq: int | None = None
+    with open(path, "rb") as file:
+        health.size = os.fstat(file.fileno()).st_size
+        health.skipped = max(0, health.size - most)
+        if health.skipped:
+            file.seek(health.skipped)
+            health.skipped += len(file.readline())
+        while (at := file.tell()) < health.size:  # what comes meanwhile is the next look's
+            line = file.readline()
+            if not line.endswith(b"\n"):
+                health.cut = health.size - at
+                break
+            if line.startswith(_PASSED) and line.endswith(b"}\n"):
+                health.kinds[line[9 : line.index(b'"', 9)].decode()] += 1
+                continue
+            record = _record(line)
+            if record is None:
+                health.torn += 1
+                continue
+            kind = str(record.get("type"))
+            health.kinds[kind] += 1
+            if kind == "commit" and first_seq is None and isinstance(record.get("seq"), int):
+                first_seq = record["seq"] - 1
+            _note(health, kind, record)
+    if first_seq is not None:
+        begin = first_seq if health.skipped else 0
+        health.lost = max(0, commits_between(begin, health.last_seq, health.gaps) - health.commits)
+    return health
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _note(health: Health, kind: str, record: dict[str, Any]) -> None:
+    attempt, step = _int(record.get("attempt")), _int(record.get("step"))
+    if kind == "run":
+        written = _int(record.get("format")) or 0
+        health.newer = max(health.newer, written if written > FORMAT else 0)
+        if attempt is not None:
+            health.attempts[attempt] = record, Span()
+            health.gaps = gaps_of(record) or health.gaps
+    elif kind == "commit":
+        _note_commit(health, record, attempt, step)
+    elif kind == "late":
+        health.late.setdefault(_int(record.get("process")) or 0, Span()).add(step)
+    elif kind == "event":
+        name = str(record.get("event"))
+        health.events[name] += 1
+        if name == "nonfinite" and len(health.nonfinite) < _NAMED:
+            health.nonfinite.setdefault(str(record.get("key")), record)
+        elif name == "stacks":
+            health.stacks[_int(record.get("process")) or 0] = step or 0
+
+
+def _note_commit(health: Health, record: dict[str, Any], attempt: int | None, step: int | None) -> None:
+    seq = _int(record.get("seq"))
+    if seq is None or step is None:
+        return
+    health.commits += 1
+    health.backwards += seq <= health.last_seq
+    health.last_seq = max(health.last_seq, seq)
+    if attempt in health.attempts:
+        health.attempts[attempt][1].add(step)
+    missing = [each for each in record.get("missing") or () if isinstance(each, int)]
+    for process in missing:
+        health.missing.setdefault(process, Span()).add(step)
+    if missing or (_int(record.get("expected")) or 1) > 1:
+        health.missing_now = _still(health.missing_now, missing, record)
+    values = record.get("values")
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if key.startswith(RESERVED) and isinstance(value, (int, float)):
+            _note_count(health, key.removeprefix(RESERVED), value, step)
+
+
+def _still(before: tuple[int, ...], missing: list[int], record: Mapping[str, Any]) -> tuple[int, ...]:
+    """Who has not come back. A process is named once, and not waited for again until it has."""
+    absent = (_int(record.get("expected")) or 0) - (_int(record.get("reported")) or 0)
+    if absent <= 0:
+        return ()
+    return tuple(sorted({*before, *missing}))
+
+
+def _note_count(health: Health, name: str, value: float, step: int) -> None:
+    if name.startswith("sink/"):
+        sink, _, what = name.removeprefix("sink/").rpartition("/")
+        errors, stores = health.sinks.get(sink, (Span(), False))
+        if what == "errors" and value:
+            errors.add(step, int(value))
+        health.sinks[sink] = errors, stores or what == "lag_steps"
+    elif value:
+        health.obs.setdefault(name, Span()).add(step, int(value))
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
