@@ -746,7 +746,7 @@ def test_more_than_can_be_kept_is_counted(recorder: Recorder, monkeypatch: pytes
     (record,) = sl.read_sessions(recorder.dir, on_damage=damages.append)
     assert record.lost == {"phases": 2, "payloads": 4, "counters": 3, "retries": 4}
     assert len(record.phases) == 3
-    assert [damage.reason for damage in damages] == ["4 sessions were dropped"]
+    assert [damage.reason for damage in damages] == ["4 sessions dropped"]
 
 
 def test_sessions_that_nobody_writes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

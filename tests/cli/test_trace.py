@@ -74,7 +74,7 @@ def test_what_is_wrong_with_the_files_is_said_and_shows_in_the_exit_code(tmp_pat
     done = trace("merge", run)
     assert done.returncode == 1
     assert done.stderr.count("problem: ") == 2
-    assert "1 torn lines; the rest is merged" in done.stderr
+    assert "1 torn line; the rest is merged" in done.stderr
     assert "files of 1 of 4 processes are here, without 0, 1, 3" in done.stderr
     assert (run / "timeline.json.gz").exists()
 

@@ -94,7 +94,7 @@ def test_json_that_is_no_event_of_ours_stops_no_writer(
     report = merge([run], tmp_path / "out", kind)
     if kind != "tar":
         assert report.events["spans"] == 2
-        assert "1 torn lines" in report.problems[0]
+        assert "1 torn line" in report.problems[0]
 
 
 def test_odd_values_are_made_such_as_every_viewer_takes(tmp_path: Path, merged: Merged) -> None:
@@ -238,7 +238,7 @@ def test_what_is_not_here_is_said(tmp_path: Path) -> None:
     list(timeline.events())
     missing, gone = timeline.report.problems
     assert "files of 1 of 16 processes are here, without 0, 1, 2, 4, 5, 6, 7, 8 and 7 more" in missing
-    assert "2 segments of this process are gone" in gone
+    assert "2 segments of this process gone" in gone
 
 
 def test_directories_of_the_hosts_of_one_run_are_one_run(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import click
 from sightline.cli.frame import say_next
 from sightline.cli.trace_summary import diff, summary
 from sightline.errors import ConfigurationError
+from sightline.wording import counted
 
 if TYPE_CHECKING:
     from sightline.timeline.merging import Format
@@ -176,9 +177,13 @@ def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence
 
 def _say(report: Report) -> None:
     """What was merged on stdout; what was not, on stderr."""
-    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(report.events.items()) if number)
+    counts = ", ".join(
+        counted(number, kind.removesuffix("s"), kind)
+        for kind, number in sorted(report.events.items())
+        if number
+    )
     attempts = f" in {report.attempts} attempts" if report.attempts > 1 else ""
-    processes = "1 process" if report.processes == 1 else f"{report.processes} processes"
+    processes = counted(report.processes, "process", "processes")
     clocks = f"; {report.clocks}" if report.clocks else ""
     click.echo(f"{processes}{attempts}{f': {counts}' if counts else ''}{clocks}")
     for line in report.notes:
