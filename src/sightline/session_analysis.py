@@ -1,8 +1,8 @@
 """Where the time of rollout sessions goes: pure functions over sessions, for summaries and reports.
 
-A session's *latency* is its time from its beginning to its status. Within it a phase takes the time in which at
-least one of its spans was open; phases may overlap, so their shares may add up to more than 1. *Waiting* is the
-time in which no phase was open.
+A session's *latency* is its time from its beginning to its status. Within it a phase takes the time in which
+at least one of its spans was open; phases may overlap, so their shares may add up to more than 1. *Waiting*
+is the time in which no phase was open.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def analyse_sessions(sessions: Iterable[SessionRecord], slowest: int = 5) -> Ses
         >>> second = 1_000_000_000
         >>> def session(took: int) -> SessionRecord:
         ...     generate = PhaseRecord("generate", 0, took * second // 2, 0, None)
-        ...     return SessionRecord(f"s{took}", f"task {took}", "accepted", end=took * second, phases=[generate])
+        ...     end = took * second
+        ...     return SessionRecord(f"s{took}", f"task {took}", "accepted", end=end, phases=[generate])
         >>> found = analyse_sessions([session(2), session(4)], slowest=1)
         >>> found.latency.max_s, found.phases["generate"].share, found.slowest[0].task
         (4.0, 0.5, 'task 4')

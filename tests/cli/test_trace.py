@@ -44,10 +44,10 @@ def run_dir(tmp_path: Path) -> Path:
 
 def test_a_run_is_merged_and_the_next_command_is_named(run_dir: Path) -> None:
     done = trace("merge", run_dir)
-    assert (done.returncode, done.stderr) == (0, "")
+    file = run_dir / "timeline.json.gz"
+    assert (done.returncode, done.stderr) == (0, f"next: sightline trace view {file}\n")
     first, last = done.stdout.splitlines()
     assert first == "1 process: 5 counters, 10 spans"
-    file = run_dir / "timeline.json.gz"
     assert last == str(file)
     with Engine() as engine:
         loaded = engine.load(file)

@@ -176,7 +176,7 @@ def test_an_end_without_its_beginning_is_told(tmp_path: Path) -> None:
     run = Live(tmp_path).add(ph="E", name="a", tid=1, ts=10).span("b", 20, 1).write()
     timeline = Timeline([run])
     assert spans(timeline) == [("b", 20, 21, False)]
-    assert "1 ends of spans that have no beginning" in timeline.report.problems[0]
+    assert "1 end of spans that have no beginning" in timeline.report.problems[0]
 
 
 def test_two_spans_of_one_name_in_one_lane_end_the_inner_one_first(tmp_path: Path) -> None:

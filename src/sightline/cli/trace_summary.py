@@ -41,7 +41,7 @@ _NO_STEPS = (
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything, for other programs.")
 def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as_json: bool) -> None:
-    """Show where the time of a run went: stages, waiting, slow processes, what each step waited for, sessions.
+    """Show where a run's time went: stages, slow processes, what each step waited for, rollout sessions.
 
     Shares are of the steps' wall time, and add up to 100 % with `other`. A stage's own time is its time
     without the stages in it. Of rollout sessions the shares are those of their latency; phases may overlap,
@@ -182,8 +182,9 @@ def _plain(found: Analysis) -> dict[str, Any]:
 def _show(found: Analysis, console: Console) -> None:
     if found.steps:
         walls = sorted(step.wall_s for step in found.steps)
+        processes = counted(len(found.processes), "process", "processes")
         console.print(
-            f"{counted(len(found.steps), 'step')} on {counted(len(found.processes), 'process', 'processes')}: "
+            f"{counted(len(found.steps), 'step')} on {processes}: "
             f"{found.wall_s:.3g} s, {seconds(walls[len(walls) // 2])} a step; goodput {found.goodput:.0%}"
         )
         console.print(", ".join(f"{kind} {share:.1%}" for kind, share in found.kinds.items()))

@@ -95,8 +95,8 @@ def find(run_dirs: Iterable[Path]) -> Found:
         if not paths:
             raise RunDirectoryError(
                 f"{run_dir} has no traces (no files {run_dir / 'traces' / '*.json'}): expected the "
-                f"directory of a run of `sl.start`, which was traced: not with tracing={{'enabled': False}}, nor "
-                f"under SIGHTLINE_DISABLED=1"
+                f"directory of a run of `sl.start`, which was traced: not with "
+                f"tracing={{'enabled': False}}, nor under SIGHTLINE_DISABLED=1"
             )
         for path in paths:
             facts, why = _header(path)

@@ -61,8 +61,8 @@ class Report:
         hosts = {trace.host for trace in traces}
         if len(known) < len(others) and len(hosts) > 1:
             self.problems.append(
-                f"{counted(len(others) - len(known), 'process', 'processes')} went by the time of day of the host: the "
-                f"clocks were not compared with process 0's (the run was short, or has no store)"
+                f"{counted(len(others) - len(known), 'process', 'processes')} went by the time of day of the "
+                f"host: the clocks were not compared with process 0's (the run was short, or has no store)"
             )
 
     def note_read(self, trace: ProcessTrace, dropped: int) -> None:
