@@ -772,7 +772,9 @@ class SessionTracer:
             return conflicts
 
     def turn(self, on: bool) -> None:
-        """Switches recording on or off."""
+        """Switches recording on or off; not off while the sessions of a run are written."""
+        if not on and self._writes:
+            return
         self._on = on and self.enabled
         if not on:
             with self._lock:
@@ -841,8 +843,8 @@ class SessionTracer:
     def _forget_all(self) -> None:
         """In a forked child: the sessions are the parent's."""
         self._lock = threading.RLock()
-        self.turn(False)  # until a run of the child's own begins
         self.end_writing()
+        self.turn(False)  # until a run of the child's own begins
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -35,6 +35,7 @@ class SessionWriter:
         tracer: whose sessions.
         files: of the process.
         flush_threshold: when so many have ended, they are written without waiting for the next time.
+        is_ours: whether a commit of what a tracker has is one of the run, which has the metrics then.
         segment_bytes: how long a file becomes, before another one is begun.
         keep_bytes: how much is kept; the oldest files go first.
     """
@@ -45,11 +46,13 @@ class SessionWriter:
         files: ProcessFiles,
         *,
         flush_threshold: int = 256,
+        is_ours: Callable[[Recorder], bool] = lambda tracker: True,
         segment_bytes: int = 128 << 20,
         keep_bytes: int = 4 << 30,
     ) -> None:
         self._tracer = tracer
         self._files = files
+        self._is_ours = is_ours
         self._file = files.open(
             "sessions/{name}.jsonl", _header, segment_bytes=segment_bytes, keep_bytes=keep_bytes
         )
@@ -76,8 +79,8 @@ class SessionWriter:
 
     def sample(self, tracker: Recorder) -> None:
         """Records the metrics of all that has ended by now; called at each commit."""
-        if not self._tracer.enabled:
-            return  # in a forked child, which a lock may have reached in the middle
+        if not self._tracer.enabled or not self._is_ours(tracker):
+            return  # else in a forked child, which a lock may have reached in the middle
         while self._take() == _AT_ONCE:
             pass
         with self._taking:
