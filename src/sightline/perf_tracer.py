@@ -10,9 +10,7 @@ several tasks interleave on one thread, each span is an object of its own, and k
 
 from __future__ import annotations
 
-import functools
 import heapq
-import inspect
 import itertools
 import os
 import sys
@@ -20,14 +18,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from sightline.decorating import around
+from sightline.decorating import around, around_generator, decorated, is_generator
 from sightline.errors import RecordError
 from sightline.step import active_step, listeners
 
@@ -488,39 +486,13 @@ class PerfTracer:
         """A function with a span around each call; around the life of what a generator function gives."""
         if not self.enabled:
             return function
-        wrapper: Any
-        if inspect.isgeneratorfunction(function):
 
-            @functools.wraps(function)
-            def wrapper(*a: Any, **k: Any) -> Generator[Any, Any, Any]:
-                with self._life(name, args):
-                    return (yield from function(*a, **k))
+        def wrap(plain: Callable[..., Any]) -> Callable[..., Any]:
+            if is_generator(plain):
+                return around_generator(plain, lambda *_: self._life(name, args), lambda _: plain)
+            return around(plain, lambda: self.trace_scope(name, **args))
 
-        elif inspect.isasyncgenfunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*a: Any, **k: Any) -> AsyncIterator[Any]:
-                with self._life(name, args):
-                    body = function(*a, **k)
-                    resume, value = body.asend, None
-                    try:
-                        while True:
-                            try:
-                                item = await resume(value)
-                            except StopAsyncIteration:
-                                return
-                            try:
-                                resume, value = body.asend, (yield item)
-                            except GeneratorExit:
-                                raise
-                            except BaseException as error:  # noqa: BLE001 - thrown in by the consumer
-                                resume, value = body.athrow, error
-                    finally:
-                        await body.aclose()
-
-        else:
-            return around(function, lambda: self.trace_scope(name, **args))
-        return cast(F, wrapper)
+        return decorated(function, wrap)
 
     def _life(self, name: str, args: Args) -> TaskSpan | OffSpan:
         return _OFF_SPAN if self._mode == _OFF else TaskSpan(name, args, self, alone=True)
