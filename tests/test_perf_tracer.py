@@ -15,6 +15,7 @@ import pytest
 
 import sightline as sl
 from sightline.perf_tracer import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD, PerfTracer
+from sightline.step import active_step
 
 
 @pytest.fixture
@@ -190,6 +191,67 @@ def test_tasks_keep_their_spans_apart(tracer: PerfTracer) -> None:
         times.sort()
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
     assert tracer.open_spans() == []
+
+
+def test_work_that_a_task_gives_to_a_thread_knows_the_span_around_the_step_and_the_session(
+    tracer: PerfTracer,
+) -> None:
+    """With `asyncio.to_thread`, which takes the context along; a bare executor knows the process's step."""
+
+    def work() -> tuple[str | None, str | None, int | None, object]:
+        outside = tracer.current_span()
+        with tracer.trace_scope("inside"):
+            inside = tracer.current_span()
+        session = sl.current_session()
+        return outside, inside, active_step(), session and session.task
+
+    async def task(number: int) -> None:
+        with (
+            sl.step(number),
+            sl.session(task=number, otherwise="accepted"),
+            tracer.trace_scope(f"around {number}"),
+        ):
+            await asyncio.sleep(0.001)
+            found = await asyncio.to_thread(work)
+            assert found == (f"around {number}", "inside", number, number)
+            loop = asyncio.get_running_loop()
+            bare = await loop.run_in_executor(None, work)
+            assert (bare[:2], bare[3]) == ((None, "inside"), None)
+
+    async def main() -> None:
+        await asyncio.gather(*(task(number) for number in range(20)))
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+
+
+def test_a_task_within_a_block_of_its_thread_knows_it(tracer: PerfTracer) -> None:
+    async def main() -> None:
+        assert tracer.current_span() == "block"
+        with tracer.trace_scope("task"):
+            assert tracer.current_span() == "task"
+        assert tracer.current_span() == "block"
+
+    tracer._notice_asyncio()
+    with tracer.trace_scope("block"):
+        asyncio.run(main())
+
+
+def test_a_task_that_outlives_the_span_it_was_made_in_is_in_none(tracer: PerfTracer) -> None:
+    async def later(ended: asyncio.Event) -> str | None:
+        await ended.wait()
+        return tracer.current_span()
+
+    async def main() -> str | None:
+        ended = asyncio.Event()
+        with tracer.trace_scope("ends"):
+            task = asyncio.create_task(later(ended))
+            await asyncio.sleep(0)
+        ended.set()
+        return await task
+
+    tracer._notice_asyncio()
+    assert asyncio.run(main()) is None
 
 
 def test_sixteen_threads_lose_no_span(tracer: PerfTracer) -> None:

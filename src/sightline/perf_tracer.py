@@ -381,12 +381,18 @@ class PerfTracer:
             track.append((name, track.tid, start, end, args or None))
 
     def current_span(self) -> str | None:
-        """The name of the innermost open span here, of this thread or task; None if there is none."""
-        if self._running() is not None:
-            span: Span | TaskSpan | None = _task_span.get()
-        else:
-            span = self._local.track.current
-        return None if span is None else span.name
+        """The name of the innermost open span here, of this thread or task; None if there is none.
+
+        On a thread that an asyncio task has given work with its context, as ``asyncio.to_thread`` does, and
+        in a task that runs within a block of its thread, that is the span around, until there is one inside.
+        """
+        task_span = _task_span.get()
+        while task_span is not None and task_span.lane < 0:  # it has ended: what was made in it may go on
+            task_span = task_span.parent
+        on_thread = self._local.track.current
+        here, around = (on_thread, task_span) if self._running() is None else (task_span, on_thread)
+        found = around if here is None else here
+        return None if found is None else found.name
 
     def note_step(self, number: int | None) -> None:
         """A step begins on this thread, or, with None, goes back to what it is elsewhere."""
