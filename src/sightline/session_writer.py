@@ -23,6 +23,8 @@ from sightline.session_tracer import Phase, Session, SessionTracer
 _AT_ONCE = 512  # sessions that are counted, or turned into text, at a time
 _WAITING = 100_000  # that wait to be turned into text; new ones are dropped beyond
 _BEGUN_AFTER_NS = 500_000_000  # a session that is open for so long is written as one that has begun
+_MANY = 5_000  # in flight at once; beyond, looking at each of them takes its time
+_LOOK_EVERY_NS = 200_000_000
 _ANCHOR_EVERY_NS = 10_000_000_000
 _ARGS_BYTES = 4 << 10  # of a phase, as JSON
 _NAME = 200  # characters
@@ -101,7 +103,8 @@ class SessionWriter:
             ended[session.number] = session  # one that has changed again is written once
         lines += map(self._whole, ended.values())
         has_more = bool(self._unwritten) or taken == _AT_ONCE
-        if not has_more or now - self._told > _BEGUN_AFTER_NS:
+        pause = _BEGUN_AFTER_NS if has_more else _LOOK_EVERY_NS if self._tracer.in_flight() > _MANY else 0
+        if now - self._told > pause or not self._begun_after:
             self._told = now
             lines += self._in_flight(now)
         if dropped := self._take_dropped():
