@@ -66,7 +66,7 @@ class Source:
     Attributes:
         path: the file.
         header: as it stands there: ``process``, ``host``, ``pid``, ``role``, ``attempt``, ``run_id``, …
-        anchors: pairs of (``perf_counter_ns``, ``time_ns``), in their order.
+        anchors: pairs of (``perf_counter_ns``, ``time_ns``).
     """
 
     path: Path
@@ -323,11 +323,11 @@ class _Index:
         return True
 
     def _clock(self, path: Path, number: int, said: dict[str, Any]) -> None:
-        anchor, anchors = _anchor_of(said), self._sources[-1].anchors
-        if anchor is None or anchor[0] <= anchors[-1][0]:
-            self._damaged(Damage(path, number, "it is no later anchor of the clock"))
-        else:
-            anchors.append(anchor)
+        anchor = _anchor_of(said)
+        if anchor is None or anchor[0] < 0:
+            self._damaged(Damage(path, number, "it is no anchor of the clock"))
+        else:  # one that was made before the header, which is when the file is, is as good
+            self._sources[-1].anchors.append(anchor)
 
     def _note(self, identity: str, place: _Place) -> None:
         known = self._places.get(identity)

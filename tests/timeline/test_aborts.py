@@ -15,7 +15,7 @@ from tests.harness import PATIENCE
 from tests.perfetto import Engine
 from tests.timeline.conftest import Merged
 
-#: Records ``early`` spans and sessions, waits ten times as long as docs/timeline.md says that it takes, records
+#: Records ``early`` spans and sessions, waits ten times as long as docs/timeline.md says it takes, records
 #: ``late`` ones, and aborts at once: `os.abort` with the interpreter's lock, libc's without it.
 PROGRAM = """
 import ctypes, os, sys, threading, time
