@@ -90,12 +90,15 @@ def test_a_cut_tail_is_no_problem(tmp_path: Path) -> None:
 def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
     run = Live(tmp_path / "run").span("a", 1, 1).write()
     (tmp_path / "empty").mkdir()
+    assert trace("merge", run, "--jsonl").returncode == 0
     for arguments, expected in (
         (("merge", tmp_path / "empty"), "has no traces"),
         (("merge", tmp_path / "nowhere"), "has no traces"),
         (("merge", run, run), "given twice"),
         (("merge", run, "-o", "/proc/nowhere/out.json"), "/proc/nowhere"),
         (("view", tmp_path / "empty"), "has no traces"),
+        (("view", run / "traces.jsonl"), 'is no trace that Perfetto opens (it begins with b\'{"ph"'),
+        (("view", Path(__file__)), "give RUN_DIR itself"),
         (("view", run, "--web", "--port", "8000"), "may read port 9001 only"),
     ):
         done = trace(*arguments)
