@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import sightline as sl
-from sightline.perf_tracer import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD, PerfTracer
+from sightline.perf_tracer import PerfTracer
+from sightline.spans import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD
 from sightline.step import active_step
 
 

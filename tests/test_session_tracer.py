@@ -24,8 +24,9 @@ from sightline.naming import unconventional
 from sightline.process_files import Place, ProcessFiles
 from sightline.session_files import Damage, SessionRecord
 from sightline.session_metrics import covered, snake_case
-from sightline.session_tracer import UNSAID, Session, SessionTracer
+from sightline.session_tracer import SessionTracer
 from sightline.session_writer import SessionWriter
+from sightline.sessions import UNSAID, Session
 from tests.harness import Workers, until, workers_of
 
 

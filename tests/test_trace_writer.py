@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 import sightline as sl
-from sightline.perf_tracer import BASE_NS, PerfTracer
+from sightline.perf_tracer import PerfTracer
 from sightline.process_files import Place, ProcessFiles
+from sightline.spans import BASE_NS
 from sightline.trace_writer import TraceWriter
 
 

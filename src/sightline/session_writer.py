@@ -18,7 +18,8 @@ from sightline.event_values import bounded, dumps, plain
 from sightline.process_files import ProcessFiles
 from sightline.sampling import Recorder, add_sampler
 from sightline.session_metrics import SessionMetrics
-from sightline.session_tracer import Phase, Session, SessionTracer
+from sightline.session_tracer import SessionTracer
+from sightline.sessions import Phase, Session
 
 _AT_ONCE = 512  # sessions that are counted, or turned into text, at a time
 _WAITING = 100_000  # that wait to be turned into text; new ones are dropped beyond

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sightline.decorating import around
 from sightline.errors import RecordError
 from sightline.host_values import host_only_error
-from sightline.perf_tracer import TRACER, AnySpan
+from sightline.perf_tracer import TRACER
 from sightline.scoping import COLLECTED
+from sightline.spans import AnySpan
 
 if TYPE_CHECKING:
     from sightline.jax.waiting import DeviceTime, Moment
