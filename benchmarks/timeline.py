@@ -74,7 +74,7 @@ def write(run_dir: Path, events: int) -> None:
                     f'{{"ph":"X","name":"outer","cat":"compute",{place}:{at}.000,"dur":95.000,'
                     f'"args":{{"step":{i // 1000},"tokens":{i},"text":"some words"}}}},\n'
                 )
-                lane = f'"cat":"lane","id":"0x{pid:x}{i % 16:08x}"'
+                lane = f'"cat":"lane","id2":{{"local":"0x{pid:x}{i % 16:08x}"}}'
                 file.write(f'{{"ph":"b","name":"task",{lane},{place}:{at}.000}},\n')
                 file.write(f'{{"ph":"e","name":"task",{lane},{place}:{at + 90}.000}},\n')
                 file.write(

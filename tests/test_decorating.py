@@ -4,12 +4,15 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, contextmanager
+from functools import cached_property
 from typing import Any
 
 import pytest
 
 import sightline as sl
 from sightline.decorating import around, around_life
+from sightline.perf_tracer import PerfTracer
+from sightline.session_tracer import SessionTracer
 
 
 class Inside:
@@ -58,24 +61,96 @@ def test_a_function_keeps_its_face(inside: Inside) -> None:
 
 
 def test_a_methods_self_arrives(inside: Inside) -> None:
-    """Also in class and static methods."""
-
     class Actor:
         def method(self) -> object:
             return self, inside.depth
 
         method = around(method, inside)
 
-        @classmethod
-        def of_class(cls) -> object:
-            return cls, inside.depth
-
-        @staticmethod
-        def static() -> int:
-            return inside.depth
-
     actor = Actor()
     assert actor.method() == (actor, 1)
+
+
+def decorators() -> list[Any]:
+    """One of each kind, recording where it does not disturb."""
+    tracker, spans, sessions = sl.StatsTracker(), PerfTracer(enabled=True), SessionTracer(enabled=True)
+    return [
+        tracker.scope("scope"),
+        tracker.record_timing("timing"),
+        spans.trace_scope("span"),
+        sessions.session(task="task", otherwise="accepted"),
+        sessions.session_phase("phase"),
+    ]
+
+
+@pytest.mark.parametrize("decorator", decorators(), ids=lambda each: type(each).__name__)
+def test_above_classmethod_and_staticmethod_it_is_as_good_as_below(decorator: Any) -> None:
+    """Functions, coroutines and generators; called on the class, on an instance and on a subclass."""
+
+    class Actor:
+        @decorator
+        @classmethod
+        def of_class(cls, n: int = 1) -> Any:
+            """Docs."""
+            return cls.__name__, n
+
+        @decorator
+        @staticmethod
+        def static(n: int) -> int:
+            return n
+
+        @decorator
+        @classmethod
+        async def coroutine(cls) -> str:
+            await asyncio.sleep(0)
+            return cls.__name__
+
+        @decorator
+        @staticmethod
+        def generator() -> Iterator[int]:
+            yield from range(3)
+
+    class Child(Actor):
+        pass
+
+    assert Actor.of_class() == ("Actor", 1)
+    assert Child().of_class(n=2) == ("Child", 2)
+    assert (Actor.static(3), Child().static(4)) == (3, 4)
+    assert asyncio.run(Child.coroutine()) == "Child"
+    assert list(Actor().generator()) == [0, 1, 2]
+    assert Actor.of_class.__doc__ == "Docs."
+    assert isinstance(vars(Actor)["of_class"], classmethod)
+
+
+def test_a_span_around_a_classmethod_is_recorded() -> None:
+    spans = PerfTracer(enabled=True)
+    spans.begin_writing()
+
+    class Actor:
+        @spans.trace_scope("act")
+        @classmethod
+        def act(cls) -> str | None:
+            return spans.current_span()
+
+    assert Actor.act() == "act"
+    assert [record[0] for record in spans.take() if len(record) == 5] == ["act"]
+
+
+@pytest.mark.parametrize("decorator", decorators(), ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (property(lambda self: 1), "got property; put it on the function itself, below @property"),
+        (cached_property(lambda self: 1), "below @cached_property"),
+        (3, "a decorator on 3: expected a function, a classmethod or a staticmethod, got int$"),
+        (int, "a decorator on class int: .* put it on int.__init__"),
+    ],
+    ids=["property", "cached property", "number", "class"],
+)
+def test_what_cannot_be_decorated_is_said_where_it_is(decorator: Any, what: Any, says: str) -> None:
+    """Not at the first call, which may be hours later."""
+    with pytest.raises(sl.RecordError, match=says):
+        decorator(what)
 
 
 def test_a_coroutine_is_inside_while_it_runs(inside: Inside) -> None:

@@ -1,10 +1,13 @@
 """`sl.start`: what a run writes, its steps, its end, and that it is free when switched off."""
 
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -253,3 +256,121 @@ folder.rmdir()
 folder.parent.rmdir()
 """
     run_disabled(code, tmp_path)
+
+
+# --- several runs at once in one process -------------------------------------------------------------------
+
+
+def traced(run_dir: Path) -> set[str]:
+    """The names of the spans in a run's trace."""
+    lines = b"".join(path.read_bytes() for path in run_dir.glob("traces/*")).splitlines()
+    events = [json.loads(line.rstrip(b",")) for line in lines if line.startswith(b'{"ph":"X"')]
+    return {event["name"] for event in events} - {"step"}
+
+
+def begun(run_dir: Path) -> list[object]:
+    """The tasks of a run's sessions."""
+    return [each.task for each in sl.read_sessions(run_dir)]
+
+
+def record(name: str) -> None:
+    with sl.trace_scope(name), sl.session(task=name, otherwise="accepted"):
+        pass
+
+
+def test_the_first_run_has_the_spans_and_sessions_and_the_next_one_from_its_end_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is lost, none is in two files, and the second run says once where they are."""
+    monkeypatch.setattr("sightline.run._has_said_so", False)
+    training = sl.start(tmp_path, name="training", sinks=[])
+    record("before")
+    evaluation = sl.start(tmp_path, name="evaluation", sinks=[])
+    for _ in range(200):  # over several rounds of writing
+        record("both")
+        time.sleep(0.002)
+    with sl.start(tmp_path, name="short", sinks=[]):
+        record("inside")
+    training.finish()
+    record("after")
+    evaluation.finish()
+    assert traced(tmp_path / "training") == {"before", "both", "inside"}
+    assert traced(tmp_path / "evaluation") == {"after"}
+    assert begun(tmp_path / "training") == ["before", *["both"] * 200, "inside"]
+    assert begun(tmp_path / "evaluation") == ["after"]
+    assert not (tmp_path / "short" / "traces").exists()
+    said = [each.getMessage() for each in caplog.records if "has the spans and sessions" in each.getMessage()]
+    assert len(said) == 1
+    assert str(tmp_path / "training") in said[0]
+
+
+def test_a_run_without_tracing_takes_nothing_from_another(tmp_path: Path) -> None:
+    """Neither does it switch off what the other has."""
+    off = {"enabled": False, "session_tracer": {"enabled": False}}
+    with sl.start(tmp_path, name="a", sinks=[], tracing=off):
+        with sl.start(tmp_path, name="b", sinks=[]):
+            record("one")
+            with sl.start(tmp_path, name="c", sinks=[], tracing=off):
+                record("two")
+        record("three")
+    assert traced(tmp_path / "b") == {"one", "two"}
+    assert begun(tmp_path / "b") == ["one", "two"]
+    assert not (tmp_path / "a" / "traces").exists()
+
+
+def test_a_warning_is_in_the_logs_of_all_runs_and_on_the_trace_once(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="a", sinks=[]), sl.start(tmp_path, name="b", sinks=[]):
+        logging.getLogger("sightline.mine").warning("careful")
+    for name in ("a", "b"):
+        text = b"".join(path.read_bytes() for path in (tmp_path / name / "logs").glob("*.log"))
+        assert text.count(b"careful") == 1, name
+    trace = b"".join(path.read_bytes() for path in (tmp_path / "a" / "traces").iterdir())
+    assert trace.count(b'"careful"') == 1
+
+
+def test_metrics_of_sessions_are_not_for_a_logger_with_a_tracker_of_its_own(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="a", sinks=[]) as run:
+        record("one")
+        settings = sl.StatsLoggerConfig(log_dir=tmp_path, name="own", sinks=())
+        own = sl.StatsLogger(settings, tracker=sl.StatsTracker("own"))
+        own.commit(0)
+        own.finish()
+        run.commit(0)
+    assert "rollout/session/accepted" in records(tmp_path / "a", "commit")[0]["values"]
+    assert all(
+        "rollout/session/accepted" not in each["values"] for each in records(tmp_path / "own", "commit")
+    )
+
+
+def test_runs_that_end_in_any_order_let_sigterm_through(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, sightline as sl
+first = sl.start(sys.argv[1], name="a", sinks=[])
+second = sl.start(sys.argv[1], name="b", sinks=[])
+first.finish()
+second.finish()
+os.kill(os.getpid(), signal.SIGTERM)
+signal.pause()
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], timeout=60, check=False)
+    assert done.returncode == -signal.SIGTERM
+
+
+def test_output_is_captured_by_the_first_run_that_wants_it(tmp_path: Path) -> None:
+    """Whichever ends first, what is printed afterwards goes where it went before them."""
+    code = """
+import sys, sightline as sl
+captures = {"capture_output": True, "console_processes": "1"}
+first = sl.start(sys.argv[1], name="a", sinks=[], logging=captures)
+second = sl.start(sys.argv[1], name="b", sinks=[], logging=captures)
+print("both", flush=True)
+first.finish()
+print("alone", flush=True)
+second.finish()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], timeout=60, check=True, capture_output=True, text=True
+    )
+    assert [line for line in done.stdout.splitlines() if line in ("both", "alone")] == ["both", "alone"]
+    assert "both" in (tmp_path / "a" / "logs" / "p00000.a01.stdout").read_text()
+    assert not list((tmp_path / "b" / "logs").glob("*.stdout"))

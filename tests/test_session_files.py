@@ -170,6 +170,19 @@ def test_a_restart_under_the_same_name_has_a_header_of_its_own(tmp_path: Path) -
     assert damages == []
 
 
+def test_an_anchor_may_be_older_than_the_file(tmp_path: Path) -> None:
+    """A file is made, with its header, when there is something to write, which may have waited."""
+    path = write(
+        tmp_path / "x.jsonl",
+        {"type": "clock", "perf_counter_ns": 10 * SECOND, "time_ns": 10 * SECOND + 20_000},
+        part(start=15 * SECOND, end=16 * SECOND),
+        clock=20 * SECOND, time_ns=20 * SECOND + 40_000,
+    )  # fmt: skip
+    (session,), damages = read(path)
+    assert damages == []
+    assert session.start == 15 * SECOND + 30_000
+
+
 def test_between_two_anchors_a_clock_drifts_evenly() -> None:
     """And no nanosecond is lost at times since the epoch."""
     epoch = 1_700_000_000 * SECOND

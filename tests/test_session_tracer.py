@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 
 import sightline as sl
-from sightline import session_tracer, session_writer
+from sightline import session_tracer, session_writer, sessions
 from sightline.naming import unconventional
 from sightline.process_files import Place, ProcessFiles
 from sightline.session_files import Damage, SessionRecord
 from sightline.session_metrics import covered, snake_case
-from sightline.session_tracer import UNSAID, Session, SessionTracer
+from sightline.session_tracer import SessionTracer
 from sightline.session_writer import SessionWriter
+from sightline.sessions import UNSAID, Session
 from tests.harness import Workers, until, workers_of
 
 
@@ -727,9 +728,9 @@ def test_a_session_in_flight_is_told_as_it_goes_on(recorder: Recorder) -> None:
 
 def test_more_than_can_be_kept_is_counted(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one session, and of sessions: in the file, which says how many."""
-    monkeypatch.setattr(session_tracer, "_PHASES", 3)
-    monkeypatch.setattr(session_tracer, "_NAMES", 2)
-    monkeypatch.setattr(session_tracer, "_RETRIES", 1)
+    monkeypatch.setattr(sessions, "_PHASES", 3)
+    monkeypatch.setattr(sessions, "_NAMES", 2)
+    monkeypatch.setattr(sessions, "_RETRIES", 1)
     monkeypatch.setattr(session_tracer, "_OPEN", 1)
     with recorder.tracer.session(task=1, a=1) as session:
         for i in range(5):
@@ -746,7 +747,7 @@ def test_more_than_can_be_kept_is_counted(recorder: Recorder, monkeypatch: pytes
     (record,) = sl.read_sessions(recorder.dir, on_damage=damages.append)
     assert record.lost == {"phases": 2, "payloads": 4, "counters": 3, "retries": 4}
     assert len(record.phases) == 3
-    assert [damage.reason for damage in damages] == ["4 sessions were dropped"]
+    assert [damage.reason for damage in damages] == ["4 sessions dropped"]
 
 
 def test_sessions_that_nobody_writes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

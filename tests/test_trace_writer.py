@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 import sightline as sl
-from sightline.perf_tracer import BASE_NS, PerfTracer
+from sightline.perf_tracer import PerfTracer
 from sightline.process_files import Place, ProcessFiles
+from sightline.spans import BASE_NS
 from sightline.trace_writer import TraceWriter
 from tests.trace_files import events, whole_lines
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 import numpy as np
 
 import sightline as sl
 
 
+class Arrows(Protocol):
+    """What `sl.record_timing` gives, as far as it is needed here."""
+
+    def flow_out(self) -> int: ...
+    def flow_in(self, flow: int) -> None: ...
+
+
 class GroupSessions:
-    """The sessions of a step's groups, which are sampled and rewarded together.
+    """The sessions of a step's groups, which are sampled and rewarded together, and trained on at once.
+
+    Attributes:
+        flow: the arrow from the last phase, to end where the groups are used next; 0: there is none.
 
     Args:
         tasks: what each group tries: its problem, its user.
@@ -20,15 +31,23 @@ class GroupSessions:
 
     def __init__(self, tasks: Sequence[str], version: int) -> None:
         self._version = version
+        self.flow = 0
         self._sessions = [sl.session(task=task, policy_version=version).begin() for task in tasks]
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """A phase that all groups are in."""
+    def phase(self, name: str, timing: Arrows) -> Iterator[None]:
+        """A phase that all groups are in, with an arrow from the phase before.
+
+        Args:
+            name: of the phase.
+            timing: of the same block, whose span the arrow ends in, and the next one begins in.
+        """
+        timing.flow_in(self.flow)
         with ExitStack() as phases:
             for session in self._sessions:
                 phases.enter_context(session.phase(name))
             yield
+            self.flow = timing.flow_out()
 
     def finish(self, rewards: np.ndarray, tokens: np.ndarray, zero_variance: np.ndarray) -> None:
         """Says what became of them.

@@ -249,7 +249,7 @@ class _Training:
                 synced = jax.tree.leaves(weights)[0]
                 timing.until(synced)
             # Until this process's rows are on the host.
-            with sl.record_timing("rollout_generate") as timing, groups.phase("generate"):
+            with sl.record_timing("rollout_generate") as timing, groups.phase("generate", timing):
                 timing.since(synced)
                 prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
                 samples = self.sample(weights, prompts, valid, fold_in(at.rng, step))
@@ -258,7 +258,7 @@ class _Training:
                 completions = [self.tokenizer.decode(row.tolist()) for row in tokens]
             with sl.record_timing("rollout_release"):
                 jax.tree.map(lambda x: x.delete(), weights)
-        with sl.record_timing("reward"), groups.phase("reward"):
+        with sl.record_timing("reward") as timing, groups.phase("reward", timing):
             truths = [data.finals[i] for i in repeated]
             rewards, parts = score(completions, truths, asdict(grpo.reward))
         with sl.record_timing("advantages"):
@@ -276,6 +276,7 @@ class _Training:
             reward_parts=parts,
             zero_variance=zero_variance,
             advantages=advantages,
+            flow=groups.flow,
         )
         if grpo.kl_beta:
             with sl.record_timing("reference"):
@@ -303,6 +304,7 @@ class _Training:
                 for batch in rollout.micro_batches(self.config.grpo.grad_accumulation)
             ]
         with sl.record_timing("update") as timing:
+            timing.flow_in(rollout.flow)
             # The one number that the loss needs from everyone: how many tokens are trained, all in all.
             tokens = count_tokens([batch.mask for batch in batches])
             for _ in range(self.config.grpo.ppo_epochs):

@@ -35,6 +35,7 @@ class Rollout:
     reward_parts: dict[str, np.ndarray]  # each (Q, K) float64
     zero_variance: np.ndarray  # (Q,) bool
     advantages: np.ndarray  # (Q, K) float32
+    flow: int = 0  # the timeline's arrow from where all this was made; 0: there is none
 
     def micro_batches(self, count: int) -> list[Batch]:
         """The prompts in `count` equal parts, still on the host."""

@@ -255,12 +255,12 @@ class _Training:
         mine = batch[my_slice(grpo.prompts_per_step)]
         groups = GroupSessions([f"prompt {i}" for i in mine], step)
         # Until this process's candidates are on the host.
-        with sl.record_timing("rollout") as timing, groups.phase("generate"):
+        with sl.record_timing("rollout") as timing, groups.phase("generate", timing):
             timing.since(at.state.step)  # what is left of the last update is not the rollout's time
             prompts, valid = put_rows(self.mesh, (data.prompts[mine], data.prompt_valid[mine]))
             found = self.find(at.state.params, prompts, valid, fold_in(at.rng, step))
             candidates = likeliest_first(Candidates(*map(local_rows, found)))
-        with sl.record_timing("reward"), groups.phase("reward"):
+        with sl.record_timing("reward") as timing, groups.phase("reward", timing):
             targets = self.dataset.train.targets[mine]
             rewards, parts = score(candidates.items, targets, asdict(grpo.reward))
         with sl.record_timing("advantages"):
@@ -278,6 +278,7 @@ class _Training:
             reward_parts=parts,
             zero_variance=zero_variance,
             advantages=advantages,
+            flow=groups.flow,
         )
 
     def _update(self, at: Progress, rollout: Rollout) -> State:
@@ -292,6 +293,7 @@ class _Training:
             batches = [self.with_logprobs(state.params, at.reference, batch) for batch in batches]
             timing.until(batches[-1].old_logprobs)
         with sl.record_timing("update") as timing:
+            timing.flow_in(rollout.flow)
             timing.since(batches[-1].old_logprobs)
             tokens, stats = self.count(batches)
             sl.ingest(stats)

@@ -31,7 +31,8 @@ from sightline.errors import (
     TransportError,
 )
 from sightline.perf_tracer import TRACER, PerfTracer
-from sightline.session_tracer import SESSIONS, Session, SessionTracer
+from sightline.session_tracer import SESSIONS, SessionTracer
+from sightline.sessions import Session
 from sightline.snapshot import Snapshot
 from sightline.stats_tracker import StatsTracker
 from sightline.step import step

@@ -20,6 +20,12 @@ class Off:
     def since(self, values: Any) -> None:
         return None
 
+    def flow_out(self) -> int:
+        return 0
+
+    def flow_in(self, flow: int) -> None:
+        return None
+
     def __enter__(self) -> Off:
         return self
 

@@ -22,7 +22,9 @@ from sightline.clock import anchor
 
 log = logging.getLogger("sightline")
 
-_TICK_S = 0.2
+#: How often the sources are asked: what is younger is lost when the process is killed or aborts. More often
+#: would cost more of the interpreter than it saves: at 0.1 s it is 0.2 % of a core.
+_TICK_S = 0.1
 _CHORES_S = 1.0
 _WAITING_BYTES = 32 << 20  # for each file; what comes beyond is dropped, and counted
 _MANY_BYTES = 8 << 20  # so much is waiting that sources which can should hold back

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -34,11 +34,17 @@ from sightline.text_logging.config import TextLoggingConfig
 from sightline.text_logging.entries import message_of
 from sightline.text_logging.process_logging import TextLogging
 from sightline.trace_writer import TraceWriter
+from sightline.trackers import tracker
 from sightline.transports import Transport
+from sightline.turns import Turn, Turns
 
 log = logging.getLogger("sightline")
 
 _showing = threading.local()
+_SPANS, _SESSIONS = Turns(), Turns()
+_open: list[Run] = []  # of this process, the oldest first
+_has_said_so = False
+os.register_at_fork(after_in_child=_open.clear)
 _PROFILE_S = 300.0  # to write a profile that is under way
 _FILES_S = 10.0  # to write what is left of the traces and logs
 
@@ -63,37 +69,32 @@ class Run:
         )
         self.text: TextLogging | None = None
         if logger.enabled and texts.enabled:
+            if texts.capture_output and any(each.captures_output for each in _open):
+                texts = dataclasses.replace(texts, capture_output=False)
+                log.warning("sightline: another run of this process captures its output; this one does not")
             self.text = TextLogging(
-                self.files, texts, current_span=TRACER.current_span, on_warning=_onto_the_trace
+                self.files, texts, current_span=TRACER.current_span, on_warning=self._onto_the_trace
             )
-        TRACER.turn(tracing.enabled and logger.enabled)
         self._trace: TraceWriter | None = None
-        if TRACER.enabled and tracing.enabled and logger.enabled:
-            self._trace = TraceWriter(
-                TRACER,
-                self.files,
-                segment_bytes=int(tracing.segment_mb * 2**20),
-                keep_bytes=int(tracing.keep_mb * 2**20),
-            )
-        sessions = tracing.session_tracer
-        SESSIONS.turn(sessions.enabled and logger.enabled)
+        self._clock_sync: ClockSync | None = None
         self._sessions: SessionWriter | None = None
-        if SESSIONS.enabled and sessions.enabled and logger.enabled:
-            self._sessions = SessionWriter(
-                SESSIONS,
-                self.files,
-                flush_threshold=sessions.flush_threshold,
-                segment_bytes=int(sessions.segment_mb * 2**20),
-                keep_bytes=int(sessions.keep_mb * 2**20),
-            )
+        self._turns: list[tuple[Turn, Callable[[], None]]] = []
+        if not (tracing.enabled and logger.enabled):
+            TRACER.turn(False)
+        elif TRACER.enabled:
+            self._turns.append((_SPANS.ask(self._begin_spans), self._end_spans))
+        if not (tracing.session_tracer.enabled and logger.enabled):
+            SESSIONS.turn(False)
+        elif SESSIONS.enabled:
+            self._turns.append((_SESSIONS.ask(self._begin_sessions), self._end_sessions))
+        if not all(turn.has_it for turn, _ in self._turns):
+            _say_that_others_are_open()
         self._profiling = Profiling(
             self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
         )
-        self._clock_sync: ClockSync | None = None
-        if self._trace is not None:
-            self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
+        _open.append(self)
 
     @property
     def dir(self) -> Path | None:
@@ -173,17 +174,61 @@ class Run:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
         self._handler.restore()
         atexit.unregister(self._finish_at_exit)
+        for turn, _ in self._turns:
+            turn.give_up()
         if self._clock_sync is not None:
             self._clock_sync.close()  # before the last post, after which the root may end at any moment
         done = self.logger.finish(timeout)
         done = self._profiling.close(_PROFILE_S) and done
-        if self._trace is not None:
-            self._trace.close(_FILES_S)
-        if self._sessions is not None:
-            self._sessions.close(_FILES_S)
+        for turn, close in self._turns:
+            turn.end(close)
         if self.text is not None:  # last: the others have things to say
             done = self.text.close(_FILES_S) and done
+        if self in _open:
+            _open.remove(self)
         return self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
+
+    # What a process has once: that of the first run that is open, and then of the next one.
+
+    def _begin_spans(self) -> None:
+        tracing = self.logger.config.tracing
+        TRACER.turn(True)
+        self._trace = TraceWriter(
+            TRACER,
+            self.files,
+            segment_bytes=int(tracing.segment_mb * 2**20),
+            keep_bytes=int(tracing.keep_mb * 2**20),
+        )
+        self._clock_sync = ClockSync(self.logger.transport, self._channel, self._trace.note_sync)
+
+    def _end_spans(self) -> None:
+        assert self._trace is not None
+        self._trace.close(_FILES_S)
+
+    def _begin_sessions(self) -> None:
+        settings = self.logger.config.tracing.session_tracer
+        SESSIONS.turn(True)
+        self._sessions = SessionWriter(
+            SESSIONS,
+            self.files,
+            flush_threshold=settings.flush_threshold,
+            is_ours=lambda recorder: recorder is tracker(),
+            segment_bytes=int(settings.segment_mb * 2**20),
+            keep_bytes=int(settings.keep_mb * 2**20),
+        )
+
+    def _end_sessions(self) -> None:
+        assert self._sessions is not None
+        self._sessions.close(_FILES_S)
+
+    def _onto_the_trace(self, record: logging.LogRecord) -> None:
+        if self._trace is not None and self._turns[0][0].has_it:  # once, however many runs log it
+            _onto_the_trace(record)
+
+    @property
+    def captures_output(self) -> bool:
+        """Whether what this process prints goes into the files of this run."""
+        return self.text is not None and self.text.config.capture_output
 
     def _finish_at_exit(self) -> None:
         # After an unhandled exception the others will not end in time either: they wait for this process.
@@ -300,6 +345,17 @@ def start(
         raise
 
 
+def _say_that_others_are_open() -> None:
+    global _has_said_so
+    if not _has_said_so:
+        _has_said_so = True
+        log.warning(
+            "sightline: run %s of this process is open, and has the spans and sessions of the whole process; "
+            "others have them once it ends. If it is over, call its finish() (said once)",
+            _open[0].dir if _open else None,
+        )
+
+
 def _onto_the_trace(record: logging.LogRecord) -> None:
     if getattr(_showing, "is_on", False):  # an argument whose text logs
         return
@@ -338,13 +394,22 @@ class _TerminationHandler:
         if not self._installed or threading.current_thread() is not threading.main_thread():
             return
         self._installed = False
-        if signal.getsignal(signal.SIGTERM) != self._handle:
-            return  # somebody has installed another since
+        if signal.getsignal(signal.SIGTERM) == self._handle:  # else somebody has installed another since
+            self._put_back()
+
+    def _put_back(self) -> None:
         signal.signal(signal.SIGTERM, self._before if self._before is not None else signal.SIG_DFL)
         if self._in_c is not None and not callable(self._before):
             _set_c_handler(signal.SIGTERM, self._in_c)
 
+    def _pass_on(self) -> None:
+        self._put_back()
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._installed:  # its run is over, and whoever came after it has put it back
+            self._pass_on()
+            return
         self.restore()
         if os.getpid() != self._process:  # a forked child, which has nothing to write
             os.kill(os.getpid(), number)

@@ -38,6 +38,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from sightline.clock import Straight, without_steps
+from sightline.wording import counted
 
 log = logging.getLogger("sightline")
 
@@ -66,7 +67,7 @@ class Source:
     Attributes:
         path: the file.
         header: as it stands there: ``process``, ``host``, ``pid``, ``role``, ``attempt``, ``run_id``, …
-        anchors: pairs of (``perf_counter_ns``, ``time_ns``), in their order.
+        anchors: pairs of (``perf_counter_ns``, ``time_ns``).
     """
 
     path: Path
@@ -264,7 +265,7 @@ class _Index:
                 elif kind == "clock":
                     self._clock(path, number, said)
                 elif kind == "dropped":
-                    self._damaged(Damage(path, number, f"{said.get('sessions')} sessions were dropped"))
+                    self._damaged(Damage(path, number, _dropped(said.get("sessions"))))
                 elif kind in _PART:
                     identity = said.get("id")
                     if isinstance(identity, str) and isinstance(said.get("part"), str):
@@ -337,6 +338,10 @@ class _Index:
             known.append(place)
         else:
             self._places[identity] = [known, place]
+
+
+def _dropped(count: Any) -> str:
+    return f"{counted(count, 'session') if isinstance(count, int) else 'sessions'} dropped"
 
 
 def _anchor_of(said: dict[str, Any]) -> tuple[int, int] | None:

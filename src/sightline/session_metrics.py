@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from sightline.sampling import Recorder
-from sightline.session_tracer import STATUSES, Phase, Session
+from sightline.sessions import STATUSES, Phase, Session
 
 PREFIX = "rollout/session/"
 QUANTILES = (0.5, 0.95)

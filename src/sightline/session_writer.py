@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -18,11 +18,14 @@ from sightline.event_values import bounded, dumps, plain
 from sightline.process_files import ProcessFiles
 from sightline.sampling import Recorder, add_sampler
 from sightline.session_metrics import SessionMetrics
-from sightline.session_tracer import Phase, Session, SessionTracer
+from sightline.session_tracer import SessionTracer
+from sightline.sessions import Phase, Session
 
 _AT_ONCE = 512  # sessions that are counted, or turned into text, at a time
 _WAITING = 100_000  # that wait to be turned into text; new ones are dropped beyond
 _BEGUN_AFTER_NS = 500_000_000  # a session that is open for so long is written as one that has begun
+_MANY = 5_000  # in flight at once; beyond, looking at each of them takes its time
+_LOOK_EVERY_NS = 200_000_000
 _ANCHOR_EVERY_NS = 10_000_000_000
 _ARGS_BYTES = 4 << 10  # of a phase, as JSON
 _NAME = 200  # characters
@@ -35,6 +38,7 @@ class SessionWriter:
         tracer: whose sessions.
         files: of the process.
         flush_threshold: when so many have ended, they are written without waiting for the next time.
+        is_ours: whether a commit of what a tracker has is one of the run, which has the metrics then.
         segment_bytes: how long a file becomes, before another one is begun.
         keep_bytes: how much is kept; the oldest files go first.
     """
@@ -45,11 +49,13 @@ class SessionWriter:
         files: ProcessFiles,
         *,
         flush_threshold: int = 256,
+        is_ours: Callable[[Recorder], bool] = lambda tracker: True,
         segment_bytes: int = 128 << 20,
         keep_bytes: int = 4 << 30,
     ) -> None:
         self._tracer = tracer
         self._files = files
+        self._is_ours = is_ours
         self._file = files.open(
             "sessions/{name}.jsonl", _header, segment_bytes=segment_bytes, keep_bytes=keep_bytes
         )
@@ -76,8 +82,8 @@ class SessionWriter:
 
     def sample(self, tracker: Recorder) -> None:
         """Records the metrics of all that has ended by now; called at each commit."""
-        if not self._tracer.enabled:
-            return  # in a forked child, which a lock may have reached in the middle
+        if not self._tracer.enabled or not self._is_ours(tracker):
+            return  # else in a forked child, which a lock may have reached in the middle
         while self._take() == _AT_ONCE:
             pass
         with self._taking:
@@ -98,7 +104,8 @@ class SessionWriter:
             ended[session.number] = session  # one that has changed again is written once
         lines += map(self._whole, ended.values())
         has_more = bool(self._unwritten) or taken == _AT_ONCE
-        if not has_more or now - self._told > _BEGUN_AFTER_NS:
+        pause = _BEGUN_AFTER_NS if has_more else _LOOK_EVERY_NS if self._tracer.in_flight() > _MANY else 0
+        if now - self._told > pause or not self._begun_after:
             self._told = now
             lines += self._in_flight(now)
         if dropped := self._take_dropped():

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sightline.decorating import around
 from sightline.errors import RecordError
 from sightline.host_values import host_only_error
-from sightline.perf_tracer import TRACER, AnySpan
+from sightline.perf_tracer import TRACER
 from sightline.scoping import COLLECTED
+from sightline.spans import AnySpan
 
 if TYPE_CHECKING:
     from sightline.jax.waiting import DeviceTime, Moment
@@ -98,6 +99,37 @@ class Timing:
             True
         """
         self._since.append(self._moment("since", values))
+
+    def flow_out(self) -> int:
+        """Begins an arrow on the timeline at this moment of the block, which is a span too.
+
+        Returns:
+            Its id, for :meth:`flow_in` where what is made here is used, in any process of the run.
+
+        Raises:
+            RecordError: outside of the block.
+
+        Example:
+            >>> import sightline as sl
+            >>> with sl.record_timing("rollout") as timing:
+            ...     made = timing.flow_out()
+            >>> with sl.record_timing("update") as timing:
+            ...     timing.flow_in(made)
+        """
+        return self._span_of("flow_out").flow_out()
+
+    def flow_in(self, flow: int) -> None:
+        """Ends an arrow here that began where :meth:`flow_out` gave this id; 0 is none.
+
+        Raises:
+            RecordError: outside of the block, or ``flow`` is something else.
+        """
+        self._span_of("flow_in").flow_in(flow)
+
+    def _span_of(self, call: str) -> AnySpan:
+        if self._start is None:
+            raise RecordError(f"record_timing({self._key!r}): {call}() belongs inside the block")
+        return self._span
 
     def _moment(self, call: str, values: Any) -> Moment:
         from sightline.jax.waiting import Moment

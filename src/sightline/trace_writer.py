@@ -15,19 +15,9 @@ from typing import Any, Literal
 
 from sightline.clock import Sync, anchor
 from sightline.event_values import dumps, plain
-from sightline.perf_tracer import (
-    ASYNC,
-    BASE_NS,
-    COUNTER,
-    FLOW,
-    INSTANT,
-    STEP,
-    THREAD,
-    OpenSpan,
-    PerfTracer,
-    Record,
-)
+from sightline.perf_tracer import PerfTracer
 from sightline.process_files import ProcessFiles
+from sightline.spans import ASYNC, BASE_NS, COUNTER, FLOW, INSTANT, STEP, THREAD, OpenSpan, Record
 
 HEADER = "sightline"  #: the name of a file's first event, which says what it is
 CLOCK = "sightline clock"  #: the name of the events that anchor the clock

@@ -44,10 +44,10 @@ def run_dir(tmp_path: Path) -> Path:
 
 def test_a_run_is_merged_and_the_next_command_is_named(run_dir: Path) -> None:
     done = trace("merge", run_dir)
-    assert (done.returncode, done.stderr) == (0, "")
+    file = run_dir / "timeline.json.gz"
+    assert (done.returncode, done.stderr) == (0, f"next: sightline trace view {file}\n")
     first, last = done.stdout.splitlines()
     assert first == "1 process: 5 counters, 10 spans"
-    file = run_dir / "timeline.json.gz"
     assert last == str(file)
     with Engine() as engine:
         loaded = engine.load(file)
@@ -74,7 +74,7 @@ def test_what_is_wrong_with_the_files_is_said_and_shows_in_the_exit_code(tmp_pat
     done = trace("merge", run)
     assert done.returncode == 1
     assert done.stderr.count("problem: ") == 2
-    assert "1 torn lines; the rest is merged" in done.stderr
+    assert "1 torn line; the rest is merged" in done.stderr
     assert "files of 1 of 4 processes are here, without 0, 1, 3" in done.stderr
     assert (run / "timeline.json.gz").exists()
 
@@ -90,12 +90,15 @@ def test_a_cut_tail_is_no_problem(tmp_path: Path) -> None:
 def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
     run = Live(tmp_path / "run").span("a", 1, 1).write()
     (tmp_path / "empty").mkdir()
+    assert trace("merge", run, "--jsonl").returncode == 0
     for arguments, expected in (
         (("merge", tmp_path / "empty"), "has no traces"),
         (("merge", tmp_path / "nowhere"), "has no traces"),
         (("merge", run, run), "given twice"),
         (("merge", run, "-o", "/proc/nowhere/out.json"), "/proc/nowhere"),
         (("view", tmp_path / "empty"), "has no traces"),
+        (("view", run / "traces.jsonl"), 'is no trace that Perfetto opens (it begins with b\'{"ph"'),
+        (("view", Path(__file__)), "give RUN_DIR itself"),
         (("view", run, "--web", "--port", "8000"), "may read port 9001 only"),
     ):
         done = trace(*arguments)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 
 import sightline as sl
 from sightline.cli import main
+from tests.timeline.live import Live
 
 
 def traced(folder: Path, name: str, rollout_s: float) -> Path:
@@ -32,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def invoke(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, ["trace", *map(str, arguments)])
+    return CliRunner().invoke(main, ["trace", *map(str, arguments)], prog_name="sightline")
 
 
 def test_a_summary_shows_stages_kinds_and_the_longest_step(runs: tuple[Path, Path]) -> None:
@@ -82,4 +85,109 @@ def test_what_is_no_run_or_has_no_steps_is_said(tmp_path: Path) -> None:
         pass
     done = invoke("summary", tmp_path / "run")
     assert done.exit_code == 1
-    assert "there are no steps in it" in done.output
+    assert "there are no steps in it: loop over `for step in run.steps(n):`" in done.stderr
+
+
+def test_an_empty_run_is_told_what_to_do(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="run", sinks=[]):
+        pass
+    done = invoke("summary", tmp_path / "run")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "sl.trace_scope(name)" in done.stderr
+    done = invoke("summary", tmp_path / "run", "--steps", "3-4")
+    assert "there is nothing of the steps 3 to 4 in it" in done.stderr
+
+
+# --- sessions ----------------------------------------------------------------------------------------------
+
+HOSTILE = "\x1b]0;title\x07\x1b[31m\u202etask\n" + "x" * 1000
+
+
+def rollouts(folder: Path, name: str) -> Path:
+    with sl.start(folder, name=name, sinks=[], naming="off") as run:
+        for step in run.steps(2):
+            for number in range(4):
+                with sl.session(task=HOSTILE if step else f"task {number}", policy_version=step) as session:
+                    with session.phase("generate"):
+                        time.sleep(0.002 * number)
+                    session.finish_version(step + 1)
+                    if number == 0:
+                        session.reject("wrong")
+                    elif number == 1:
+                        session.retry()
+                        session.fail(HOSTILE)
+                    else:
+                        session.accept()
+            run.commit(step)
+    return folder / name
+
+
+def test_sessions_are_shown_by_status_by_phase_and_the_slowest_by_name(tmp_path: Path) -> None:
+    done = invoke("summary", rollouts(tmp_path, "run"), "--slowest", "3")
+    assert done.exit_code == 0, done.output
+    assert "8 sessions: 4 accepted, 2 rejected, 2 failed; 2 retries" in done.stdout
+    for words in ("generate", "waiting", "all that ended", "staleness of 8 sessions", "process 0, step"):
+        assert words in done.stdout
+    _, _, named = done.stdout.partition("slowest sessions")
+    assert named.count("process 0, step") == 3
+
+
+def test_sessions_as_data(tmp_path: Path) -> None:
+    run = rollouts(tmp_path, "run")
+    found = orjson.loads(invoke("summary", run, "--json", "--slowest", "2").stdout)["sessions"]
+    assert (found["sessions"], found["statuses"]) == (8, {"accepted": 4, "rejected": 2, "failed": 2})
+    assert found["staleness"]["max"] == 1
+    assert sum(times["share"] for times in found["phases"].values()) == pytest.approx(1)
+    first, second = found["slowest"]
+    assert first["took_s"] >= second["took_s"] >= 0.004
+    assert sum(first["phases"].values()) == pytest.approx(first["took_s"])
+    chosen = orjson.loads(invoke("summary", run, "--json", "--steps", "0").stdout)["sessions"]
+    assert {each["task"] for each in chosen["slowest"]} == {f"task {n}" for n in range(4)}
+
+
+def test_what_sessions_are_called_does_not_act_on_the_terminal(tmp_path: Path) -> None:
+    out = invoke("summary", rollouts(tmp_path, "run")).stdout
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert r"\x1b]0;title\x07" in out
+    assert max(map(len, out.splitlines())) <= 200
+
+
+def test_a_run_without_sessions_says_nothing_of_them(runs: tuple[Path, Path]) -> None:
+    assert "session" not in invoke("summary", runs[0]).stdout
+    assert orjson.loads(invoke("summary", runs[0], "--json").stdout)["sessions"] is None
+
+
+def test_a_process_that_only_rolls_out_needs_no_steps(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="run", sinks=[]), sl.session(task=7) as session:
+        session.accept()
+    done = invoke("summary", tmp_path / "run")
+    assert (done.exit_code, "problem" in done.stderr) == (0, False)
+    assert "1 session: 1 accepted" in done.stdout
+
+
+def test_a_killed_run_shows_what_was_in_flight(tmp_path: Path) -> None:
+    code = """
+import os, sys, time, sightline as sl
+run = sl.start(sys.argv[1], name="run", sinks=[])
+with sl.session(task="stuck") as session, session.phase("reward"):
+    while b"stuck" not in b"".join(p.read_bytes() for p in run.wait_dir().glob("sessions/*")):
+        time.sleep(0.05)
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], timeout=60, check=False).returncode == -9
+    out = invoke("summary", tmp_path / "run").stdout
+    assert "1 session: 1 running" in out
+    _, _, named = out.partition("in flight at the end")
+    assert "stuck" in named
+    assert "now in reward" in named
+
+
+def test_what_is_not_here_is_named_for_programs(tmp_path: Path) -> None:
+    """The exit code says that the answer is not complete, and a field what is missing."""
+    run = Live(tmp_path / "run", 2, processes=4).span("a", 1, 1).write()
+    done = invoke("summary", run, "--json")
+    assert done.exit_code == 3
+    (missing,) = orjson.loads(done.stdout)["missing"]
+    assert "files of 1 of 4 processes are here, without 0, 1, 3" in missing
+    assert invoke("summary", run).exit_code == 1

@@ -111,7 +111,7 @@ def test_without_comparisons_each_goes_by_its_own_time_of_day_and_that_is_said(t
     other = Live(tmp_path / "host1", 1, processes=2, host="b", ahead_ns=5 * S).span("b", 1, 1).write()
     timeline = Timeline([root, other])
     assert [[off] for off in (1000, 5 * S + 1000)] == together(timeline)
-    assert "1 processes went by their own host's time of day" in timeline.report.problems[0]
+    assert "1 process went by the time of day of the host" in timeline.report.problems[0]
 
 
 @pytest.mark.parametrize("kind", ["json", "pftrace"])

@@ -199,7 +199,7 @@ def test_a_torn_file_does_not_fail_the_archive(tmp_path: Path, merged: Merged) -
         {"name": "a", "dur": 1000},
         {"name": "long", "dur": 6000},
     ]
-    assert "1 torn lines" in report.problems[0]
+    assert "1 torn line" in report.problems[0]
 
 
 def test_times_since_the_epoch_a_line_an_event(tmp_path: Path) -> None:

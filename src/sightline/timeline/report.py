@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.finding import Found, ProcessTrace
+from sightline.wording import counted
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Report:
         clocks: how well the processes are aligned, in one line; empty where there is one process.
         notes: what is as it may be.
         problems: what was damaged, dropped or missing, a line each.
+        missing: those of them that name processes whose files are not here.
     """
 
     events: Counter[str] = field(default_factory=Counter)
@@ -29,6 +31,7 @@ class Report:
     clocks: str = ""
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     def note_found(self, found: Found) -> None:
         """Counts what there is, and says what is not."""
@@ -40,11 +43,12 @@ class Report:
             here = [trace for trace in found.traces if (trace.run, trace.attempt) == (run, attempt)]
             expected = max(trace.processes for trace in here)
             if len(here) < expected:
-                self.problems.append(
+                self.missing.append(
                     f"{here[0].run_dir}: files of {len(here)} of {expected} processes are here"
                     f"{f' (attempt {attempt})' if attempt > 1 else ''}, without {_missing(here, expected)}: "
                     f"bring them from the other hosts, and give all directories"
                 )
+        self.problems += self.missing
 
     def note_clocks(self, traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock]) -> None:
         """Says how far off the processes may be."""
@@ -57,8 +61,8 @@ class Report:
         hosts = {trace.host for trace in traces}
         if len(known) < len(others) and len(hosts) > 1:
             self.problems.append(
-                f"{len(others) - len(known)} processes went by their own host's time of day: their clocks "
-                f"were not compared with process 0's (the run was short, or has no store)"
+                f"{counted(len(others) - len(known), 'process', 'processes')} went by the time of day of the "
+                f"host: the clocks were not compared with process 0's (the run was short, or has no store)"
             )
 
     def note_read(self, trace: ProcessTrace, dropped: int) -> None:
@@ -72,11 +76,11 @@ class Report:
         gone = sorted(set(range(max(numbers, default=0))) - set(numbers))
         if gone:
             self.problems.append(
-                f"{trace.files[0]}: {len(gone)} segments of this process are gone (the oldest ones are "
-                f"deleted beyond keep_mb)"
+                f"{trace.files[0]}: {counted(len(gone), 'segment')} of this process gone (the oldest ones "
+                f"are deleted beyond keep_mb)"
             )
         if dropped:
-            self.problems.append(f"{trace.files[0]}: the process could not write {dropped} events")
+            self.problems.append(f"{trace.files[0]}: the process could not write {counted(dropped, 'event')}")
 
 
 def _missing(here: Iterable[ProcessTrace], expected: int) -> str:

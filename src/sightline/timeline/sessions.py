@@ -57,19 +57,59 @@ class _Bar(NamedTuple):
 
 def sessions_of(timeline: Timed) -> Iterator[tuple[int, Event]]:
     """The sessions of a timeline's run directories; what cannot be read is reported."""
-    folders = dict.fromkeys(trace.run_dir / "sessions" for trace in timeline.traces)
-    paths = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
-    damaged: dict[tuple[str, int], str] = {}  # read twice, and told once
+    files = _Files(timeline)
+    yield from session_events(timeline, files.read)
+    files.report()
 
-    def note(damage: Damage) -> None:
-        damaged[str(damage.path), damage.line] = damage.reason
 
-    def read(clock: Clock) -> Iterable[SessionRecord]:
-        return read_sessions(paths, clock=clock, on_damage=note) if paths else ()
+def records_of(timeline: Timed) -> Iterator[SessionRecord]:
+    """The same as they were recorded, joined, their times by the timeline's clocks."""
+    files = _Files(timeline)
+    yield from files.read(_Clocks(timeline).of)
+    files.report()
 
-    yield from session_events(timeline, read)
-    for (path, line), reason in damaged.items():
-        timeline.report.problems.append(f"{path}{f':{line}' if line else ''}: {reason}; the rest is merged")
+
+class _Files:
+    """The files of sessions beside the traces of a timeline."""
+
+    def __init__(self, timeline: Timed) -> None:
+        folders = dict.fromkeys(trace.run_dir / "sessions" for trace in timeline.traces)
+        self._paths = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
+        self._timeline = timeline
+        self._damaged: dict[tuple[str, int], str] = {}  # may be read twice, and is told once
+
+    def read(self, clock: Clock) -> Iterable[SessionRecord]:
+        """All sessions, on a clock."""
+        return read_sessions(self._paths, clock=clock, on_damage=self._note) if self._paths else ()
+
+    def report(self) -> None:
+        """Says what could not be read."""
+        for (path, line), reason in self._damaged.items():
+            where = f"{path}{f':{line}' if line else ''}"
+            self._timeline.report.problems.append(f"{where}: {reason}; the rest is merged")
+
+    def _note(self, damage: Damage) -> None:
+        self._damaged[str(damage.path), damage.line] = damage.reason
+
+
+class _Clocks:
+    """Brings the times of sessions to the clock of a timeline."""
+
+    def __init__(self, timeline: Timed) -> None:
+        self._clocks = timeline.clocks
+        self._places = {
+            (trace.run_id, trace.attempt, trace.process): i for i, trace in enumerate(timeline.traces)
+        }
+
+    def place(self, source: Source) -> int | None:
+        """Which of the traces is that of the process; None if there is none."""
+        header = source.header
+        return self._places.get((header.get("run_id"), header.get("attempt"), header.get("process")))  # type: ignore[arg-type]
+
+    def of(self, source: Source, at: int) -> int:
+        """A moment of a process's ``perf_counter_ns``; by its own time of day if it has no trace."""
+        which = self.place(source)
+        return source.time_ns(at) if which is None else self._clocks[which].of(at)
 
 
 def session_events(timeline: Timed, read: Read) -> Iterator[tuple[int, Event]]:
@@ -78,19 +118,11 @@ def session_events(timeline: Timed, read: Read) -> Iterator[tuple[int, Event]]:
     Sessions are read twice: the lanes are known when all have been seen, and 24 bytes of each are kept.
     Those of processes without traces are left out.
     """
-    places = {(trace.run_id, trace.attempt, trace.process): i for i, trace in enumerate(timeline.traces)}
-
-    def place(source: Source) -> int | None:
-        header = source.header
-        return places.get((header.get("run_id"), header.get("attempt"), header.get("process")))  # type: ignore[arg-type]
-
-    def clock(source: Source, at: int) -> int:
-        which = place(source)
-        return source.time_ns(at) if which is None else timeline.clocks[which].of(at)
+    clocks = _Clocks(timeline)
 
     def bars() -> Iterator[_Bar]:
-        for session in read(clock):
-            yield from _bars(session, place, timeline.clocks)
+        for session in read(clocks.of):
+            yield from _bars(session, clocks.place, timeline.clocks)
 
     lanes = _lanes((bar.which, bar.start, bar.end) for bar in bars())
     for bar, lane in zip(bars(), lanes, strict=False):

@@ -1,0 +1,371 @@
+"""Spans, as they are recorded on threads and in asyncio tasks: two readings of the clock and an append.
+
+A :class:`Span` is a block on a thread. Objects are used again: one lies ready for each name and thread, is
+taken by ``trace_scope`` and put back when its block ends, since making an object would be most of the cost.
+Inside an event loop, where blocks of several tasks interleave on one thread, each is a :class:`TaskSpan` of
+its own, and knows its task. What they need of the tracer that has made them is a :class:`Recorder`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from time import perf_counter_ns
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
+
+from sightline.errors import RecordError
+from sightline.step import active_step
+
+F = TypeVar("F", bound=Callable[..., Any])
+Args = dict[str, Any]
+
+_DEEPEST = 1000  # open spans within each other that are looked through
+BASE_NS = perf_counter_ns()  #: where the times of this process's traces begin
+
+# What stands in the buffer: five fields for a span on a thread, two (what, and of what) for all else.
+ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD = range(6)
+Record = tuple[Any, ...]
+
+
+class OpenSpan(NamedTuple):
+    """A span that has not ended.
+
+    Attributes:
+        tid: its thread; None if it is in a lane.
+        lane: its lane among the asynchronous ones; None if it is on a thread.
+        name: as it was given.
+        start: on ``perf_counter_ns``.
+        args: its arguments so far.
+    """
+
+    tid: int | None
+    lane: int | None
+    name: str
+    start: int
+    args: Args | None
+
+
+class Track:
+    """A thread, as the tracer sees it."""
+
+    __slots__ = ("__weakref__", "append", "current", "name", "native_id", "spans", "tid")
+
+    def __init__(self, tid: int, append: Callable[[Record], object]) -> None:
+        self.tid = tid
+        self.name = threading.current_thread().name
+        self.native_id = threading.get_native_id()
+        self.append = append
+        self.current: Span | None = None  # the innermost open one
+        self.spans: dict[str, Span] = {}  # by name, ready to be used
+
+
+class Local(Protocol):
+    """What a tracer keeps for each thread.
+
+    Attributes:
+        track: of the thread.
+        again: spans that were entered again, what takes part for them, and in which task.
+    """
+
+    track: Track
+    again: list[tuple[Span, AnySpan, object]]
+
+
+class Recorder(Protocol):
+    """What spans need of the tracer that has made them."""
+
+    trace_scope: Callable[..., Any]
+
+    @property
+    def _local(self) -> Local: ...
+    @property
+    def _nowhere(self) -> Track: ...
+    @property
+    def _lanes(self) -> Lanes: ...
+    @property
+    def _open_tasks(self) -> dict[int, TaskSpan]: ...
+    def _flow_out(self, lane: int | None = None) -> int: ...
+    def _flow_in(self, flow: int, lane: int | None = None) -> None: ...
+    def _around(self, function: F, name: str, args: Args) -> F: ...
+
+
+class Span:
+    """A block on one thread; what ``trace_scope`` gives outside of event loops.
+
+    It is for one block. One that is kept and entered again, or by another thread, lets a new one take part.
+    """
+
+    __slots__ = ("args", "is_fresh", "name", "parent", "start", "tracer", "track")
+
+    def __init__(self, name: str, track: Track, tracer: Recorder) -> None:
+        self.name = name
+        self.track = track
+        self.tracer = tracer
+        self.args: Args | None = None
+        self.parent: Span | None = None
+        self.start = 0
+        self.is_fresh = True
+
+    def __enter__(self) -> AnySpan:
+        if not self.is_fresh:
+            return self._enter_again()
+        self.is_fresh = False
+        track = self.track
+        self.parent = track.current
+        track.current = self
+        self.start = perf_counter_ns()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end = perf_counter_ns()
+        track = self.track
+        if track.current is self and kind is None:
+            track.current = self.parent
+            track.append((self.name, track.tid, self.start, end, self.args))
+            track.spans[self.name] = self
+        else:
+            self._leave(end, kind, error)
+
+    def _enter_again(self) -> AnySpan:
+        tracer = self.tracer
+        self.track = tracer._nowhere  # whoever is in it already finds it by its own thread
+        stand_in: AnySpan = tracer.trace_scope(self.name, **(self.args or {}))
+        tracer._local.again.append((self, stand_in, _current_task()))
+        return stand_in.__enter__()
+
+    def _leave(self, end: int, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        """Ends by an exception, or while a span that began later is open, or is not entered at all."""
+        local = self.tracer._local
+        for i in reversed(range(len(local.again))):
+            entered, stand_in, task = local.again[i]
+            if entered is self and task is _current_task():
+                del local.again[i]
+                return stand_in.__exit__(kind, error, None)
+        if kind is not None and kind is not GeneratorExit:
+            self.set(exception=described(kind, error))
+        for track in (local.track, self.track):
+            if track.current is self:
+                track.current = self.parent
+                track.append((self.name, track.tid, self.start, end, self.args))
+                return None
+            later = track.current
+            for _ in range(_DEEPEST):
+                if later is None or later.parent is self:
+                    break
+                later = later.parent
+            if later is not None and later.parent is self:
+                later.parent = self.parent
+                # Blocks that overlap cannot be drawn on one thread.
+                lane = (self.name, None, track.tid, self.start, end, self.args, active_step())
+                track.append((ASYNC, lane))
+                return None
+        return None
+
+    async def __aenter__(self) -> AnySpan:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def set(self, /, **args: Any) -> None:
+        """Adds arguments, as a count that is known at the block's end."""
+        self.args = {**(self.args or {}), **args}
+
+    def flow_out(self) -> int:
+        """Begins an arrow at this moment of the block; returns its id, to be carried to where it ends."""
+        return self.tracer._flow_out()
+
+    def flow_in(self, flow: int) -> None:
+        """Ends an arrow here that began where :meth:`flow_out` gave this id, in any process of the run."""
+        self.tracer._flow_in(flow)
+
+    def __call__(self, function: F) -> F:
+        return self.tracer._around(function, self.name, self.args or {})
+
+
+class TaskSpan:
+    """A block that shares its thread with others: in an asyncio task, or a generator's life.
+
+    Drawn in a lane: spans of one task are nested in it, and one that has a lane of its own gives it back.
+    """
+
+    __slots__ = ("_owns_lane", "args", "lane", "name", "parent", "start", "step", "task", "tid", "tracer")
+
+    def __init__(self, name: str, args: Args, tracer: Recorder, *, alone: bool = False) -> None:
+        self.name = name
+        self.args: Args | None = args or None
+        self.tracer = tracer
+        self.task: object = self if alone else None
+        self.parent: TaskSpan | None = None
+        self.lane = -1
+        self.start = 0
+
+    def __enter__(self) -> TaskSpan:
+        if self.lane >= 0:
+            raise RecordError(f"trace_scope({self.name!r}) is entered already; make one for each block")
+        alone = self.task is self
+        if not alone:
+            self.task = _current_task()
+            self.parent = TASK_SPAN.get()
+            TASK_SPAN.set(self)
+        parent = self.parent
+        self._owns_lane = parent is None or parent.lane < 0 or parent.task is not self.task
+        self.lane = self.tracer._lanes.take() if self._owns_lane else cast(TaskSpan, parent).lane
+        self.step = active_step()
+        self.tid = self.tracer._local.track.tid
+        self.start = perf_counter_ns()
+        self.tracer._open_tasks[id(self)] = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end = perf_counter_ns()
+        tracer = self.tracer
+        if self.lane < 0:  # it has been left before
+            return
+        if kind is not None and kind is not GeneratorExit:
+            self.set(exception=described(kind, error))
+        if TASK_SPAN.get() is self:
+            TASK_SPAN.set(self.parent)
+        tracer._open_tasks.pop(id(self), None)
+        tracer._local.track.append(
+            (ASYNC, (self.name, self.lane, self.tid, self.start, end, self.args, self.step))
+        )
+        if self._owns_lane:
+            tracer._lanes.give_back(self.lane)
+        self.lane, self.parent, self.task = -1, None, None
+
+    async def __aenter__(self) -> TaskSpan:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def set(self, /, **args: Any) -> None:
+        """As :meth:`Span.set`."""
+        self.args = {**(self.args or {}), **args}
+
+    def flow_out(self) -> int:
+        """As :meth:`Span.flow_out`."""
+        return self.tracer._flow_out(self.lane)
+
+    def flow_in(self, flow: int) -> None:
+        """As :meth:`Span.flow_in`."""
+        self.tracer._flow_in(flow, self.lane)
+
+    def __call__(self, function: F) -> F:
+        return self.tracer._around(function, self.name, self.args or {})
+
+
+class AnnotatedSpan(Span):
+    """A span that stands in the profiler's trace too."""
+
+    __slots__ = ("_annotation",)
+
+    def __init__(
+        self,
+        name: str,
+        track: Track,
+        tracer: Recorder,
+        annotation: Callable[[str], AbstractContextManager[Any]],
+    ) -> None:
+        super().__init__(name, track, tracer)
+        self._annotation: AbstractContextManager[Any] = annotation(name)
+
+    def __enter__(self) -> AnySpan:
+        self._annotation.__enter__()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._annotation.__exit__(kind, error, trace)
+        self.track.spans.pop(self.name, None)  # which the next one of this name must not be
+
+
+class OffSpan:
+    """What ``trace_scope`` gives when tracing is off; one object for all."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> OffSpan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    async def __aenter__(self) -> OffSpan:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def set(self, /, **_: Any) -> None:
+        return None
+
+    def flow_out(self) -> int:
+        return 0
+
+    def flow_in(self, flow: int) -> None:
+        return None
+
+    def __call__(self, function: F) -> F:
+        return function
+
+
+OFF_SPAN = OffSpan()
+AnySpan = Span | TaskSpan | OffSpan
+
+
+class Lanes:
+    """Numbers of lanes, the lowest free one first."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self._next = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        with self._lock:
+            return heapq.heappop(self._free) if self._free else next(self._next)
+
+    def give_back(self, lane: int) -> None:
+        with self._lock:
+            heapq.heappush(self._free, lane)
+
+
+def described(kind: type[BaseException], error: BaseException | None) -> str:
+    """An exception in one line."""
+    try:
+        return f"{kind.__name__}: {error}"[:1000]
+    except Exception:  # noqa: BLE001 - its __str__ is a user's
+        return kind.__name__
+
+
+def _current_task() -> object:
+    """The asyncio task that runs here, for comparing; None if none does."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+#: The innermost span of a task, also where its context was taken along.
+TASK_SPAN: ContextVar[TaskSpan | None] = ContextVar("sightline_span", default=None)

@@ -1,0 +1,185 @@
+"""A span is recorded once, where it was, with what was said of it, however its object is used."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import sightline as sl
+from sightline.perf_tracer import PerfTracer
+from sightline.spans import ASYNC
+from tests.recorded import names, of_kind, spans
+
+
+@pytest.fixture
+def tracer() -> PerfTracer:
+    made = PerfTracer(enabled=True)
+    made.begin_writing()
+    return made
+
+
+def test_spans_nest_and_each_ends_after_what_is_in_it(tracer: PerfTracer) -> None:
+    with tracer.trace_scope("outer"), tracer.trace_scope("inner"):
+        pass
+    inner, outer = spans(tracer.take())
+    assert (inner[0], outer[0]) == ("inner", "outer")
+    assert outer[2] <= inner[2] <= inner[3] <= outer[3]
+
+
+def test_arguments_belong_to_one_span_though_objects_are_used_again(tracer: PerfTracer) -> None:
+    first, second = tracer.trace_scope("a", n=1), tracer.trace_scope("a")
+    with second, tracer.trace_scope("a", n=3), first as span:
+        span.set(more=2)
+    with tracer.trace_scope("a"):
+        pass
+    assert [record[4] for record in spans(tracer.take())] == [{"n": 1, "more": 2}, {"n": 3}, None, None]
+
+
+def test_an_exception_is_noted_and_goes_on(tracer: PerfTracer) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    for error in (ValueError("bad"), Odd()):
+        with pytest.raises(type(error)), tracer.trace_scope("a"):
+            raise error
+    assert [record[4]["exception"] for record in spans(tracer.take())] == ["ValueError: bad", "Odd"]
+
+
+def test_blocks_that_overlap_on_a_thread_get_a_place_of_their_own(tracer: PerfTracer) -> None:
+    first, second = tracer.trace_scope("first"), tracer.trace_scope("second")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert tracer.current_span() == "second"
+    second.__exit__(None, None, None)
+    assert tracer.current_span() is None
+    records = tracer.take()
+    assert names(records) == ["second"]
+    assert [record[0] for record in of_kind(records, ASYNC)] == ["first"]
+
+
+def test_a_span_that_is_kept_may_be_entered_again_and_by_other_threads_and_tasks(tracer: PerfTracer) -> None:
+    kept, other = tracer.trace_scope("kept", n=1), tracer.trace_scope("other")
+
+    def work() -> None:
+        for _ in range(500):
+            with kept, other, kept:
+                assert tracer.current_span() == "kept"
+            assert tracer.current_span() is None
+
+    with kept:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    records = tracer.take()
+    assert tracer.open_spans() == []
+    found = [record[0] for record in spans(records)] + [record[0] for record in of_kind(records, ASYNC)]
+    assert (found.count("kept"), found.count("other")) == (4 * 500 * 2 + 1, 4 * 500)
+    assert {record[4]["n"] for record in spans(records) if record[0] == "kept"} == {1}
+
+
+def test_a_span_that_is_left_twice_or_never_entered_disturbs_nobody(tracer: PerfTracer) -> None:
+    with tracer.trace_scope("outer"):
+        left = tracer.trace_scope("a")
+        with left:
+            pass
+        left.__exit__(None, None, None)
+        tracer.trace_scope("b").__exit__(None, None, None)
+        assert tracer.current_span() == "outer"
+        left.set(late=1)
+        with tracer.trace_scope("a"):
+            pass
+    records = tracer.take()
+    assert names(records) == ["a", "a", "outer"]
+    assert [record[4] for record in spans(records)][1:] == [None, None]
+
+
+def test_a_span_of_a_task_is_for_one_block(tracer: PerfTracer) -> None:
+    async def main() -> None:
+        span = tracer.trace_scope("a")
+        with span, pytest.raises(sl.RecordError, match="is entered already"):
+            span.__enter__()
+        span.__exit__(None, None, None)
+        with tracer.trace_scope("b"):
+            pass
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    assert [lane for _, lane, *_ in of_kind(tracer.take(), ASYNC)] == [1, 1]
+
+
+def test_leaving_a_generator_is_no_exception(tracer: PerfTracer) -> None:
+    def steps() -> Iterator[int]:
+        for i in range(3):
+            with tracer.trace_scope("step"):
+                yield i
+
+    for _ in steps():
+        break
+    (step,) = spans(tracer.take())
+    assert step[4] is None
+
+
+def test_tasks_keep_their_spans_apart(tracer: PerfTracer) -> None:
+    async def task(number: int) -> None:
+        async with tracer.trace_scope("outer", number=number):
+            await asyncio.sleep(0.001 * (number % 7))
+            with tracer.trace_scope("inner", number=number):
+                await asyncio.sleep(0.001 * (number % 5))
+                assert tracer.current_span() == "inner"
+            assert tracer.current_span() == "outer"
+
+    async def main() -> None:
+        await asyncio.gather(*(task(number) for number in range(1000)))
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    records = of_kind(tracer.take(), ASYNC)
+    assert len(records) == 2000
+    by_number: dict[int, dict[str, Any]] = {}
+    for name, lane, _, start, end, args, _ in records:
+        assert name not in by_number.setdefault(args["number"], {})
+        by_number[args["number"]][name] = (lane, start, end)
+    for one in by_number.values():
+        (lane, start, end), (inner_lane, inner_start, inner_end) = one["outer"], one["inner"]
+        assert lane == inner_lane
+        assert start <= inner_start <= inner_end <= end
+    in_lane: dict[int, list[tuple[int, int]]] = {}
+    for one in by_number.values():
+        in_lane.setdefault(one["outer"][0], []).append(one["outer"][1:])
+    for times in in_lane.values():
+        times.sort()
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
+    assert tracer.open_spans() == []
+
+
+def test_while_a_profile_runs_spans_are_annotations_too(tracer: PerfTracer) -> None:
+    seen: list[str] = []
+
+    class Annotation:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __enter__(self) -> None:
+            seen.append(f"+{self.name}")
+
+        def __exit__(self, *_: object) -> None:
+            seen.append(f"-{self.name}")
+
+    tracer.annotate(Annotation)
+    with tracer.trace_scope("a"):
+        tracer.annotate(None)
+        with tracer.trace_scope("b"):
+            pass
+    with tracer.trace_scope("a"):
+        pass
+    assert seen == ["+a", "-a"]
+    assert names(tracer.take()) == ["b", "a", "a"]
