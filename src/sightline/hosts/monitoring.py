@@ -194,6 +194,10 @@ def monitor_hosts(
         raise ConfigurationError(
             f"monitor_hosts needs psutil ({error}): pip install 'sightline[hosts]'"
         ) from None
+    try:
+        import pynvml  # noqa: F401 - a fork while another thread imports would leave the child a locked module
+    except ImportError:
+        pass
     with _lock:
         if _running is not None:
             return _running
