@@ -68,31 +68,32 @@ def look(tracer: PerfTracer = TRACER) -> Whereabouts:
     main = threading.main_thread()
     spans = tracer.open_spans(main.native_id)
     innermost = _innermost(spans)
-    frames = sys._current_frames()
-    stack = traceback.walk_stack(frames.get(main.ident or 0))
-    lines = [(frame, number) for frame, number in stack]
-    own = next(((f, n) for f, n in lines if not _is_library(f.f_code.co_filename)), None)
+    threads = _threads()  # once: they go on while this looks
+    lines = threads.get(main.ident or 0, [])
+    own = next((line for line in lines if not _is_library(line[0].f_code.co_filename)), None)
     top = lines[0] if lines else None
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    texts = {
+        ident: f"thread {names.get(ident, ident)}:\n{_formatted(each)}" for ident, each in threads.items()
+    }
     return Whereabouts(
         span=None if innermost is None else innermost.name[:_LONGEST_NAME],
         span_s=0.0 if innermost is None else (now - innermost.start) / 1e9,
         spans=tuple((s.name[:_LONGEST_NAME], (now - s.start) / 1e9) for s in spans[-_MOST_SPANS:]),
         at=_named(own or top),
         inside=_named(top) if own is not None and top is not own else None,
-        stack=f"thread {main.name}:\n{_formatted(frames.get(main.ident or 0))}",
-        stacks=stacks(),
+        stack=texts.get(main.ident or 0, ""),
+        stacks="\n".join(texts[ident] for ident in sorted(texts, key=lambda ident: ident == main.ident)),
     )
 
 
-def stacks() -> str:
-    """The stacks of all threads but this one, the main thread's last."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    main = threading.main_thread().ident
-    frames = {
-        ident: frame for ident, frame in sys._current_frames().items() if ident != threading.get_ident()
+def _threads() -> dict[int, list[tuple[FrameType, int]]]:
+    """The lines that all threads but this one are at, the innermost first."""
+    return {
+        ident: list(traceback.walk_stack(frame))
+        for ident, frame in sys._current_frames().items()
+        if ident != threading.get_ident()
     }
-    ordered = sorted(frames.items(), key=lambda item: item[0] == main)
-    return "\n".join(f"thread {names.get(ident, ident)}:\n{_formatted(frame)}" for ident, frame in ordered)
 
 
 def told(process: int, place: dict[str, Any]) -> str:
@@ -146,6 +147,6 @@ def _working_directory() -> str:
         return ""
 
 
-def _formatted(frame: FrameType | None) -> str:
-    text = "".join(traceback.format_stack(frame)) if frame is not None else ""
+def _formatted(lines: list[tuple[FrameType, int]]) -> str:
+    text = "".join(traceback.StackSummary.extract(iter(lines[::-1])).format())
     return text if len(text) <= _LONGEST_STACK else f"  …\n{text[-_LONGEST_STACK:]}"
