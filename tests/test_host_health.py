@@ -37,8 +37,8 @@ JOURNAL = [
 def test_each_process_has_its_latest_and_its_peak() -> None:
     """Of those commits that it has; keys of training are none of this."""
     health = host_health(JOURNAL)
-    assert health[0] == {RSS: (4.0, 3, 5.0, 1)}
-    assert health[1][RSS] == (60.0, 3, 70.0, 2)
+    assert health[0] == {RSS: (4.0, 3, 5.0, 1, 4.0, 3)}
+    assert health[1][RSS] == (60.0, 3, 70.0, 2, 50.0, 1)
     assert health[1]["jax/memory/process_in_use_bytes"].peak == 1.0
     assert set(health[1]) == {RSS, "jax/memory/process_in_use_bytes"}
 

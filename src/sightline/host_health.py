@@ -20,12 +20,15 @@ class Reading(NamedTuple):
     Attributes:
         latest, latest_step: of the last commit that has it.
         peak, peak_step: the largest that any commit has.
+        low, low_step: the smallest, which is what counts of free space.
     """
 
     latest: float
     latest_step: int
     peak: float
     peak_step: int
+    low: float
+    low_step: int
 
 
 class Place(NamedTuple):
@@ -133,7 +136,7 @@ class HostHealth:
         ...     values = {"host/process/rss_bytes": [size, None]}
         ...     health.add({"type": "process_values", "step": step, "processes": [0, 3], "values": values})
         >>> health.of[0]["host/process/rss_bytes"]
-        Reading(latest=7.0, latest_step=2, peak=9.0, peak_step=1)
+        Reading(latest=7.0, latest_step=2, peak=9.0, peak_step=1, low=5.0, low_step=0)
         >>> health.of.get(3)
     """
 
@@ -144,8 +147,11 @@ class HostHealth:
         """Takes in a record of the journal; of any type."""
         for process, key, step, value in _readings(record):
             known = self.of.setdefault(process, {}).get(key)
-            peak = (value, step) if known is None or value > known.peak else (known.peak, known.peak_step)
-            self.of[process][key] = Reading(value, step, *peak)
+            peak = low = (value, step)
+            if known is not None:
+                peak = max((known.peak, known.peak_step), peak, key=lambda each: each[0])
+                low = min((known.low, known.low_step), low, key=lambda each: each[0])
+            self.of[process][key] = Reading(value, step, *peak, *low)
 
 
 def host_health(records: Iterable[Record]) -> dict[int, dict[str, Reading]]:

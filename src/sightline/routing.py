@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
 NonFinite = Literal["show", "drop"]
 
-_GAUGE_EMIT = ("mean", "max")
-
 
 class Router:
     """Takes the values of recording calls to the records of one tracker.
@@ -282,14 +280,14 @@ class Router:
                 self._records.add_sketch(full, sketch)
         return None
 
-    def _add_gauges(self, rows: Mapping[str, Row]) -> None:
+    def _add_gauges(self, rows: Mapping[str, Row], emit: tuple[str, ...]) -> None:
         """Adds the moments of what was sampled elsewhere, under keys outside of all scopes.
 
-        Exported as ``key/mean`` and ``key/max``; in the journal's ``process_values`` each process's own mean.
+        Exported as a summary; in the journal's ``process_values`` each process's own mean.
         """
         with self._lock:
             for key, row in rows.items():
-                self._registry.declare("", key, "summary", emit=_GAUGE_EMIT, call="gauge")
+                self._registry.declare("", key, "summary", emit=emit, call="gauge")
                 self._registry.keep_beside(key, "per_process")
                 self._records.add_row(key, row)
 

@@ -21,6 +21,7 @@ from sightline.sampling import Recorder, add_sampler
 
 log = logging.getLogger("sightline")
 
+_LEAST = {"host/disk/free_bytes"}  # of which the smallest counts
 _STOP_S = 1.0  # to wait for the thread; a file system may hang it
 
 
@@ -140,7 +141,10 @@ class HostMonitor:
             gauges, self._gauges = self._gauges, {}
         tracker = self._tracker or committed
         if gauges and tracker.enabled:
-            tracker._add_gauges({key: gauge.row() for key, gauge in gauges.items()})
+            rows = {key: gauge.row() for key, gauge in gauges.items()}
+            least = {key: rows.pop(key) for key in _LEAST & rows.keys()}
+            tracker._add_gauges(rows, ("mean", "max"))
+            tracker._add_gauges(least, ("mean", "min"))
 
 
 _running: HostMonitor | None = None
@@ -154,11 +158,11 @@ def monitor_hosts(
 
     Call it on every process, or start the run with ``sl.start(…, monitor_hosts=True)``, which ends it with
     the run. A process has one monitor: another call gives the one that runs. A thread looks once a second; a
-    commit has the keys of ``docs/hosts.md`` under ``host/``, each with ``/mean`` and ``/max`` over all looks
-    since the process's last commit and over all processes, and in the journal's ``process_values`` the mean
-    of each process by itself. A commit that comes before the next look has none of them. What is of the
-    machine (``host/machine/…``, ``host/memory/…``, ``host/disk/…``) each of its processes tells: never add
-    that up.
+    commit has the keys of ``docs/hosts.md`` under ``host/``, each with ``/mean`` and ``/max`` (of free disk
+    space ``/min``) over all looks since the process's last commit and over all processes, and in the
+    journal's ``process_values`` the mean of each process by itself. A commit that comes before the next look
+    has none of them. What is of the machine (``host/machine/…``, ``host/memory/…``, ``host/disk/…``) each of
+    its processes tells: never add that up.
 
     Where JAX runs, device memory is recorded as by ``sl.jax.monitor`` (``jax/memory/…``), and once if both
     are on. How busy NVIDIA's devices are needs ``pip install 'sightline[nvidia]'``; others do not say.
