@@ -290,6 +290,8 @@ try:
     sl.start("runs", monitor_hosts=True)
 except sl.ConfigurationError as error:
     print(error)
+import threading
+assert threading.active_count() == 1, threading.enumerate()
 """
     assert "pip install 'sightline[hosts]'" in run_python(code, tmp_path, PYTHONPATH=_path(tmp_path))
 

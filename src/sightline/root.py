@@ -710,7 +710,8 @@ class Root:
         """Where a process is whose commits have stopped coming."""
         now = time.monotonic()
         self._stall = self._stall or _Stall(now - self._closings.since_s(now=now))
-        self._stall.heard.add(message.process)
+        if message.slot >= self._board.last_closed:  # else it has gone on since, and what it said is old
+            self._stall.heard.add(message.process)
         lines = [line.strip() for line in message.note.splitlines() if line.strip()]
         place = {"at": lines[-1] if lines else "an unknown place", **message.place}
         fields = {"process": message.process, "step": message.slot[0], "waited_s": round(message.wall_s, 3)}

@@ -21,7 +21,7 @@ from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import SightlineError
 from sightline.hosts import HostMonitor, monitor_hosts
-from sightline.hosts.monitoring import is_monitoring
+from sightline.hosts.monitoring import check_installed, is_monitoring
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
 from sightline.profiling import Profiling
@@ -59,6 +59,8 @@ class Run:
 
     def __init__(self, logger: StatsLogger, role: str = "") -> None:
         self.logger = logger
+        if logger.config.monitor_hosts and logger.enabled:
+            check_installed()
         texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(
             self._place, process=logger.process, processes=logger.processes, role=role or texts.role

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sightline.perf_tracer import TRACER, OpenSpan, PerfTracer
 
+_OWN = "sightline-"  # how the threads of this package are named
 _STEP = "step"  # the span of run.steps, which says less than any other
 _MOST_SPANS = 16
 _LONGEST_NAME = 200
@@ -30,7 +31,7 @@ class Whereabouts(NamedTuple):
         at: the innermost line of the main thread that is in nobody's library: ``"rollout.py:88 in score"``.
         inside: the innermost line of all, if that is a library's.
         stack: of the main thread.
-        stacks: of all threads but the one that looks, the main thread's last.
+        stacks: of all threads but sightline's own, the main thread's last.
     """
 
     span: str | None
@@ -74,7 +75,9 @@ def look(tracer: PerfTracer = TRACER) -> Whereabouts:
     top = lines[0] if lines else None
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     texts = {
-        ident: f"thread {names.get(ident, ident)}:\n{_formatted(each)}" for ident, each in threads.items()
+        ident: f"thread {names.get(ident, ident)}:\n{_formatted(each)}"
+        for ident, each in threads.items()
+        if not names.get(ident, "").startswith(_OWN)
     }
     return Whereabouts(
         span=None if innermost is None else innermost.name[:_LONGEST_NAME],

@@ -203,8 +203,11 @@ def score(step: int) -> None:
     """Where a process stands when it is late, by name."""
     note("late", step)
     if Path("in C").exists():  # holds the interpreter's lock, so that no thread of Python runs
-        signal.signal(signal.SIGUSR1, lambda *_: None)
-        ctypes.PyDLL(None).pause()
+        over: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, _: over.append(number))
+        pause = ctypes.PyDLL(None).pause
+        while not over:
+            pause()
     wait_for("go")
 
 
@@ -215,6 +218,7 @@ def is_late(*, process: int, together: bool, deadline_s: float = LONG_S) -> None
     with sl.start(logger=settings(deadline_s=deadline_s, monitor_hosts=True)) as run:
         for step in run.steps(12):
             if step == 8 and process == RANK:
+                run.flush(LONG_S)  # what is not posted when "in C" begins would be missing too
                 with sl.trace_scope("reward", category="compute"):
                     score(step)
             if step == 8 and process != RANK and together:

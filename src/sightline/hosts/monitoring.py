@@ -192,12 +192,7 @@ def monitor_hosts(
     made = HostMonitor(tracker, Path(log_dir), interval_s)
     if os.environ.get("SIGHTLINE_DISABLED") == "1":
         return made
-    try:
-        import psutil  # noqa: F401 - here, so that a missing one is an error at start-up
-    except ImportError as error:
-        raise ConfigurationError(
-            f"monitor_hosts needs psutil ({error}): pip install 'sightline[hosts]'"
-        ) from None
+    check_installed()
     try:
         import pynvml  # noqa: F401 - a fork while another thread imports would leave the child a locked module
     except ImportError:
@@ -208,6 +203,20 @@ def monitor_hosts(
         made._start()
         _running = made
     return made
+
+
+def check_installed() -> None:
+    """Imports what is needed, so that what is missing is an error at start-up.
+
+    Raises:
+        ConfigurationError: psutil is not installed.
+    """
+    try:
+        import psutil  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError(
+            f"monitor_hosts needs psutil ({error}): pip install 'sightline[hosts]'"
+        ) from None
 
 
 def is_monitoring() -> bool:
