@@ -61,6 +61,7 @@ SURFACE = [
     "last",
     "masked",
     "merge_stats",
+    "monitor_hosts",
     "rate",
     "ratio",
     "read_journal",
@@ -95,6 +96,8 @@ HEAVY = [
     "trackio",
     "mlflow",
     "prometheus_client",
+    "psutil",
+    "pynvml",
 ]
 HEAVY += ["rich", "yaml", "click", "pydantic", "pandas", "matplotlib", "ml_dtypes", "hypothesis"]
 

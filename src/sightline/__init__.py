@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sightline import aliases, jax
     from sightline.config import PerfTracerConfig, SessionTracerConfig, StatsLoggerConfig
     from sightline.exported_stats import merge_stats
+    from sightline.hosts.monitoring import monitor_hosts
     from sightline.jax.collecting import add, collect
     from sightline.journal import read_journal
     from sightline.run import Run, start
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 _LATER = {
     "config": ("PerfTracerConfig", "SessionTracerConfig", "StatsLoggerConfig"),
     "exported_stats": ("merge_stats",),
+    "hosts.monitoring": ("monitor_hosts",),
     "jax.collecting": ("add", "collect"),
     "journal": ("read_journal",),
     "run": ("Run", "start"),
@@ -163,6 +165,7 @@ __all__ = [
     "last",
     "masked",
     "merge_stats",
+    "monitor_hosts",
     "rate",
     "ratio",
     "read_journal",

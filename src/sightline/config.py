@@ -97,6 +97,8 @@ class StatsLoggerConfig:
         jsonl: where the JSONL sink writes.
         logging: what is logged as text, and where to; see :class:`TextLoggingConfig`.
         tracing: what is traced; see :class:`PerfTracerConfig`.
+        monitor_hosts: whether each commit says what the processes and their machines use, while the run of
+            ``sl.start`` lasts; see :func:`sightline.monitor_hosts`.
         mlflow: where the MLflow sink logs.
         prometheus: where the Prometheus sink listens.
         swanlab: where the SwanLab sink logs.
@@ -135,6 +137,7 @@ class StatsLoggerConfig:
     jsonl: JSONLConfig = field(default_factory=JSONLConfig)
     logging: TextLoggingConfig = field(default_factory=TextLoggingConfig)
     tracing: PerfTracerConfig = field(default_factory=PerfTracerConfig)
+    monitor_hosts: bool = False
     mlflow: MLflowConfig = field(default_factory=MLflowConfig)
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
     swanlab: SwanLabConfig = field(default_factory=SwanLabConfig)
@@ -158,6 +161,8 @@ class StatsLoggerConfig:
     def __post_init__(self) -> None:
         if isinstance(self.sinks, str):
             raise ConfigurationError(f"sinks={self.sinks!r}; expected a list, as in [{self.sinks!r}]")
+        if not isinstance(self.monitor_hosts, bool):
+            raise ConfigurationError(f"monitor_hosts={self.monitor_hosts!r}; expected True or False")
         if self.on_lower_step not in ("clamp", "error", "drop"):
             raise ConfigurationError(
                 f"on_lower_step={self.on_lower_step!r}; expected 'clamp', 'error' or 'drop'"

@@ -35,6 +35,15 @@ that fragment. Lines are told apart by ``"type"``:
     in which a key is not finite for the first time in an attempt: ``key``, ``step``, the fields that
     ``nonfinite_records`` has of it, and ``site``, where it is recorded on the first of these processes.
 
+    ``stall``: no slot has closed for ``seconds``, five times the median; ``step`` and ``k`` of the one that
+    is open (null: nobody has opened one), ``waiting_for`` [..]. ``stacks``, of a process whose own commits
+    have not come for as long (``waited_s``), and again each time that has doubled: ``process``, its last
+    ``step``, ``at`` (the innermost line of its main thread that is in no library), ``inside`` (the innermost
+    one, if that is a library's), ``span`` and ``span_s`` (its innermost open span, for how long), ``spans``
+    [[name, seconds]..] from the outermost in, ``stacks`` (its main thread's; its log has those of all).
+    ``silent``: ``processes`` [..] that are waited for and have not said where they are, since nothing of them
+    runs. ``resumed``: a slot has closed again, ``step`` and ``k``, after ``seconds``, without ``missing``.
+
 Readers skip types and fields that they do not know.
 """
 

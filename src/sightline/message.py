@@ -30,7 +30,7 @@ class Message:
     Bytes: u32 length of a JSON header, the header, and for commits a snapshot in its own format.
 
     Attributes:
-        kind: ``"commit"``; ``"end"``; or ``"stalled"``, with the stacks of a process that waits too long.
+        kind: ``"commit"``; ``"end"``; or ``"stalled"``, from a process whose commits have not come for long.
         process: who posts.
         slot: the commit's slot, or the last one before it.
         wall_s: seconds since the process's previous commit.
@@ -38,7 +38,8 @@ class Message:
             earlier commits of the process are folded into this one, its queue having been full.
         snapshot: for commits; None if it could not be made, or not be read.
         samples: by table ``recorded`` and ``rows`` (see :class:`sightline.sample_files.SampleFiles`).
-        note: free text: stacks, or why a commit has no snapshot.
+        note: free text: the main thread's stack, or why a commit has no snapshot.
+        place: where a stalled process is (see :class:`sightline.whereabouts.Whereabouts`).
     """
 
     kind: Literal["commit", "end", "stalled"]
@@ -49,6 +50,7 @@ class Message:
     snapshot: Snapshot | None = None
     note: str = ""
     samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         header: dict[str, Any] = {
@@ -59,6 +61,7 @@ class Message:
             "obs": self.obs,
             "note": self.note,
             **({"samples": self.samples} if self.samples else {}),
+            **({"place": self.place} if self.place else {}),
         }
         encoded = orjson.dumps(header)
         body = self.snapshot.to_bytes() if self.snapshot is not None else b""
@@ -86,6 +89,7 @@ class Message:
                 header["obs"],
                 note=header["note"],
                 samples=dict(header.get("samples") or {}),
+                place=dict(header.get("place") or {}),
             )
             if message.kind not in _KINDS or not all(
                 type(n) is int for n in (message.process, step, k, *message.obs.values())

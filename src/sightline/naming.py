@@ -15,7 +15,7 @@ TIMING_KEY = "time/{key}_s"
 RESERVED = "obs/"
 LEADING = ("time", "timeperf", "throughput")  #: what stands before the scope in keys of times and rates
 #: What the first part of a key may be; ``eval_<name>`` besides.
-NAMESPACES = ("train", "eval", "warmup", "rollout", "time", "throughput", "jax", "obs")
+NAMESPACES = ("train", "eval", "warmup", "rollout", "time", "throughput", "jax", "host", "obs")
 
 _PART = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*(@[a-z0-9]+)?")
 _QUANTILE = re.compile(r"p\d+(\.\d+)?")
@@ -107,8 +107,8 @@ def unconventional(key: str, *, namespaces: Sequence[str] = ()) -> str | None:
         >>> unconventional("train/reward/total/mean")
         >>> unconventional("train/step_time_sec")
         "'step_time_sec' is a duration: record it with record_timing, which makes it 'time/train/step_s'"
-        >>> unconventional("train-reward/total/mean")
-        "its first part 'train-reward' is none of train, eval, warmup, rollout, time, throughput, jax, obs"
+        >>> unconventional("rewards/total/mean")
+        "its first part 'rewards' is none of train, eval, warmup, rollout, time, throughput, jax, host, obs"
         >>> unconventional("actor/loss", namespaces=("actor",))
     """
     first, _, _ = key.partition("/")
@@ -158,7 +158,7 @@ def _odd_part(part: str, namespace: str, scope: str, *, is_last: bool = False) -
     words = part.split("_")
     head, last = "_".join(words[:-1]), words[-1]
     if len(words) > 2 and words[-2] == "per" and last in {"s", *_SECONDS, *_NOT_SECONDS}:
-        if last == "s" and namespace == "throughput":
+        if last == "s" and namespace in ("throughput", "host"):  # a machine's rates are gauges, not amounts
             return None
         where = scope if namespace == "throughput" else f"throughput/{scope}"
         return (

@@ -204,11 +204,16 @@ class PerfTracer:
         dropped, self._dropped = so_far - self._dropped, so_far + 1
         return dropped
 
-    def open_spans(self) -> list[OpenSpan]:
-        """The spans that have not ended, the outer ones of a thread first. From any thread."""
+    def open_spans(self, native_id: int | None = None) -> list[OpenSpan]:
+        """The spans that have not ended, the outer ones of a thread first. From any thread.
+
+        Args:
+            native_id: only those of this thread and its tasks (``threading.Thread.native_id``); None: all.
+        """
         found: list[OpenSpan] = []
         with self._lock:
-            tracks = list(self._tracks)
+            tracks = [each for each in self._tracks if native_id in (None, each.native_id)]
+        tids = {each.tid for each in tracks}
         for track in tracks:
             chain: list[OpenSpan] = []
             span = track.current
@@ -217,7 +222,7 @@ class PerfTracer:
                 chain.append(OpenSpan(track.tid, None, span.name, start, args))
                 span = span.parent
             found += reversed(chain)
-        tasks = list(self._open_tasks.values())
+        tasks = [each for each in list(self._open_tasks.values()) if native_id is None or each.tid in tids]
         return found + [OpenSpan(None, each.lane, each.name, each.start, each.args) for each in tasks]
 
     def turn(self, on: bool) -> None:

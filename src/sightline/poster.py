@@ -12,8 +12,9 @@ from sightline.errors import SightlineError, TransportError
 from sightline.message import Message, Pending
 from sightline.patience import Patience
 from sightline.slots import Slot
-from sightline.stall import StallWatch, stacks
+from sightline.stall import StallWatch
 from sightline.transports.base import Transport
+from sightline.whereabouts import look, told
 
 log = logging.getLogger("sightline")
 
@@ -150,12 +151,11 @@ class Poster:
             return Message("commit", self._transport.process, item.slot, item.wall_s, note=note).to_bytes()
 
     def _stalled(self) -> Message | None:
-        """No commit for long: tells the root where this process is, once a stall."""
-        if not self._commits.overdue(now=time.monotonic()):
+        """No commit for long: tells the root where this process is, and its own log where each thread is."""
+        now = time.monotonic()
+        if not self._commits.overdue(now=now):
             return None
-        note = stacks()
-        log.warning("sightline: no commit since step %d; the threads are at\n%s", self._last_slot[0], note)
-        return Message("stalled", self._transport.process, self._last_slot, note=note)
+        return stalled(self._transport.process, self._last_slot, self._commits.since_s(now=now))
 
     def _post(self, channel: str, payload: bytes) -> None:
         pause = _RETRY_S[0]
@@ -172,3 +172,15 @@ class Poster:
         if not self._warned:
             self._warned = True
             log.warning("sightline: process %d cannot reach the root: %s", self._transport.process, error)
+
+
+def stalled(process: int, slot: Slot, waited_s: float) -> Message:
+    """The post of a process that has not committed for ``waited_s`` seconds; its log gets all stacks."""
+    here = look()
+    place = here.plain()
+    spans = " > ".join(f"{name} ({seconds:.0f} s)" for name, seconds in here.spans) or "none"
+    log.warning(
+        "sightline: no commit for %.0f s, since step %d: %s; open spans: %s; the threads are at\n%s",
+        waited_s, slot[0], told(process, place), spans, here.stacks,
+    )  # fmt: skip
+    return Message("stalled", process, slot, waited_s, note=here.stack, place=place)

@@ -20,12 +20,14 @@ from sightline.message import Message, Pending
 from sightline.naming import COUNT_SUFFIX, RESERVED
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
+from sightline.poster import stalled
 from sightline.samples import choose
 from sightline.sinks.reader import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
-from sightline.stall import StallWatch, stacks
+from sightline.stall import StallWatch
 from sightline.transports.base import Transport
+from sightline.whereabouts import told
 
 if TYPE_CHECKING:
     from sightline.jax.recording import Numbers
@@ -92,6 +94,15 @@ class Final:
             self._numbers = None
 
 
+@dataclass(slots=True)
+class _Stall:
+    """No slot has closed for long."""
+
+    begin: float  # when the last one did, in monotonic seconds
+    said: bool = False
+    heard: set[int] = field(default_factory=set)  # who has said where it is, or is known not to
+
+
 class Root:
     """Merges the commits of all processes and writes them down, in the background.
 
@@ -156,6 +167,7 @@ class Root:
         self._next_poll = 0.0
         self._pause = _POLL_S[0]
         self._closings = StallWatch()
+        self._stall: _Stall | None = None
         self._own_commits = StallWatch()
         for reader in readers:
             reader.wake(journal.end, journal.seq)
@@ -254,7 +266,7 @@ class Root:
             self._write_finals(closed.slot)
             with self._going_on():
                 self._write(closed)
-            self._closings.beat(now=time.monotonic())
+            self._go_on(closed)
         self._write_finals(self._board.lowest_open())
         if self._journal.waiting:
             self._append()
@@ -348,7 +360,7 @@ class Root:
         if message.kind == "end":
             self._board.end(message.process)
         elif message.kind == "stalled":
-            self._note_stacks(message)
+            self._note_place(message)
         else:
             if message.note:
                 self._notes["unreadable_snapshots"] += 1
@@ -371,7 +383,7 @@ class Root:
             return self._patience.pause_s()
         if self._transport.processes == 1 or self._transport.collective:
             busy = self._board.lowest_open() is not None or self._ending or self._journal.waiting
-            return _RETRY_S if busy else 10.0
+            return _RETRY_S if busy else min(10.0, self._own_commits.wait_s() or 10.0)
         pause = max(0.001, self._next_poll - time.monotonic())
         return pause if self._board.lowest_open() is None else min(pause, _LONGEST_LOOK_S)  # deadlines run
 
@@ -643,33 +655,69 @@ class Root:
             self._append(*events)
 
     def _look_for_stall(self, now: float) -> None:
-        """Names who is behind, and shows where this process is, when slots or its own commits stop coming."""
-        slot = self._board.lowest_open()
-        if slot is not None and self._closings.overdue(now=now):
-            behind = self._board.waiting_for(slot)
-            at = ", ".join(f"process {p} (last step {self._board.step_of(p)})" for p in behind[:8])
-            log.warning("sightline: step %d waits for %d of %d processes: %s",
-                        slot[0], len(behind), self._transport.processes, at)  # fmt: skip
-            self._append(
-                self._event({"event": "stall", "step": slot[0], "k": slot[1], "waiting_for": list(behind)})
-            )
+        """Says who is waited for when slots stop coming; where this process is when its own commits do."""
+        slot, behind = self._board.lowest_open(), self._board.waited_for_next()
+        if behind and (slot is not None or not self._ending) and self._closings.overdue(now=now):
+            self._stall = self._stall or _Stall(now - self._closings.since_s(now=now))
+            (self._say_silent if self._stall.said else self._say_stall)(slot, behind, now)
         if not self._ending and self._own_commits.overdue(now=now):
-            self._note_stacks(Message("stalled", 0, self._own_slot or (0, 0), note=stacks()))
+            waited_s = self._own_commits.since_s(now=now)
+            self._note_place(stalled(0, self._own_slot or (0, 0), waited_s))
 
-    def _note_stacks(self, message: Message) -> None:
-        self._append(
-            self._event(
-                {
-                    "event": "stacks",
-                    "process": message.process,
-                    "step": message.slot[0],
-                    "stacks": message.note,
-                }
-            )
-        )
+    def _say_stall(self, slot: Slot | None, behind: Sequence[int], now: float) -> None:
+        assert self._stall is not None
+        self._stall.said = True
+        seconds = now - self._stall.begin
+        at = ", ".join(f"process {p} (last step {self._board.step_of(p)})" for p in behind[:8])
+        log.warning(
+            "sightline: no step has been complete for %.0f s; %s waits for %d of %d processes: %s%s",
+            seconds, "the next one" if slot is None else f"step {slot[0]}", len(behind),
+            self._transport.processes, at, " and more" if len(behind) > 8 else "",
+        )  # fmt: skip
+        place = {"step": None, "k": None} if slot is None else {"step": slot[0], "k": slot[1]}
+        fields = {**place, "seconds": round(seconds, 3), "waiting_for": list(behind)}
+        self._append(self._event({"event": "stall", **fields}))
+
+    def _say_silent(self, slot: Slot | None, behind: Sequence[int], now: float) -> None:
+        """Whoever still has not said where it is cannot: nothing of it runs."""
+        assert self._stall is not None
+        if self._transport.collective:  # in which nobody can post at will
+            return
+        silent = [p for p in behind if p and p not in self._stall.heard]
+        self._stall.heard.update(silent)
+        if silent:
+            log.warning(
+                "sightline: %s cannot say where: dead, stopped, cut off, or in C code that does not let "
+                "Python run", _named(silent),
+            )  # fmt: skip
+            fields = {"step": None if slot is None else slot[0], "processes": silent}
+            self._append(self._event({"event": "silent", **fields}))
+
+    def _go_on(self, closed: Closed[Message]) -> None:
+        """A slot has closed; if that took long, it is over."""
+        now = time.monotonic()
+        stall, self._stall = self._stall, None
+        self._closings.beat(now=now)
+        if stall is None or not stall.said:
+            return
+        (step, k), seconds = closed.slot, now - stall.begin
+        without = f", without {_named(closed.missing)}" if closed.missing else ""
+        log.warning("sightline: going on after %.0f s: step %d is complete%s", seconds, step, without)
+        fields = {"step": step, "k": k, "seconds": round(seconds, 3), "missing": list(closed.missing)}
+        self._append(self._event({"event": "resumed", **fields}))
+
+    def _note_place(self, message: Message) -> None:
+        """Where a process is whose commits have stopped coming."""
+        now = time.monotonic()
+        self._stall = self._stall or _Stall(now - self._closings.since_s(now=now))
+        if message.slot >= self._board.last_closed:  # else it has gone on since, and what it said is old
+            self._stall.heard.add(message.process)
         lines = [line.strip() for line in message.note.splitlines() if line.strip()]
-        log.warning("sightline: process %d has been in one step for long: %s",
-                    message.process, lines[-1] if lines else "no stack")  # fmt: skip
+        place = {"at": lines[-1] if lines else "an unknown place", **message.place}
+        fields = {"process": message.process, "step": message.slot[0], "waited_s": round(message.wall_s, 3)}
+        self._append(self._event({**place, "event": "stacks", **fields, "stacks": message.note}))
+        if message.process:  # what this one has to say is in its log already
+            log.warning("sightline: %s", told(message.process, place))
 
     @contextmanager
     def _going_on(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from sightline import naming
-from sightline.aggregates import EMPTY_ROW, Sketch, moments_row, only_finite_row
+from sightline.aggregates import EMPTY_ROW, Row, Sketch, moments_row, only_finite_row
 from sightline.errors import RecordError
 from sightline.host_values import (
     WHERE,
@@ -279,6 +279,17 @@ class Router:
             if sketch is not None:
                 self._records.add_sketch(full, sketch)
         return None
+
+    def _add_gauges(self, rows: Mapping[str, Row], emit: tuple[str, ...]) -> None:
+        """Adds the moments of what was sampled elsewhere, under keys outside of all scopes.
+
+        Exported as a summary; in the journal's ``process_values`` each process's own mean.
+        """
+        with self._lock:
+            for key, row in rows.items():
+                self._registry.declare("", key, "summary", emit=emit, call="gauge")
+                self._registry.keep_beside(key, "per_process")
+                self._records.add_row(key, row)
 
     # --- times ---------------------------------------------------------------------------------------------
 

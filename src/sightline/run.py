@@ -20,6 +20,8 @@ from sightline.aliases import Aliases
 from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import SightlineError
+from sightline.hosts import HostMonitor, monitor_hosts
+from sightline.hosts.monitoring import check_installed, is_monitoring
 from sightline.perf_tracer import TRACER
 from sightline.process_files import Place, ProcessFiles
 from sightline.profiling import Profiling
@@ -63,6 +65,8 @@ class Run:
 
     def __init__(self, logger: StatsLogger, role: str = "") -> None:
         self.logger = logger
+        if logger.config.monitor_hosts and logger.enabled:
+            check_installed()
         texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(
             self._place, process=logger.process, processes=logger.processes, role=role or texts.role
@@ -92,6 +96,9 @@ class Run:
         self._profiling = Profiling(
             self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
         )
+        self._hosts: HostMonitor | None = None
+        if logger.config.monitor_hosts and logger.enabled and not is_monitoring():
+            self._hosts = monitor_hosts(logger.tracker, log_dir=logger.config.log_dir)
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
         _open.append(self)
@@ -176,6 +183,8 @@ class Run:
         atexit.unregister(self._finish_at_exit)
         for turn, _ in self._turns:
             turn.give_up()
+        if self._hosts is not None:
+            self._hosts.stop()
         if self._clock_sync is not None:
             self._clock_sync.close()  # before the last post, after which the root may end at any moment
         done = self.logger.finish(timeout)
@@ -281,6 +290,7 @@ def start(
     state_dict: Mapping[str, Any] | None = None,
     role: str = "",
     tracing: PerfTracerConfig | Mapping[str, Any] | None = None,
+    monitor_hosts: bool | None = None,
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
@@ -311,6 +321,7 @@ def start(
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
         tracing: what is traced (docs/timeline.md), rollout sessions included; a mapping has its settings.
+        monitor_hosts: whether each commit says what processes and machines use (docs/hosts.md).
         logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
@@ -327,6 +338,7 @@ def start(
         "naming": naming,
         "namespaces": namespaces,
         "resume": resume,
+        "monitor_hosts": monitor_hosts,
     }
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)

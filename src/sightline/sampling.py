@@ -8,7 +8,7 @@ so that its keys are the same wherever the commit is made.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ class Recorder(Protocol):
         self, key: str, values: Any, *, emit: Sequence[str] = ..., quantiles: Sequence[float] = ...
     ) -> None: ...
     def _add_timing(self, key: str, seconds: float) -> None: ...
+    def _add_gauges(self, rows: Mapping[str, tuple[float, ...]], emit: tuple[str, ...]) -> None: ...
     def _count_trouble(self, name: str, count: int) -> None: ...
 
 

@@ -122,6 +122,11 @@ class SlotBoard(Generic[Payload]):
         """The processes that have not reached ``slot``, and have not been missing since they last kept up."""
         return tuple(sorted(p for p in self.present - self._behind if self._watermarks[p] < slot))
 
+    def waited_for_next(self) -> tuple[int, ...]:
+        """Who is to come to the next slot, whether or not somebody has opened it."""
+        slot = self.lowest_open()
+        return self.waiting_for(slot) if slot is not None else tuple(sorted(self.present - self._behind))
+
     def lowest_open(self) -> Slot | None:
         """The slot that closes next, if any is open."""
         return min(self._open, default=None)

@@ -1,11 +1,8 @@
-"""Notices that something regular has not come for long, and says where the threads are."""
+"""Notices that something regular has not come for long."""
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
-import traceback
 from collections import deque
 
 _FACTOR = 5.0
@@ -14,56 +11,49 @@ _ENOUGH = 5  # intervals, before their median means something
 
 
 class StallWatch:
-    """Overdue after five times the median interval between beats, and 10 s at least; says so once a stall.
+    """Overdue after five times the median interval between beats, and 10 s at least.
+
+    Says so at that moment, and again each time that the wait has become twice as long.
 
     Example:
         >>> watch = StallWatch()
         >>> for second in range(10):
         ...     watch.beat(now=second)
-        >>> watch.overdue(now=15), watch.overdue(now=20), watch.overdue(now=21)
-        (False, True, False)
+        >>> [now for now in range(60) if watch.overdue(now=now)]
+        [19, 29, 49]
     """
 
     def __init__(self) -> None:
         self._intervals: deque[float] = deque(maxlen=64)
         self._last: float | None = None
-        self._said = False
+        self._times = 1
 
     def beat(self, *, now: float) -> None:
         if self._last is not None:
             self._intervals.append(now - self._last)
         self._last = now
-        self._said = False
+        self._times = 1
 
     def overdue(self, *, now: float) -> bool:
         limit = self._limit()
-        if limit is None or self._last is None or self._said or now - self._last < limit:
+        if limit is None or self._last is None or now - self._last < limit * self._times:
             return False
-        self._said = True
+        while now - self._last >= limit * self._times:
+            self._times *= 2
         return True
 
     def wait_s(self) -> float | None:
         """Seconds until it may be overdue; None if it cannot be."""
         limit = self._limit()
-        if limit is None or self._last is None or self._said:
+        if limit is None or self._last is None:
             return None
-        return max(0.1, self._last + limit - time.monotonic())
+        return max(0.1, self._last + limit * self._times - time.monotonic())
+
+    def since_s(self, *, now: float) -> float:
+        """Seconds since the last beat; 0 before the first."""
+        return 0.0 if self._last is None else now - self._last
 
     def _limit(self) -> float | None:
         if len(self._intervals) < _ENOUGH:
             return None
         return max(_FACTOR * sorted(self._intervals)[len(self._intervals) // 2], _AT_LEAST_S)
-
-
-def stacks() -> str:
-    """The stacks of all threads but this one, the main thread's last."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    main = threading.main_thread().ident
-    frames = {
-        ident: frame for ident, frame in sys._current_frames().items() if ident != threading.get_ident()
-    }
-    ordered = sorted(frames.items(), key=lambda item: item[0] == main)
-    return "\n".join(
-        f"thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"
-        for ident, frame in ordered
-    )

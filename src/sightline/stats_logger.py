@@ -555,6 +555,11 @@ class StatsLogger:
         return facts
 
     @property
+    def tracker(self) -> StatsTracker | None:
+        """The only one whose records are committed; None: those of :func:`sightline.tracker` are."""
+        return self._tracker
+
+    @property
     def transport(self) -> Transport:
         """What the processes are connected by."""
         return self._transport

@@ -7,6 +7,7 @@ needs to know comes back as lines of ``<name>.jsonl`` there (``note``); what it 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import sightline as sl
+from sightline import stall
 from sightline.config import StatsLoggerConfig
 
 RANK = int(os.environ.get("JAX_PROCESS_ID", "0"))
@@ -195,6 +197,36 @@ def steady(
         note("longest_commit_s", commit.longest_s)
     if recoverable:
         os._exit(0)  # JAX's own shutdown would wait for the dead
+
+
+def score(step: int) -> None:
+    """Where a process stands when it is late, by name."""
+    note("late", step)
+    if Path("in C").exists():  # holds the interpreter's lock, so that no thread of Python runs
+        over: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, _: over.append(number))
+        pause = ctypes.PyDLL(None).pause
+        while not over:
+            pause()
+    wait_for("go")
+
+
+def is_late(*, process: int, together: bool, deadline_s: float = LONG_S) -> None:
+    """One process stays in ``reward`` at step 8; ``together``: the others wait for it before they commit."""
+    stall._AT_LEAST_S = 0.5
+    connect()
+    with sl.start(logger=settings(deadline_s=deadline_s, monitor_hosts=True)) as run:
+        for step in run.steps(12):
+            if step == 8 and process == RANK:
+                run.flush(LONG_S)  # what is not posted when "in C" begins would be missing too
+                with sl.trace_scope("reward", category="compute"):
+                    score(step)
+            if step == 8 and process != RANK and together:
+                with sl.trace_scope("update"):
+                    wait_for("go")
+            time.sleep(0.05)
+            run.commit(step)
+        wait_for("end")
 
 
 def shows_what_is_committed() -> None:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from sightline.errors import ConfigurationError
-from sightline.jax.distributed import backend_is_running
+from sightline.jax.memory import watch_memory
 from sightline.sampling import Recorder, add_sampler
 from sightline.step import active_step
 
@@ -104,7 +104,7 @@ class Monitor:
             partial(_unregister, monitoring.unregister_event_duration_listener, self._on_duration),
             partial(_unregister, monitoring.unregister_event_listener, self._on_event),
             add_sampler(self._sample_compilations),
-            add_sampler(self._sample_memory),
+            watch_memory(self._tracker),
         ]
 
     # --- inside jit ----------------------------------------------------------------------------------------
@@ -182,19 +182,6 @@ class Monitor:
             )  # fmt: skip
         return True
 
-    def _sample_memory(self, committed: Recorder) -> None:
-        if not backend_is_running():
-            return
-        import jax
-
-        said = [device.memory_stats() for device in jax.local_devices()]
-        tracker = self._tracker or committed
-        for key, name in (("in_use_bytes", "bytes_in_use"), ("peak_bytes", "peak_bytes_in_use")):
-            sizes = [stats[name] for stats in said if stats and name in stats]  # CPUs say nothing
-            if sizes:
-                tracker.summary(f"jax/memory/{key}", sizes, emit=("mean", "max"))
-                tracker.scalar(f"jax/memory/process_{key}", max(sizes), per_process=True)
-
 
 _running: Monitor | None = None
 _lock = threading.Lock()
@@ -215,10 +202,10 @@ def monitor(tracker: Recorder | None = None, *, warmup_steps: int = 3) -> Monito
       after warm-up is logged with level INFO. Functions go by name, so all lambdas are one.
     - ``jax/cache/hits``, ``jax/cache/misses``: programs that JAX's persistent compilation cache had, or had
       not, over all processes. Left out where no directory is set for it.
-    - ``jax/memory/in_use_bytes``, ``jax/memory/peak_bytes``: ``/mean`` and ``/max`` over all devices of all
-      processes; the peak is the device's since the process began. ``jax/memory/process_in_use_bytes`` and
-      ``…/process_peak_bytes`` are of the fullest device of each process: their mean, and in the journal's
-      ``process_values`` each. Left out where the back end does not say, as on CPUs.
+    - ``jax/memory/in_use_bytes``, ``jax/memory/peak_bytes``, ``jax/memory/limit_bytes``: ``/mean`` and
+      ``/max`` over all devices of all processes; the peak is the device's since the process began.
+      ``jax/memory/process_in_use_bytes`` and so on are of the fullest device of each process: their mean, and
+      in the journal's ``process_values`` each. Left out where the back end does not say, as on CPUs.
 
     What sightline itself compiles is in the seconds and the count, and never a recompile.
 

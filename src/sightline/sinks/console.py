@@ -65,7 +65,7 @@ class ConsoleConfig:
     format: str | None = None
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = (
-        "*_slowest", "*_s_max", "*__count", "obs/sink/*/lag_steps", "obs/sink/*/commit_ms"
+        "*_slowest", "*_s_max", "*__count", "host/*", "obs/sink/*/lag_steps", "obs/sink/*/commit_ms"
     )  # fmt: skip
     interval: float = 1.0
     style: Literal["auto", "table", "line"] = "auto"
