@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from sightline.aliases import Aliases
+from sightline.clock import Sync
 from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import SightlineError
@@ -90,8 +91,8 @@ class Run:
             self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
         )
         self._clock_sync: ClockSync | None = None
-        if self._trace is not None:
-            self._clock_sync = ClockSync(logger.transport, self._channel, self._trace.note_sync)
+        if self._trace is not None or self.text is not None:
+            self._clock_sync = ClockSync(logger.transport, self._channel, self._note_sync)
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
 
@@ -188,6 +189,11 @@ class Run:
     def _finish_at_exit(self) -> None:
         # After an unhandled exception the others will not end in time either: they wait for this process.
         self.finish(FAILED_TIMEOUT_S if getattr(sys, "last_value", None) is not None else None)
+
+    def _note_sync(self, sync: Sync) -> None:
+        for writer in (self._trace, self.text):
+            if writer is not None:
+                writer.note_sync(sync)
 
     def _place(self) -> Place | None:
         place = self.logger.place
