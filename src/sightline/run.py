@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.aliases import Aliases
 from sightline.clock import Sync
@@ -37,10 +37,14 @@ from sightline.text_logging.process_logging import TextLogging
 from sightline.trace_writer import TraceWriter
 from sightline.transports import Transport
 
+if TYPE_CHECKING:
+    from sightline.uploading import Uploader
+
 log = logging.getLogger("sightline")
 
 _showing = threading.local()
 _PROFILE_S = 300.0  # to write a profile that is under way
+_UPLOAD_S = 60.0  # to upload what is left of the files
 _FILES_S = 10.0  # to write what is left of the traces and logs
 
 
@@ -90,6 +94,13 @@ class Run:
         self._profiling = Profiling(
             self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
         )
+        self._uploader: Uploader | None = None
+        if logger.enabled and logger.config.upload_to:
+            from sightline.uploading import Uploader
+
+            self._uploader = Uploader(
+                self.files, logger.config.upload_to, lambda: logger.note("upload_failures")
+            )
         self._clock_sync: ClockSync | None = None
         if self._trace is not None or self.text is not None:
             self._clock_sync = ClockSync(logger.transport, self._channel, self._note_sync)
@@ -184,7 +195,10 @@ class Run:
             self._sessions.close(_FILES_S)
         if self.text is not None:  # last: the others have things to say
             done = self.text.close(_FILES_S) and done
-        return self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
+        done = self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
+        if self._uploader is not None:
+            done = self._uploader.close(_UPLOAD_S) and done
+        return done
 
     def _finish_at_exit(self) -> None:
         # After an unhandled exception the others will not end in time either: they wait for this process.
@@ -242,6 +256,7 @@ def start(
     state_dict: Mapping[str, Any] | None = None,
     role: str = "",
     tracing: PerfTracerConfig | Mapping[str, Any] | None = None,
+    upload_to: str | None = None,
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
@@ -272,6 +287,7 @@ def start(
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
         tracing: what is traced (docs/timeline.md), rollout sessions included; a mapping has its settings.
+        upload_to: a folder or URL where each process puts its files (docs/collecting.md).
         logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
@@ -288,6 +304,7 @@ def start(
         "naming": naming,
         "namespaces": namespaces,
         "resume": resume,
+        "upload_to": upload_to,
     }
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)
@@ -369,6 +386,9 @@ class _TerminationHandler:
             time.monotonic() - begin,
         )
         self._run._flush_files(2.0)
+        uploader = self._run._uploader
+        if uploader is not None:
+            uploader.put_rest(max(1.0, logger.config.grace_s - (time.monotonic() - begin)))
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -3,6 +3,7 @@
 import click
 
 from sightline.cli.adopt import adopt
+from sightline.cli.collect import collect
 from sightline.cli.completion import completion
 from sightline.cli.frame import Frame
 from sightline.cli.launch import launch
@@ -21,6 +22,7 @@ def main() -> None:
 
 
 main.add_command(adopt)
+main.add_command(collect)
 main.add_command(completion)
 main.add_command(launch)
 main.add_command(lint)
