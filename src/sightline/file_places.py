@@ -59,10 +59,11 @@ class FolderPlace:
         return found
 
     def size(self, path: str) -> int | None:
-        try:
-            return (self.folder / path).stat().st_size
-        except FileNotFoundError:
-            return None
+        with _said_by(f"{self.name}/{path}"):
+            try:
+                return (self.folder / path).stat().st_size
+            except FileNotFoundError:
+                return None
 
     def read(self, path: str, start: int, end: int) -> bytes:
         with _said_by(f"{self.name}/{path}"), open(self.folder / path, "rb") as file:

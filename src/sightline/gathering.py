@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sightline.errors import RunDirectoryError
 from sightline.file_places import BLOCK, FilePlace, FolderPlace, open_place
-from sightline.run_copies import Copy, look, names_in, relation, whole_size
+from sightline.run_copies import Copy, look, names_in, relation, unnumbered, whole_size
 from sightline.run_logs.files import Damage, RunFiles, missing
 
 _SPARE = 16 << 20  # bytes of the disk that are left alone
@@ -271,8 +271,8 @@ def _decide(made: Plan, here: list[Copy], copies: list[Copy]) -> None:
 
 
 def _known_by(copy: Copy) -> tuple[str, bytes]:
-    """Folder and header: a segment under any name."""
-    return copy.name.rpartition("/")[0], copy.head
+    """Whose it is, and its header: a segment before and after it was full."""
+    return unnumbered(copy.name), copy.head
 
 
 def _bring(step: Step, part: Path) -> Any:

@@ -61,6 +61,10 @@ class Run:
     """
 
     def __init__(self, logger: StatsLogger, role: str = "") -> None:
+        if logger.enabled and logger.config.upload_to:
+            from sightline.file_places import open_place
+
+            open_place(logger.config.upload_to)  # what cannot work fails before anything has begun
         self.logger = logger
         texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(

@@ -14,7 +14,7 @@ FOLDERS = ("logs", "traces", "sessions", "samples", "profiles")  #: that the pro
 ROOTS = ("metrics.jsonl", "run.json")  #: that the root writes
 
 _OF_PROCESS = re.compile(r"(?:^|\.)p(\d{5,})\.a(\d{2,})(?:\.|$)")
-_NUMBERED = re.compile(r"\.\d{4,}\.\w+$")
+_NUMBERED = re.compile(r"\.\d{4,}(?=\.\w+$)")
 _HEAD = 64 << 10
 _WHOLE = 64 << 20  # files up to here are compared as a whole, and of longer ones so many samples:
 _SAMPLES = 64
@@ -77,6 +77,16 @@ def names_in(paths: Iterable[str]) -> dict[str, tuple[str, str]]:
                 found[path] = "/".join(parts[:at]), "/".join(parts[at:])
                 break
     return found
+
+
+def unnumbered(name: str) -> str:
+    """The name that a segment has, or had, while it is written.
+
+    Example:
+        >>> unnumbered("logs/p00003.a01.0007.jsonl")
+        'logs/p00003.a01.jsonl'
+    """
+    return _NUMBERED.sub("", name)
 
 
 def look(place: FilePlace, path: str, name: str, size: int) -> Copy:

@@ -34,9 +34,6 @@ class Uploader:
         files: of the process.
         to: a folder, or a URL that fsspec knows.
         note_failure: called for each failure, on the thread of this class.
-
-    Raises:
-        ConfigurationError: a URL that needs another package.
     """
 
     def __init__(
@@ -45,7 +42,6 @@ class Uploader:
         self._files = files
         self._to = to.rstrip("/")
         self._note_failure = note_failure
-        open_place(to)  # what cannot work fails at start-up
         self._done: set[Path] = set()
         self._refused = 0
         self._gave_up = False

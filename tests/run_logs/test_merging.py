@@ -188,3 +188,30 @@ def test_warnings_for_a_report_are_bounded(tmp_path: Path) -> None:
         (str(i), i) for i in (1, 2, 4, 95, 97, 98)
     ]
     assert (found.left_out, found.missing) == (60, {1: [1]})
+
+
+def test_the_last_lines_are_found_without_reading_those_before(tmp_path: Path) -> None:
+    """Over segments and processes, on clocks that drift; the damage before them is not met."""
+    run, messages = tmp_path, []
+    for process in range(2):
+        for segment in range(4):
+            log = Written(
+                run, process, processes=2, segment=segment, ahead_ns=process * S // 4, ppm=process * 50
+            )
+            log.data += b"torn\n" if segment == 0 else b""
+            for second in range(segment * 1000, segment * 1000 + 1000):
+                if second % 30 == 0:
+                    log.clock(second * S)
+                if process and second in (0, 5, 15, 35, 75, 155, 315, 635, 1235, 1835, 2435, 3035, 3635):
+                    log.sync(second * S)
+                log.say(second * S + process * 10_000_000, f"{second} {process} " + "x" * 600)
+                messages.append((second, process))
+            name = f"p{process:05d}.a01.{segment:04d}.jsonl"
+            log.write(name if segment < 3 else None)
+    for wanted in (1, 50, 1000, 10_000):
+        logs = RunLogs([run])
+        logs.skip_to_last(wanted)
+        found = [tuple(map(int, line.record["message"].split()[:2])) for line in logs.lines()]
+        assert found[-wanted:] == sorted(messages)[-wanted:]
+        assert (len(found) == 8000) == (wanted == 10_000)
+        assert bool(logs.damage) == (wanted == 10_000)

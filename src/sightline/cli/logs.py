@@ -111,6 +111,8 @@ class _Printer:
 
 
 def _print(found: RunLogs, printer: _Printer, follow: bool, tail: int | None) -> None:
+    if tail is not None:
+        found.skip_to_last(tail)
     lines: Iterator[LogLine] = found.lines(is_live=follow)
     if tail is not None:
         lines = iter(deque(lines, maxlen=tail))

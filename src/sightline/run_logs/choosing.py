@@ -67,6 +67,11 @@ class Choice:
     since_ns: int | None = None
     pattern: re.Pattern[str] | None = None
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether all lines of the wanted processes are wanted."""
+        return not self.levels and (self.steps, self.since_ns, self.pattern) == (None, None, None)
+
     def wants_process(self, attempt: int, process: int) -> bool:
         """Whether any line of a process may be wanted."""
         return (self.processes is None or process in self.processes) and (

@@ -84,6 +84,13 @@ class Clocks:
                 self._made.pop(life, None)
         return life
 
+    def before(self, life: Life, time_ns: int) -> Anchor | None:
+        """The last anchor before a moment of the process's time of day."""
+        told = self._told.get(life)
+        if told is None or not told.anchors:
+            return None
+        return max((each for each in told.anchors if each.time_ns <= time_ns), default=told.anchors[0])
+
     def at(self, life: Life, anchor: Anchor | None, time_ns: int) -> int:
         """A line's time by the root's time of day, in ns since the epoch.
 

@@ -106,6 +106,28 @@ class Cursor:
             return lines or self.read()
         return lines
 
+    def skip_to_last(self, lines: int) -> int:
+        """Goes to where the last so many lines begin, or less exactly before; returns how many there are."""
+        try:
+            at = os.stat(self.path).st_size
+        except OSError:  # renamed in this moment: it is read from its beginning
+            return lines
+        found = 0
+        while at and found <= lines:
+            self.offset = max(0, at - _BLOCK)
+            found += self._block(at - self.offset).count(b"\n")
+            at = self.offset
+        if at:  # not before the first line: the rest of one that begins before
+            self.offset += self._block(_LONGEST).find(b"\n") + 1
+        return found
+
+    def skip_all(self) -> None:
+        """Goes to the end."""
+        try:
+            self.offset = os.stat(self.path).st_size
+        except OSError:
+            return
+
     def note_end(self) -> None:
         """Looks whether a part of a line is left."""
         if self._block(1):

@@ -93,12 +93,24 @@ class Source:
         self._damage = damage
         self._life: Life | None = None
         self._anchor: Anchor | None = None
+        self._seeks_anchor = False  # it began in the middle of a file
         self._number = 0
         self._latest_ns = 0
 
     def add(self, segment: Segment) -> None:
         """A file more, after those that are known."""
         self.cursors.append((segment, Cursor(segment.path, self._damage, segment.inode)))
+
+    def skip_to_last(self, lines: int) -> None:
+        """Begins with about the last so many lines, of which there may be more."""
+        for segment, cursor in reversed(self.cursors):
+            if lines <= 0:
+                cursor.skip_all()
+                continue
+            lines -= cursor.skip_to_last(lines)
+            if cursor.offset:
+                self._life = self._clocks.note(self.key, None, segment.facts)
+                self._seeks_anchor = True
 
     def read(self, cursor: Cursor) -> list[LogLine] | None:
         """The chosen ones of the next lines of a file; None if there are no more now."""
@@ -124,6 +136,9 @@ class Source:
         self.ended = False
         time_ns, said = self._latest_ns, record.get("time")
         if isinstance(said, (int, float)) and abs(said) < 1e11 and self._life is not None:
+            if self._seeks_anchor:
+                self._seeks_anchor = False
+                self._anchor = self._clocks.before(self._life, round(said * 1e9))
             time_ns = self._clocks.at(self._life, self._anchor, round(said * 1e9))
             self._latest_ns = time_ns
         level = _level(record.get("level"))
@@ -239,6 +254,13 @@ class RunLogs:
         wanted = {segment.key[0] for segment in of_ours}
         roots = [each for each in segments if each.key[1] == 0 and each.key[0] in wanted]  # all go by it
         self.clocks.scan(dict.fromkeys([*of_ours, *roots]))
+
+    def skip_to_last(self, lines: int) -> None:
+        """Leaves out most of what comes before the last so many lines; nothing where lines are chosen."""
+        if not self.choice.takes_all:
+            return
+        for source in self.sources.values():
+            source.skip_to_last(2 * lines + 64)  # among them may be lines of clocks
 
     def lines(self, *, is_live: bool = False) -> Iterator[LogLine]:
         """All lines that can be read now, ordered by time; what comes later is not waited for.
