@@ -174,6 +174,20 @@ def test_a_url_is_a_place_too(tmp_path: Path) -> None:
         collect(run, "memory://bucket/runs")
 
 
+def test_names_in_a_store_cannot_lead_out_of_the_run_directory(tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    host(tmp_path / "h1", 1)
+    memory.put(str(tmp_path / "h1"), "/bad/run", recursive=True)
+    name = "/bad/run/profiles/p00001.a01.s1/../../../../out"
+    memory.store[name] = type(memory.store["/bad/run/logs/p00001.a01.log"])(memory, name, b"x")
+    assert any(".." in each for each in memory.find("/bad"))
+    made = collect(tmp_path / "deep" / "er" / "run", "memory://bad")
+    memory.rm("/bad/run", recursive=True)
+    assert all(".." not in step.name for step in made.steps)
+    assert files(tmp_path / "deep" / "er" / "run") == files(tmp_path / "h1")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["deep", "h1"]
+
+
 @pytest.mark.parametrize("url", ["nosuch://a/b", "gs://bucket/run"])
 def test_a_url_that_nobody_knows_says_what_is_missing(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigurationError, match=url):

@@ -39,7 +39,7 @@ class FilePlace(Protocol):
 
 
 class FolderPlace:
-    """A folder of a file system. Links to folders are not followed."""
+    """A folder of a file system. Links in it are not followed."""
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
@@ -52,7 +52,7 @@ class FolderPlace:
                 for name in names:
                     path = Path(where, name)
                     try:
-                        if path.is_file():
+                        if path.is_file() and not path.is_symlink():
                             found[path.relative_to(self.folder).as_posix()] = path.stat().st_size
                     except FileNotFoundError:  # renamed or deleted meanwhile
                         continue
@@ -128,7 +128,6 @@ class UrlPlace:
     def put(self, path: str, file: Path) -> None:
         target = f"{self._root}/{path}"
         with _said_by(f"{self.name}/{path}"):
-            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
             self._fs.put_file(str(file), target)
 
 

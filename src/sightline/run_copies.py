@@ -67,13 +67,13 @@ def names_in(paths: Iterable[str]) -> dict[str, tuple[str, str]]:
     found = {}
     for path in paths:
         parts = path.split("/")
-        if parts[-1].startswith("."):
-            continue
+        if parts[-1].startswith(".") or not path.isprintable() or {"", ".", ".."} & set(parts):
+            continue  # the names of objects in a store may be anything
         if parts[-1] in ROOTS:
             found[path] = "/".join(parts[:-1]), parts[-1]
             continue
         for at, part in enumerate(parts[:-1]):
-            if part in FOLDERS and _OF_PROCESS.search(parts[at + 1]):
+            if part in FOLDERS and any(map(_OF_PROCESS.search, parts[at + 1 :])):
                 found[path] = "/".join(parts[:at]), "/".join(parts[at:])
                 break
     return found
@@ -99,10 +99,11 @@ def look(place: FilePlace, path: str, name: str, size: int) -> Copy:
         return Copy(place, path, name, size, None, name.encode(), 0)
     facts, head = _header(place.read(path, 0, _HEAD if name != "run.json" else size), name)
     run_id = facts.get("run_id")
+    if not isinstance(run_id, str) or not run_id.isprintable() or not 0 < len(run_id) <= 200:
+        run_id = None  # of nobody's
     attempt = facts.get("attempt")
     return Copy(
-        place, path, name, size, run_id if isinstance(run_id, str) else None,
-        name.encode() if name in ROOTS or not isinstance(run_id, str) else head,
+        place, path, name, size, run_id, name.encode() if name in ROOTS or run_id is None else head,
         attempt if name == "run.json" and type(attempt) is int else 0,
     )  # fmt: skip
 

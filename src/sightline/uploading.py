@@ -40,7 +40,7 @@ class Uploader:
         self, files: ProcessFiles, to: str, note_failure: Callable[[], object] = lambda: None
     ) -> None:
         self._files = files
-        self._to = to.rstrip("/")
+        self._to = to.rstrip("/") if "://" in to else str(Path(to).absolute())
         self._note_failure = note_failure
         self._done: set[Path] = set()
         self._refused = 0
@@ -166,7 +166,7 @@ def _own(place: Place, process: int) -> list[Path]:
     name = f"p{process:05d}.a{place.attempt:02d}"
     found = []
     for folder in FOLDERS:
-        for path in sorted((place.dir / folder).glob(f"*{name}*")):
+        for path in sorted((place.dir / folder).rglob(f"*{name}*")):
             found += [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     roots = [place.dir / each for each in ROOTS] if process == 0 else []
     return [*found, *(path for path in roots if path.is_file())]

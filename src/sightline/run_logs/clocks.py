@@ -35,19 +35,24 @@ class _Told:
         self.process = process
         self.anchors: list[Anchor] = []
         self.syncs: list[Sync] = []
+        self._latest: int | None = None  # what comes from before it was told already
         self._apart_ns = _APART_NS
 
     def note(self, facts: dict[str, Any]) -> bool:
         """Takes a line of clocks; returns whether it changes anything."""
         values = {name: value for name, value in facts.items() if type(value) is int}
         if values.keys() >= set(Sync._fields):
-            self.syncs.append(Sync(*(values[name] for name in Sync._fields)))
+            sync = Sync(*(values[name] for name in Sync._fields))
+            if self.syncs and sync.perf_counter_ns <= self.syncs[-1].perf_counter_ns:
+                return False
+            self.syncs.append(sync)
             return True
         if not values.keys() >= set(Anchor._fields):
             return False
         anchor = Anchor(*(values[name] for name in Anchor._fields))
-        if self.anchors and 0 <= anchor.perf_counter_ns - self.anchors[-1].perf_counter_ns < self._apart_ns:
+        if self._latest is not None and anchor.perf_counter_ns < self._latest + self._apart_ns:
             return False
+        self._latest = anchor.perf_counter_ns
         self.anchors.append(anchor)
         if len(self.anchors) > _MOST:
             self._apart_ns *= 2
