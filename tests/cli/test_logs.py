@@ -135,6 +135,8 @@ def test_following_shows_new_attempts_new_processes_and_late_lines(tmp_path: Pat
         assert "[p1] INFO talk: late" in following.stdout.readline()
         Written(run, 2, processes=3, attempt=2).say(200 * S, "of another attempt").write()
         assert "[p2 a2] INFO talk: of another attempt" in following.stdout.readline()
+        twin = Written(tmp_path / "copy", 0, processes=3).say(100 * S, "first").write()  # beside the first
+        assert not logs(run, twin, "--json", "--process", "0").stdout.count("first") - 1
         grown = Written(run, 1, processes=3).say(50 * S, "late").say(51 * S, "longer")
         grown.write("part")
         os.replace(grown.path.with_name("part"), grown.path)

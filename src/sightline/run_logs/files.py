@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,15 @@ class Cursor:
         except OSError:
             return
 
+    def is_lost(self) -> bool:
+        """Whether the file is not there any more, under any name."""
+        try:
+            if inode_of(os.stat(self.path)) == self.inode:
+                return False
+        except OSError:
+            pass
+        return not self._find_again()
+
     def note_end(self) -> None:
         """Looks whether a part of a line is left."""
         if self._block(1):
@@ -220,8 +229,11 @@ class RunFiles:
                     f"as in runs/latest"
                 )
 
-    def segments(self, known: frozenset[tuple[int, int]] = frozenset()) -> list[Segment]:
-        """The log files that have a header by now, and are not known by their inodes.
+    def segments(self, known: Mapping[Path, tuple[int, int]] | None = None) -> list[Segment]:
+        """The log files that have a header by now.
+
+        Args:
+            known: paths and inodes of those that are left out. An inode alone may come again.
 
         Raises:
             RunDirectoryError: a file of another run, or of a newer format.
@@ -229,7 +241,7 @@ class RunFiles:
         found: dict[bytes, tuple[int, Segment]] = {}
         for path in [path for each in self.dirs for path in sorted(each.glob("logs/*.jsonl"))]:
             try:
-                if known and inode_of(os.stat(path)) in known:
+                if known and path in known and inode_of(os.stat(path)) == known[path]:
                     continue
                 with open(path, "rb") as file:
                     head = file.readline(_HEAD)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from sightline.run_directory import JOURNAL
 from sightline.run_logs.files import Cursor
@@ -25,17 +26,23 @@ class Follower:
         logs: of the run.
         say: is told once what a person should know, as that the root has died.
         hold_s: how long lines wait for earlier ones of other processes.
+        tick_s: between two looks.
     """
 
     def __init__(
-        self, logs: RunLogs, say: Callable[[str], object] = lambda text: None, *, hold_s: float = _HOLD_S
+        self,
+        logs: RunLogs,
+        say: Callable[[str], object] = lambda text: None,
+        *,
+        hold_s: float = _HOLD_S,
+        tick_s: float = _TICK_S,
     ) -> None:
         self._logs = logs
         self._say = say
         self._hold_s = hold_s
+        self._tick_s = tick_s
         self._said: set[str] = set()
-        self._inodes: set[tuple[int, int]] = set()
-        self._left_out: set[tuple[int, int]] = set()  # files of processes that nobody wants to see
+        self._inodes: dict[Path, tuple[int, int]] = {}
         self._heads: dict[bytes, Cursor] = {}
         self._know()
 
@@ -66,7 +73,7 @@ class Follower:
                 self._logs.note_ends()
                 return
             if not has_more:
-                time.sleep(_TICK_S)
+                time.sleep(self._tick_s)
 
     def _look(self) -> tuple[list[LogLine], bool]:
         """New lines of new and known files; and whether there are more, which must not all be in memory."""
@@ -101,23 +108,20 @@ class Follower:
     def _find_files(self) -> None:
         logs = self._logs
         segments = []
-        for segment in logs.files.segments(frozenset([*self._inodes, *self._left_out])):
+        for segment in logs.files.segments(self._inodes):
+            self._inodes[segment.path] = segment.inode
             cursor = self._heads.get(segment.head)
             if cursor is None:
                 segments.append(segment)
-                self._left_out.add(segment.inode)
-            else:  # copied anew, as by `sightline collect`
+            elif cursor.inode != segment.inode and cursor.is_lost():  # copied anew, as by `sightline collect`
                 cursor.path, cursor.inode, cursor.is_done = segment.path, segment.inode, False
-                self._inodes.add(segment.inode)
         if segments:
             logs.add(segments)
             self._know()
 
     def _know(self) -> None:
         for source in self._logs.sources.values():
-            for segment, cursor in source.cursors:
-                self._inodes.add(cursor.inode)
-                self._heads[segment.head] = cursor
+            self._heads.update((segment.head, cursor) for segment, cursor in source.cursors)
 
     def _is_finished(self) -> bool:
         attempts = [attempt for each in self._logs.events for attempt in each.processes]
