@@ -74,7 +74,7 @@ def test_run_json_says_what_the_run_was(tmp_path: Path) -> None:
     assert facts["versions"].keys() >= {"python", "sightline", "numpy"}
     assert len(facts["command"]) >= len(sys.argv)
     files = sorted(path.name for path in run.wait_dir().iterdir())
-    assert files == [".lock", "metrics.jsonl", "run.json", "traces"]
+    assert files == [".lock", "logs", "metrics.jsonl", "run.json", "traces"]
 
 
 def test_a_run_knows_its_place(tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ def logs(tmp_path: Path) -> Iterator[TextLogging]:
 
 
 def records(path: Path) -> list[dict[str, Any]]:
-    """The structured lines of a file, each of which must be whole."""
+    """The structured lines of a file, each of which must be whole; those with a type are no entries."""
     lines = path.read_bytes().split(b"\n")
     assert lines.pop() == b""
-    return [each for each in map(json.loads, lines) if each.get("type") != "header"]
+    return [each for each in map(json.loads, lines) if "type" not in each]
 
 
 def logged(logs: TextLogging, folder: Path) -> list[dict[str, Any]]:

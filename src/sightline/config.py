@@ -105,6 +105,8 @@ class StatsLoggerConfig:
         tensorboard: where the TensorBoard sink writes.
         trackio: where the trackio sink writes.
         wandb: which run the W&B sink writes, and how.
+        upload_to: where each process puts its files for other hosts, as ``<upload_to>/<name>/…``: full
+            segments while the run goes on, the rest at its end. A folder, or a URL that fsspec knows.
         samples_per_step: rows of a sample table that a commit shows, at most, over all processes.
         aliases: other names for keys: ``{"train/reward/": "train-reward/", "train/loss": ["loss"]}``, the
             name of a ready table (``"verl"``), a :class:`sightline.aliases.AliasTable`, or a list of such.
@@ -144,6 +146,7 @@ class StatsLoggerConfig:
     tensorboard: TensorBoardConfig = field(default_factory=TensorBoardConfig)
     trackio: TrackioConfig = field(default_factory=TrackioConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
+    upload_to: str | None = None
     samples_per_step: int = 8
     aliases: Aliases = ()
     naming: NamingMode = "warn"

@@ -117,6 +117,10 @@ class ProcessFiles:
         if self._is_ours:
             self._urgent.put(None)
 
+    def full_segments(self) -> list[Path]:
+        """The files that are full, and change no more; oldest first, without those deleted since."""
+        return [path for file in list(self._files) for path, _ in file._segments.copy()]
+
     def flush(self, timeout: float = 10.0) -> bool:
         """Waits until all that was recorded before this call is with the kernel; returns whether it is."""
         if not self._is_ours or self._ticker is None:

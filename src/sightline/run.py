@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.aliases import Aliases
+from sightline.clock import Sync
 from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import SightlineError
@@ -40,6 +41,9 @@ from sightline.trackers import tracker
 from sightline.transports import Transport
 from sightline.turns import Turn, Turns
 
+if TYPE_CHECKING:
+    from sightline.uploading import Uploader
+
 log = logging.getLogger("sightline")
 
 _showing = threading.local()
@@ -48,6 +52,7 @@ _open: list[Run] = []  # of this process, the oldest first
 _has_said_so = False
 os.register_at_fork(after_in_child=_open.clear)
 _PROFILE_S = 300.0  # to write a profile that is under way
+_UPLOAD_S = 60.0  # to upload what is left of the files
 _FILES_S = 10.0  # to write what is left of the traces and logs
 
 
@@ -64,9 +69,16 @@ class Run:
     """
 
     def __init__(self, logger: StatsLogger, role: str = "") -> None:
+        if logger.enabled and logger.config.upload_to:
+            from sightline.file_places import open_place
+
+            open_place(logger.config.upload_to)  # what cannot work fails before anything has begun
         self.logger = logger
         if logger.config.monitor_hosts and logger.enabled:
             check_installed()
+        self._trace: TraceWriter | None = None
+        self._sessions: SessionWriter | None = None
+        self._turns: list[tuple[Turn, Callable[[], None]]] = []
         texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(
             self._place, process=logger.process, processes=logger.processes, role=role or texts.role
@@ -79,10 +91,6 @@ class Run:
             self.text = TextLogging(
                 self.files, texts, current_span=TRACER.current_span, on_warning=self._onto_the_trace
             )
-        self._trace: TraceWriter | None = None
-        self._clock_sync: ClockSync | None = None
-        self._sessions: SessionWriter | None = None
-        self._turns: list[tuple[Turn, Callable[[], None]]] = []
         if not (tracing.enabled and logger.enabled):
             TRACER.turn(False)
         elif TRACER.enabled:
@@ -99,6 +107,16 @@ class Run:
         self._hosts: HostMonitor | None = None
         if logger.config.monitor_hosts and logger.enabled and not is_monitoring():
             self._hosts = monitor_hosts(logger.tracker, log_dir=logger.config.log_dir)
+        self._uploader: Uploader | None = None
+        if logger.enabled and logger.config.upload_to:
+            from sightline.uploading import Uploader
+
+            self._uploader = Uploader(
+                self.files, logger.config.upload_to, lambda: logger.note("upload_failures")
+            )
+        self._clock_sync: ClockSync | None = None
+        if self._turns or self.text is not None:
+            self._clock_sync = ClockSync(logger.transport, self._channel, self._note_sync)
         self._handler = _TerminationHandler(self)
         atexit.register(self._finish_at_exit)
         _open.append(self)
@@ -195,7 +213,10 @@ class Run:
             done = self.text.close(_FILES_S) and done
         if self in _open:
             _open.remove(self)
-        return self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
+        done = self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
+        if self._uploader is not None:
+            done = self._uploader.close(_UPLOAD_S) and done
+        return done
 
     # What a process has once: that of the first run that is open, and then of the next one.
 
@@ -208,7 +229,6 @@ class Run:
             segment_bytes=int(tracing.segment_mb * 2**20),
             keep_bytes=int(tracing.keep_mb * 2**20),
         )
-        self._clock_sync = ClockSync(self.logger.transport, self._channel, self._trace.note_sync)
 
     def _end_spans(self) -> None:
         assert self._trace is not None
@@ -242,6 +262,11 @@ class Run:
     def _finish_at_exit(self) -> None:
         # After an unhandled exception the others will not end in time either: they wait for this process.
         self.finish(FAILED_TIMEOUT_S if getattr(sys, "last_value", None) is not None else None)
+
+    def _note_sync(self, sync: Sync) -> None:
+        for writer in (self._trace, self.text):
+            if writer is not None:
+                writer.note_sync(sync)
 
     def _place(self) -> Place | None:
         place = self.logger.place
@@ -291,6 +316,7 @@ def start(
     role: str = "",
     tracing: PerfTracerConfig | Mapping[str, Any] | None = None,
     monitor_hosts: bool | None = None,
+    upload_to: str | None = None,
     logger: StatsLoggerConfig | None = None,
     transport: Transport | None = None,
 ) -> Run:
@@ -322,6 +348,7 @@ def start(
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
         tracing: what is traced (docs/timeline.md), rollout sessions included; a mapping has its settings.
         monitor_hosts: whether each commit says what processes and machines use (docs/hosts.md).
+        upload_to: a folder or URL where each process puts its files (docs/collecting.md).
         logger: all other settings in one object; the arguments above override it.
         transport: how the processes are connected; None: as ``logger`` says.
 
@@ -339,6 +366,7 @@ def start(
         "namespaces": namespaces,
         "resume": resume,
         "monitor_hosts": monitor_hosts,
+        "upload_to": upload_to,
     }
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)
@@ -440,6 +468,9 @@ class _TerminationHandler:
             time.monotonic() - begin,
         )
         self._run._flush_files(2.0)
+        uploader = self._run._uploader
+        if uploader is not None:
+            uploader.put_rest(max(1.0, logger.config.grace_s - (time.monotonic() - begin)))
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -257,12 +257,15 @@ class StatsLogger:
                 "sightline: commit of step %d after step %d: %s (said once)",
                 step, last, f"counted as step {last}" if policy == "clamp" else "left out",
             )  # fmt: skip
-        note = "clamped_commits" if policy == "clamp" else "dropped_commits"
-        if isinstance(self._worker, Root):
-            self._worker.note(note)
-        else:
-            self._obs[note] += 1
+        self.note("clamped_commits" if policy == "clamp" else "dropped_commits")
         return last if policy == "clamp" else None
+
+    def note(self, name: str) -> None:
+        """Counts something under ``obs/<name>`` in the next commit."""
+        if isinstance(self._worker, Root):
+            self._worker.note(name)
+        else:
+            self._obs[name] += 1
 
     def event(self, name: str, **fields: Any) -> None:
         """Writes an ``event`` line to the journal, on the root; plain data only."""

@@ -51,6 +51,7 @@ def failing(error: BaseException) -> Frame:
     ("error", "code", "line"),
     [
         ("RunDirectoryError('no\\nrun')", 2, "sightline one: no run\n"),
+        ("RunDirectoryError('a\\x1b[2Jb')", 2, "sightline one: a\\x1b[2Jb\n"),
         ("FileNotFoundError(2, 'not there', 'x')", 2, "sightline one: x: not there\n"),
         ("KeyError('k')", 70, "sightline one: KeyError: 'k' (a defect of sightline; --debug shows where)\n"),
         ("KeyboardInterrupt()", 130, ""),

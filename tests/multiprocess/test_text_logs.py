@@ -19,8 +19,9 @@ def test_every_process_logs_into_its_run_directory_and_the_root_alone_on_the_con
         assert path.name == f"p{process:05d}.a01.jsonl"
         header, *lines = map(json.loads, path.read_bytes().splitlines())
         assert (header["run_id"], header["process"], header["processes"]) == (run_id, process, 2)
-        said = [line for line in lines if line["logger"] == "talk"]
+        said = [line for line in lines if line.get("logger") == "talk"]
         assert [(line["message"], line["process"], line["step"]) for line in said] == [
             (f"hello from {process}", process, step) for step in range(2)
         ]
+        assert lines[-1]["type"] == "end"
     assert ["hello from" in worker.output for worker in job] == [True, False]

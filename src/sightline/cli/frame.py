@@ -59,8 +59,11 @@ class Frame(click.Group):
 
 
 def say_error(command: str, message: str) -> None:
-    """One line on stderr, whatever stands in the message."""
-    click.echo(f"{command}: {' '.join(message.split())}", err=True)
+    """One line on stderr, whatever stands in the message: names of files may hold what acts on a terminal."""
+    line = " ".join(message.split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    click.echo(f"{command}: {line}", err=True)
 
 
 def say_next(*commands: str) -> None:

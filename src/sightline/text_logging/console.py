@@ -41,9 +41,9 @@ class LogConsole:
     def __init__(self, stream: TextIO | None, process: int | None = None) -> None:
         self._terminal = Terminal(stream)
         self._prefix = "" if process is None else f"[p{process}] "
-        self._painter: _Painter | None = None
-        if self._terminal.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-            self._painter = _Painter()
+        self._painter: Painter | None = None
+        if wants_colour(self._terminal):
+            self._painter = Painter()
         self._waiting: deque[Line] = deque()
         self._left_out = 0
         self._changed = threading.Condition()
@@ -102,7 +102,12 @@ class LogConsole:
         return f"{clock} {self._prefix}{self._painter.painted(line)}\n"
 
 
-class _Painter:
+def wants_colour(terminal: Terminal) -> bool:
+    """Whether a stream is a terminal that shows colours, to somebody who wants them."""
+    return terminal.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Painter:
     """Colours: below WARNING the component's own, from there the level's over all of the line."""
 
     def __init__(self) -> None:
@@ -111,6 +116,7 @@ class _Painter:
         self._system = Console(stderr=True, force_terminal=True)._color_system
 
     def painted(self, line: Line) -> str:
+        """Level, component and body of a line."""
         from rich.style import Style
 
         for level, style in _LEVELS:

@@ -13,6 +13,7 @@ from sightline.event_values import dumps, plain, text
 from sightline.text_logging.entries import CHARACTERS, Entry, message_of, traceback_of
 from sightline.text_logging.loggers import component
 
+FORMAT = 1  #: of the structured files, as their headers say
 _INDENT = "\n    | "
 
 
@@ -105,11 +106,7 @@ class Renderer:
             structured = dumps(seen)
         except orjson.JSONEncodeError:  # an odd step, or time, of a foreign record factory
             structured = dumps(plain(seen))
-        body = "  ".join([message, *(f"{key}={_word(value)}" for key, value in fields.items())])
-        for more in ("exception", "stack"):
-            if more in seen:
-                body += f"\n{seen[more]}"
-        body = on_lines_of_its_own(body)
+        body = body_of(seen)
         number = entry.level if isinstance(entry.level, int) else logging.ERROR
         step = "" if entry.step is None else f" step={entry.step}"
         head = f"{self._stamp(entry.created)} {self._process} {level}{step}"
@@ -133,6 +130,17 @@ class Renderer:
         if second != self._second[0]:
             self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
         return f"{self._second[1]}.{int((moment - second) * 1000):03d}Z"
+
+
+def body_of(seen: Mapping[str, Any]) -> str:
+    """What people read of a structured line: message, fields, traceback and stack, on lines of its own."""
+    fields = seen.get("fields")
+    shown = fields.items() if isinstance(fields, Mapping) else ()
+    body = "  ".join([str(seen.get("message", "")), *(f"{key}={_word(value)}" for key, value in shown)])
+    for more in ("exception", "stack"):
+        if more in seen:
+            body += f"\n{seen[more]}"
+    return on_lines_of_its_own(body)
 
 
 def on_lines_of_its_own(body: str) -> str:

@@ -9,12 +9,14 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sightline.clock import Sync, anchor
 from sightline.jax.distributed import distributed
 from sightline.process_files import Place, ProcessFiles
 from sightline.text_logging.capture import Hooks
@@ -22,13 +24,14 @@ from sightline.text_logging.config import TextLoggingConfig
 from sightline.text_logging.console import LogConsole
 from sightline.text_logging.entries import Entry
 from sightline.text_logging.handler import EntryHandler
-from sightline.text_logging.lines import Line, Renderer
+from sightline.text_logging.lines import FORMAT, Line, Renderer
 from sightline.text_logging.loggers import PARENT
 
 if TYPE_CHECKING:
     from sightline.text_logging.output import OutputCapture
 
 _BATCH = 2000  # entries between two looks at everything else
+_ANCHOR_EVERY_S = 30.0  # while there are lines; in between the time of day runs as the clock does
 _is_apart = False  # whether it is we who have stopped the propagation to the root
 _on: list[TextLogging] = []  # the newest one has the console, and says the levels
 _lock = threading.RLock()
@@ -65,6 +68,8 @@ class TextLogging:
         self._path = path
         self._on_warning = on_warning
         self._is_closed = False
+        self._syncs: deque[Sync] = deque()
+        self._anchored = time.monotonic()  # the header has the first one
         self._levels = self.config.by_component()
         limits = {"segment_bytes": self.config.segment_bytes, "keep_bytes": self.config.keep_bytes}
         self._structured = files.open(f"{path}.jsonl", _structured_header, **limits)
@@ -108,6 +113,10 @@ class TextLogging:
             done = self._console.flush(max(0.1, end - time.monotonic())) and done
         return done
 
+    def note_sync(self, sync: Sync) -> None:
+        """Writes where this process's clock stands against the root's. From any thread."""
+        self._syncs.append(sync)
+
     def keep_uncaught(self, error: BaseException) -> None:
         """Writes an exception down as uncaught, for one that ends the run, and with it the hooks, first."""
         if not self._is_closed and self.config.capture_exceptions:
@@ -125,6 +134,9 @@ class TextLogging:
             logger.removeHandler(self._handler)
         done = self.flush(timeout)
         self._files.remove_source(self._write)
+        if done and self.config.files:
+            self._structured.put(_of_kind("end", time=round(time.time(), 6)), 0)
+            done = self._files.flush(timeout if self._files.place is not None else 1.0)
         self._is_closed = True
         with _lock:
             _on.remove(self)
@@ -156,6 +168,7 @@ class TextLogging:
             if self.config.files:
                 lost = self._handler.take_lost()
                 self._tell_lost(lost)
+                self._tell_clock(bool(lines))
                 if lines:
                     self._structured.put(b"".join([line.structured for line in lines]), len(lines))
                     self._plain.put(b"".join([line.plain for line in lines]), len(lines))
@@ -167,6 +180,13 @@ class TextLogging:
         for at, file in enumerate((self._structured, self._plain)):
             if missing := lost + file.take_dropped():
                 file.put(self._renderer.notice(missing)[at], missing)
+
+    def _tell_clock(self, has_lines: bool) -> None:
+        while self._syncs:
+            self._structured.put(_of_kind("clock", **self._syncs.popleft()._asdict()), 0)
+        if has_lines and time.monotonic() - self._anchored > _ANCHOR_EVERY_S:
+            self._anchored = time.monotonic()
+            self._structured.put(_of_kind("clock", **anchor()._asdict()), 0)
 
     def _show(self, entries: list[Entry], lines: list[Line]) -> None:
         if self._console is None or not lines or _on[-1:] != [self]:
@@ -269,7 +289,12 @@ class _OfNoRun(TextLogging):
 
 
 def _structured_header(facts: dict[str, Any]) -> bytes:
-    return orjson.dumps({"type": "header", "kind": "log", **facts}, option=orjson.OPT_APPEND_NEWLINE)
+    return _of_kind("header", kind="log", format=FORMAT, **facts)
+
+
+def _of_kind(kind: str, /, **fields: Any) -> bytes:
+    """A line that is no entry; those of entries have no type."""
+    return orjson.dumps({"type": kind, **fields}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _plain_header(facts: dict[str, Any]) -> bytes:

@@ -7,11 +7,25 @@ each comparison. A process that was never compared goes by its own time of day.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from sightline.clock import Straight, Sync, without_steps
+from sightline.clock import Anchor, Straight, Sync, without_steps
 from sightline.timeline.finding import ProcessTrace
 
 _GOOD_NS = 1_000_000
+
+
+class Clocked(Protocol):
+    """What files of a process tell of its clock; a :class:`ProcessTrace` does."""
+
+    @property
+    def process(self) -> int: ...
+    @property
+    def base_ns(self) -> int: ...
+    @property
+    def anchors(self) -> Sequence[Anchor]: ...
+    @property
+    def syncs(self) -> Sequence[Sync]: ...
 
 
 class ProcessClock:
@@ -23,7 +37,7 @@ class ProcessClock:
         uncertainty_ns: how far off it may be against the root's; None if it was never compared.
     """
 
-    def __init__(self, trace: ProcessTrace, root: ProcessTrace | None) -> None:
+    def __init__(self, trace: Clocked, root: Clocked | None) -> None:
         self._base = trace.base_ns
         self.uncertainty_ns: int | None = 0 if trace.process == 0 else None
         if trace.process != 0 and trace.syncs:
@@ -44,7 +58,7 @@ class ProcessClock:
         return self._straight(ns + self._base)
 
 
-def _time_of_day(trace: ProcessTrace) -> Straight:
+def _time_of_day(trace: Clocked) -> Straight:
     return Straight(without_steps((each.perf_counter_ns, each.time_ns) for each in trace.anchors))
 
 
@@ -54,7 +68,7 @@ def _good(syncs: Sequence[Sync]) -> list[Sync]:
     return [sync for sync in syncs if sync.uncertainty_ns <= max(4 * usual, _GOOD_NS)]
 
 
-def _through_syncs(trace: ProcessTrace, syncs: Sequence[Sync], root: ProcessTrace | None) -> Straight:
+def _through_syncs(trace: Clocked, syncs: Sequence[Sync], root: Clocked | None) -> Straight:
     if root is None:
         return Straight(without_steps((sync.perf_counter_ns, sync.root_time_ns) for sync in syncs))
     # A drift is a change of the offset. Drawn between the moments of all anchors, so that those of the root,

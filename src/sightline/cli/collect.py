@@ -1,0 +1,109 @@
+"""`sightline collect`: the files of other hosts, brought into one run directory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_error, say_next
+
+if TYPE_CHECKING:
+    from sightline.gathering import Plan, Processes
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("sources", nargs=-1, required=True, metavar="FROM...")
+@click.option("--dry-run", is_flag=True, help="Say what would be brought, and bring nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object that says what was done.")
+def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Bring the files of a run from other hosts into RUN_DIR.
+
+    FROM is a run directory of the same run, copied by any tool, or a folder that holds several of them, or a
+    URL that fsspec knows (`pip install 'sightline[collect]'`). What is new or longer is brought, as often as
+    you like, also while the run goes on; nothing becomes shorter, and nothing different is overwritten.
+
+    \b
+      sightline collect runs/grpo /mnt/host1/runs/grpo /mnt/host2/runs/grpo
+      sightline collect runs/grpo copies/
+      sightline collect runs/grpo gs://bucket/runs/grpo --dry-run
+
+    Exit code 0; 1: some files are different from those that are here, or of another run; 2: nothing was
+    done; 3: with --json, files of some processes are still missing.
+    """
+    from sightline.gathering import carry_out, plan, processes_of
+
+    made = plan(run_dir, sources)
+    if not dry_run:
+        _show(carry_out(made, run_dir), made.size, as_json)
+    processes = processes_of(run_dir) if run_dir.is_dir() and any(run_dir.iterdir()) else None
+    for where, why in (*made.refused, *made.conflicts):
+        say_error("sightline collect", f"{where} {why}; it is left as it is")
+    if as_json:
+        click.echo(orjson.dumps(_facts(made, processes, dry_run)).decode())
+    else:
+        _say(made, processes, dry_run)
+    say_next(f"sightline logs {run_dir}", f"sightline trace view {run_dir}")
+    if made.refused or made.conflicts:
+        sys.exit(FOUND_WRONG)
+    sys.exit(INCOMPLETE if as_json and processes is not None and processes.missing else 0)
+
+
+def _facts(made: Plan, processes: Processes | None, dry_run: bool) -> dict[str, Any]:
+    return {
+        "run_id": made.run_id,
+        "dry_run": dry_run,
+        "new": [step.name for step in made.steps if step.target is None],
+        "longer": [step.name for step in made.steps if step.target is not None],
+        "renamed": made.moves,
+        "bytes": made.size,
+        "up_to_date": made.up_to_date,
+        "refused": [{"what": what, "why": why} for what, why in made.refused],
+        "conflicts": [{"what": what, "why": why} for what, why in made.conflicts],
+        "processes": None if processes is None else processes._asdict(),
+        "missing": [] if processes is None else processes.missing,
+    }
+
+
+def _say(made: Plan, processes: Processes | None, dry_run: bool) -> None:
+    from sightline.run_logs.files import ranges_of
+
+    new = sum(step.target is None for step in made.steps)
+    would = "would be " if dry_run else ""
+    click.echo(
+        f"run {made.run_id}: {would}brought: {new} new files, {len(made.steps) - new} longer ones "
+        f"({made.size / 2**20:,.1f} MiB); {made.up_to_date} are up to date"
+    )
+    if processes is None:
+        return
+    said = [
+        f"{what}: {ranges_of(which)}"
+        for what, which in (
+            ("complete", processes.complete),
+            ("without an end (killed, running, or copied before)", processes.unended),
+            ("missing", processes.missing),
+        )
+        if which
+    ]
+    click.echo(f"processes of attempt {processes.attempt} ({processes.of}): {'; '.join(said)}")
+
+
+def _show(pieces: Iterable[int], total: int, as_json: bool) -> None:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty() or as_json:
+        for _ in pieces:
+            pass
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("collecting", total=total)
+        for size in pieces:
+            bar.advance(task, size)

@@ -1,0 +1,173 @@
+"""`sightline logs`: the text logs of all processes of a run, as one."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from sightline.cli.frame import INCOMPLETE, say_error, say_next
+
+if TYPE_CHECKING:
+    from sightline.run_logs.choosing import Choice
+    from sightline.run_logs.folding import Folder
+    from sightline.run_logs.merging import LogLine, RunLogs
+    from sightline.run_logs.showing import Shower
+
+
+@click.command()
+@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.option("-f", "--follow", is_flag=True, help="Show what comes, until the run is finished.")
+@click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Begin with the last N lines.")
+@click.option("--level", metavar="LEVEL", help="The least one, also of components: info,rollout=debug.")
+@click.option("--process", metavar="RANGES", help="Of these processes, as in 0,3-5.")
+@click.option("--attempt", metavar="RANGES", help="Of these attempts, as in 2 or 1-3.")
+@click.option(
+    "--since", metavar="TIME", help="A duration before now (10m), a clock time (14:30), or an ISO time."
+)
+@click.option("--step", "steps", metavar="RANGES", help="Of these steps, as in 40-60.")
+@click.option("--grep", metavar="REGEX", help="Lines in which it is found; with fields and tracebacks.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with `corrected_time`.")
+@click.option("--no-fold", is_flag=True, help="Show the same line of many processes as many lines.")
+def logs(
+    run_dirs: tuple[Path, ...],
+    follow: bool,
+    tail: int | None,
+    level: str | None,
+    process: str | None,
+    attempt: str | None,
+    since: str | None,
+    steps: str | None,
+    grep: str | None,
+    as_json: bool,
+    no_fold: bool,
+) -> None:
+    """Show the text logs of all processes of a run, merged by corrected time.
+
+    Clocks are aligned with process 0's. Events of the journal (stalls, failures, the end) are lines, too.
+    Give the directories of all hosts where there is no shared disk. Lines that many processes say within two
+    seconds are one: ×64 processes, or ×3 processes 0,4-5.
+
+    \b
+      sightline logs runs/latest
+      sightline logs runs/latest --follow -n 100
+      sightline logs runs/latest --level warning --process 0,3-5 --since 10m
+      sightline logs host0/runs/grpo host1/runs/grpo --step 40-60 --grep 'reward|kl'
+      sightline logs runs/latest --json | jq -r .message
+
+    Exit code 0; 2: nothing could be shown; 3: with --json, files of some processes are not here; 130: Ctrl-C.
+    """
+    from sightline.run_logs import choosing
+    from sightline.run_logs.merging import RunLogs
+
+    choice = choosing.Choice(
+        levels=choosing.levels(level) if level else {},
+        processes=choosing.Ranges.parse(process, "--process") if process else None,
+        attempts=choosing.Ranges.parse(attempt, "--attempt") if attempt else None,
+        steps=choosing.Ranges.parse(steps, "--step") if steps else None,
+        since_ns=choosing.since(since) if since else None,
+        pattern=choosing.pattern(grep) if grep else None,
+    )
+    found = RunLogs(run_dirs, choice)
+    printer = _Printer(found, as_json=as_json, folds=not no_fold)
+    _print(found, printer, follow, tail)
+    sys.exit(_end(found, printer, choice, run_dirs[0], since))
+
+
+class _Printer:
+    """Prints lines to stdout, folded for people."""
+
+    def __init__(self, found: RunLogs, *, as_json: bool, folds: bool) -> None:
+        from sightline.run_logs.folding import Folder
+        from sightline.run_logs.showing import Shower
+
+        self.count = 0
+        self.as_json = as_json
+        self._folder: Folder | None = Folder() if folds and not as_json else None
+        self._shower: Shower = Shower(sys.stdout, lambda: found.sizes)
+
+    def put(self, lines: Iterable[LogLine]) -> None:
+        for line in lines:
+            self.count += 1
+            if self.as_json:
+                _write(orjson.dumps({**line.record, "corrected_time": line.time_ns / 1e9}).decode() + "\n")
+            elif self._folder is None:
+                _write(self._shower.shown(_alone(line)))
+            else:
+                for folded in self._folder.put(line):
+                    _write(self._shower.shown(folded))
+
+    def flush(self) -> None:
+        if self._folder is not None:
+            for folded in self._folder.flush():
+                _write(self._shower.shown(folded))
+        sys.stdout.flush()
+
+
+def _print(found: RunLogs, printer: _Printer, follow: bool, tail: int | None) -> None:
+    if tail is not None:
+        found.skip_to_last(tail)
+    lines: Iterator[LogLine] = found.lines(is_live=follow)
+    if tail is not None:
+        lines = iter(deque(lines, maxlen=tail))
+    printer.put(lines)
+    printer.flush()
+    if follow:
+        from sightline.run_logs.following import Follower
+
+        follower = Follower(found, lambda text: say_error("sightline logs", text))
+        for batch in follower.batches():
+            printer.put(batch)
+            if batch:
+                printer.flush()
+
+
+def _end(found: RunLogs, printer: _Printer, choice: Choice, run_dir: Path, since: str | None) -> int:
+    """What is not here and could not be read, on stderr; and the exit code."""
+    from sightline.run_logs.files import ranges_of
+
+    missing = found.missing()
+    for said in found.damage.said():
+        say_error("sightline logs", said)
+    sizes = found.sizes
+    for attempt, processes in itertools.islice(missing.items(), 5):
+        of = sizes.get(attempt, max(processes) + 1)
+        say_error(
+            "sightline logs",
+            f"attempt {attempt}: no files of {len(processes)} of {of} processes are here "
+            f"({ranges_of(processes)}): give the run directories of their hosts too",
+        )
+    if not printer.count and not found.damage:
+        why = f"; --since {since} counts from now" if since and choice.since_ns is not None else ""
+        say_error("sightline logs", f"no line is to be shown{why}")
+    if missing:
+        say_next(f"sightline collect {run_dir} FROM…  # brings the files of other hosts here")
+    else:
+        say_next(f"sightline trace view {run_dir}  # the same run on a timeline")
+    if missing and printer.as_json:
+        _write(
+            orjson.dumps(
+                {"type": "missing", "processes": {str(each): which for each, which in missing.items()}}
+            ).decode()
+            + "\n"
+        )
+        return INCOMPLETE
+    return 0
+
+
+def _alone(line: LogLine) -> Any:
+    from sightline.run_logs.folding import Folded
+
+    return Folded(line, [line.process])
+
+
+def _write(text: str) -> None:
+    """To stdout, whatever its encoding can show."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))

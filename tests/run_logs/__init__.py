@@ -1,0 +1,1 @@
+"""The text logs of all processes, on one time."""

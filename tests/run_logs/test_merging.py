@@ -1,0 +1,217 @@
+"""Lines of all processes come in the order of the root's time, whatever has happened to clocks and files."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from pathlib import Path
+
+import orjson
+import pytest
+
+from sightline.errors import JournalError, RunDirectoryError
+from sightline.run_logs.choosing import Choice, Ranges, pattern
+from sightline.run_logs.merging import RunLogs, warnings_of
+from tests.run_logs.written import EPOCH, S, Written
+
+
+def said(run_dirs: list[Path], choice: Choice | None = None) -> list[str]:
+    return [str(line.record["message"]) for line in RunLogs(run_dirs, choice, events=False).lines()]
+
+
+def test_processes_whose_clocks_are_wrong_are_merged_in_true_order(tmp_path: Path) -> None:
+    """One is 250 ms ahead and 50 ppm too fast, another one minutes behind; each says a line every second."""
+    root = Written(tmp_path / "a", 0, processes=3)
+    fast = Written(tmp_path / "b", 1, processes=3, ahead_ns=S // 4, ppm=50)
+    late = Written(tmp_path / "c", 2, processes=3, ahead_ns=-300 * S)
+    expected = []
+    for second in range(2000):
+        for i, each in enumerate((root, fast, late)):
+            if second in (1, 5, 15, 35, 75, 155, 315, 635, 1235) and i:
+                each.sync(second * S)
+            if second % 30 == 0:
+                each.clock(second * S)
+            true = second * S + i * 5_000_000
+            each.say(true, f"{second} {i}")
+            expected.append((f"{second} {i}", EPOCH + true))
+    dirs = [each.write() for each in (root, fast, late)]
+    lines = list(RunLogs(dirs).lines())
+    assert [line.record["message"] for line in lines] == [message for message, _ in expected]
+    off = [abs(line.time_ns - at) for line, (_, at) in zip(lines, expected, strict=True)]
+    assert max(off) < 2_000_000
+    # Without the root's files it is still the root's time.
+    lines = list(RunLogs(dirs[1:2]).lines())
+    assert max(abs(line.time_ns - EPOCH - i * S - 5_000_000) for i, line in enumerate(lines)) < 2_000_000
+
+
+def test_a_time_of_day_that_is_set_in_the_middle_moves_no_line(tmp_path: Path) -> None:
+    """A line goes by the anchor before it, and that by the steady clock."""
+    root = Written(tmp_path, 0).say(S, "before")
+    root._ahead_ns = 3600 * S
+    root.clock(70 * S).say(80 * S, "after")
+    lines = list(RunLogs([root.write()]).lines())
+    assert [(line.time_ns - EPOCH) // S for line in lines] == [1, 80]
+
+
+def test_lines_of_threads_that_were_held_up_are_put_into_order(tmp_path: Path) -> None:
+    log = Written(tmp_path)
+    rng = random.Random(1)
+    moments = [i * S // 100 + rng.randrange(S) for i in range(2000)]
+    for moment in moments:
+        log.say(moment, str(moment))
+    assert said([log.write()]) == [str(moment) for moment in sorted(moments)]
+
+
+def test_segments_attempts_and_copies_are_one_log(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    Written(run).say(1, "one").write("p00000.a01.0000.jsonl")
+    Written(run, segment=1).say(2, "two").write()
+    Written(run, attempt=2, pid=9).say(3, "three").write()
+    copy = tmp_path / "copy"  # an older one of the same file, under its earlier name
+    Written(copy).write()
+    assert said([run, copy]) == ["one", "two", "three"]
+    assert said([run], Choice(attempts=Ranges.parse("2", "--attempt"))) == ["three"]
+
+
+def test_damage_is_left_out_and_counted(tmp_path: Path) -> None:
+    log = Written(tmp_path, processes=16).say(1, "one")
+    log.data += b'\x00\x00{"time":1}\n{"torn": \n[1]\n' + b"x" * (17 << 20) + b"\n"
+    log.say(2, "two")
+    log.data += b'{"time":17000'
+    log.write()
+    (tmp_path / "logs" / "foreign.jsonl").write_bytes(b'{"hello":1}\n')
+    (tmp_path / "logs" / "p00001.a01.jsonl").write_bytes(b"")
+    logs = RunLogs([tmp_path])
+    assert [line.record["message"] for line in logs.lines()] == ["one", "two"]
+    assert sum(logs.damage.lines.values()) == 4
+    assert list(logs.damage.cut) == [str(log.path)]
+    assert "foreign.jsonl" in str(logs.damage.problems)
+    assert logs.missing() == {1: list(range(2, 16))}
+
+
+def test_a_newer_format_is_one_clear_error(tmp_path: Path) -> None:
+    log = Written(tmp_path)
+    log.data = log.data.replace(b'"format":1', b'"format":2')
+    with pytest.raises(RunDirectoryError, match=r"has format 2, and this sightline reads 1"):
+        RunLogs([log.write()])
+    Written(tmp_path).write()
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"type":"run","run_id":"r1","format":99}\n')
+    with pytest.raises(JournalError, match="has format 99"):
+        RunLogs([tmp_path])
+
+
+def test_directories_of_two_runs_are_refused_by_their_ids(tmp_path: Path) -> None:
+    dirs = [Written(tmp_path / each, run_id=each).write() for each in ("r1", "r2")]
+    with pytest.raises(RunDirectoryError, match=r"of run r2, and .* of run r1"):
+        RunLogs(dirs)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunDirectoryError, match="expected a run directory"):
+        RunLogs([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (Choice(levels={"": 30}), ["b", "c"]),
+        (Choice(levels={"": 40, "talk.sub": 10}), ["a", "c"]),
+        (Choice(processes=Ranges.parse("1,3-9", "--process")), ["d"]),
+        (Choice(steps=Ranges.parse("2-3", "--step")), ["b"]),
+        (Choice(since_ns=EPOCH + 3 * S), ["c", "d"]),
+        (Choice(pattern=pattern(r"talk: c|x=17|oops")), ["a", "b", "c"]),
+    ],
+)
+def test_lines_may_be_chosen(tmp_path: Path, choice: Choice, expected: list[str]) -> None:
+    log = Written(tmp_path, processes=2)
+    log.say(S, "a", "DEBUG", "talk.sub", step=1, exception="Traceback\noops")
+    log.say(2 * S, "b", "WARNING", step=2, fields={"x": 17}).say(3 * S, "c", "ERROR").write()
+    Written(tmp_path, 1, processes=2).say(4 * S, "d").write()
+    assert said([tmp_path], choice) == expected
+
+
+def test_events_of_the_journal_are_lines(tmp_path: Path) -> None:
+    Written(tmp_path).say(2 * S, "talk").write()
+    at = EPOCH / 1e9
+    events = [
+        {"type": "run", "format": 1, "run_id": "r1", "attempt": 1, "started": at, "processes": 4},
+        {
+            "event": "stall",
+            "step": 3,
+            "k": 0,
+            "waiting_for": [1],
+            "type": "event",
+            "attempt": 1,
+            "time": at + 3,
+        },
+        {"type": "commit", "seq": 1, "texts": {"a": '"type":"event"'}},
+        {"event": "finish", "missing": [], "type": "event", "attempt": 1, "time": at + 4},
+    ]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(orjson.dumps(e) + b"\n" for e in events))
+    logs = RunLogs([tmp_path])
+    lines = [line.shown_record() for line in logs.lines()]
+    assert [line["message"] for line in lines] == [
+        "attempt 1 begins with 4 processes",
+        "talk",
+        "stall",
+        "finish",
+    ]
+    assert lines[2]["fields"] == {"step": 3, "k": 0, "waiting_for": [1]}
+    assert logs.missing() == {1: [1, 2, 3]}  # that there were four is told by the journal
+
+
+def test_a_merge_does_not_hold_what_it_merges(tmp_path: Path) -> None:
+    def peak(lines: int) -> int:
+        for process in range(4):
+            log = Written(tmp_path / str(lines), process, processes=4)
+            log.data += b"".join(
+                b'{"time":%d.5,"level":"INFO","logger":"talk","process":%d,"message":"%d %s"}\n'
+                % (EPOCH // S + i, process, i, b"x" * 200)
+                for i in range(lines)
+            )
+            log.write()
+        tracemalloc.start()
+        count = sum(1 for _ in RunLogs([tmp_path / str(lines)]).lines())
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert count == 4 * lines
+        return found
+
+    first = peak(3_000)
+    assert peak(20_000) < first + 8_000_000  # of 22 MB
+
+
+def test_warnings_for_a_report_are_bounded(tmp_path: Path) -> None:
+    log = Written(tmp_path, processes=2)
+    for i in range(100):
+        log.say(i * S, f"{i}", ("INFO", "WARNING", "ERROR")[i % 3], step=i)
+    found = warnings_of([log.write()], most=6)
+    assert [(line.record["message"], line.record["step"]) for line in found.lines] == [
+        (str(i), i) for i in (1, 2, 4, 95, 97, 98)
+    ]
+    assert (found.left_out, found.missing) == (60, {1: [1]})
+
+
+def test_the_last_lines_are_found_without_reading_those_before(tmp_path: Path) -> None:
+    """Over segments and processes, on clocks that drift; the damage before them is not met."""
+    run, messages = tmp_path, []
+    for process in range(2):
+        for segment in range(4):
+            log = Written(
+                run, process, processes=2, segment=segment, ahead_ns=process * S // 4, ppm=process * 50
+            )
+            log.data += b"torn\n" if segment == 0 else b""
+            for second in range(segment * 1000, segment * 1000 + 1000):
+                if second % 30 == 0:
+                    log.clock(second * S)
+                if process and second in (0, 5, 15, 35, 75, 155, 315, 635, 1235, 1835, 2435, 3035, 3635):
+                    log.sync(second * S)
+                log.say(second * S + process * 10_000_000, f"{second} {process} " + "x" * 600)
+                messages.append((second, process))
+            name = f"p{process:05d}.a01.{segment:04d}.jsonl"
+            log.write(name if segment < 3 else None)
+    for wanted in (1, 50, 1000, 10_000):
+        logs = RunLogs([run])
+        logs.skip_to_last(wanted)
+        found = [tuple(map(int, line.record["message"].split()[:2])) for line in logs.lines()]
+        assert found[-wanted:] == sorted(messages)[-wanted:]
+        assert (len(found) == 8000) == (wanted == 10_000)
+        assert bool(logs.damage) == (wanted == 10_000)
