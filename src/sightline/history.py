@@ -6,6 +6,7 @@ For views of a run: a report, a table, a live terminal. Values are kept exactly.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
-from sightline.journal import Record, is_run_line, whole_lines
+from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
 from sightline.run_directory import JOURNAL
+from sightline.run_state import begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Start, starts_of
 
@@ -28,6 +30,7 @@ _EVENTS = 10_000  # of a run, and late snapshots as many
 _PROCESS_ROWS = 2048  # steps for which each process's values of a key are kept
 _SAMPLES = 2000  # rows of a table
 _HISTOGRAMS = 256  # of a key
+_HEAD_LINES = 16  # in which an attempt's run line is
 
 
 class Series(NamedTuple):
@@ -94,8 +97,11 @@ class History:
 
     Args:
         run_dir: the run directory.
+        tail: about how many bytes of its end are read at first, and the ``run`` line that they stand behind;
+            None: all. It opens at once however long the journal is.
 
     Attributes:
+        begins_at: how many bytes before those that are read were left out.
         runs: the ``run`` lines, one for each attempt.
         events: the ``event`` lines, the newest 10,000.
         late: the ``late`` lines, as many.
@@ -125,8 +131,9 @@ class History:
         [1.0, 0.5, 0.3333333333333333]
     """
 
-    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, run_dir: str | os.PathLike[str], *, tail: int | None = None) -> None:
         self.run_dir = Path(run_dir)
+        self._tail = tail
         self.path = self.run_dir / JOURNAL
         if not self.run_dir.is_dir():
             raise RunDirectoryError(f"{self.run_dir} is no directory: expected a run directory")
@@ -138,6 +145,7 @@ class History:
 
     def _clear(self) -> None:
         self._offset = 0
+        self.begins_at = 0
         self._identity: tuple[int, int] | None = None
         self.runs: list[Record] = []
         self.events: list[Record] = []
@@ -172,6 +180,8 @@ class History:
             return False
         if self._identity not in (None, (found.st_dev, found.st_ino)) or found.st_size < self._offset:
             self._clear()  # another file has taken its place
+        if self._identity is None and self._tail is not None and found.st_size > self._tail:
+            self._begin_at(found.st_size - self._tail, found.st_size)
         self._identity = found.st_dev, found.st_ino
         end = found.st_size if limit is None else min(found.st_size, self._offset + limit)
         before = self._offset
@@ -183,6 +193,24 @@ class History:
             for line in data.splitlines():
                 self._take(line)
         return self._offset > before
+
+    def _begin_at(self, offset: int, size: int) -> None:
+        """Goes to the first line that begins there or later, and takes the ``run`` line before it."""
+        with open(self.path, "rb") as file:
+            self._offset = self.begins_at = next((at for at, _ in lines_from(file, offset, size)), size)
+            attempt = next(filter(None, map(_attempt_of, lines_backwards(file.fileno(), self._offset))), None)
+            if attempt is None:
+                return
+            begin = begin_of_attempt(file, attempt, self._offset)
+            for _, record in itertools.islice(lines_from(file, begin, self._offset), _HEAD_LINES):
+                if record.get("type") == "run" and is_run_line(record, self.path):
+                    self.runs.append(record)
+                    return
+
+    @property
+    def read(self) -> int:
+        """How many bytes have been read."""
+        return self._offset - self.begins_at
 
     @property
     def unread(self) -> int:
@@ -339,9 +367,7 @@ class History:
         rows = np.concatenate([each for each, _ in parts])
         values = np.concatenate([each for _, each in parts])
         steps, times, attempts = (each[rows] for each in self._cached_rows())
-        is_over = np.zeros(len(rows), bool)
-        for start in self.starts:
-            is_over |= (attempts < start.attempt) & (steps >= start.first_step)
+        is_over = self._is_over(steps, attempts)
         kept = ~is_over if shown else is_over
         rows, values, steps, times = rows[kept], values[kept], steps[kept], times[kept]
         order = np.lexsort((rows, steps))
@@ -349,6 +375,20 @@ class History:
         is_last[:-1] = steps[order][1:] != steps[order][:-1]
         order = order[is_last]
         return Series(steps[order], times[order], values[order])
+
+    def steps(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The steps, ascending, each once, and when each was first committed; as :meth:`series` has them."""
+        steps, times, attempts = self._cached_rows()
+        kept = ~self._is_over(steps, attempts)
+        found, first = np.unique(steps[kept], return_index=True)
+        return found, times[kept][first]
+
+    def _is_over(self, steps: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows a later attempt has gone over again."""
+        is_over = np.zeros(len(steps), bool)
+        for start in self.starts:
+            is_over |= (attempts < start.attempt) & (steps >= start.first_step)
+        return is_over
 
     def _cached_rows(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         cached: Any = self.__dict__.get("_rows")
@@ -451,6 +491,14 @@ def _append_thinned(items: list[Any], item: Any, limit: int) -> None:
     items.append(item)
     if len(items) > limit:
         items[:-1] = items[:-1:2]
+
+
+def _attempt_of(line: bytes) -> int | None:
+    try:
+        attempt = orjson.loads(line).get("attempt")
+    except (orjson.JSONDecodeError, AttributeError):  # torn, or no object
+        return None
+    return attempt if isinstance(attempt, int) else None
 
 
 def _number(value: Any) -> float:

@@ -9,6 +9,7 @@ from sightline.cli.launch import launch
 from sightline.cli.lint import lint
 from sightline.cli.sync import sync
 from sightline.cli.trace import trace
+from sightline.cli.watch import watch
 
 __all__ = ["main"]
 
@@ -25,3 +26,4 @@ main.add_command(launch)
 main.add_command(lint)
 main.add_command(sync)
 main.add_command(trace)
+main.add_command(watch)
