@@ -38,7 +38,8 @@ _KINDS = {
 }
 _PARTS = "▏▎▍▌▋▊▉█"
 _LONGEST_NAME = 40
-_TEXT_ROWS = 2  # of a sample's column
+_TEXT_ROWS, _MANY_TEXT_ROWS = 2, 5  # of a sample's column, on a terminal of so many rows
+_TALL = 55
 
 
 class Glyphs(NamedTuple):
@@ -217,9 +218,10 @@ def body(
     """All panels that have room below the head, in one column or two."""
     widths = columns_of(width)
     room = None if height is None else max(0, height - HEAD_ROWS)
-    made = panels(facts, widths, view=view, glyphs=glyphs, now=now)
+    text_rows = _MANY_TEXT_ROWS if height is not None and height >= _TALL else _TEXT_ROWS
+    made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=text_rows)
     if len(widths) == 1 or not any(panel.column for panel in made):
-        made = panels(facts, [width], view=view, glyphs=glyphs, now=now)
+        made = panels(facts, [width], view=view, glyphs=glyphs, now=now, text_rows=text_rows)
         return _stacked(made, width, room, glyphs)
     left, right = (
         _stacked([panel for panel in made if panel.column == at], widths[at], room, glyphs) for at in (0, 1)
@@ -245,44 +247,49 @@ def _stacked(made: Sequence[Panel], width: int, height: int | None, glyphs: Glyp
     return lines
 
 
-def panels(facts: Facts, widths: Sequence[int], *, view: View, glyphs: Glyphs, now: float) -> list[Panel]:
+def panels(
+    facts: Facts, widths: Sequence[int], *, view: View, glyphs: Glyphs, now: float, text_rows: int
+) -> list[Panel]:
     """What there is to show, in the order of one column.
 
     Args:
         widths: of the columns; the last one is that of panels which stand on the right.
+        text_rows: of each text of a sample.
     """
     left, right = widths[0], widths[-1]
     found = []
     if facts.troubles:
-        lines = [_trouble(each, right, glyphs) for each in facts.troubles]
-        found.append(Panel("trouble", "", lines, rank=1, least=2, column=1))
+        lines = [_trouble(each, right) for each in facts.troubles]
+        found.append(Panel("trouble", "", lines, rank=1, least=4, column=1))
     steps = ""
     if facts.first_step is not None and facts.last_step is not None:
         steps = f"steps {whole(facts.first_step)} to {whole(facts.last_step)}"
     lines = _metrics(facts, left, view, glyphs)
     if lines:
-        found.append(Panel(_metrics_title(facts, view), steps, lines, rank=0, least=4))
+        found.append(Panel(_metrics_title(facts, view), steps, lines, rank=0, least=7))
     if facts.stages:
-        took = sum(each.seconds for each in facts.stages if not each.is_part)
-        lines = [_stage(each, facts.stages, left, glyphs) for each in facts.stages]
-        found.append(Panel("a step's time", span(took), lines, rank=3, least=3))
+        first = facts.stages[0]
+        lines = _stages(facts.stages, left, glyphs)
+        found.append(Panel("a step's time", span(first.seconds / first.share), lines, rank=3, least=5))
     if facts.slow:
         lines = [_slow(each, left, glyphs) for each in facts.slow]
-        found.append(Panel("slow processes", "", lines, rank=2))
+        found.append(Panel("slow processes", "", lines, rank=2, least=2))
     if facts.warned:
         lines = [_warned(each, right, now, facts.state.processes) for each in facts.warned]
         found.append(
-            Panel("warnings and errors", _whose(facts), lines[-12:], rank=4, least=2, column=1, keeps="last")
+            Panel("warnings and errors", _whose(facts), lines[-12:], rank=4, least=3, column=1, keeps="last")
         )
     if facts.sinks:
-        lines = [_fit(_sink(each, glyphs), right) for each in facts.sinks]
-        found.append(Panel("sinks", "", lines, rank=6, column=1))
+        lines = [
+            _fit(_sink(each, glyphs), right) for each in sorted(facts.sinks, key=lambda sink: sink.is_well)
+        ]
+        found.append(Panel("sinks", "", lines, rank=6, least=3, column=1))
     if facts.hosts:
         lines = _hosts(facts.hosts, left, glyphs)
-        found.append(Panel("hosts", "mean and peak", lines, rank=7))
+        found.append(Panel("hosts", "mean and peak", lines, rank=7, least=4))
     for at, table in enumerate(facts.samples[:3]):
         note = f"step {whole(table.step)}" if table.step is not None else ""
-        lines = _samples(table, right)
+        lines = _samples(table, right, text_rows)
         title = "samples" if table.table == "samples" else f"samples: {clean(table.table, 40)}"
         found.append(Panel(title, note, lines, rank=5 + 3 * at, least=3, column=1))
     return found
@@ -342,21 +349,32 @@ def _number_of(metric: Metric, name: str, glyphs: Glyphs) -> tuple[str, str]:
     return shown, "green" if (metric.change > 0) == (metric.values[-1] >= 0) else "yellow"
 
 
-def _stage(stage: StageTime, stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> Text:
-    indent = {each.name: "  " if each.is_part else "" for each in stages}
-    names = [clean(indent[each.name] + each.name, 100) for each in stages]
+def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Text]:
+    names, top = [], ""
+    for stage in stages:
+        if stage.is_part:  # told by what it is of its whole
+            names.append(f"  {clean(stage.name.removeprefix(top).lstrip('/_'), 100)}")
+        else:
+            names.append(clean(stage.name, 100))
+            top = stage.name
     longest = min(max(map(cell_len, names)), 24, max(10, width // 3))
-    name = clean(indent[stage.name] + stage.name, 100)
+    return [
+        _stage(stage, _fit_tail(name, longest, glyphs), width, glyphs)
+        for stage, name in zip(stages, names, strict=True)
+    ]
+
+
+def _stage(stage: StageTime, name: str, width: int, glyphs: Glyphs) -> Text:
     tail = f"{stage.share * 100:>4.0f} %  {span(stage.seconds):>9}"
-    room = max(0, width - longest - 2 - cell_len(tail) - 1)
+    room = max(0, width - cell_len(name) - 2 - cell_len(tail) - 1)
     style = "bright_black" if stage.name == OTHER else _KINDS.get(stage.kind, "white")
-    cells = min(room, room * stage.share) if math.isfinite(stage.share) else 0
+    cells = min(room, room * stage.share)
     full, part = int(cells), cells - int(cells)
     if glyphs.is_plain:
         bar = "#" * round(cells)
     else:
         bar = "█" * full + (_PARTS[int(part * 8) - 1] if part >= 1 / 8 else "")
-    text = _styled(_fit_tail(name, longest, glyphs), "dim" if stage.is_part else "").append("  ")
+    text = _styled(name, "dim" if stage.is_part else "").append("  ")
     text.append(bar.ljust(room), f"dim {style}" if stage.is_part else style).append(" ")
     return _fit(text.append(tail, "dim" if stage.name == OTHER else ""), width)
 
@@ -370,7 +388,9 @@ def _slow(each: SlowStage, width: int, glyphs: Glyphs) -> Text:
     return _fit(text.append(f", {often}", "dim"), width)
 
 
-def _trouble(each: Trouble, width: int, glyphs: Glyphs) -> Text:
+def _trouble(each: Trouble, width: int) -> Text:
+    if each.about == "files":  # as it is on every host without a shared disk
+        return _fit(_styled(clean(each.text, 400), "dim"), width)
     text = _styled("! ", "bold red" if each.is_now else "yellow")
     return _fit(text.append(clean(each.text, 400), "bold" if each.is_now else ""), width)
 
@@ -422,7 +442,9 @@ def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Te
         )
         share = each.share
         if share is not None and math.isfinite(share):
-            style = "red" if share > 0.95 else "yellow" if share > 0.85 else "green"
+            style = "cyan"  # being busy is no trouble, being full is
+            if each.limit:
+                style = "red" if share > 0.95 else "yellow" if share > 0.85 else "green"
             room = max(0, min(20, width - longest - 32))
             filled = round(min(1.0, max(0.0, share)) * room)
             text.append("  ").append(glyphs.bar * filled, style)
@@ -445,7 +467,7 @@ def _figure(name: str, value: float) -> str:
     return f"{value:.3g} TiB{suffix}"
 
 
-def _samples(table: Samples, width: int) -> list[Text]:
+def _samples(table: Samples, width: int, text_rows: int) -> list[Text]:
     lines = []
     for which, row in table.rows:
         texts = {name: value for name, value in row.items() if isinstance(value, str)}
@@ -458,7 +480,7 @@ def _samples(table: Samples, width: int) -> list[Text]:
         label = min(12, max((cell_len(clean(name, 40)) for name in texts), default=0))
         for name, value in list(texts.items())[:6]:
             room = max(8, width - label - 4)
-            rows = _wrapped(clean(value, room * _TEXT_ROWS), room, _TEXT_ROWS)
+            rows = _wrapped(clean(value, room * text_rows), room, text_rows)
             for at, part in enumerate(rows):
                 head = set_cell_size(clean(name, 40), label) if at == 0 else " " * label
                 lines.append(_fit(Text("  ").append(head, "dim").append("  ").append(part), width))
@@ -466,15 +488,16 @@ def _samples(table: Samples, width: int) -> list[Text]:
 
 
 def _wrapped(text: str, width: int, rows: int) -> list[str]:
-    """In at most so many rows, broken anywhere."""
+    """In at most so many rows, broken between words where that can be."""
     found: list[str] = []
     while text and len(found) < rows:
         end, cells = 0, 0
         while end < len(text) and (cells := cells + cell_len(text[end])) <= width:
             end += 1
-        end = max(1, end)
+        space = text.rfind(" ", end // 2, end + 1) if end < len(text) else -1
+        end = max(1, space if space > 0 else end)
         found.append(text[:end])
-        text = text[end:]
+        text = text[end:].removeprefix(" ")
     if text and found:
         found[-1] = _cut(found[-1] + "…", width)
     return found or [""]

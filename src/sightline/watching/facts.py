@@ -22,7 +22,7 @@ from sightline.watching import curves
 from sightline.watching.choosing import chosen, own
 from sightline.watching.log_tail import Warned
 from sightline.watching.stages import SlowStage, StageTime, slow_stages, stages_of
-from sightline.watching.words import processes, span, whole
+from sightline.watching.words import clean, processes, span, whole
 
 _PACE_STEPS = 50  # over which the pace is taken; evaluations between them count, as in the time left
 _POINTS = 200  # of a metric that a program is told
@@ -368,7 +368,7 @@ def _hosts(history: History, keys: Sequence[str], first: int) -> list[HostFigure
         if mean is None or name.rpartition("/")[2] == "limit_bytes":
             continue
         limit = seen.get(f"{name.rpartition('/')[0]}/limit_bytes", {}) if _HAS_LIMIT.search(name) else {}
-        found.append(HostFigure(name, mean, peak, limit.get("mean")))
+        found.append(HostFigure(name, mean, peak, limit.get("mean", limit.get("max"))))
     return found
 
 
@@ -514,7 +514,12 @@ def _last_rows(name: str, table: SampleTable) -> Samples:
 
 
 def files_of(run_dir: Path, expected: int) -> Files:
-    """Whose files are here, by their names."""
+    """Whose files are here, by their names; the journal is the root's."""
+    return Files(max(expected, 1), sorted({0, *processes_here(run_dir)}))
+
+
+def processes_here(run_dir: Path) -> set[int]:
+    """The processes that have written files of their own into a directory."""
     here: set[int] = set()
     for folder in _PROCESS_FILES:
         try:
@@ -522,8 +527,7 @@ def files_of(run_dir: Path, expected: int) -> Files:
         except OSError:
             continue
         here.update(int(match[1]) for name in names if (match := _OF_PROCESS.match(name)) is not None)
-    here.add(0)  # the journal is the root's
-    return Files(max(expected, 1), sorted(here))
+    return here
 
 
 def _at_least(step: Any, first: int) -> bool:
@@ -543,7 +547,7 @@ def headline(facts: Facts) -> str:
         'x: running, step 9 of 40 (25 %), 2 s a step'
     """
     progress = facts.progress
-    text = f"{facts.name}: {facts.state.state}"
+    text = f"{clean(facts.name, 100)}: {facts.state.state}"
     if progress.step is None:
         return f"{text}, no commit yet"
     text += f", step {progress.step}"

@@ -13,14 +13,17 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
+from sightline.errors import RunDirectoryError
 from sightline.history import History
+from sightline.run_directory import JOURNAL
 from sightline.run_state import RunState, state_of
 from sightline.watching import drawing
 from sightline.watching.choosing import filtered
 from sightline.watching.drawing import FULL, HEAD_ROWS, PLAIN, Glyphs, View
-from sightline.watching.facts import Facts, Files, facts_of, files_of, metrics_of
+from sightline.watching.facts import Facts, Files, facts_of, files_of, metrics_of, processes_here
 from sightline.watching.log_tail import LogTail
 from sightline.watching.screen import Screen
+from sightline.watching.words import processes
 
 _TAIL = 16 << 20  # bytes of the journal that are read at first
 _REOPENED = 4  # times that, after which only its end is kept again
@@ -51,6 +54,12 @@ class Watch:
         self._directory = run_dir.resolve()  # `latest` may lead elsewhere later
         self._patterns = patterns
         self._window = window
+        here = processes_here(self._directory)
+        if here and not (self._directory / JOURNAL).exists():
+            raise RunDirectoryError(
+                f"{run_dir} has files of {processes(sorted(here))} and no {JOURNAL}, which the root writes: "
+                f"watch the run on the root's host, or bring that file here"
+            )
         self._history = History(self._directory, tail=_TAIL)
         self._logs = LogTail(self._directory)
         self.state: RunState = state_of(self._directory)

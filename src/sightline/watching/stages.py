@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,11 +84,11 @@ def stages_of(history: History, keys: list[str], first_step: int, wall_s: float 
         values = series.values[series.steps >= first_step]
         values = values[np.isfinite(values)]
         if len(values) and count:
-            seconds[path] = float(values.sum()) / count
+            seconds[path] = float((values / count).sum())
             key_of[path] = key
     of_steps = [seconds.pop(path) for path in list(seconds) if path.split("/")[-1] == _STEP]
     whole = wall_s or max(of_steps, default=sum(seconds.values()))
-    if not whole or not seconds:
+    if not 0 < whole < math.inf or not seconds:
         return []
     part_of = {path: _whole_of(path, seconds) for path in seconds}
     tops = sorted((path for path in seconds if part_of[path] is None), key=lambda path: -seconds[path])

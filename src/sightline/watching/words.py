@@ -6,7 +6,7 @@ import math
 import time
 import unicodedata
 
-_DROPPED = ("Mn", "Me")  # marks over the character before: terminals disagree on how wide they are
+_DROPPED = ("Mn", "Me")  # what changes the character before: terminals disagree on how wide that is then
 
 
 def clean(text: object, limit: int = 500) -> str:
@@ -32,7 +32,7 @@ def _shown(char: str) -> str:
         return "⏎"
     if char == "\t":
         return " "
-    if unicodedata.category(char) in _DROPPED:
+    if unicodedata.category(char) in _DROPPED or "\U0001f3fb" <= char <= "\U0001f3ff":
         return ""
     return char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
 
@@ -75,21 +75,23 @@ def span(seconds: float | None) -> str:
         >>> [span(s) for s in (0.00012, 0.0312, 3.2, 75, 4000, 200_000, None)]
         ['0.12 ms', '31 ms', '3.2 s', '75 s', '1 h 06 min', '2 d 07 h', '–']
     """
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or math.isnan(seconds):
         return "–"
     seconds = max(0.0, seconds)
+    if seconds < 1e-5:
+        return "< 0.01 ms" if seconds else "0 s"
     if seconds < 1:
         return f"{seconds * 1e3:.2g} ms" if seconds < 0.0995 else f"{seconds * 1e3:.3g} ms"
     if seconds < 120:
         return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = int(seconds / 60)
+    minutes = int(min(seconds, 1e12) / 60)
     if minutes < 60:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
         return f"{hours} h {minutes:02d} min"
     days, hours = divmod(hours, 24)
-    return f"{days} d {hours:02d} h"
+    return f"{days} d {hours:02d} h" if days < 1000 else "> 999 d"
 
 
 def ago(seconds: float) -> str:
@@ -120,7 +122,7 @@ def change(relative: float | None) -> str:
         >>> [change(share) for share in (0.314, -0.0234, 0.0001, 1.5, None)]
         ['↗ +31 %', '↘ -2.3 %', '→ 0 %', '↗ ×2.5', '']
     """
-    if relative is None or not math.isfinite(relative):
+    if relative is None or not -1 <= relative < math.inf:
         return ""
     if abs(relative) < 0.005:
         return "→ 0 %"
@@ -137,6 +139,8 @@ def processes(which: list[int] | tuple[int, ...]) -> str:
         >>> processes([3]), processes([0, 1, 2, 3, 7]), processes(range(0, 40, 2))
         ('process 3', 'processes 0–3, 7', 'processes 0, 2, 4, 6, 8, 10 and 14 more')
     """
+    if not which:
+        return "an unknown process"
     runs: list[list[int]] = []
     for each in sorted(set(which)):
         if runs and each == runs[-1][1] + 1:
