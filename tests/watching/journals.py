@@ -75,10 +75,16 @@ def facts(run_dir: Path, **arguments: Any) -> Facts:
 
 
 def shown(
-    run_dir: Path, width: int = 80, height: int | None = None, *, view: View = View(), **arguments: Any  # noqa: B008
-) -> str:  # fmt: skip
+    run: Path | Watch,
+    width: int = 80,
+    height: int | None = None,
+    *,
+    view: View = View(),  # noqa: B008
+    **arguments: Any,
+) -> str:
     """The page as text; checks that it fits."""
-    lines = page(Watch(run_dir, **arguments).facts(), width, height, view=view, glyphs=FULL, now=time.time())
+    watched = run if isinstance(run, Watch) else Watch(run, **arguments)
+    lines = page(watched.facts(view), width, height, view=view, glyphs=FULL, now=time.time())
     assert all(each.cell_len <= width for each in lines), [each.plain for each in lines]
     assert height is None or len(lines) <= height
     text = "\n".join(each.plain.rstrip() for each in lines)

@@ -58,7 +58,7 @@ def test_a_narrow_page_has_one_column_and_a_wide_one_two(tmp_path: Path) -> None
 @pytest.mark.parametrize("width", [20, 40, 80, 139, 140, 200, 400])
 def test_a_page_fits_any_terminal(tmp_path: Path, width: int) -> None:
     """What is most important stays when there is little room."""
-    run = rich_run(tmp_path / "run")
+    run = Watch(rich_run(tmp_path / "run"))
     for height in (1, 4, 10, 15, 24, 50, 100):
         text = shown(run, width, height)
         assert text.startswith("grpo")
@@ -90,10 +90,11 @@ def test_hostile_texts_do_nothing(tmp_path: Path) -> None:
     lines.append(line(type="event", event="finish", missing=[], attempt=1, time=1.0))
     run = written(tmp_path / "run", *lines)
     logged(run, 0, warning(1.0, HOSTILE), {**warning(2.0, "x", level="ERROR"), "exception": f"a\n{HOSTILE}"})
+    watched = Watch(run)
     for width in (60, 80, 200):
         for height in (None, 30):
             for view in (View(), View(typed=HOSTILE), View(shows_all=True)):
-                shown(run, width, height, view=view)  # which checks that all of it can be printed
+                shown(watched, width, height, view=view)  # which checks that all of it can be printed
 
 
 def test_a_terminal_without_blocks_has_plain_characters(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -62,12 +63,16 @@ class Watch:
             )
         self._history = History(self._directory, tail=_TAIL)
         self._logs = LogTail(self._directory)
-        self.state: RunState = state_of(self._directory)
+        self.state: RunState = self._state()
         self._asked = time.monotonic()
         self._asks_s = 0.0
         self._files: Files | None = None
         self._files_looked = 0.0
         self.update()
+
+    def _state(self) -> RunState:
+        state = state_of(self._directory)
+        return replace(state, reason=state.reason.replace(f"{self._directory}/", ""))
 
     @property
     def is_live(self) -> bool:
@@ -83,7 +88,7 @@ class Watch:
         is_new = self._logs.update() or has_grown
         now = time.monotonic()
         if has_grown or now - self._asked >= max(_STATE_S, self._asks_s / _STATE_SHARE):
-            before, self.state = self.state, state_of(self._directory)
+            before, self.state = self.state, self._state()
             self._asked = time.monotonic()
             self._asks_s = self._asked - now
             is_new = is_new or self.state.state != before.state
