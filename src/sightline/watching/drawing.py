@@ -73,6 +73,7 @@ class Panel:
         least: lines that are of use at least.
         column: where it goes if there are two.
         keeps: which lines stay if there is no room for all.
+        more: lines that have not been made, since there is no room for them.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Panel:
     least: int = 1
     column: int = 0
     keeps: Literal["first", "last"] = "first"
+    more: int = 0
 
     @property
     def wish(self) -> Wish:
@@ -91,10 +93,11 @@ class Panel:
         """In so many rows, with the title."""
         room = rows - 1
         lines, note = self.lines, self.note
-        if len(lines) > room:
-            hidden = f"{len(lines) - room} more {'below' if self.keeps == 'first' else 'before'}"
+        if len(lines) > room or self.more:
+            where = "below" if self.keeps == "first" else "before"
+            hidden = f"{max(0, len(lines) - room) + self.more} more {where}"
             note = f"{note}, {hidden}" if note else hidden
-            lines = lines[:room] if self.keeps == "first" else lines[-room:]
+            lines = lines[:room] if self.keeps == "first" else lines[max(0, len(lines) - room) :]
         return [_title(self.title, note, width, glyphs), *lines]
 
 
@@ -266,7 +269,8 @@ def panels(
         steps = f"steps {whole(facts.first_step)} to {whole(facts.last_step)}"
     lines = _metrics(facts, left, view, glyphs)
     if lines:
-        found.append(Panel(_metrics_title(facts, view), steps, lines, rank=0, least=7))
+        more = max(0, len(facts.wanted) - view.offset - len(facts.metrics)) if facts.metrics else 0
+        found.append(Panel(_metrics_title(facts, view), steps, lines, rank=0, least=7, more=more))
     if facts.stages:
         first = facts.stages[0]
         lines = _stages(facts.stages, left, glyphs)
@@ -280,9 +284,7 @@ def panels(
             Panel("warnings and errors", _whose(facts), lines[-12:], rank=4, least=3, column=1, keeps="last")
         )
     if facts.sinks:
-        lines = [
-            _fit(_sink(each, glyphs), right) for each in sorted(facts.sinks, key=lambda sink: sink.is_well)
-        ]
+        lines = [_fit(_sink(each), right) for each in sorted(facts.sinks, key=lambda sink: sink.is_well)]
         found.append(Panel("sinks", "", lines, rank=6, least=3, column=1))
     if facts.hosts:
         lines = _hosts(facts.hosts, left, glyphs)
@@ -326,24 +328,24 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
     for name, size in numbers:
         heading.append("  ").append(name.rjust(size), "dim")
     lines = [_fit(heading, width)]
-    for metric in facts.metrics[view.offset :]:
+    for metric in facts.metrics:
         line = Text(_fit_tail(names[metric.key], longest, glyphs)).append("  ")
         if curve > 0:
             drawn = curves.sparkline(metric.values, curve, glyphs.levels)
             line.append(drawn.ljust(curve), "red" if not math.isfinite(metric.last) else "cyan")
         for name, size in numbers:
-            shown, style = _number_of(metric, name, glyphs)
+            shown, style = _number_of(metric, name)
             line.append("  ").append(shown.rjust(size), style)
         lines.append(_fit(line, width))
     return lines
 
 
-def _number_of(metric: Metric, name: str, glyphs: Glyphs) -> tuple[str, str]:
+def _number_of(metric: Metric, name: str) -> tuple[str, str]:
     if name == "last":
         return number(metric.last), "bold" if math.isfinite(metric.last) else "bold red"
     if name == "mean":
         return number(metric.mean), ""
-    shown = _ascii(change(metric.change), glyphs)
+    shown = change(metric.change)
     if not is_goal(metric.key) or metric.change is None or abs(metric.change) < 0.005:
         return shown, "dim"
     return shown, "green" if (metric.change > 0) == (metric.values[-1] >= 0) else "yellow"
@@ -419,7 +421,7 @@ def _whose(facts: Facts) -> str:
     return f"of {len(files.here)} of {files.expected} processes"
 
 
-def _sink(each: SinkState, glyphs: Glyphs) -> Text:
+def _sink(each: SinkState) -> Text:
     text = _styled(clean(each.name, 40), "" if each.is_well else "bold yellow").append("  ")
     said = []
     if each.lag is not None:
@@ -428,7 +430,7 @@ def _sink(each: SinkState, glyphs: Glyphs) -> Text:
         said.append(f"{span(each.commit_ms / 1e3)} a commit")
     if each.errors:
         said.append(f"{whole(each.errors)} failed calls")
-    return text.append(_ascii(" · ".join(said), glyphs), "dim")
+    return text.append(" · ".join(said), "dim")
 
 
 def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Text]:
@@ -553,9 +555,16 @@ def _cut(text: str, width: int) -> str:
     return text + "…"
 
 
-def _ascii(text: str, glyphs: Glyphs) -> str:
-    if not glyphs.is_plain:
-        return text
-    for mark, plain in (("↗ ", ""), ("↘ ", ""), ("→ ", ""), ("×", "x"), (" · ", ", ")):
-        text = text.replace(mark, plain)
-    return text
+_ASCII = str.maketrans("·…⏎×–↗↘→↑▏", ",~|x-^v=^_") | {ord("↓"): "v"}
+
+
+def in_ascii(line: Text) -> Text:
+    """The same for a stream that takes no other characters.
+
+    Example:
+        >>> in_ascii(Text("2 s · ↗ ×3")).plain
+        '2 s , ^ x3'
+    """
+    line = line.copy()
+    line.plain = line.plain.translate(_ASCII).encode("ascii", "replace").decode()
+    return line

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.history import History, SampleTable
+from sightline.journal import Record
 from sightline.naming import RESERVED
 from sightline.run_state import RunState
 from sightline.samples import RANKED_BY
@@ -182,7 +182,8 @@ class Facts:
         progress: how far it is.
         first_step, last_step: which steps are looked at; None: there are none.
         keys: all metrics, without old names.
-        metrics: those to show.
+        wanted: those to show.
+        metrics: what these were like, or a page of them.
         unmatched: patterns that no metric fits.
         stages: where the time of a step goes.
         slow: who holds up the others.
@@ -202,6 +203,7 @@ class Facts:
     first_step: int | None = None
     last_step: int | None = None
     keys: list[str] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     stages: list[StageTime] = field(default_factory=list)
@@ -213,10 +215,6 @@ class Facts:
     hosts: list[HostFigure] = field(default_factory=list)
     files: Files = field(default_factory=lambda: Files(1, [0]))
     texts: dict[str, tuple[int, str]] = field(default_factory=dict)
-
-    def with_metrics(self, metrics: list[Metric]) -> Facts:
-        """With others to show."""
-        return replace(self, metrics=metrics)
 
     def with_state(self, state: RunState) -> Facts:
         """With how the run stands now."""
@@ -250,8 +248,9 @@ def facts_of(
     warned: Sequence[Warned] = (),
     files: Files | None = None,
     patterns: Sequence[str] = (),
+    choose: Callable[[list[str]], list[str]] | None = None,
+    page: tuple[int, int] | None = None,
     window: int = 200,
-    now: float | None = None,
 ) -> Facts:
     """What is to be shown of a run.
 
@@ -262,8 +261,9 @@ def facts_of(
         warned: the latest warnings of its logs.
         files: whose are here; None: look.
         patterns: of metrics; none: a sensible choice.
+        choose: which of all metrics to show; None: by the patterns.
+        page: which of these to look at, from one number on before another; None: at all of them.
         window: how many of the last steps are looked at.
-        now: in s since the epoch; None: this moment.
 
     Example:
         >>> import sightline as sl, tempfile
@@ -283,14 +283,13 @@ def facts_of(
         >>> [(metric.key, metric.last, metric.change) for metric in facts.metrics]
         [('train/loss', 4.0, 3.0)]
     """
-    now = time.time() if now is None else now
     run = history.runs[-1] if history.runs else {}
     keys = own(history.keys, run)
     steps, times = history.steps()
     steps, times = steps[-window:], times[-window:]
     first = int(steps[0]) if len(steps) else 0
     wall_s = float(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
-    wanted = chosen(keys, patterns)
+    wanted = chosen(keys, patterns) if choose is None else choose(keys)
     # What the first of several steps took lies before its commit, and so outside of their wall time.
     timed_from = int(steps[1]) if len(steps) > 1 else first
     files = files or files_of(run_dir, max(state.processes, history.processes))
@@ -303,7 +302,8 @@ def facts_of(
         first_step=first if len(steps) else None,
         last_step=int(steps[-1]) if len(steps) else None,
         keys=keys,
-        metrics=metrics_of(history, wanted, first),
+        wanted=wanted,
+        metrics=metrics_of(history, wanted[slice(*page)] if page else wanted, first),
         unmatched=[each for each in patterns if not chosen(keys, [each])],
         stages=stages_of(history, keys, timed_from, wall_s),
         slow=slow_stages(history, first, wall_s),
@@ -434,6 +434,8 @@ def _events(history: History, state: RunState, first: int) -> list[Trouble]:
     stalls = []
     for event in history.events:
         name, step = event.get("event"), event.get("step")
+        if name == "sigterm" and event.get("attempt") == state.attempt:
+            found.append(Trouble("attempt", "it was asked to end (SIGTERM)", state.is_live))
         if not _at_least(step, first):
             continue
         if name == "nonfinite":
@@ -446,6 +448,10 @@ def _events(history: History, state: RunState, first: int) -> list[Trouble]:
             )
         elif name == "stall":
             stalls.append(event)
+        elif name == "stacks":
+            found.append(
+                Trouble("stall", f"process {event.get('process')} was long in step {step}{_at(event)}")
+            )
     if stalls:
         step, waiting = stalls[-1].get("step"), stalls[-1].get("waiting_for")
         who = f" for {processes(waiting)}" if isinstance(waiting, list) and waiting else ""
@@ -462,6 +468,12 @@ def _events(history: History, state: RunState, first: int) -> list[Trouble]:
                 text += f", and went over {_times(again, 'step')} again"
             found.append(Trouble("attempt", text))
     return found
+
+
+def _at(event: Record) -> str:
+    """Where the main thread was, whose stack is the last one."""
+    lines = [line.strip() for line in str(event.get("stacks", ""))[-4000:].splitlines() if line.strip()]
+    return f", at: {lines[-1]}" if lines else ""
 
 
 def _of_sink(sink: SinkState) -> Trouble:

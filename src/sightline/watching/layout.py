@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 TWO_COLUMNS = 140  #: cells, from which there are two
 GUTTER = 3
+EXTRA = 6  #: from which rank on panels have what others leave
+_LEFT = 0.54  # of the width, since curves are there
 
 
 class Wish(NamedTuple):
@@ -26,7 +28,8 @@ class Wish(NamedTuple):
 def rows_for(wishes: Sequence[Wish], height: int) -> list[int]:
     """How many rows each panel gets; 0 for those that have no room.
 
-    The important ones first get the least that they need; what is left goes round by rank.
+    The important ones first get the least that they need; what is left goes round by rank. Those from rank
+    ``EXTRA`` on have only what the others leave.
 
     Example:
         >>> rows_for([Wish(0, 3, 10), Wish(2, 2, 4), Wish(1, 3, 3)], 12)
@@ -37,15 +40,17 @@ def rows_for(wishes: Sequence[Wish], height: int) -> list[int]:
     given = [0] * len(wishes)
     by_rank = sorted(range(len(wishes)), key=lambda at: wishes[at].rank)
     left = height
-    for at in by_rank:
-        if wishes[at].least <= left:
-            given[at] = wishes[at].least
-            left -= given[at]
-    for at in by_rank:
-        if given[at]:
-            more = min(left, wishes[at].wanted - given[at])
-            given[at] += more
-            left -= more
+    for is_extra in (False, True):
+        group = [at for at in by_rank if (wishes[at].rank >= EXTRA) == is_extra]
+        for at in group:
+            if wishes[at].least <= left:
+                given[at] = wishes[at].least
+                left -= given[at]
+        for at in group:
+            if given[at]:
+                more = min(left, wishes[at].wanted - given[at])
+                given[at] += more
+                left -= more
     return given
 
 
@@ -54,9 +59,9 @@ def columns_of(width: int) -> list[int]:
 
     Example:
         >>> columns_of(80), columns_of(200)
-        ([80], [98, 99])
+        ([80], [106, 91])
     """
     if width < TWO_COLUMNS:
         return [width]
-    left = (width - GUTTER) // 2
+    left = int((width - GUTTER) * _LEFT)
     return [left, width - GUTTER - left]

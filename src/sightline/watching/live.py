@@ -19,9 +19,9 @@ from sightline.history import History
 from sightline.run_directory import JOURNAL
 from sightline.run_state import RunState, state_of
 from sightline.watching import drawing
-from sightline.watching.choosing import filtered
+from sightline.watching.choosing import chosen, filtered
 from sightline.watching.drawing import FULL, HEAD_ROWS, PLAIN, Glyphs, View
-from sightline.watching.facts import Facts, Files, facts_of, files_of, metrics_of, processes_here
+from sightline.watching.facts import Facts, Files, facts_of, files_of, processes_here
 from sightline.watching.log_tail import LogTail
 from sightline.watching.screen import Screen
 from sightline.watching.words import processes
@@ -97,21 +97,30 @@ class Watch:
             is_new, self._files, self._files_looked = is_new or files != self._files, files, now
         return is_new
 
-    def facts(self, view: View = View()) -> Facts:  # noqa: B008 - it cannot be changed
-        """What is to be shown, with the metrics that the view asks for."""
-        facts = facts_of(
+    def facts(self, view: View = View(), rows: int | None = None) -> Facts:  # noqa: B008 - it cannot be changed
+        """What is to be shown.
+
+        Args:
+            view: what whoever looks has chosen.
+            rows: of the metrics that many; None: all.
+        """
+
+        def choose(keys: list[str]) -> list[str]:
+            if view.typed is None and not view.shows_all:
+                return chosen(keys, self._patterns)
+            return filtered(keys, view.typed or "")
+
+        return facts_of(
             self.run_dir,
             self._history,
             self.state,
             warned=self._logs.warned,
             files=self._files,
             patterns=self._patterns,
+            choose=choose,
+            page=None if rows is None else (view.offset, view.offset + rows),
             window=self._window,
         )
-        if view.typed is None and not view.shows_all:
-            return facts
-        keys = filtered(facts.keys, view.typed or "")
-        return facts.with_metrics(metrics_of(self._history, keys, facts.first_step or 0))
 
 
 def glyphs_for(encoding: str | None) -> Glyphs:
@@ -151,8 +160,11 @@ class Painter:
         is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._console = Console(file=stream, force_terminal=is_terminal, markup=False, highlight=False)
         self._is_plain = not is_terminal
+        self._is_ascii = glyphs_for(stream.encoding).is_plain
 
     def __call__(self, line: Text) -> str:
+        if self._is_ascii:
+            line = drawing.in_ascii(line)
         if self._is_plain:
             return line.plain
         segments = line.render(self._console)
@@ -183,7 +195,7 @@ def watch(watched: Watch, output: TextIO, keyboard: TextIO | None, *, stays: boo
     """
     view, paint, glyphs = View(), Painter(output), glyphs_for(output.encoding)
     with Screen(output, keyboard) as screen:
-        facts = watched.facts(view)
+        facts = watched.facts(view, screen.size[1])
         body: list[Text] | None = None
         painted: dict[int, tuple[Text, str]] = {}
         keys: list[str] = []
@@ -200,18 +212,18 @@ def watch(watched: Watch, output: TextIO, keyboard: TextIO | None, *, stays: boo
             screen.show([painted[at][1] for at in range(len(lines))])
             keys = screen.wait(_EVERY_S)
             if watched.update():
-                facts, body = watched.facts(view), None
+                facts, body = watched.facts(view, screen.size[1]), None
                 if watched.state.state == "finished" and not stays:
                     return True
             elif facts.state != watched.state:
                 facts = facts.with_state(watched.state)
             for key in keys:
-                changed = pressed(key, view, most=len(facts.metrics), page=max(1, rows - HEAD_ROWS - 4))
+                changed = pressed(key, view, most=len(facts.wanted), page=max(1, rows - HEAD_ROWS - 4))
                 if changed is None:
                     return False
                 view = changed
             if keys:
-                facts, body = watched.facts(view), None
+                facts, body = watched.facts(view, screen.size[1]), None
 
 
 def pressed(key: str, view: View, *, most: int, page: int) -> View | None:

@@ -177,7 +177,7 @@ class Screen:
         if self._keyboard is not None:
             if self._modes is None:
                 self._modes = termios.tcgetattr(self._keyboard)
-            tty.setcbreak(self._keyboard, termios.TCSADRAIN)
+            tty.setcbreak(self._keyboard, termios.TCSANOW)
         self._is_in = True
         self._shown = []
         self._write(_ENTER)
