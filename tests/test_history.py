@@ -199,3 +199,49 @@ def test_keys_of_one_distribution_are_found() -> None:
         "a/x": {"mean": "a/x", "p05": "a/x/p05", "p99.9": "a/x/p99.9"},
         "a/y": {"mean": "a/y/mean", "std": "a/y/std"},
     }
+
+
+def test_it_may_begin_near_the_end(tmp_path: Path) -> None:
+    """With the run line that stands before, wherever the tail begins, and then follows as ever."""
+    lines = [run_line(), *(commit(n, n, a=float(n)) for n in range(1, 200))]
+    lines += [run_line((1, 0, None), (2, 150, 199), name="second"), line(type="event", event="x", attempt=2)]
+    lines += [commit(n + 60, n, 2, a=float(n)) for n in range(150, 400)]
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b"".join(lines))
+    size = file.stat().st_size
+    for tail in (*range(1, 400, 7), 5000, size // 2, size - 1, size, size + 1):
+        history = History(tmp_path, tail=tail)
+        history.update()
+        series = history.series("a")
+        assert series.values.tolist() == series.steps.tolist()
+        assert history.begins_at + history.read == size
+        assert history.torn == 0
+        if tail < size:
+            assert size - tail <= history.begins_at <= size - tail + max(map(len, lines))
+        if history.begins_at > len(b"".join(lines[:202])):
+            assert [record.get("name") for record in history.runs] == ["second"]
+    history = History(tmp_path, tail=1000)
+    history.update()
+    with open(file, "ab") as out:
+        out.write(commit(999, 400, 2, a=400.0))
+    assert history.update()
+    assert history.last_step == 400
+
+
+def test_the_tail_of_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    lines = [run_line(format=9), *(commit(n, n, a=float(n)) for n in range(1, 200))]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(JournalError, match="format 9"):
+        History(tmp_path, tail=500).update()
+
+
+def test_steps_are_those_of_the_commits_that_count(tmp_path: Path) -> None:
+    history = written(
+        tmp_path,
+        run_line((1, 0, None), (2, 2, 3)),
+        *(commit(n, n, a=1.0) for n in range(1, 4)),
+        commit(5, 2, 2, a=1.0),
+        commit(6, 2, 2, a=1.0),
+    )
+    steps, times = history.steps()
+    assert (steps.tolist(), times.tolist()) == ([1, 2], [1001.0, 1005.0])

@@ -347,7 +347,7 @@ def slow_process(name: str, by_step: Mapping[int, Mapping[int, _Loop]]) -> Slow 
 
 
 def slow_in_table(
-    steps: Sequence[int] | NDArray[np.int64],
+    steps: Iterable[int] | NDArray[np.int64],
     processes: Sequence[int],
     seconds: NDArray[np.float64],
 ) -> Slow | None:

@@ -38,8 +38,7 @@ _KINDS = {
 }
 _PARTS = "▏▎▍▌▋▊▉█"
 _LONGEST_NAME = 40
-_TEXT_ROWS, _MANY_TEXT_ROWS = 2, 5  # of a sample's column, on a terminal of so many rows
-_TALL = 55
+_TEXT_ROWS = ((55, 5), (45, 2), (0, 1))  # of a sample's text, on a terminal of at least so many rows
 
 
 class Glyphs(NamedTuple):
@@ -221,7 +220,7 @@ def body(
     """All panels that have room below the head, in one column or two."""
     widths = columns_of(width)
     room = None if height is None else max(0, height - HEAD_ROWS)
-    text_rows = _MANY_TEXT_ROWS if height is not None and height >= _TALL else _TEXT_ROWS
+    text_rows = next(rows for tall, rows in _TEXT_ROWS if (45 if height is None else height) >= tall)
     made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=text_rows)
     if len(widths) == 1 or not any(panel.column for panel in made):
         made = panels(facts, [width], view=view, glyphs=glyphs, now=now, text_rows=text_rows)
