@@ -93,7 +93,7 @@ def test_a_table_of_seconds_and_spans_name_the_same_slow_process() -> None:
     spans, table = [], np.full((6, 4), np.nan)
     for step in range(6):
         for process in range(4):
-            took = 90 if process == 2 and step % 3 else 50 + process / 10
+            took = 90 + step if process == 2 and step % 3 else 50 + process / 10
             if (step, process) != (1, 0):
                 spans += loop(
                     process, step, step * 200, step * 200 + 100, ("rollout", step * 200, step * 200 + took)

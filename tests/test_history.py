@@ -151,6 +151,30 @@ def test_many_commits_are_packed_and_nothing_is_lost(tmp_path: Path) -> None:
     assert table.steps[row] <= 7777 < table.steps[row] + table.joined
 
 
+def test_processes_may_be_others_from_step_to_step(tmp_path: Path) -> None:
+    """In any order; a table may begin late."""
+    lines = [run_line()]
+    for n, processes in enumerate([[2, 0], [2, 0], [0, 1, 2], [1]]):
+        own = [10.0 * n + process for process in processes]
+        lines.append(line(type="process_values", seq=n + 1, step=n, processes=processes, values={"t": own}))
+    history = written(tmp_path, *lines)
+    table = history.process_table("t")
+    assert table is not None
+    assert table.processes == [0, 1, 2]
+    nan = math.nan
+    expected = [[0.0, nan, 2.0], [10.0, nan, 12.0], [20.0, 21.0, 22.0], [nan, 31.0, nan]]
+    np.testing.assert_array_equal(table.values, expected)
+    late = history.process_table("t", first_step=3)
+    assert late is not None
+    assert (late.processes, late.values.tolist(), late.steps.tolist()) == ([1], [[31.0]], [3])
+    two = written(tmp_path, *lines[:3]).process_table("t")
+    assert two is not None
+    assert (two.processes, two.values.tolist()) == ([0, 2], [[0.0, 2.0], [10.0, 12.0]])
+    none = history.process_table("t", first_step=9)
+    assert none is not None
+    assert none.values.shape == (0, 0)
+
+
 def test_samples_and_histograms_are_bounded(tmp_path: Path) -> None:
     """The newest stay; of the older ones every other one goes."""
     lines = [run_line()]

@@ -379,7 +379,7 @@ def slow_in_table(
         return None
     process, over_s = max(excess.items(), key=lambda item: sum(each for each, _ in item[1]))
     mean_s = sum(s for s, _ in over_s) / len(over_s)
-    return Slow(process, mean_s, len(over_s), compared, max(over_s, key=lambda each: each[0])[1])
+    return Slow(process, mean_s, len(over_s), compared, max(over_s)[1])
 
 
 def critical_path(loops: Mapping[int, _Loop], start: int, end: int) -> list[Segment]:

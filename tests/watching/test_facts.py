@@ -41,7 +41,7 @@ def test_a_run_with_everything_is_told_in_full(tmp_path: Path) -> None:
         ("other", pytest.approx(0.48125), pytest.approx(0.240625)),
     ]
     (slow,) = found.slow
-    assert (slow.stage, slow.slow.process, slow.slow.steps, slow.slow.of_steps) == ("rollout", 13, 60, 60)
+    assert (slow.stage, slow.slow.process, slow.slow.steps, slow.slow.of_steps) == ("rollout", 13, 50, 50)
     assert slow.slow.excess_s == pytest.approx(0.3)
     assert {(sink.name, sink.lag, sink.is_well) for sink in found.sinks} == {
         ("wandb", 59, False), ("jsonl", 0, True),

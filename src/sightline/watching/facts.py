@@ -25,6 +25,7 @@ from sightline.watching.stages import SlowStage, StageTime, slow_stages, stages_
 from sightline.watching.words import clean, processes, span, whole
 
 _PACE_STEPS = 50  # over which the pace is taken; evaluations between them count, as in the time left
+_SLOW_STEPS = 50  # of which processes are compared
 _POINTS = 200  # of a metric that a program is told
 _BEHIND = 10  # commits, from which a sink is in trouble
 _PROCESS_FILES = ("logs", "traces", "samples", "sessions")
@@ -306,7 +307,7 @@ def facts_of(
         metrics=metrics_of(history, wanted[slice(*page)] if page else wanted, first),
         unmatched=[each for each in patterns if not chosen(keys, [each])],
         stages=stages_of(history, keys, timed_from, wall_s),
-        slow=slow_stages(history, first, wall_s),
+        slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, wall_s),
         sinks=sinks,
         troubles=_troubles(history, state, sinks, files, first),
         warned=list(warned),

@@ -30,6 +30,7 @@ _TAIL = 16 << 20  # bytes of the journal that are read at first
 _REOPENED = 4  # times that, after which only its end is kept again
 _EVERY_S = 1.0
 _STATE_SHARE = 0.005  # of the time goes into asking for the run's state, at most, while nothing changes
+_BUSY_SHARE = 0.05  # the same, while it grows
 _STATE_S = 2.0
 _FILES_S = 30.0
 
@@ -87,7 +88,8 @@ class Watch:
             self._history.update()
         is_new = self._logs.update() or has_grown
         now = time.monotonic()
-        if has_grown or now - self._asked >= max(_STATE_S, self._asks_s / _STATE_SHARE):
+        pause = self._asks_s / _BUSY_SHARE if has_grown else max(_STATE_S, self._asks_s / _STATE_SHARE)
+        if now - self._asked >= pause:
             before, self.state = self.state, self._state()
             self._asked = time.monotonic()
             self._asks_s = self._asked - now

@@ -98,6 +98,15 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
+        interrupt = signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a second Ctrl-C must not leave it half done
+        try:
+            self._leave()
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
+
+    def _leave(self) -> None:
         self._give()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

@@ -132,14 +132,13 @@ def slow_stages(history: History, first_step: int, wall_s: float | None) -> list
     common = _common(list(paths.values())) if paths else ""
     found = []
     for key, path in paths.items():
-        table = history.process_table(key)
+        table = history.process_table(key, first_step=first_step)
         if table is None or len(table.processes) < 2:
             continue
-        rows = table.steps >= first_step
-        slow = slow_in_table(table.steps[rows], table.processes, table.values[rows])
+        slow = slow_in_table(table.steps, table.processes, table.values)
         if slow is None or slow.excess_s * slow.steps <= _MATTERS * (wall_s or 0) * slow.of_steps:
             continue
-        median = float(np.nanmedian(table.values[rows]))
+        median = float(np.nanmedian(table.values))
         found.append(SlowStage(path[len(common) :], slow, median))
     found.sort(key=lambda each: -each.slow.excess_s * each.slow.steps / each.slow.of_steps)
     inner = [each for each in found if each.stage.split("/")[-1] != _STEP]
