@@ -18,7 +18,7 @@ def watched(run: Path, *more: str, **env: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [sys.executable, "-m", "sightline.cli", "watch", str(run), *more],
         capture_output=True, text=True, check=False, timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **env},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "", **env},
     )  # fmt: skip
 
 
@@ -35,6 +35,8 @@ def test_in_a_pipe_a_plain_summary_is_printed_once(tmp_path: Path) -> None:
     assert done.stdout.startswith("grpo   ✗ crashed   16 processes")
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert "process 13 in rollout: +300 ms" in done.stdout
+    wide = watched(tmp_path / "run", COLUMNS="200").stdout
+    assert 140 < max(len(line) for line in wide.splitlines()) <= 200
 
 
 def test_a_pipe_without_unicode_gets_plain_characters(tmp_path: Path) -> None:

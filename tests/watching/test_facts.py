@@ -10,6 +10,7 @@ import pytest
 
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.watching.facts import headline
+from sightline.watching.live import Watch
 from sightline.watching.log_tail import LogTail
 from tests.watching.journals import (
     HOSTILE,
@@ -20,6 +21,7 @@ from tests.watching.journals import (
     process_values,
     rich_run,
     run_line,
+    shown,
     steps_event,
     warning,
     written,
@@ -108,6 +110,37 @@ def test_a_later_attempt_is_the_run(tmp_path: Path) -> None:
     assert (found.last_step, found.progress.step, found.progress.step_s) == (17, 17, 1.0)
     assert found.metrics[0].values.tolist() == [1.0] * 15 + [2.0] * 3
     assert "attempt 2 began at step 15, and went over 5 steps again" in [t.text for t in found.troubles]
+
+
+def test_a_view_that_is_open_for_long_keeps_the_end_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightline.watching.live._TAIL", 10_000)
+    run = written(tmp_path / "run", run_line(), *(commit(step, {"train/loss": 1.0}) for step in range(10)))
+    watched = Watch(run)
+    for step in range(10, 2000):
+        with open(run / "metrics.jsonl", "ab") as file:
+            file.write(commit(step, {"train/loss": float(step)}))
+        if step % 20 == 19:
+            assert watched.update()
+            found = watched.facts()
+            assert (found.last_step, found.metrics[0].last) == (step, step)
+            assert watched._history.commits < 500
+    assert not watched.update()
+
+
+def test_how_a_run_has_ended_is_told(tmp_path: Path) -> None:
+    finish = line(type="event", event="finish", missing=[], attempt=1, time=1010.0)
+    failed = line(type="event", event="failed", error="ValueError: no gradient", attempt=1, time=1009.0)
+    begin = [run_line(processes=2), steps_event(9), commit(0, {})]
+    assert headline(facts(written(tmp_path / "good", *begin, finish))).startswith("grpo: finished")
+    bad = written(tmp_path / "bad", *begin, failed, finish)
+    assert headline(facts(bad)).startswith("grpo: failed")
+    assert "ValueError: no gradient" in shown(bad)
+    left = written(tmp_path / "left", *begin, finish.replace(b"[]", b"[1]"))
+    assert "process 1 did not reach" in shown(left)
+    asked = written(tmp_path / "asked", *begin, line(type="event", event="sigterm", attempt=1, time=1009.0))
+    assert "it was asked to end (SIGTERM)" in shown(asked)
 
 
 def test_what_is_not_finite_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from sightline.watching import curves
 from sightline.watching.choosing import is_goal
-from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
+from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble, how
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
 from sightline.watching.log_tail import Warned
 from sightline.watching.stages import OTHER, SlowStage, StageTime
@@ -24,6 +24,7 @@ _STATES = {
     "stalled": ("◐", "bold yellow"),
     "finished": ("✓", "bold cyan"),
     "crashed": ("✗", "bold red"),
+    "failed": ("✗", "bold red"),
     "unknown": ("?", "bold yellow"),
 }
 _KINDS = {
@@ -145,10 +146,11 @@ HEAD_ROWS = 4
 def head(facts: Facts, width: int, glyphs: Glyphs, now: float) -> list[Text]:
     """Four lines: who, how far, how fast, and an empty one."""
     state = facts.state
-    mark, style = _STATES[state.state]
+    named = how(state)
+    mark, style = _STATES[named]
     words = [
         _styled(clean(facts.name, 60), "bold"),
-        _styled(f"{mark} {state.state}" if not glyphs.is_plain else state.state.upper(), style),
+        _styled(f"{mark} {named}" if not glyphs.is_plain else named.upper(), style),
     ]
     if state.attempt > 1:
         words.append(Text(f"attempt {state.attempt}"))
@@ -179,7 +181,7 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
     room = width - text.cell_len - len(percent)
     if room >= 8:
         filled = math.floor(room * progress.share)
-        colour = "green" if facts.state.is_live or facts.state.state == "finished" else "red"
+        colour = "green" if how(facts.state) in ("running", "stalled", "finished") else "red"
         text.append(glyphs.bar * filled, colour)
         text.append(glyphs.rest * (room - filled), "bright_black")
     return _fit(text.append(percent, "bold"), width)
@@ -200,8 +202,8 @@ def _pace(facts: Facts, now: float) -> Text:
         parts.append(_styled(f"last commit {when}", "dim"))
     if state.error:
         parts.insert(0, _styled(clean(state.error, 300), "red"))
-    elif state.state in ("stalled", "crashed", "unknown"):
-        parts.insert(0, _styled(clean(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
+    elif state.state in ("stalled", "crashed", "unknown") or state.missing:
+        parts.insert(0, _styled(clean(state.reason, 300), _STATES[how(state)][1].removeprefix("bold ")))
     return _styled(" · ", "dim").join(parts)
 
 

@@ -18,6 +18,7 @@ from sightline.errors import RunDirectoryError
 from sightline.history import History
 from sightline.run_directory import JOURNAL
 from sightline.run_state import RunState, state_of
+from sightline.terminal import Terminal
 from sightline.watching import drawing
 from sightline.watching.choosing import chosen, filtered
 from sightline.watching.drawing import FULL, HEAD_ROWS, PLAIN, Glyphs, View
@@ -145,9 +146,9 @@ def summary(facts: Facts, stream: TextIO, *, width: int | None = None) -> str:
     Args:
         facts: what is shown.
         stream: where it will be printed.
-        width: in cells; None: that of the terminal, 80 where there is none.
+        width: in cells; None: that of the terminal, or ``COLUMNS``, or 80.
     """
-    width = width or (os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 80) or 80
+    width = width or Terminal(stream).width
     glyphs = glyphs_for(stream.encoding)
     lines = drawing.page(facts, max(width, 40), None, view=View(), glyphs=glyphs, now=time.time())
     paint = Painter(stream)
