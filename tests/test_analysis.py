@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from sightline.analysis import OTHER, StageSpan, analyse, differences, kind_of
+from sightline.analysis import OTHER, StageSpan, analyse, differences, kind_of, slow_in_table
 
 MS = 1_000_000
 Block = tuple[str, float, float]
@@ -85,6 +86,26 @@ def test_nobody_is_slow_where_all_take_about_as_long_or_there_is_one() -> None:
     even = [span for p in range(4) for span in loop(p, 0, 0, 100, ("rollout", 0, 90 + p))]
     assert analyse(even).stages[0].slow is None
     assert analyse(loop(0, 0, 0, 100, ("rollout", 0, 90))).stages[0].slow is None
+
+
+def test_a_table_of_seconds_and_spans_name_the_same_slow_process() -> None:
+    """Also where processes have none in some steps."""
+    spans, table = [], np.full((6, 4), np.nan)
+    for step in range(6):
+        for process in range(4):
+            took = 90 + step if process == 2 and step % 3 else 50 + process / 10
+            if (step, process) != (1, 0):
+                spans += loop(
+                    process, step, step * 200, step * 200 + 100, ("rollout", step * 200, step * 200 + took)
+                )
+                table[step, process] = took / 1000
+    from_spans, from_table = analyse(spans).stages[0].slow, slow_in_table(range(6), range(4), table)
+    assert from_spans is not None
+    assert from_table is not None
+    assert from_table._replace(excess_s=0) == from_spans._replace(excess_s=0)
+    assert from_table.excess_s == pytest.approx(from_spans.excess_s, abs=1e-6)
+    assert slow_in_table(range(6), [0], table[:, :1]) is None
+    assert slow_in_table([], [0, 1], np.zeros((0, 2))) is None
 
 
 def test_the_critical_path_leads_through_the_process_that_came_last_to_a_collective() -> None:

@@ -151,6 +151,30 @@ def test_many_commits_are_packed_and_nothing_is_lost(tmp_path: Path) -> None:
     assert table.steps[row] <= 7777 < table.steps[row] + table.joined
 
 
+def test_processes_may_be_others_from_step_to_step(tmp_path: Path) -> None:
+    """In any order; a table may begin late."""
+    lines = [run_line()]
+    for n, processes in enumerate([[2, 0], [2, 0], [0, 1, 2], [1]]):
+        own = [10.0 * n + process for process in processes]
+        lines.append(line(type="process_values", seq=n + 1, step=n, processes=processes, values={"t": own}))
+    history = written(tmp_path, *lines)
+    table = history.process_table("t")
+    assert table is not None
+    assert table.processes == [0, 1, 2]
+    nan = math.nan
+    expected = [[0.0, nan, 2.0], [10.0, nan, 12.0], [20.0, 21.0, 22.0], [nan, 31.0, nan]]
+    np.testing.assert_array_equal(table.values, expected)
+    late = history.process_table("t", first_step=3)
+    assert late is not None
+    assert (late.processes, late.values.tolist(), late.steps.tolist()) == ([1], [[31.0]], [3])
+    two = written(tmp_path, *lines[:3]).process_table("t")
+    assert two is not None
+    assert (two.processes, two.values.tolist()) == ([0, 2], [[0.0, 2.0], [10.0, 12.0]])
+    none = history.process_table("t", first_step=9)
+    assert none is not None
+    assert none.values.shape == (0, 0)
+
+
 def test_samples_and_histograms_are_bounded(tmp_path: Path) -> None:
     """The newest stay; of the older ones every other one goes."""
     lines = [run_line()]
@@ -199,3 +223,49 @@ def test_keys_of_one_distribution_are_found() -> None:
         "a/x": {"mean": "a/x", "p05": "a/x/p05", "p99.9": "a/x/p99.9"},
         "a/y": {"mean": "a/y/mean", "std": "a/y/std"},
     }
+
+
+def test_it_may_begin_near_the_end(tmp_path: Path) -> None:
+    """With the run line that stands before, wherever the tail begins, and then follows as ever."""
+    lines = [run_line(), *(commit(n, n, a=float(n)) for n in range(1, 200))]
+    lines += [run_line((1, 0, None), (2, 150, 199), name="second"), line(type="event", event="x", attempt=2)]
+    lines += [commit(n + 60, n, 2, a=float(n)) for n in range(150, 400)]
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b"".join(lines))
+    size = file.stat().st_size
+    for tail in (*range(1, 400, 7), 5000, size // 2, size - 1, size, size + 1):
+        history = History(tmp_path, tail=tail)
+        history.update()
+        series = history.series("a")
+        assert series.values.tolist() == series.steps.tolist()
+        assert history.begins_at + history.read == size
+        assert history.torn == 0
+        if tail < size:
+            assert size - tail <= history.begins_at <= size - tail + max(map(len, lines))
+        if history.begins_at > len(b"".join(lines[:202])):
+            assert [record.get("name") for record in history.runs] == ["second"]
+    history = History(tmp_path, tail=1000)
+    history.update()
+    with open(file, "ab") as out:
+        out.write(commit(999, 400, 2, a=400.0))
+    assert history.update()
+    assert history.last_step == 400
+
+
+def test_the_tail_of_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    lines = [run_line(format=9), *(commit(n, n, a=float(n)) for n in range(1, 200))]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(JournalError, match="format 9"):
+        History(tmp_path, tail=500).update()
+
+
+def test_steps_are_those_of_the_commits_that_count(tmp_path: Path) -> None:
+    history = written(
+        tmp_path,
+        run_line((1, 0, None), (2, 2, 3)),
+        *(commit(n, n, a=1.0) for n in range(1, 4)),
+        commit(5, 2, 2, a=1.0),
+        commit(6, 2, 2, a=1.0),
+    )
+    steps, times = history.steps()
+    assert (steps.tolist(), times.tolist()) == ([1, 2], [1001.0, 1005.0])

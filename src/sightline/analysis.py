@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 OTHER = "other"
 STEP = "step"  #: category of the spans that ``run.steps`` makes
@@ -343,6 +344,42 @@ def slow_process(name: str, by_step: Mapping[int, Mapping[int, _Loop]]) -> Slow 
         return None
     process, over_s = max(excess.items(), key=lambda item: sum(each for each, _ in item[1]))
     return Slow(process, sum(s for s, _ in over_s) / len(over_s), len(over_s), compared, max(over_s)[1])
+
+
+def slow_in_table(
+    steps: Iterable[int] | NDArray[np.int64],
+    processes: Sequence[int],
+    seconds: NDArray[np.float64],
+) -> Slow | None:
+    """The same of a stage's seconds as the journal has them of each process.
+
+    Args:
+        steps: ``[n]``.
+        processes: ``[p]``.
+        seconds: ``[n, p]``; NaN where a process has none.
+
+    Example:
+        >>> slow_in_table([7, 8, 9], [0, 1, 2], np.array([[1, 1, 3], [1, 1, 2], [2, 1, 1.0]]))
+        Slow(process=2, excess_s=1.5, steps=2, of_steps=3, worst_step=7)
+    """
+    excess: defaultdict[int, list[tuple[float, int]]] = defaultdict(list)
+    compared = 0
+    for step, row in zip(steps, np.asarray(seconds, np.float64), strict=True):
+        there = np.flatnonzero(np.isfinite(row))
+        if len(there) < 2:
+            continue
+        compared += 1
+        took = row[there]
+        median = float(np.partition(took, (len(took) - 1) // 2)[(len(took) - 1) // 2])
+        slowest = int(np.argmax(took))
+        over = float(took[slowest]) - median
+        if over > max(_EXCESS * median, _EXCESS_NS / 1e9):
+            excess[processes[there[slowest]]].append((over, int(step)))
+    if not excess:
+        return None
+    process, over_s = max(excess.items(), key=lambda item: sum(each for each, _ in item[1]))
+    mean_s = sum(s for s, _ in over_s) / len(over_s)
+    return Slow(process, mean_s, len(over_s), compared, max(over_s)[1])
 
 
 def critical_path(loops: Mapping[int, _Loop], start: int, end: int) -> list[Segment]:

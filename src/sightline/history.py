@@ -6,6 +6,7 @@ For views of a run: a report, a table, a live terminal. Values are kept exactly.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
-from sightline.journal import Record, is_run_line, whole_lines
+from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
 from sightline.run_directory import JOURNAL
+from sightline.run_state import begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Start, starts_of
 
@@ -28,6 +30,8 @@ _EVENTS = 10_000  # of a run, and late snapshots as many
 _PROCESS_ROWS = 2048  # steps for which each process's values of a key are kept
 _SAMPLES = 2000  # rows of a table
 _HISTOGRAMS = 256  # of a key
+_NUMBERS = {float, int}
+_HEAD_LINES = 16  # in which an attempt's run line is
 
 
 class Series(NamedTuple):
@@ -94,8 +98,11 @@ class History:
 
     Args:
         run_dir: the run directory.
+        tail: about how many bytes of its end are read at first, and the ``run`` line that they stand behind;
+            None: all. It opens at once however long the journal is.
 
     Attributes:
+        begins_at: how many bytes before those that are read were left out.
         runs: the ``run`` lines, one for each attempt.
         events: the ``event`` lines, the newest 10,000.
         late: the ``late`` lines, as many.
@@ -125,8 +132,9 @@ class History:
         [1.0, 0.5, 0.3333333333333333]
     """
 
-    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, run_dir: str | os.PathLike[str], *, tail: int | None = None) -> None:
         self.run_dir = Path(run_dir)
+        self._tail = tail
         self.path = self.run_dir / JOURNAL
         if not self.run_dir.is_dir():
             raise RunDirectoryError(f"{self.run_dir} is no directory: expected a run directory")
@@ -138,6 +146,7 @@ class History:
 
     def _clear(self) -> None:
         self._offset = 0
+        self.begins_at = 0
         self._identity: tuple[int, int] | None = None
         self.runs: list[Record] = []
         self.events: list[Record] = []
@@ -172,6 +181,8 @@ class History:
             return False
         if self._identity not in (None, (found.st_dev, found.st_ino)) or found.st_size < self._offset:
             self._clear()  # another file has taken its place
+        if self._identity is None and self._tail is not None and found.st_size > self._tail:
+            self._begin_at(found.st_size - self._tail, found.st_size)
         self._identity = found.st_dev, found.st_ino
         end = found.st_size if limit is None else min(found.st_size, self._offset + limit)
         before = self._offset
@@ -183,6 +194,24 @@ class History:
             for line in data.splitlines():
                 self._take(line)
         return self._offset > before
+
+    def _begin_at(self, offset: int, size: int) -> None:
+        """Goes to the first line that begins there or later, and takes the ``run`` line before it."""
+        with open(self.path, "rb") as file:
+            self._offset = self.begins_at = next((at for at, _ in lines_from(file, offset, size)), size)
+            attempt = next(filter(None, map(_attempt_of, lines_backwards(file.fileno(), self._offset))), None)
+            if attempt is None:
+                return
+            begin = begin_of_attempt(file, attempt, self._offset)
+            for _, record in itertools.islice(lines_from(file, begin, self._offset), _HEAD_LINES):
+                if record.get("type") == "run" and is_run_line(record, self.path):
+                    self.runs.append(record)
+                    return
+
+    @property
+    def read(self) -> int:
+        """How many bytes have been read."""
+        return self._offset - self.begins_at
 
     @property
     def unread(self) -> int:
@@ -313,10 +342,15 @@ class History:
             np.array(self._attempts, np.int64),
         )
 
-    def process_table(self, key: str) -> ProcessTable | None:
-        """A metric's own values on each process; None if the journal has none."""
+    def process_table(self, key: str, *, first_step: int | None = None) -> ProcessTable | None:
+        """A metric's own values on each process; None if the journal has none.
+
+        Args:
+            key: of the metric.
+            first_step: rows of earlier steps are left out.
+        """
         rows = self._processes.get(key)
-        return None if rows is None else rows.table()
+        return None if rows is None else rows.table(first_step)
 
     @property
     def process_keys(self) -> list[str]:
@@ -339,9 +373,7 @@ class History:
         rows = np.concatenate([each for each, _ in parts])
         values = np.concatenate([each for _, each in parts])
         steps, times, attempts = (each[rows] for each in self._cached_rows())
-        is_over = np.zeros(len(rows), bool)
-        for start in self.starts:
-            is_over |= (attempts < start.attempt) & (steps >= start.first_step)
+        is_over = self._is_over(steps, attempts)
         kept = ~is_over if shown else is_over
         rows, values, steps, times = rows[kept], values[kept], steps[kept], times[kept]
         order = np.lexsort((rows, steps))
@@ -349,6 +381,20 @@ class History:
         is_last[:-1] = steps[order][1:] != steps[order][:-1]
         order = order[is_last]
         return Series(steps[order], times[order], values[order])
+
+    def steps(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The steps, ascending, each once, and when each was first committed; as :meth:`series` has them."""
+        steps, times, attempts = self._cached_rows()
+        kept = ~self._is_over(steps, attempts)
+        found, first = np.unique(steps[kept], return_index=True)
+        return found, times[kept][first]
+
+    def _is_over(self, steps: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows a later attempt has gone over again."""
+        is_over = np.zeros(len(steps), bool)
+        for start in self.starts:
+            is_over |= (attempts < start.attempt) & (steps >= start.first_step)
+        return is_over
 
     def _cached_rows(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         cached: Any = self.__dict__.get("_rows")
@@ -403,7 +449,11 @@ class _ProcessRows:
         self._count = 0  # in the last row
 
     def append(self, step: int, processes: Sequence[int], values: Sequence[float | None]) -> None:
-        new = {process: _number(value) for process, value in zip(processes, values, strict=False)}
+        new: dict[int, float]
+        if _NUMBERS.issuperset(map(type, values)):  # as a rule, and much quicker
+            new = dict(zip(processes, values, strict=False))  # type: ignore[arg-type]
+        else:
+            new = {process: _number(value) for process, value in zip(processes, values, strict=False)}
         if self._rows and self._count < self._joined:
             _join(self._rows[-1][1], new)
             self._count += 1
@@ -422,14 +472,21 @@ class _ProcessRows:
         self._rows = [*joined, last]
         self._joined *= 2
 
-    def table(self) -> ProcessTable:
-        processes = sorted({process for _, values in self._rows for process in values})
+    def table(self, first_step: int | None) -> ProcessTable:
+        rows = [row for row in self._rows if first_step is None or row[0] >= first_step]
+        steps = np.array([step for step, _ in rows], np.int64)
+        names = list(rows[0][1]) if rows else []
+        if all(list(values) == names for _, values in rows):  # as a rule, and much quicker
+            order = np.argsort(np.array(names, np.int64))
+            table = np.array([list(values.values()) for _, values in rows], np.float64)
+            table = table.reshape(len(rows), len(names))[:, order]
+            return ProcessTable(steps, self._joined, sorted(names), table)
+        processes = sorted({process for _, values in rows for process in values})
         place = {process: at for at, process in enumerate(processes)}
-        table = np.full((len(self._rows), len(processes)), np.nan)
-        for row, (_, values) in enumerate(self._rows):
+        table = np.full((len(rows), len(processes)), np.nan)
+        for row, (_, values) in enumerate(rows):
             for process, value in values.items():
                 table[row, place[process]] = value
-        steps = np.array([step for step, _ in self._rows], np.int64)
         return ProcessTable(steps, self._joined, processes, table)
 
 
@@ -451,6 +508,14 @@ def _append_thinned(items: list[Any], item: Any, limit: int) -> None:
     items.append(item)
     if len(items) > limit:
         items[:-1] = items[:-1:2]
+
+
+def _attempt_of(line: bytes) -> int | None:
+    try:
+        attempt = orjson.loads(line).get("attempt")
+    except (orjson.JSONDecodeError, AttributeError):  # torn, or no object
+        return None
+    return attempt if isinstance(attempt, int) else None
 
 
 def _number(value: Any) -> float:

@@ -171,7 +171,7 @@ def _look(path: Path) -> _Seen:
                 break
         if not seen.run and seen.attempt:
             # The lines behind it were not all read, so the loop's event is looked for too.
-            beginning = _lines_from(file, _begin_of(file, seen.attempt, size), size)
+            beginning = lines_from(file, begin_of_attempt(file, seen.attempt, size), size)
             for _, record in itertools.islice(beginning, _HEAD_LINES):
                 if record.get("type") == "run" and is_run_line(record, path):
                     seen.run = record
@@ -187,13 +187,13 @@ def _look(path: Path) -> _Seen:
     return seen
 
 
-def _begin_of(file: BinaryIO, attempt: int, size: int) -> int:
-    """At most a few lines before the first one of an attempt, which is the last; attempts only rise."""
+def begin_of_attempt(file: BinaryIO, attempt: int, size: int) -> int:
+    """Where the first line of an attempt is; the end of the file if it has none. Attempts only rise."""
     low, high = 0, size
     while high - low > _PROBE_BYTES:
         middle = (low + high) // 2
         at, record = next(
-            ((at, each) for at, each in _lines_from(file, middle, size) if _is_int(each.get("attempt"))),
+            ((at, each) for at, each in lines_from(file, middle, size) if _is_int(each.get("attempt"))),
             (size, None),
         )
         if record is None or record["attempt"] >= attempt:
@@ -201,12 +201,12 @@ def _begin_of(file: BinaryIO, attempt: int, size: int) -> int:
         else:
             low = at
     return next(
-        (at for at, each in _lines_from(file, low, size) if each.get("attempt") == attempt),
+        (at for at, each in lines_from(file, low, size) if each.get("attempt") == attempt),
         size,
     )
 
 
-def _lines_from(file: BinaryIO, position: int, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def lines_from(file: BinaryIO, position: int, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """The records of the lines that begin at a place or behind it, and where they begin."""
     file.seek(max(0, position - 1))
     if position:

@@ -13,6 +13,7 @@ from sightline.cli.logs import logs
 from sightline.cli.selftest import selftest
 from sightline.cli.sync import sync
 from sightline.cli.trace import trace
+from sightline.cli.watch import watch
 
 __all__ = ["main"]
 
@@ -33,3 +34,4 @@ main.add_command(logs)
 main.add_command(selftest)
 main.add_command(sync)
 main.add_command(trace)
+main.add_command(watch)

@@ -1,0 +1,104 @@
+"""`sightline watch`: a run in the terminal, as it goes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+import click
+import orjson
+
+from sightline.cli.frame import INCOMPLETE, say_next
+
+if TYPE_CHECKING:
+    from sightline.watching.live import Watch
+
+
+@click.command()
+@click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
+@click.option(
+    "-m",
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="GLOB",
+    help="Metrics to show, as in 'train/reward/*'; repeatable. Default: the usual ones.",
+)
+@click.option(
+    "-n",
+    "--steps",
+    type=click.IntRange(2),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="How many of the last steps to look at.",
+)
+@click.option("--once", is_flag=True, help="Print it once, and end.")
+@click.option("--stay", is_flag=True, help="Stay on a run that has ended: its next attempt may begin.")
+@click.option("--json", "as_json", is_flag=True, help="All of it once, for other programs.")
+def watch(run_dir: Path, metrics: tuple[str, ...], steps: int, once: bool, stay: bool, as_json: bool) -> None:
+    """Show a run in the terminal, live: progress, metrics, where time goes, and what is wrong.
+
+    Reads the end of the journal and follows it, so a run of any length opens at once; nothing of the run
+    is touched. It ends when the run is finished, and goes on when another attempt begins. A run that has
+    ended, or an output that is no terminal, is shown once.
+
+    \b
+      sightline watch runs/latest
+      sightline watch runs/latest -m 'train/reward/*' -m 'eval/*' -n 1000
+      ssh -t host sightline watch runs/latest
+      sightline watch runs/latest --json
+
+    Keys: q ends, arrows scroll the metrics, / filters them, a shows all.
+
+    Exit code 0: it was shown; 2: there is nothing to show; 3: with --json, files of some processes are not
+    here, which `files.missing` names.
+    """  # fmt: skip
+    from sightline.watching import live
+    from sightline.watching.facts import headline
+
+    watched = live.Watch(run_dir, patterns=metrics, window=steps)
+    if as_json:
+        facts = watched.facts()
+        click.echo(orjson.dumps(facts.plain(), option=orjson.OPT_INDENT_2, default=str))
+        sys.exit(INCOMPLETE if facts.files.missing else 0)
+    output, keyboard = live.streams()
+    is_terminal = output.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if is_terminal and not once and (watched.is_live or stay) and not _lived(watched, output, keyboard, stay):
+        click.echo(headline(watched.facts()))  # whoever left before the end has seen it
+    else:
+        output.write(live.summary(watched.facts(), output))
+        output.flush()
+    _say_next(run_dir, watched)
+
+
+def _lived(watched: Watch, output: TextIO, keyboard: TextIO | None, stays: bool) -> bool:
+    """Shows the run live; returns whether it was until the run's end."""
+    from sightline.watching import live
+    from sightline.watching.screen import Ended, Gone
+
+    try:
+        return live.watch(watched, output, keyboard, stays=stays)
+    except Ended as ended:
+        _die_by(ended.signal)
+    except Gone:
+        _die_by(signal.SIGHUP)
+    return True
+
+
+def _die_by(number: int) -> NoReturn:
+    """Ends as one who never caught the signal, so that whoever sent it sees that."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    sys.exit(128 + number)  # where it is blocked
+
+
+def _say_next(run_dir: Path, watched: Watch) -> None:
+    if watched.is_live:
+        say_next(f"sightline watch {shlex.quote(str(run_dir))}")
+    else:
+        say_next(f"sightline trace summary {shlex.quote(str(run_dir))}")

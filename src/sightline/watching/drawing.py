@@ -1,0 +1,571 @@
+"""Facts as lines of text with colours, for a terminal of any width."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from sightline.watching import curves
+from sightline.watching.choosing import is_goal
+from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble, how
+from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
+from sightline.watching.log_tail import Warned
+from sightline.watching.stages import OTHER, SlowStage, StageTime
+from sightline.watching.words import ago, change, clean, moment, number, span, whole
+
+_STATES = {
+    "running": ("●", "bold green"),
+    "stalled": ("◐", "bold yellow"),
+    "finished": ("✓", "bold cyan"),
+    "crashed": ("✗", "bold red"),
+    "failed": ("✗", "bold red"),
+    "unknown": ("?", "bold yellow"),
+}
+_KINDS = {
+    "rollouts": "cyan",
+    "training": "green",
+    "reward": "magenta",
+    "weights": "yellow",
+    "evaluation": "blue",
+    "checkpoint": "bright_blue",
+    "data": "bright_magenta",
+    "waiting": "red",
+}
+_PARTS = "▏▎▍▌▋▊▉█"
+_LONGEST_NAME = 40
+_TEXT_ROWS = ((55, 5), (45, 2), (0, 1))  # of a sample's text, on a terminal of at least so many rows
+
+
+class Glyphs(NamedTuple):
+    """What things are drawn with.
+
+    Attributes:
+        levels: of sparklines.
+        rule, bar, rest: of titles, of what is done, and of what is not.
+        is_plain: whether the stream takes no others than ASCII.
+    """
+
+    levels: str
+    rule: str
+    bar: str
+    rest: str
+    is_plain: bool
+
+
+FULL = Glyphs(curves.BLOCKS, "─", "━", "─", False)
+PLAIN = Glyphs(curves.PLAIN, "-", "#", "-", True)
+
+
+@dataclass
+class Panel:
+    """A titled block of lines.
+
+    Attributes:
+        title, note: the words of its first line, left and right.
+        lines: below it.
+        rank: the lower, the more important.
+        least: lines that are of use at least.
+        column: where it goes if there are two.
+        keeps: which lines stay if there is no room for all.
+        more: lines that have not been made, since there is no room for them.
+    """
+
+    title: str
+    note: str
+    lines: list[Text]
+    rank: int
+    least: int = 1
+    column: int = 0
+    keeps: Literal["first", "last"] = "first"
+    more: int = 0
+
+    @property
+    def wish(self) -> Wish:
+        return Wish(self.rank, min(self.least, len(self.lines)) + 1, len(self.lines) + 1)
+
+    def drawn(self, rows: int, width: int, glyphs: Glyphs) -> list[Text]:
+        """In so many rows, with the title."""
+        room = rows - 1
+        lines, note = self.lines, self.note
+        if len(lines) > room or self.more:
+            where = "below" if self.keeps == "first" else "before"
+            hidden = f"{max(0, len(lines) - room) + self.more} more {where}"
+            note = f"{note}, {hidden}" if note else hidden
+            lines = lines[:room] if self.keeps == "first" else lines[max(0, len(lines) - room) :]
+        return [_title(self.title, note, width, glyphs), *lines]
+
+
+class View(NamedTuple):
+    """What whoever looks has chosen.
+
+    Attributes:
+        offset: how many metrics are scrolled past.
+        typed: by which metrics are filtered; None: by nothing.
+        is_typing: whether more is being typed.
+        shows_all: all metrics, and not the chosen ones.
+    """
+
+    offset: int = 0
+    typed: str | None = None
+    is_typing: bool = False
+    shows_all: bool = False
+
+
+def page(
+    facts: Facts, width: int, height: int | None, *, view: View, glyphs: Glyphs, now: float
+) -> list[Text]:
+    """The whole of it.
+
+    Args:
+        facts: what is shown.
+        width: in cells.
+        height: in rows; None: as many as it takes.
+        view: what whoever looks has chosen.
+        glyphs: what it is drawn with.
+        now: in s since the epoch.
+
+    Returns:
+        lines of at most ``width`` cells, at most ``height`` of them.
+    """
+    return [*head(facts, width, glyphs, now), *body(facts, width, height, view=view, glyphs=glyphs, now=now)][
+        :height
+    ]
+
+
+# --- the head ----------------------------------------------------------------------------------------------
+
+HEAD_ROWS = 4
+
+
+def head(facts: Facts, width: int, glyphs: Glyphs, now: float) -> list[Text]:
+    """Four lines: who, how far, how fast, and an empty one."""
+    state = facts.state
+    named = how(state)
+    mark, style = _STATES[named]
+    words = [
+        _styled(clean(facts.name, 60), "bold"),
+        _styled(f"{mark} {named}" if not glyphs.is_plain else named.upper(), style),
+    ]
+    if state.attempt > 1:
+        words.append(Text(f"attempt {state.attempt}"))
+    if state.processes:
+        words.append(Text("1 process" if state.processes == 1 else f"{whole(state.processes)} processes"))
+    if state.started is not None:
+        since = f"since {moment(state.started, now=now)}"
+        if state.is_live:
+            since += f" ({span(max(0.0, math.floor(now - state.started)))})"
+        words.append(_styled(since, "dim"))
+    return [
+        _fit(Text("   ").join(words), width),
+        _progress(facts, width, glyphs),
+        _fit(_pace(facts, now), width),
+        Text(),
+    ]
+
+
+def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
+    progress = facts.progress
+    if progress.step is None:
+        return _styled("no commit yet", "dim")
+    text = Text("step ").append(whole(progress.step), "bold")
+    if progress.total is None or progress.share is None:
+        return _fit(text, width)
+    text.append(f" of {whole(progress.total)}  ")
+    percent = f"  {math.floor(100 * progress.share)} %"
+    room = width - text.cell_len - len(percent)
+    if room >= 8:
+        filled = math.floor(room * progress.share)
+        colour = "green" if how(facts.state) in ("running", "stalled", "finished") else "red"
+        text.append(glyphs.bar * filled, colour)
+        text.append(glyphs.rest * (room - filled), "bright_black")
+    return _fit(text.append(percent, "bold"), width)
+
+
+def _pace(facts: Facts, now: float) -> Text:
+    state, progress = facts.state, facts.progress
+    parts = []
+    if progress.step_s is not None:
+        parts.append(Text(f"{span(progress.step_s)} a step"))
+    if state.state == "running" and progress.left_s is not None and progress.last_commit is not None:
+        end = progress.last_commit + progress.left_s
+        if end > now and progress.left_s:
+            left = Text("ETA ").append(span(math.ceil(end - now)), "bold")
+            parts.append(left.append(f" ({_clock(end, now)})", "dim"))
+    if progress.last_commit is not None:
+        when = ago(now - progress.last_commit) if state.is_live else moment(progress.last_commit, now=now)
+        parts.append(_styled(f"last commit {when}", "dim"))
+    if state.error:
+        parts.insert(0, _styled(clean(state.error, 300), "red"))
+    elif state.state in ("stalled", "crashed", "unknown") or state.missing:
+        parts.insert(0, _styled(clean(state.reason, 300), _STATES[how(state)][1].removeprefix("bold ")))
+    return _styled(" · ", "dim").join(parts)
+
+
+def _clock(epoch: float, now: float) -> str:
+    if epoch - now > 20 * 3600:
+        return moment(epoch, now=0)
+    return time.strftime("%H:%M", time.localtime(epoch))
+
+
+# --- the body ----------------------------------------------------------------------------------------------
+
+
+def body(
+    facts: Facts, width: int, height: int | None, *, view: View, glyphs: Glyphs, now: float
+) -> list[Text]:
+    """All panels that have room below the head, in one column or two."""
+    widths = columns_of(width)
+    room = None if height is None else max(0, height - HEAD_ROWS)
+    text_rows = next(rows for tall, rows in _TEXT_ROWS if (45 if height is None else height) >= tall)
+    made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=text_rows)
+    if len(widths) == 1 or not any(panel.column for panel in made):
+        made = panels(facts, [width], view=view, glyphs=glyphs, now=now, text_rows=text_rows)
+        return _stacked(made, width, room, glyphs)
+    left, right = (
+        _stacked([panel for panel in made if panel.column == at], widths[at], room, glyphs) for at in (0, 1)
+    )
+    lines = []
+    for row in range(max(len(left), len(right))):
+        line = left[row].copy() if row < len(left) else Text()
+        if row < len(right):
+            line.append(" " * (widths[0] + GUTTER - line.cell_len)).append_text(right[row])
+        lines.append(line)
+    return lines
+
+
+def _stacked(made: Sequence[Panel], width: int, height: int | None, glyphs: Glyphs) -> list[Text]:
+    wanted = sum(panel.wish.wanted for panel in made)
+    is_airy = height is None or wanted + len(made) - 1 <= height
+    given = rows_for([panel.wish for panel in made], wanted if height is None else height)
+    lines: list[Text] = []
+    for panel, rows in zip(made, given, strict=True):
+        if rows:
+            lines += [Text()] if lines and is_airy else []
+            lines += panel.drawn(rows, width, glyphs)
+    return lines
+
+
+def panels(
+    facts: Facts, widths: Sequence[int], *, view: View, glyphs: Glyphs, now: float, text_rows: int
+) -> list[Panel]:
+    """What there is to show, in the order of one column.
+
+    Args:
+        widths: of the columns; the last one is that of panels which stand on the right.
+        text_rows: of each text of a sample.
+    """
+    left, right = widths[0], widths[-1]
+    found = []
+    if facts.troubles:
+        lines = [_trouble(each, right) for each in facts.troubles]
+        found.append(Panel("trouble", "", lines, rank=1, least=4, column=1))
+    steps = ""
+    if facts.first_step is not None and facts.last_step is not None:
+        steps = f"steps {whole(facts.first_step)} to {whole(facts.last_step)}"
+    lines = _metrics(facts, left, view, glyphs)
+    if lines:
+        more = max(0, len(facts.wanted) - view.offset - len(facts.metrics)) if facts.metrics else 0
+        found.append(Panel(_metrics_title(facts, view), steps, lines, rank=0, least=7, more=more))
+    if facts.stages:
+        first = facts.stages[0]
+        lines = _stages(facts.stages, left, glyphs)
+        found.append(Panel("a step's time", span(first.seconds / first.share), lines, rank=3, least=5))
+    if facts.slow:
+        lines = [_slow(each, left, glyphs) for each in facts.slow]
+        found.append(Panel("slow processes", "", lines, rank=2, least=2))
+    if facts.warned:
+        lines = [_warned(each, right, now, facts.state.processes) for each in facts.warned]
+        found.append(
+            Panel("warnings and errors", _whose(facts), lines[-12:], rank=4, least=3, column=1, keeps="last")
+        )
+    if facts.sinks:
+        lines = [_fit(_sink(each), right) for each in sorted(facts.sinks, key=lambda sink: sink.is_well)]
+        found.append(Panel("sinks", "", lines, rank=6, least=3, column=1))
+    if facts.hosts:
+        lines = _hosts(facts.hosts, left, glyphs)
+        found.append(Panel("hosts", "mean and peak", lines, rank=7, least=4))
+    for at, table in enumerate(facts.samples[:3]):
+        note = f"step {whole(table.step)}" if table.step is not None else ""
+        lines = _samples(table, right, text_rows)
+        title = "samples" if table.table == "samples" else f"samples: {clean(table.table, 40)}"
+        found.append(Panel(title, note, lines, rank=5 + 3 * at, least=3, column=1))
+    return found
+
+
+def _title(title: str, note: str, width: int, glyphs: Glyphs) -> Text:
+    note = f" {note}" if note and cell_len(title) + cell_len(note) + 3 <= width else ""
+    rule = max(0, width - cell_len(title) - 1 - cell_len(note))
+    text = _styled(title, "bold cyan").append(" ").append(glyphs.rule * rule, "bright_black")
+    return _fit(text.append(note, "dim"), width)
+
+
+def _metrics_title(facts: Facts, view: View) -> str:
+    if view.typed is not None:
+        return f"metrics with '{clean(view.typed, 40)}'"
+    return f"all {len(facts.keys)} metrics" if view.shows_all else "metrics"
+
+
+def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]:
+    if not facts.metrics:
+        if not facts.keys:
+            return []
+        what = "no metric fits"
+        if facts.unmatched:
+            what += f" {clean(', '.join(facts.unmatched), 80)}"
+        return [_fit(_styled(f"{what}; there are {clean(', '.join(facts.keys[:6]), 200)}", "dim"), width)]
+    names = {metric.key: clean(metric.key, 200) for metric in facts.metrics}
+    longest = min(max(cell_len(name) for name in names.values()), _LONGEST_NAME, max(12, width * 2 // 5))
+    numbers = [("last", 8), ("mean", 8), ("change", 8)]
+    while len(numbers) > 1 and width - longest - sum(size + 2 for _, size in numbers) < 10:
+        numbers.pop()
+    curve = width - longest - 2 - sum(size + 2 for _, size in numbers)
+    heading = Text(" " * (longest + 2 + max(0, curve)))
+    for name, size in numbers:
+        heading.append("  ").append(name.rjust(size), "dim")
+    lines = [_fit(heading, width)]
+    for metric in facts.metrics:
+        line = Text(_fit_tail(names[metric.key], longest, glyphs)).append("  ")
+        if curve > 0:
+            drawn = curves.sparkline(metric.values, curve, glyphs.levels)
+            line.append(drawn.ljust(curve), "red" if not math.isfinite(metric.last) else "cyan")
+        for name, size in numbers:
+            shown, style = _number_of(metric, name)
+            line.append("  ").append(shown.rjust(size), style)
+        lines.append(_fit(line, width))
+    return lines
+
+
+def _number_of(metric: Metric, name: str) -> tuple[str, str]:
+    if name == "last":
+        return number(metric.last), "bold" if math.isfinite(metric.last) else "bold red"
+    if name == "mean":
+        return number(metric.mean), ""
+    shown = change(metric.change)
+    if not is_goal(metric.key) or metric.change is None or abs(metric.change) < 0.005:
+        return shown, "dim"
+    return shown, "green" if (metric.change > 0) == (metric.values[-1] >= 0) else "yellow"
+
+
+def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Text]:
+    names, top = [], ""
+    for stage in stages:
+        if stage.is_part:  # told by what it is of its whole
+            names.append(f"  {clean(stage.name.removeprefix(top).lstrip('/_'), 100)}")
+        else:
+            names.append(clean(stage.name, 100))
+            top = stage.name
+    longest = min(max(map(cell_len, names)), 24, max(10, width // 3))
+    return [
+        _stage(stage, _fit_tail(name, longest, glyphs), width, glyphs)
+        for stage, name in zip(stages, names, strict=True)
+    ]
+
+
+def _stage(stage: StageTime, name: str, width: int, glyphs: Glyphs) -> Text:
+    tail = f"{stage.share * 100:>4.0f} %  {span(stage.seconds):>9}"
+    room = max(0, width - cell_len(name) - 2 - cell_len(tail) - 1)
+    style = "bright_black" if stage.name == OTHER else _KINDS.get(stage.kind, "white")
+    cells = min(room, room * stage.share)
+    full, part = int(cells), cells - int(cells)
+    if glyphs.is_plain:
+        bar = "#" * round(cells)
+    else:
+        bar = "█" * full + (_PARTS[int(part * 8) - 1] if part >= 1 / 8 else "")
+    text = _styled(name, "dim" if stage.is_part else "").append("  ")
+    text.append(bar.ljust(room), f"dim {style}" if stage.is_part else style).append(" ")
+    return _fit(text.append(tail, "dim" if stage.name == OTHER else ""), width)
+
+
+def _slow(each: SlowStage, width: int, glyphs: Glyphs) -> Text:
+    slow = each.slow
+    text = _styled(f"process {slow.process}", "bold yellow" if slow.is_chronic else "bold")
+    text.append(f" in {clean(each.stage, 60)}: ").append(f"+{span(slow.excess_s)}", "bold")
+    text.append(f" over the others' {span(each.median_s)}")
+    often = f"in {slow.steps} of {slow.of_steps} steps" if slow.of_steps > 1 else f"in step {slow.worst_step}"
+    return _fit(text.append(f", {often}", "dim"), width)
+
+
+def _trouble(each: Trouble, width: int) -> Text:
+    if each.about == "files":  # as it is on every host without a shared disk
+        return _fit(_styled(clean(each.text, 400), "dim"), width)
+    text = _styled("! ", "bold red" if each.is_now else "yellow")
+    return _fit(text.append(clean(each.text, 400), "bold" if each.is_now else ""), width)
+
+
+def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
+    level, style = {
+        "WARNING": ("warning", "yellow"), "ERROR": ("error", "bold red"),
+    }.get(each.level, ("critical", "bold white on red"))  # fmt: skip
+    text = _styled(f"{moment(each.time, now=now)} ", "dim").append(level, style)
+    if processes > 1 and each.processes:
+        more = f"+{len(each.processes) - 1}" if len(each.processes) > 1 else ""
+        text.append(f" p{each.processes[0]}{more}", "dim")
+    text.append(f" {clean(each.logger, 60)}: ", "dim")
+    if each.count > 1:
+        text.append(f"({whole(each.count)}×) ", "bold")
+    text.append(clean(each.message, 300))
+    if each.error:
+        text.append(f" · {clean(each.error, 200)}", "red")
+    return _fit(text, width)
+
+
+def _whose(facts: Facts) -> str:
+    files = facts.files
+    if len(files.here) == files.expected:
+        return ""
+    return f"of {len(files.here)} of {files.expected} processes"
+
+
+def _sink(each: SinkState) -> Text:
+    text = _styled(clean(each.name, 40), "" if each.is_well else "bold yellow").append("  ")
+    said = []
+    if each.lag is not None:
+        said.append(f"{whole(each.lag)} behind" if each.lag else "up to date")
+    if each.commit_ms is not None:
+        said.append(f"{span(each.commit_ms / 1e3)} a commit")
+    if each.errors:
+        said.append(f"{whole(each.errors)} failed calls")
+    return text.append(" · ".join(said), "dim")
+
+
+def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Text]:
+    longest = min(max(cell_len(clean(each.name, 80)) for each in figures), max(12, width // 2))
+    lines = []
+    for each in figures:
+        text = Text(_fit_tail(clean(each.name, 80), longest, glyphs)).append("  ")
+        text.append(_figure(each.name, each.mean).rjust(10))
+        text.append("  ").append(
+            ("" if each.peak is None else _figure(each.name, each.peak)).rjust(10), "bold"
+        )
+        share = each.share
+        if share is not None and math.isfinite(share):
+            style = "cyan"  # being busy is no trouble, being full is
+            if each.limit:
+                style = "red" if share > 0.95 else "yellow" if share > 0.85 else "green"
+            room = max(0, min(20, width - longest - 32))
+            filled = round(min(1.0, max(0.0, share)) * room)
+            text.append("  ").append(glyphs.bar * filled, style)
+            text.append(glyphs.rest * (room - filled), "bright_black")
+            text.append(f" {share * 100:.0f} %", style)
+        lines.append(_fit(text, width))
+    return lines
+
+
+def _figure(name: str, value: float) -> str:
+    if name.endswith("_fraction"):
+        return f"{value * 100:.0f} %"
+    if "bytes" not in name:
+        return number(value)
+    suffix = "/s" if name.endswith("_per_s") else ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{value:.3g} {unit}{suffix}"
+        value /= 1024
+    return f"{value:.3g} TiB{suffix}"
+
+
+def _samples(table: Samples, width: int, text_rows: int) -> list[Text]:
+    lines = []
+    for which, row in table.rows:
+        texts = {name: value for name, value in row.items() if isinstance(value, str)}
+        numbers = {name: row[name] for name in row if name not in texts and name != "step"}
+        line = _styled(which, {"best": "bold green", "worst": "bold red"}.get(which, "bold"))
+        for name, value in list(numbers.items())[:8]:
+            shown = number(value) if isinstance(value, (int, float)) else clean(str(value), 40)
+            line.append(f"  {clean(name, 40)} ", "dim").append(shown)
+        lines.append(_fit(line, width))
+        label = min(12, max((cell_len(clean(name, 40)) for name in texts), default=0))
+        for name, value in list(texts.items())[:6]:
+            room = max(8, width - label - 4)
+            rows = _wrapped(clean(value, room * text_rows), room, text_rows)
+            for at, part in enumerate(rows):
+                head = set_cell_size(clean(name, 40), label) if at == 0 else " " * label
+                lines.append(_fit(Text("  ").append(head, "dim").append("  ").append(part), width))
+    return lines
+
+
+def _wrapped(text: str, width: int, rows: int) -> list[str]:
+    """In at most so many rows, broken between words where that can be."""
+    found: list[str] = []
+    while text and len(found) < rows:
+        end, cells = 0, 0
+        while end < len(text) and (cells := cells + cell_len(text[end])) <= width:
+            end += 1
+        space = text.rfind(" ", end // 2, end + 1) if end < len(text) else -1
+        end = max(1, space if space > 0 else end)
+        found.append(text[:end])
+        text = text[end:].removeprefix(" ")
+    if text and found:
+        found[-1] = _cut(found[-1] + "…", width)
+    return found or [""]
+
+
+def footer(view: View, width: int) -> Text:
+    """What the keys do, or what is being typed."""
+    if view.is_typing:
+        return _fit(
+            _styled("/", "bold cyan").append(clean(view.typed or "", 200)).append("▏", "bold cyan"), width
+        )
+    text = Text()
+    for key, does in (
+        ("q", "quit"), ("↑↓", "scroll"), ("/", "filter metrics"),
+        ("a", "chosen" if view.shows_all else "all metrics"),
+    ):  # fmt: skip
+        text.append(f"{key} ", "bold").append(f"{does}   ", "dim")
+    if view.typed is not None:
+        text.append("esc ", "bold").append("no filter", "dim")
+    return _fit(text, width)
+
+
+# --- cells -------------------------------------------------------------------------------------------------
+
+
+def _styled(text: str, style: str) -> Text:
+    """A text of which only this part has the style, whatever is appended."""
+    return Text().append(text, style)
+
+
+def _fit(text: Text, width: int) -> Text:
+    if text.cell_len > width:
+        text.truncate(max(0, width), overflow="ellipsis")
+    return text
+
+
+def _fit_tail(text: str, width: int, glyphs: Glyphs) -> str:
+    """In exactly so many cells, cut at its head: what tells names apart is the tail."""
+    mark = "~" if glyphs.is_plain else "…"
+    if cell_len(text) > width:
+        text = text[-width + 1 :] if width > 1 else ""
+        while cell_len(text) > width - 1:
+            text = text[1:]
+        text = mark + text
+    return set_cell_size(text, width)
+
+
+def _cut(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    while text and cell_len(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+_ASCII = str.maketrans("·…⏎×–↗↘→↑▏", ",~|x-^v=^_") | {ord("↓"): "v"}
+
+
+def in_ascii(line: Text) -> Text:
+    """The same for a stream that takes no other characters.
+
+    Example:
+        >>> in_ascii(Text("2 s · ↗ ×3")).plain
+        '2 s , ^ x3'
+    """
+    line = line.copy()
+    line.plain = line.plain.translate(_ASCII).encode("ascii", "replace").decode()
+    return line

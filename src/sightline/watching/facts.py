@@ -1,0 +1,579 @@
+"""How a run stands, as plain data: what a view shows, and what a program is told."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.history import History, SampleTable
+from sightline.journal import Record
+from sightline.naming import RESERVED
+from sightline.run_state import RunState
+from sightline.samples import RANKED_BY
+from sightline.watching import curves
+from sightline.watching.choosing import chosen, own
+from sightline.watching.log_tail import Warned
+from sightline.watching.stages import SlowStage, StageTime, slow_stages, stages_of
+from sightline.watching.words import clean, processes, span, whole
+
+_PACE_STEPS = 50  # over which the pace is taken; evaluations between them count, as in the time left
+_SLOW_STEPS = 50  # of which processes are compared
+_POINTS = 200  # of a metric that a program is told
+_BEHIND = 10  # commits, from which a sink is in trouble
+_PROCESS_FILES = ("logs", "traces", "samples", "sessions")
+_OF_PROCESS = re.compile(r"(?:.*\.)?p(\d+)\.a(\d+)\.")
+_HAS_LIMIT = re.compile(r"memory/(used|in_use|peak)_bytes$")
+_SINK = re.compile(rf"{RESERVED}sink/(.+)/(lag_steps|commit_ms|errors)")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the loop is.
+
+    Attributes:
+        step: of the last commit; None before the first.
+        total: the step that the loop ends before; None if it does not say.
+        share: that is done, 0 to 1.
+        step_s: seconds a step, the mean of the last fifty.
+        left_s: from the last commit to the end of the loop.
+        last_commit: when, in s since the epoch.
+    """
+
+    step: int | None
+    total: int | None
+    share: float | None
+    step_s: float | None
+    left_s: float | None
+    last_commit: float | None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric over the steps that are looked at.
+
+    Attributes:
+        key: its name.
+        last: its last value.
+        step: of the last value.
+        mean: of what is finite.
+        change: of the last quarter against the first, as a share; None where that means nothing.
+        values: all of them, float64 ``[n]``.
+    """
+
+    key: str
+    last: float
+    step: int
+    mean: float | None
+    change: float | None
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SinkState:
+    """How a sink fares.
+
+    Attributes:
+        name: of the sink.
+        lag: commits that it is behind; None if it does not store.
+        commit_ms: how long it takes over one.
+        errors: calls that failed in the steps that are looked at.
+    """
+
+    name: str
+    lag: int | None
+    commit_ms: float | None
+    errors: int
+
+    @property
+    def is_well(self) -> bool:
+        return not self.errors and (self.lag or 0) < _BEHIND
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that is not as it should be.
+
+    Attributes:
+        about: what it is of, in one word: ``missing``, ``stall``, ``nonfinite``, ``late``, ``sink``, ``obs``,
+            ``attempt``, ``journal``, ``files``.
+        text: in a sentence.
+        is_now: whether it still is so.
+    """
+
+    about: str
+    text: str
+    is_now: bool = False
+
+
+@dataclass(frozen=True)
+class HostFigure:
+    """What machines or devices use of something.
+
+    Attributes:
+        name: of the figure, without ``host/``.
+        mean: over processes and the time since the commit before.
+        peak: the largest; None if only one number is known.
+        limit: the most that it may be; None if that is unknown.
+    """
+
+    name: str
+    mean: float
+    peak: float | None
+    limit: float | None
+
+    @property
+    def share(self) -> float | None:
+        """Of the limit, at its peak; a fraction is one by itself."""
+        most = self.mean if self.peak is None else self.peak
+        if self.name.endswith("_fraction"):
+            return most
+        return most / self.limit if self.limit else None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of the last commit of a table that had some.
+
+    Attributes:
+        table: its name.
+        step: of the commit.
+        recorded: how many rows there were in the tail that was read.
+        rows: the best and the worst by their reward, each with what it is; else the first ones.
+    """
+
+    table: str
+    step: int | None
+    recorded: int
+    rows: list[tuple[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Whose files are here.
+
+    Attributes:
+        expected: how many processes the latest attempt has.
+        here: whose files are here, of any attempt.
+    """
+
+    expected: int
+    here: list[int]
+
+    @property
+    def missing(self) -> list[int]:
+        return sorted(set(range(self.expected)) - set(self.here))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a view shows.
+
+    Attributes:
+        run_dir: as it was given.
+        name: of the run.
+        state: how it stands.
+        progress: how far it is.
+        first_step, last_step: which steps are looked at; None: there are none.
+        keys: all metrics, without old names.
+        wanted: those to show.
+        metrics: what these were like, or a page of them.
+        unmatched: patterns that no metric fits.
+        stages: where the time of a step goes.
+        slow: who holds up the others.
+        sinks: those that store, and those with errors.
+        troubles: what is not as it should be.
+        warned: the latest warnings of the logs that are here, in their order.
+        samples: of each table.
+        hosts: of the machines.
+        files: whose are here.
+        texts: the last text under each key, and its step.
+    """
+
+    run_dir: str
+    name: str
+    state: RunState
+    progress: Progress
+    first_step: int | None = None
+    last_step: int | None = None
+    keys: list[str] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    stages: list[StageTime] = field(default_factory=list)
+    slow: list[SlowStage] = field(default_factory=list)
+    sinks: list[SinkState] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
+    warned: list[Warned] = field(default_factory=list)
+    samples: list[Samples] = field(default_factory=list)
+    hosts: list[HostFigure] = field(default_factory=list)
+    files: Files = field(default_factory=lambda: Files(1, [0]))
+    texts: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def with_state(self, state: RunState) -> Facts:
+        """With how the run stands now."""
+        return replace(self, state=state)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it (NaN and infinities become null); of each metric the last 200 values."""
+        found = asdict(self)
+        for metric in found["metrics"]:
+            metric["values"] = metric["values"][-_POINTS:].tolist()
+        for sink, said in zip(self.sinks, found["sinks"], strict=True):
+            said["is_well"] = sink.is_well
+        for stage, slow in zip(found["slow"], self.slow, strict=True):
+            stage["slow"] = {**slow.slow._asdict(), "is_chronic": slow.slow.is_chronic}
+        found["state"]["lock"] = self.state.lock._asdict()
+        found["state"]["is_live"] = self.state.is_live
+        found["samples"] = [
+            {**asdict(table), "rows": [{"which": which, **row} for which, row in table.rows]}
+            for table in self.samples
+        ]
+        found["files"]["missing"] = self.files.missing
+        found["texts"] = {key: {"step": step, "text": text} for key, (step, text) in self.texts.items()}
+        return found
+
+
+def facts_of(
+    run_dir: Path,
+    history: History,
+    state: RunState,
+    *,
+    warned: Sequence[Warned] = (),
+    files: Files | None = None,
+    patterns: Sequence[str] = (),
+    choose: Callable[[list[str]], list[str]] | None = None,
+    page: tuple[int, int] | None = None,
+    window: int = 200,
+) -> Facts:
+    """What is to be shown of a run.
+
+    Args:
+        run_dir: as it was given.
+        history: its journal, or the end of it.
+        state: how it stands.
+        warned: the latest warnings of its logs.
+        files: whose are here; None: look.
+        patterns: of metrics; none: a sensible choice.
+        choose: which of all metrics to show; None: by the patterns.
+        page: which of these to look at, from one number on before another; None: at all of them.
+        window: how many of the last steps are looked at.
+
+    Example:
+        >>> import sightline as sl, tempfile
+        >>> from sightline.run_state import state_of
+        >>> with tempfile.TemporaryDirectory() as folder, sl.start(folder, name="grpo", sinks=[]) as run:
+        ...     for step in run.steps(4):
+        ...         sl.scalar("train/loss", 1.0 + step)
+        ...         run.commit(step)
+        ...     run.flush()
+        ...     history = History(run.dir)
+        ...     history.update()
+        ...     facts = facts_of(run.dir, history, state_of(run.dir))
+        True
+        True
+        >>> facts.name, facts.progress.step, facts.progress.share
+        ('grpo', 3, 1.0)
+        >>> [(metric.key, metric.last, metric.change) for metric in facts.metrics]
+        [('train/loss', 4.0, 3.0)]
+    """
+    run = history.runs[-1] if history.runs else {}
+    keys = own(history.keys, run)
+    steps, times = history.steps()
+    steps, times = steps[-window:], times[-window:]
+    first = int(steps[0]) if len(steps) else 0
+    wall_s = float(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
+    wanted = chosen(keys, patterns) if choose is None else choose(keys)
+    # What the first of several steps took lies before its commit, and so outside of their wall time.
+    timed_from = int(steps[1]) if len(steps) > 1 else first
+    files = files or files_of(run_dir, max(state.processes, history.processes))
+    sinks = _sinks(history, first)
+    return Facts(
+        run_dir=str(run_dir),
+        name=str(run.get("name") or run_dir.resolve().name),
+        state=state,
+        progress=_progress(history, state),
+        first_step=first if len(steps) else None,
+        last_step=int(steps[-1]) if len(steps) else None,
+        keys=keys,
+        wanted=wanted,
+        metrics=metrics_of(history, wanted[slice(*page)] if page else wanted, first),
+        unmatched=[each for each in patterns if not chosen(keys, [each])],
+        stages=stages_of(history, keys, timed_from, wall_s),
+        slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, wall_s),
+        sinks=sinks,
+        troubles=_troubles(history, state, sinks, files, first),
+        warned=list(warned),
+        samples=[_last_rows(name, table) for name, table in history.samples.items() if table.rows],
+        hosts=_hosts(history, keys, first),
+        files=files,
+        texts={key: said for key, said in history.texts.items() if key in set(own(history.texts, run))},
+    )
+
+
+def metrics_of(history: History, keys: Sequence[str], first: int) -> list[Metric]:
+    """Metrics over the steps from ``first`` on; those without a value there are left out."""
+    found = []
+    for key in keys:
+        series = history.series(key)
+        values = series.values[series.steps >= first]
+        if len(values):
+            step = int(series.steps[-1])
+            last = float(values[-1])
+            found.append(Metric(key, last, step, curves.mean(values), curves.change(values), values))
+    return found
+
+
+def _progress(history: History, state: RunState) -> Progress:
+    steps, times = history.steps()
+    _, commit_times, attempts = history.rows()
+    last_commit = float(commit_times[-1]) if len(commit_times) else state.last_commit
+    begun = [start.first_step for start in history.starts if start.attempt == state.attempt]
+    ours = steps >= begun[0] if begun else np.ones(len(steps), bool)
+    if len(attempts) and attempts[-1] != state.attempt:  # its first commit is yet to come
+        ours = np.zeros(len(steps), bool)
+    steps, times = steps[ours][-_PACE_STEPS:], times[ours][-_PACE_STEPS:]
+    step_s = None
+    if len(steps) > 1:
+        step_s = max(0.0, float((times[-1] - times[0]) / (steps[-1] - steps[0])))
+    step, total = history.last_step, state.total_steps
+    if step is None:
+        step = state.last_step
+    share = left = None
+    if total and step is not None:
+        share = min(1.0, max(0.0, (step + 1) / total))
+        left = None if step_s is None else step_s * max(0, total - step - 1)
+    return Progress(step, total, share, step_s, left, last_commit)
+
+
+def _hosts(history: History, keys: Sequence[str], first: int) -> list[HostFigure]:
+    seen: dict[str, dict[str, float]] = {}
+    for key in keys:
+        if key.startswith(("host/", "jax/memory/")) and not key.startswith("jax/memory/process_"):
+            name = key.removeprefix("host/").removeprefix("jax/")
+            base, slash, part = name.rpartition("/")
+            base, part = (base, part) if slash and part in ("mean", "max", "min") else (name, "mean")
+            series = history.series(key)
+            if len(series.steps) and series.steps[-1] >= first and np.isfinite(series.values[-1]):
+                seen.setdefault(base, {})[part] = float(series.values[-1])
+    found = []
+    for name, said in seen.items():
+        mean, peak = said.get("mean", said.get("max")), said.get("max")
+        if mean is None or name.rpartition("/")[2] == "limit_bytes":
+            continue
+        limit = seen.get(f"{name.rpartition('/')[0]}/limit_bytes", {}) if _HAS_LIMIT.search(name) else {}
+        found.append(HostFigure(name, mean, peak, limit.get("mean", limit.get("max"))))
+    return found
+
+
+def _sinks(history: History, first: int) -> list[SinkState]:
+    seen: dict[str, dict[str, float]] = {}
+    for key in history.keys:
+        match = _SINK.fullmatch(key)
+        if match is None:
+            continue
+        series = history.series(key)
+        values = series.values[series.steps >= first]
+        values = values[np.isfinite(values)]
+        if len(values):
+            value = values.sum() if match[2] == "errors" else values[-1]
+            seen.setdefault(match[1], {})[match[2]] = float(value)
+    return [
+        SinkState(
+            name,
+            int(said["lag_steps"]) if "lag_steps" in said else None,
+            said.get("commit_ms"),
+            int(said.get("errors", 0)),
+        )
+        for name, said in seen.items()
+    ]
+
+
+def _troubles(
+    history: History, state: RunState, sinks: Sequence[SinkState], files: Files, first: int
+) -> list[Trouble]:
+    found = [
+        *_missing(history, state, first),
+        *_events(history, state, first),
+        *(_of_sink(sink) for sink in sinks if not sink.is_well),
+        *_counted(history, first),
+    ]
+    late = [each for each in history.late if _at_least(each.get("step"), first)]
+    if late:
+        who = processes([each["process"] for each in late if isinstance(each.get("process"), int)])
+        found.append(Trouble("late", f"{_times(len(late), 'snapshot')} came late, from {who}"))
+    if history.torn:
+        found.append(Trouble("journal", f"{_times(history.torn, 'line')} of the journal cannot be read"))
+    if files.missing:
+        text = f"files of {len(files.here)} of {files.expected} processes are here"
+        found.append(Trouble("files", f"{text}: warnings of the others are not shown"))
+    return sorted(found, key=lambda each: not each.is_now)
+
+
+def _missing(history: History, state: RunState, first: int) -> list[Trouble]:
+    if state.missing and state.state == "stalled":
+        return []  # said with the stall
+    lately = [each for each in history.missing if each.step >= first]
+    if not lately:
+        return []
+    last = lately[-1]
+    is_now = state.is_live and last.step == history.last_step
+    who = sorted({process for each in lately for process in each.processes if isinstance(process, int)})
+    steps = f"step {last.step}" if len(lately) == 1 else f"{len(lately)} commits, last in step {last.step}"
+    return [Trouble("missing", f"{processes(who)} missing in {steps}", is_now)]
+
+
+def _events(history: History, state: RunState, first: int) -> list[Trouble]:
+    found = []
+    stalls = []
+    for event in history.events:
+        name, step = event.get("event"), event.get("step")
+        if name == "sigterm" and event.get("attempt") == state.attempt:
+            found.append(Trouble("attempt", "it was asked to end (SIGTERM)", state.is_live))
+        if not _at_least(step, first):
+            continue
+        if name == "nonfinite":
+            where = event.get("processes")
+            who = f" on {processes(where)}" if isinstance(where, list) and where else ""
+            site = f", recorded at {event['site']}" if event.get("site") else ""
+            kinds = " and ".join(kind for kind in ("nan", "inf", "-inf") if event.get(kind))
+            found.append(
+                Trouble("nonfinite", f"{event.get('key')} is {kinds} first in step {step}{who}{site}")
+            )
+        elif name == "stall":
+            stalls.append(event)
+        elif name == "stacks":
+            found.append(
+                Trouble("stall", f"process {event.get('process')} was long in step {step}{_at(event)}")
+            )
+    if stalls:
+        step, waiting = stalls[-1].get("step"), stalls[-1].get("waiting_for")
+        who = f" for {processes(waiting)}" if isinstance(waiting, list) and waiting else ""
+        often = f", {len(stalls)} stalls so far" if len(stalls) > 1 else ""
+        is_now = state.state == "stalled" and _at_least(step, (history.last_step or 0) + 1)
+        found.append(
+            Trouble("stall", f"step {step} {'waits' if is_now else 'waited'} long{who}{often}", is_now)
+        )
+    for start in history.starts[-1:]:
+        if start.attempt > 1 and start.after is not None and start.first_step >= first - 1:
+            again = start.after - start.first_step + 1
+            text = f"attempt {start.attempt} began at step {whole(start.first_step)}"
+            if again > 0:
+                text += f", and went over {_times(again, 'step')} again"
+            found.append(Trouble("attempt", text))
+    return found
+
+
+def _at(event: Record) -> str:
+    """Where the main thread was, whose stack is the last one."""
+    lines = [line.strip() for line in str(event.get("stacks", ""))[-4000:].splitlines() if line.strip()]
+    return f", at: {lines[-1]}" if lines else ""
+
+
+def _of_sink(sink: SinkState) -> Trouble:
+    said = []
+    if (sink.lag or 0) >= _BEHIND:
+        said.append(f"is {whole(sink.lag or 0)} commits behind")
+    if sink.errors:
+        said.append(f"has failed {_times(sink.errors, 'time')}")
+    return Trouble("sink", f"sink {sink.name} {' and '.join(said)}", is_now=(sink.lag or 0) >= _BEHIND)
+
+
+def _counted(history: History, first: int) -> list[Trouble]:
+    """What is counted under ``obs/``, as the commits have it."""
+    found = []
+    for key in history.keys:
+        name = key.removeprefix(RESERVED)
+        if name == key or name.startswith("sink/") or name == "late_snapshots":
+            continue
+        series = history.series(key)
+        lately = (series.steps >= first) & np.isfinite(series.values) & (series.values != 0)
+        if not lately.any():
+            continue
+        step, total = int(series.steps[lately][-1]), float(series.values[lately].sum())
+        is_now = name == "transport_down" and step == history.last_step
+        count = whole(int(total)) if total == int(total) else f"{total:.4g}"
+        found.append(
+            Trouble("obs", f"{name.replace('_', ' ')}: {count}, last in step {step} ({key})", is_now)
+            if name != "transport_down"
+            else Trouble(
+                "obs", f"the store is gone since step {int(series.steps[lately][0])} ({key})", is_now
+            )
+        )
+    return found
+
+
+def _last_rows(name: str, table: SampleTable) -> Samples:
+    step = table.rows[-1].get("step")
+    rows = [row for row in table.rows[-64:] if row.get("step") == step]
+    ranked = [
+        (float(row[RANKED_BY]), row)
+        for row in rows
+        if isinstance(row.get(RANKED_BY), (int, float)) and math.isfinite(row[RANKED_BY])
+    ]
+    if ranked:
+        best, worst = (choose(ranked, key=lambda each: each[0])[1] for choose in (max, min))
+        picked = [("best", best)] if best is worst else [("best", best), ("worst", worst)]
+    else:
+        picked = [("a row", row) for row in rows[:2]]
+    return Samples(name, step if isinstance(step, int) else None, table.recorded, picked)
+
+
+def files_of(run_dir: Path, expected: int) -> Files:
+    """Whose files are here, by their names; the journal is the root's."""
+    return Files(max(expected, 1), sorted({0, *processes_here(run_dir)}))
+
+
+def processes_here(run_dir: Path) -> set[int]:
+    """The processes that have written files of their own into a directory."""
+    here: set[int] = set()
+    for folder in _PROCESS_FILES:
+        try:
+            names = os.listdir(run_dir / folder)
+        except OSError:
+            continue
+        here.update(int(match[1]) for name in names if (match := _OF_PROCESS.match(name)) is not None)
+    return here
+
+
+def _at_least(step: Any, first: int) -> bool:
+    return isinstance(step, int) and step >= first
+
+
+def _times(count: int, what: str) -> str:
+    return f"{whole(count)} {what}{'' if count == 1 else 's'}"
+
+
+def how(state: RunState) -> str:
+    """The state in a word; a run that an exception has ended has failed.
+
+    Example:
+        >>> how(RunState("finished", "")), how(RunState("finished", "", error="ValueError: no"))
+        ('finished', 'failed')
+    """
+    return "failed" if state.state == "finished" and state.error else state.state
+
+
+def headline(facts: Facts) -> str:
+    """The run in a line, as a program's log would have it.
+
+    Example:
+        >>> from sightline.run_state import RunState
+        >>> headline(Facts("runs/x", "x", RunState("running", "held"), Progress(9, 40, 0.25, 2.0, 60, 0.0)))
+        'x: running, step 9 of 40 (25 %), 2 s a step'
+    """
+    progress = facts.progress
+    text = f"{clean(facts.name, 100)}: {how(facts.state)}"
+    if progress.step is None:
+        return f"{text}, no commit yet"
+    text += f", step {progress.step}"
+    if progress.total is not None and progress.share is not None:
+        text += f" of {progress.total} ({math.floor(100 * progress.share)} %)"
+    return text if progress.step_s is None else f"{text}, {span(progress.step_s)} a step"

@@ -1,0 +1,155 @@
+"""The latest warnings and errors in the log files of processes that are here.
+
+Bounded: of each file its end is read at first, and then what is added; of very many files the newest count.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+_LEVELS = ("WARNING", "ERROR", "CRITICAL")
+_LEVEL = re.compile(rb'"level":"(\w+)"')
+_NAME = re.compile(r"p(\d+)\.a(\d+)(\.\d+)?\.jsonl")
+_READ = 128 << 10  # bytes of a file at a time; more that was added meanwhile is passed over
+_FILES = 64
+_KEPT = 100
+_LOOK_S = 30.0  # after which the folder is looked at again, although it has not changed
+
+
+@dataclass
+class Warned:
+    """A line from WARNING up, or several alike.
+
+    Attributes:
+        time: of the last one, in s since the epoch.
+        level: its name.
+        logger, message: of the line.
+        processes: who logged it.
+        step: in which it was logged last, if it is known.
+        count: how many there are.
+        error: the last line of its traceback, if it has one.
+    """
+
+    time: float
+    level: str
+    logger: str
+    message: str
+    processes: list[int]
+    step: int | None = None
+    count: int = 1
+    error: str | None = None
+
+
+class LogTail:
+    """Follows the structured logs of a run directory.
+
+    Attributes:
+        warned: the newest, in their order.
+        lost: whether lines were passed over, because too many came at once.
+
+    Example:
+        >>> tail = LogTail(Path(os.devnull))
+        >>> tail.update(), tail.warned
+        (False, [])
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.warned: list[Warned] = []
+        self.lost = False
+        self._folder = run_dir / "logs"
+        self._folder_mtime: int | None = None
+        self._looked = -_LOOK_S
+        self._files: dict[Path, int] = {}  # how far each was read
+
+    def update(self) -> bool:
+        """Reads what was added; returns whether there are other warnings than before."""
+        self._look()
+        found: list[Warned] = []
+        for path in list(self._files):
+            found += self._added(path)
+        for each in sorted(found, key=lambda one: one.time):
+            self._keep(each)
+        return bool(found)
+
+    def _look(self) -> None:
+        """Which files there are, the newest ones if they are many."""
+        now = time.monotonic()
+        try:
+            mtime = self._folder.stat().st_mtime_ns
+            if mtime == self._folder_mtime and now - self._looked < _LOOK_S:
+                return
+            with os.scandir(self._folder) as entries:
+                files = [
+                    (entry.stat().st_mtime_ns, Path(entry.path), entry.stat().st_size)
+                    for entry in entries
+                    if _NAME.fullmatch(entry.name)
+                ]
+        except OSError:  # no logs are here, or a segment has just gone
+            return
+        self._folder_mtime, self._looked = mtime, now
+        for _, path, size in sorted(files)[-_FILES:]:
+            if path not in self._files:
+                self._files[path] = max(0, size - _READ)
+        newest = {path for _, path, _ in sorted(files)[-_FILES:]}
+        self._files = {path: at for path, at in self._files.items() if path in newest}
+
+    def _added(self, path: Path) -> list[Warned]:
+        at = self._files[path]
+        try:
+            size = path.stat().st_size
+            if size < at:  # a full segment was renamed, and another one has begun
+                at = 0
+            if size == at:
+                self._files[path] = at
+                return []
+            if size - at > _READ:
+                self.lost = True
+                at = size - _READ
+            with open(path, "rb") as file:
+                file.seek(max(0, at - 1))
+                data = file.read(size - max(0, at - 1))
+        except OSError:
+            return []
+        if at:  # what is before the first line's beginning belongs to one that was cut
+            newline = data.find(b"\n")
+            data = data[newline + 1 :] if newline >= 0 else b""
+        end = data.rfind(b"\n") + 1
+        self._files[path] = size - (len(data) - end)
+        return [each for line in data[:end].splitlines() if (each := _warned(line)) is not None]
+
+    def _keep(self, new: Warned) -> None:
+        for old in self.warned:
+            if (old.level, old.logger, old.message) == (new.level, new.logger, new.message):
+                new.count += old.count
+                new.processes = sorted({*old.processes, *new.processes})[:_FILES]
+                self.warned.remove(old)
+                break
+        self.warned.append(new)
+        del self.warned[:-_KEPT]
+
+
+def _warned(line: bytes) -> Warned | None:
+    level = _LEVEL.search(line, 0, 200)  # it stands before all that a caller can write
+    if level is None or level[1].decode() not in _LEVELS:
+        return None
+    try:
+        record: dict[str, Any] = orjson.loads(line)
+        process, step, exception = (record.get(name) for name in ("process", "step", "exception"))
+        return Warned(
+            float(record["time"]),
+            level[1].decode(),
+            str(record.get("logger", "")),
+            str(record.get("message", "")),
+            [process] if isinstance(process, int) else [],
+            step if isinstance(step, int) else None,
+            error=exception.strip().rpartition("\n")[2] if isinstance(exception, str) else None,
+        )
+    except (ValueError, TypeError, LookupError, AttributeError):  # torn, or somebody else's
+        return None

@@ -1,0 +1,123 @@
+"""Pages of any size, of any run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sightline.watching.drawing import PLAIN, View, in_ascii, page
+from sightline.watching.layout import Wish, rows_for
+from sightline.watching.live import Watch
+from tests.watching.journals import (
+    HOSTILE,
+    commit,
+    facts,
+    line,
+    logged,
+    rich_run,
+    run_line,
+    shown,
+    steps_event,
+    warning,
+    written,
+)
+
+WISHES = st.lists(
+    st.builds(lambda rank, least, more: Wish(rank, least, least + more), st.integers(0, 9), st.integers(1, 9),
+              st.integers(0, 20))
+)  # fmt: skip
+
+
+@given(WISHES, st.integers(0, 80))
+def test_panels_share_the_height_by_rank(wishes: list[Wish], height: int) -> None:
+    """Nobody gets less than is of use or more than is wanted, and all that can be used is used."""
+    given_rows = rows_for(wishes, height)
+    assert sum(given_rows) <= height
+    assert all(
+        rows == 0 or wish.least <= rows <= wish.wanted for rows, wish in zip(given_rows, wishes, strict=True)
+    )
+    if sum(wish.wanted for wish in wishes) <= height:
+        assert given_rows == [wish.wanted for wish in wishes]
+
+
+def test_a_narrow_page_has_one_column_and_a_wide_one_two(tmp_path: Path) -> None:
+    run = rich_run(tmp_path / "run")
+    narrow, wide = shown(run, 80), shown(run, 200)
+    for page_ in (narrow, wide):
+        for part in ("grpo", "crashed", "step 59 of 200", "train/loss", "rollout", "process 13 in rollout",
+                     "sink wandb is 59 commits behind", "no container", "memory/used_bytes", "97 %", "best",
+                     "2 + 2?", "x⏎⏎y", "16 processes"):  # fmt: skip
+            assert part in page_, part
+    assert any(row.startswith("metrics ") and "trouble ──" in row for row in wide.splitlines())
+    assert not any(row.startswith("metrics ") and "trouble" in row for row in narrow.splitlines())
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 139, 140, 200, 400])
+def test_a_page_fits_any_terminal(tmp_path: Path, width: int) -> None:
+    """What is most important stays when there is little room."""
+    run = Watch(rich_run(tmp_path / "run"))
+    for height in (1, 4, 10, 15, 24, 50, 100):
+        text = shown(run, width, height)
+        assert text.startswith("grpo")
+        if height >= 15 and width >= 40:
+            assert "train/reward/total/mean"[-10:] in text
+        if height >= 24 and width >= 80:
+            assert "sink wandb is 59 commits behind" in text
+
+
+def test_what_has_no_room_is_counted(tmp_path: Path) -> None:
+    lines = [commit(step, {f"train/k{n:02d}": 1.0 for n in range(12)}) for step in range(3)]
+    run = written(tmp_path / "run", run_line(), *lines)
+    assert "5 more below" in shown(run, 80, 13)
+    watched = Watch(run)
+    view = View(offset=9)
+    lines_ = page(watched.facts(view, rows=13), 80, 13, view=view, glyphs=PLAIN, now=1.0)
+    assert [each.plain.split()[0] for each in lines_[6:]] == ["train/k09", "train/k10", "train/k11"]
+    assert [metric.key for metric in watched.facts(rows=2).metrics] == ["train/k00", "train/k01"]
+
+
+def test_hostile_texts_do_nothing(tmp_path: Path) -> None:
+    """In keys, tables, columns, prompts, names, logs, errors and events, and as long as they like."""
+    long = HOSTILE * 20_000
+    lines = [run_line(name=HOSTILE), steps_event(10)]
+    rows = [{"prompt": long, HOSTILE: HOSTILE, "reward": 1.0}, {"prompt": HOSTILE, "reward": -1.0}]
+    for step in range(3):
+        values = {f"{HOSTILE}/loss": 1.0, f"time/{HOSTILE}/a_s": 1.0, f"obs/{HOSTILE}": 1.0,
+                  f"obs/sink/{HOSTILE}/lag_steps": 50.0, f"host/{HOSTILE}": 1.0}  # fmt: skip
+        lines.append(commit(step, values, texts={HOSTILE: long}))
+        lines.append(line(type="sample", seq=step + 1, step=step, attempt=1, table=HOSTILE, rows=rows))
+    lines.append(line(type="event", event="nonfinite", key=long, step=2, nan=1, site=HOSTILE, attempt=1))
+    lines.append(line(type="event", event="failed", error=long[:2000], attempt=1, time=1.0))
+    lines.append(line(type="event", event="finish", missing=[], attempt=1, time=1.0))
+    run = written(tmp_path / "run", *lines)
+    logged(run, 0, warning(1.0, HOSTILE), {**warning(2.0, "x", level="ERROR"), "exception": f"a\n{HOSTILE}"})
+    watched = Watch(run)
+    for width in (60, 80, 200):
+        for height in (None, 30):
+            for view in (View(), View(typed=HOSTILE), View(shows_all=True)):
+                shown(watched, width, height, view=view)  # which checks that all of it can be printed
+
+
+def test_a_terminal_without_blocks_has_plain_characters(tmp_path: Path) -> None:
+    found = facts(rich_run(tmp_path / "run"))
+    lines = page(found, 80, None, view=View(), glyphs=PLAIN, now=2000.0)
+    text = "\n".join(in_ascii(each).plain for each in lines)
+    assert text.isascii()
+    assert "?" not in text.replace("2 + 2?", "").replace("3 + 3?", "")
+    assert "CRASHED" in text
+
+
+def test_patterns_that_nothing_fits_are_said(tmp_path: Path) -> None:
+    text = shown(rich_run(tmp_path / "run"), patterns=["nothing/*"])
+    assert "no metric fits nothing/*; there are time/train/rollout_s" in text
+
+
+def test_a_view_may_have_all_metrics_or_those_that_fit(tmp_path: Path) -> None:
+    watched = Watch(rich_run(tmp_path / "run"))
+    every = watched.facts(View(shows_all=True))
+    assert len(every.metrics) == len(every.keys)
+    found = watched.facts(View(typed="rew max"))
+    assert [metric.key for metric in found.metrics] == ["train/reward/total/max"]

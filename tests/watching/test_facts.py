@@ -1,0 +1,268 @@
+"""What is told of a run, from its journal, its logs and its files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import orjson
+import pytest
+
+from sightline.errors import JournalError, RunDirectoryError
+from sightline.watching.facts import headline
+from sightline.watching.live import Watch
+from sightline.watching.log_tail import LogTail
+from tests.watching.journals import (
+    HOSTILE,
+    commit,
+    facts,
+    line,
+    logged,
+    process_values,
+    rich_run,
+    run_line,
+    shown,
+    steps_event,
+    warning,
+    written,
+)
+
+
+def test_a_run_with_everything_is_told_in_full(tmp_path: Path) -> None:
+    found = facts(rich_run(tmp_path / "run"))
+    assert (found.name, found.state.state, found.progress.step, found.progress.total) == (
+        "grpo", "crashed", 59, 200,
+    )  # fmt: skip
+    assert (found.progress.step_s, found.progress.left_s, found.progress.share) == (2.0, 280.0, 0.3)
+    assert [metric.key for metric in found.metrics[:3]] == [
+        "train/reward/total/mean", "train/loss", "train/kl",
+    ]  # fmt: skip
+    assert [(stage.name, stage.seconds, stage.share) for stage in found.stages] == [
+        ("rollout", pytest.approx(1.01875), pytest.approx(0.509375)),
+        ("update", pytest.approx(0.5), pytest.approx(0.25)),
+        ("other", pytest.approx(0.48125), pytest.approx(0.240625)),
+    ]
+    (slow,) = found.slow
+    assert (slow.stage, slow.slow.process, slow.slow.steps, slow.slow.of_steps) == ("rollout", 13, 50, 50)
+    assert slow.slow.excess_s == pytest.approx(0.3)
+    assert {(sink.name, sink.lag, sink.is_well) for sink in found.sinks} == {
+        ("wandb", 59, False), ("jsonl", 0, True),
+    }  # fmt: skip
+    texts = [trouble.text for trouble in found.troubles]
+    assert texts[0] == "sink wandb is 59 commits behind"
+    assert "processes 5–6 missing in 2 commits, last in step 41" in texts
+    assert "train/ratio is nan first in step 30 on process 7, recorded at train.py:212" in texts
+    assert "conflicts: 2, last in step 30 (obs/conflicts)" in texts
+    (samples,) = found.samples
+    assert [(which, row["reward"]) for which, row in samples.rows] == [("best", 1.0), ("worst", 0.0)]
+    assert [(each.level, each.message) for each in found.warned] == [
+        ("WARNING", "slow disk"), ("ERROR", "no container"),
+    ]  # fmt: skip
+    memory = next(each for each in found.hosts if each.name == "memory/used_bytes")
+    assert (memory.mean, memory.peak) == (60e9, 97e9)
+    assert (found.files.here, found.files.missing) == ([0], list(range(1, 16)))
+    assert headline(found) == "grpo: crashed, step 59 of 200 (30 %), 2 s a step"
+    assert orjson.loads(orjson.dumps(found.plain()))["metrics"][1]["key"] == "train/loss"
+
+
+def test_only_the_last_steps_count(tmp_path: Path) -> None:
+    found = facts(rich_run(tmp_path / "run"), window=10, patterns=["train/loss"])
+    assert (found.first_step, found.last_step) == (50, 59)
+    (loss,) = found.metrics
+    assert loss.values.tolist() == pytest.approx([math.exp(-step / 20) for step in range(50, 60)])
+    assert not any(trouble.about in ("nonfinite", "missing", "obs") for trouble in found.troubles)
+
+
+def test_a_journal_without_a_commit_or_with_one_is_no_trouble(tmp_path: Path) -> None:
+    """Also an empty file, and one whose first line is cut."""
+    for name, lines in {
+        "empty": [],
+        "cut": [run_line()[:20]],
+        "begun": [run_line(), steps_event(10)],
+    }.items():
+        found = facts(written(tmp_path / name, *lines))
+        assert (found.progress.step, found.metrics, found.stages, found.troubles) == (None, [], [], [])
+        assert headline(found).endswith("no commit yet")
+    one = facts(
+        written(tmp_path / "one", run_line(), commit(0, {"train/loss": 1.5, "time/train/step_s": 2.0}))
+    )
+    assert (one.progress.step, one.progress.step_s, one.metrics[0].last) == (0, None, 1.5)
+
+
+def test_a_cut_line_is_waited_for(tmp_path: Path) -> None:
+    whole = commit(1, {"train/loss": 7.0})
+    run = written(tmp_path / "run", run_line(), commit(0, {"train/loss": 1.0}), whole[:30])
+    assert facts(run).progress.step == 0
+    with open(run / "metrics.jsonl", "ab") as file:
+        file.write(whole[30:])
+    assert facts(run).progress.step == 1
+
+
+def test_a_later_attempt_is_the_run(tmp_path: Path) -> None:
+    """What it went over again is left out, and the pause before it is no step."""
+    lines = [run_line(), *(commit(step, {"train/loss": 1.0}) for step in range(20))]
+    lines.append(run_line(2, starts=[[1, 0, None], [2, 15, 19]], started=5000.0))
+    lines.append(steps_event(40, attempt=2, start=15))
+    before = facts(written(tmp_path / "before", *lines))
+    assert (before.state.attempt, before.progress.step_s) == (2, None)
+    lines += [commit(step, {"train/loss": 2.0}, attempt=2, moment=5000.0 + step) for step in range(15, 18)]
+    found = facts(written(tmp_path / "after", *lines))
+    assert (found.last_step, found.progress.step, found.progress.step_s) == (17, 17, 1.0)
+    assert found.metrics[0].values.tolist() == [1.0] * 15 + [2.0] * 3
+    assert "attempt 2 began at step 15, and went over 5 steps again" in [t.text for t in found.troubles]
+
+
+def test_a_view_that_is_open_for_long_keeps_the_end_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightline.watching.live._TAIL", 10_000)
+    run = written(tmp_path / "run", run_line(), *(commit(step, {"train/loss": 1.0}) for step in range(10)))
+    watched = Watch(run)
+    for step in range(10, 2000):
+        with open(run / "metrics.jsonl", "ab") as file:
+            file.write(commit(step, {"train/loss": float(step)}))
+        if step % 20 == 19:
+            assert watched.update()
+            found = watched.facts()
+            assert (found.last_step, found.metrics[0].last) == (step, step)
+            assert watched._history.commits < 500
+    assert not watched.update()
+
+
+def test_how_a_run_has_ended_is_told(tmp_path: Path) -> None:
+    finish = line(type="event", event="finish", missing=[], attempt=1, time=1010.0)
+    failed = line(type="event", event="failed", error="ValueError: no gradient", attempt=1, time=1009.0)
+    begin = [run_line(processes=2), steps_event(9), commit(0, {})]
+    assert headline(facts(written(tmp_path / "good", *begin, finish))).startswith("grpo: finished")
+    bad = written(tmp_path / "bad", *begin, failed, finish)
+    assert headline(facts(bad)).startswith("grpo: failed")
+    assert "ValueError: no gradient" in shown(bad)
+    left = written(tmp_path / "left", *begin, finish.replace(b"[]", b"[1]"))
+    assert "process 1 did not reach" in shown(left)
+    asked = written(tmp_path / "asked", *begin, line(type="event", event="sigterm", attempt=1, time=1009.0))
+    assert "it was asked to end (SIGTERM)" in shown(asked)
+
+
+def test_what_is_not_finite_is_told(tmp_path: Path) -> None:
+    lines = [commit(step, {"train/loss": None}, nonfinite={"train/loss": "nan"}) for step in range(3)]
+    found = facts(written(tmp_path / "run", run_line(), *lines))
+    assert math.isnan(found.metrics[0].last)
+    assert (found.metrics[0].mean, found.metrics[0].change) == (None, None)
+    assert found.plain()["metrics"][0]["key"] == "train/loss"
+    assert orjson.loads(orjson.dumps(found.plain()))["metrics"][0]["last"] is None
+
+
+def test_parts_of_a_stage_do_not_count_twice(tmp_path: Path) -> None:
+    """By their names; an evaluation every other step counts half."""
+    lines = [run_line()]
+    for step in range(11):
+        values = {"time/train/rollout_s": 1.0, "time/train/rollout_sync_s": 0.25,
+                  "time/train/rollout/decode_s": 0.5}  # fmt: skip
+        if step % 2:
+            values["time/eval/generate_s"] = 1.0
+        lines.append(commit(step, values))
+    found = facts(written(tmp_path / "run", *lines)).stages
+    assert [(each.name, each.share, each.is_part) for each in found] == [
+        ("train/rollout", 0.5, False), ("train/rollout/decode", 0.25, True),
+        ("train/rollout_sync", 0.125, True), ("eval/generate", 0.25, False), ("other", 0.25, False),
+    ]  # fmt: skip
+
+
+def test_nobody_is_slow_where_all_take_the_same(tmp_path: Path) -> None:
+    lines = [run_line(processes=4)]
+    for step in range(5):
+        lines.append(commit(step, {"time/train/update_s": 1.0}))
+        lines.append(process_values(step, {"time/train/update_s": [1.0, 1.02, 1.01, 1.03]}))
+    assert facts(written(tmp_path / "run", *lines)).slow == []
+
+
+def test_the_end_of_a_long_journal_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run line, total and attempt are known although they stand far before what is read."""
+    monkeypatch.setattr("sightline.watching.live._TAIL", 1 << 16)
+    lines = [run_line(), *(commit(step, {"train/loss": 1.0}) for step in range(500))]
+    lines += [run_line(2, starts=[[1, 0, None], [2, 400, 499]], name="second"), steps_event(9999, attempt=2)]
+    lines += [commit(step, {f"train/k{n}": 1.0 for n in range(50)}, attempt=2) for step in range(400, 900)]
+    found = facts(written(tmp_path / "run", *lines))
+    assert (found.name, found.state.attempt, found.progress.step) == ("second", 2, 899)
+    assert found.progress.total == 9999
+    assert found.first_step is not None
+    assert 700 <= found.first_step < 899
+
+
+def test_what_cannot_be_watched_is_an_error_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="is no directory"):
+        facts(tmp_path / "none")
+    (tmp_path / "runs").mkdir()
+    written(tmp_path / "runs" / "one", run_line())
+    with pytest.raises(RunDirectoryError, match="it has runs: one"):
+        facts(tmp_path / "runs")
+    logged(tmp_path / "elsewhere", 3, warning(1.0, "x"))
+    with pytest.raises(RunDirectoryError, match=r"files of process 3 and no metrics.jsonl.*root's host"):
+        facts(tmp_path / "elsewhere")
+    with pytest.raises(JournalError, match="format 9"):
+        facts(written(tmp_path / "newer", run_line(format=9), commit(0, {})))
+
+
+def test_lines_of_others_in_a_journal_are_passed_over(tmp_path: Path) -> None:
+    lines = [
+        b"{torn\n",
+        line(type="event", event="stall", step="x"),
+        line(type="late", step=0, process="p"),
+        line(type="sample", table="t", rows=[{"a": HOSTILE}], step="x"),
+        commit(0, {"train/loss": 1.0}, texts={"split": HOSTILE}),
+    ]
+    found = facts(written(tmp_path / "run", run_line(), *lines))
+    assert found.progress.step == 0
+    assert [trouble.text for trouble in found.troubles] == [
+        "1 snapshot came late, from an unknown process",
+        "1 line of the journal cannot be read",
+    ]
+
+
+# --- logs --------------------------------------------------------------------------------------------------
+
+
+def test_warnings_are_followed_and_those_alike_are_one(tmp_path: Path) -> None:
+    tail = LogTail(tmp_path)
+    assert not tail.update()
+    logged(
+        tmp_path, 0, warning(1.0, "a"), warning(2.0, "said", level="INFO"), warning(3.0, "b", level="ERROR")
+    )
+    assert tail.update()
+    assert not tail.update()
+    path = logged(tmp_path, 0, warning(4.0, "a"))
+    logged(tmp_path, 7, warning(5.0, "a", process=7))
+    with open(path, "ab") as file:
+        file.write(line(**warning(6.0, "half"))[:40])
+    tail.update()
+    assert [(each.message, each.count, each.processes) for each in tail.warned] == [
+        ("b", 1, [0]), ("a", 3, [0, 7]),
+    ]  # fmt: skip
+    with open(path, "ab") as file:
+        file.write(line(**warning(6.0, "half"))[40:])
+    tail.update()
+    assert tail.warned[-1].message == "half"
+
+
+def test_a_segment_that_was_renamed_is_gone_on_from(tmp_path: Path) -> None:
+    path = logged(tmp_path, 0, *(warning(float(n), f"m{n}") for n in range(9)))
+    tail = LogTail(tmp_path)
+    tail.update()
+    path.rename(path.with_name("p00000.a01.0000.jsonl"))
+    logged(tmp_path, 0, warning(20.0, "next"))
+    tail.update()
+    messages = [each.message for each in tail.warned]
+    assert messages[-1] == "next"
+    assert {f"m{n}" for n in range(9)} <= set(messages)
+
+
+def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
+    """Also one that is a single line, and lines that nobody can read."""
+    logged(tmp_path, 0, *(warning(float(n), f"message {n} " + "x" * 1000) for n in range(2000)))
+    logged(tmp_path, 1, warning(1.0, "y" * 1_000_000))
+    with open(logged(tmp_path, 2), "wb") as file:
+        file.write(b'{"level":"WARNING" torn\n{"time":"x","level":"ERROR"}\n[1]\n\xff\xfe"level":"ERROR"\n')
+    tail = LogTail(tmp_path)
+    tail.update()
+    assert len(tail.warned) == 100
+    assert tail.warned[-1].message.startswith("message 1999 ")
