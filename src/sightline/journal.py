@@ -217,7 +217,7 @@ class Journal:
         return bool(self._waiting)
 
     def _cut_fragment(self) -> bool:
-        end = _whole_end(self._file, self.size)
+        end = whole_end(self._file, self.size)
         was_cut = end < self.size
         if was_cut:
             os.ftruncate(self._file, end)
@@ -226,7 +226,7 @@ class Journal:
 
     def _find_place(self) -> None:
         """Reads backwards, to the last run line that has commits after it: no further than one attempt."""
-        for number, line in enumerate(_lines_backwards(self._file, self.size)):
+        for number, line in enumerate(lines_backwards(self._file, self.size)):
             try:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError:
@@ -283,7 +283,7 @@ def commits_between(first: int, last: int, gaps: Iterable[tuple[int, int]]) -> i
 def whole_size(path: Path) -> int:
     """How many bytes the whole lines of a file take."""
     with open(path, "rb") as file:
-        return _whole_end(file.fileno(), os.fstat(file.fileno()).st_size)
+        return whole_end(file.fileno(), os.fstat(file.fileno()).st_size)
 
 
 def whole_lines(path: Path, offset: int, limit: int) -> bytes:
@@ -390,7 +390,8 @@ def gaps_of(line: Mapping[str, Any] | None) -> list[tuple[int, int]]:
     return found
 
 
-def _whole_end(file: int, end: int) -> int:
+def whole_end(file: int, end: int) -> int:
+    """Where the last whole line before ``end`` ends, in a file given by its descriptor."""
     while end and os.pread(file, 1, end - 1) != b"\n":
         start = max(0, end - _BLOCK)
         newline = os.pread(file, end - start, start).rfind(b"\n")
@@ -425,7 +426,8 @@ def _as_float(value: int) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _lines_backwards(file: int, end: int) -> Iterator[bytes]:
+def lines_backwards(file: int, end: int) -> Iterator[bytes]:
+    """The lines before ``end`` of a file, given by its descriptor: the last one first, none empty."""
     rest = b""
     while end:
         start = max(0, end - _BLOCK)

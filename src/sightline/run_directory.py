@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sightline.errors import ConfigurationError, RunDirectoryError
 
@@ -101,6 +101,61 @@ def held(directory: Path, *, writes: bool = True) -> AbstractContextManager[None
     path = directory / ".lock"
     can = path.exists() or (writes and os.access(directory, os.W_OK))
     return _released(_lock(path, directory) if can else -1)
+
+
+class Lock(NamedTuple):
+    """What can be seen of a run directory's lock.
+
+    Attributes:
+        is_held: by a live process; None if that cannot be seen here, and ``why``.
+        pid, host: who took it last; None if that cannot be read.
+        why: it cannot be seen: no lock file, or a file system without locks.
+    """
+
+    is_held: bool | None
+    pid: int | None = None
+    host: str | None = None
+    why: str = ""
+
+
+def lock_of(directory: Path) -> Lock:
+    """Looks at the lock of a run directory and keeps nobody out: a run that starts meanwhile starts.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     directory = RunDirectory(folder, "run")
+        ...     before = lock_of(directory.path).is_held
+        ...     directory.close()
+        ...     before, lock_of(directory.path).is_held
+        (True, False)
+    """
+    try:
+        file = os.open(directory / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return Lock(None, why=f"{directory / '.lock'}: {error.strerror}")
+    pid = host = None
+    try:
+        pid, host = _holder(os.pread(file, 200, 0))
+        try:
+            # Shared: others may look at the same time, and a run that starts tries for a second. On a disk
+            # of the network a shared lock needs no more than reading.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Lock(True, pid, host)
+        return Lock(False, pid, host)
+    except OSError as error:
+        return Lock(None, pid, host, f"{directory / '.lock'} cannot be locked here: {error.strerror}")
+    finally:
+        os.close(file)
+
+
+def _holder(text: bytes) -> tuple[int | None, str | None]:
+    try:
+        said = json.loads(text)
+        return int(said["pid"]), str(said["host"])
+    except (ValueError, TypeError, LookupError):
+        return None, None
 
 
 def _lock(path: Path, directory: Path) -> int:

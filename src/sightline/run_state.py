@@ -1,0 +1,364 @@
+"""Whether a run goes on, has ended, crashed or stalls: from its lock and a few lines of its journal.
+
+Read are the journal's last lines, back to its latest commits, and what stands around its latest ``run`` line,
+which is found by bisection; so it takes some milliseconds, however long the journal is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import orjson
+
+from sightline.errors import JournalError, RunDirectoryError
+from sightline.journal import is_run_line, lines_backwards, whole_end
+from sightline.run_directory import JOURNAL, Lock, lock_of
+from sightline.stall import StallWatch
+
+State = Literal["running", "stalled", "finished", "crashed", "unknown"]
+
+_STEPS = 64  # whose pace is the usual one
+_TAIL_BYTES = 8 << 20  # read for them, unless no commit stands there
+_HEAD_LINES = 64  # behind a run line, in which the loop says how long it is
+_PROBE_BYTES = 1 << 16
+_LATELY_S = 60.0  # in which a run has written that another host holds, where nothing else can be seen
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How a run stands, by what can be seen here; of its latest attempt.
+
+    Attributes:
+        state: ``"running"``: a live process holds it, or one on another host has committed lately;
+            ``"stalled"``: that, but no step has come for five times the usual, and 10 s at least;
+            ``"finished"``: its journal says that it has ended; ``"crashed"``: none of these;
+            ``"unknown"``: there is no journal here, or none that this version reads.
+        reason: how that is known, in a few words.
+        run_id: None where it is unknown.
+        attempt: which start of the run this is, from 1; 0 where it is unknown.
+        processes: how many the attempt has; 0 where it is unknown.
+        started: when the attempt began, in s since the epoch.
+        first_step: where its loop began, if it goes by ``run.steps``; else None.
+        total_steps: the step that its loop ends before, if it goes by ``run.steps``; else None.
+        last_step: of its last commit, None if there is none.
+        last_seq: of its last commit, 0 if there is none.
+        last_commit: when that was, in s since the epoch; None if there is none.
+        step_s: median of seconds from step to step, lately; None if there are fewer than two steps.
+        error: what ended it, if it was an exception.
+        missing: processes that were waited for in vain: at its end, or now, if it stalls.
+        lock: of its directory.
+    """
+
+    state: State
+    reason: str
+    run_id: str | None = None
+    attempt: int = 0
+    processes: int = 0
+    started: float | None = None
+    first_step: int | None = None
+    total_steps: int | None = None
+    last_step: int | None = None
+    last_seq: int = 0
+    last_commit: float | None = None
+    step_s: float | None = None
+    error: str | None = None
+    missing: tuple[int, ...] = ()
+    lock: Lock = field(default_factory=lambda: Lock(None))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody is at it: running, or stalled."""
+        return self.state in ("running", "stalled")
+
+
+def state_of(run_dir: str | os.PathLike[str], *, now: float | None = None) -> RunState:
+    """How a run stands. Quick for a journal of any length, and nobody is held up by it.
+
+    Args:
+        run_dir: its directory; a link to it will do.
+        now: in s since the epoch; None: this moment.
+
+    Raises:
+        RunDirectoryError: there is no such directory.
+        OSError: it cannot be read.
+
+    Example:
+        >>> import sightline as sl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with sl.start(folder, name="run", sinks=[]) as run:
+        ...         for step in run.steps(3):
+        ...             run.commit(step)
+        ...     state = state_of(run.dir)
+        >>> state.state, state.last_step, state.total_steps, state.attempt
+        ('finished', 2, 3, 1)
+    """
+    directory = Path(run_dir)
+    if not directory.is_dir():
+        raise RunDirectoryError(f"{directory} is no directory: expected a run's, as in runs/latest")
+    lock = lock_of(directory)  # before the journal: a run that ends in between has its last line there
+    try:
+        seen = _look(directory / JOURNAL)
+    except FileNotFoundError:
+        others = any(directory.glob("*/p[0-9]*.a[0-9]*"))
+        why = f"there is no {JOURNAL} here" + (
+            ": the files are of processes whose root wrote elsewhere" if others else ""
+        )
+        return RunState("unknown", why, lock=lock)
+    except JournalError as error:
+        return RunState("unknown", str(error), lock=lock)
+    return _judged(seen, directory, lock, time.time() if now is None else now)
+
+
+@dataclass
+class _Seen:
+    """What stands in the lines that were read.
+
+    Attributes:
+        last: the last line.
+        is_cut: whether the beginning of another one follows.
+        attempt: the latest, 0 if no line tells.
+        run: that of its attempt; empty if a crash of the machine took it.
+        commits: the latest, the last one first; of an earlier attempt if this one has none.
+        events: by name the latest in the last lines of the attempt.
+        loop: the event that says how long the loop is.
+    """
+
+    last: dict[str, Any]
+    is_cut: bool
+    attempt: int = 0
+    run: dict[str, Any] = field(default_factory=dict)
+    commits: list[dict[str, Any]] = field(default_factory=list)
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    loop: dict[str, Any] = field(default_factory=dict)
+
+
+def _look(path: Path) -> _Seen:
+    """Reads the lines that count.
+
+    Raises:
+        JournalError: it is no journal, or has a newer format.
+    """
+    with open(path, "rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        size = whole_end(file.fileno(), length)
+        seen = _Seen({}, is_cut=size < length)
+        steps: set[int] = set()
+        read = 0
+        for line in lines_backwards(file.fileno(), size):
+            read += len(line)
+            record = _record(line)
+            if record is None:
+                continue
+            kind = record.get("type")
+            seen.last = seen.last or record
+            if not seen.attempt and _is_int(record.get("attempt")):
+                seen.attempt = record["attempt"]
+            if _is_commit(record):
+                seen.commits.append(record)
+                steps.add(record["step"])
+            elif kind == "event" and not seen.run:
+                seen.events.setdefault(str(record.get("event")), record)
+            elif kind == "run" and is_run_line(record, path) and not seen.run:
+                seen.run = record
+            if seen.commits and (seen.run or len(steps) > _STEPS or read > _TAIL_BYTES):
+                break
+        if not seen.run and seen.attempt:
+            # The lines behind it were not all read, so the loop's event is looked for too.
+            beginning = _lines_from(file, _begin_of(file, seen.attempt, size), size)
+            for _, record in itertools.islice(beginning, _HEAD_LINES):
+                if record.get("type") == "run" and is_run_line(record, path):
+                    seen.run = record
+                elif record.get("type") == "event" and record.get("event") == "steps":
+                    seen.loop = record
+        seen.loop = seen.events.get("steps") or seen.loop
+    if not seen.run and not seen.commits:
+        raise JournalError(
+            f"{path} has no whole line yet"
+            if not seen.last
+            else f"{path} has no run line: it is no journal of sightline"
+        )
+    return seen
+
+
+def _begin_of(file: BinaryIO, attempt: int, size: int) -> int:
+    """At most a few lines before the first one of an attempt, which is the last; attempts only rise."""
+    low, high = 0, size
+    while high - low > _PROBE_BYTES:
+        middle = (low + high) // 2
+        at, record = next(
+            ((at, each) for at, each in _lines_from(file, middle, size) if _is_int(each.get("attempt"))),
+            (size, None),
+        )
+        if record is None or record["attempt"] >= attempt:
+            high = middle
+        else:
+            low = at
+    return next(
+        (at for at, each in _lines_from(file, low, size) if each.get("attempt") == attempt),
+        size,
+    )
+
+
+def _lines_from(file: BinaryIO, position: int, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of the lines that begin at a place or behind it, and where they begin."""
+    file.seek(max(0, position - 1))
+    if position:
+        file.readline()  # the rest of a line that began before
+    while (at := file.tell()) < size:
+        record = _record(file.readline())
+        if record is not None:
+            yield at, record
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None  # torn by a crash of the machine; readers skip it too
+    return record if isinstance(record, dict) else None
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_commit(record: Mapping[str, Any]) -> bool:
+    return (
+        record.get("type") == "commit"
+        and all(_is_int(record.get(name)) for name in ("seq", "step", "attempt"))
+        and isinstance(record.get("time"), (int, float))
+    )
+
+
+def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
+    watch, step_s = _pace([each for each in seen.commits if each["attempt"] == seen.attempt])
+    last = seen.commits[0] if seen.commits else None
+    last_time = last["time"] if last else None
+    failed, finish, stall = (seen.events.get(name) for name in ("failed", "finish", "stall"))
+    state: State
+    missing: tuple[int, ...] = ()
+    if finish is not None and seen.last is finish and not seen.is_cut:
+        state, missing = "finished", _processes(finish.get("missing"))
+        reason = "its journal ends with the end of the run"
+        if missing:
+            reason += f", which {_named(missing)} did not reach"
+        if failed is not None:
+            reason = "it ended by an exception"
+    else:
+        times = (seen.last.get("time"), seen.run.get("started"), last_time)
+        written = max((each for each in times if isinstance(each, (int, float))), default=0.0)
+        lately = max(_LATELY_S, 5 * (step_s or 0))
+        is_live, reason = _is_live(lock, _root_of(directory, seen.attempt), now - written, lately)
+        state = "running" if is_live else "crashed"
+        if is_live and watch.overdue(now=now):
+            assert last is not None
+            state = "stalled"
+            reason = f"no commit for {_duration(now - last['time'])}, usually {step_s or 0:.3g} s a step"
+            if stall is not None and stall.get("time", 0) >= last["time"]:
+                missing = _processes(stall.get("waiting_for"))
+                reason += f"; step {stall.get('step')} waits for {_named(missing)}"
+    run = seen.run
+    return RunState(
+        state,
+        reason,
+        run_id=run.get("run_id"),
+        attempt=seen.attempt,
+        processes=run.get("processes", 0),
+        started=run.get("started"),
+        first_step=seen.loop.get("start"),
+        total_steps=seen.loop.get("total"),
+        last_step=last["step"] if last else None,
+        last_seq=last["seq"] if last else 0,
+        last_commit=last_time,
+        step_s=step_s,
+        error=None if failed is None else str(failed.get("error")),
+        missing=missing,
+        lock=lock,
+    )
+
+
+def _pace(commits: list[dict[str, Any]]) -> tuple[StallWatch, float | None]:
+    """What knows the usual pace from step to step, and its median in s; of commits, the last one first."""
+    watch = StallWatch()
+    begun: dict[int, float] = {}
+    for each in reversed(commits):
+        begun.setdefault(each["step"], each["time"])
+    for moment in begun.values():
+        watch.beat(now=moment)
+    steps = [later - earlier for earlier, later in itertools.pairwise(begun.values())]
+    return watch, statistics.median(steps) if steps else None
+
+
+def _is_live(lock: Lock, root: tuple[int, str] | None, silent_s: float, lately_s: float) -> tuple[bool, str]:
+    """Whether somebody is at a run whose journal does not say that it has ended; and how that is known.
+
+    Args:
+        root: pid and host of the attempt's root, if they are known.
+        silent_s: how long nothing has been written.
+        lately_s: how long that may be, where nothing else can be seen.
+    """
+    here = os.uname().nodename
+    holder = f"process {lock.pid} on {lock.host}" if lock.pid is not None else "a process"
+    if lock.is_held:
+        if root is not None and lock.pid is not None and (lock.pid, lock.host) != root:
+            return (
+                False,
+                f"its journal has no end; {holder} holds it, which is not the run (`sightline sync`?)",
+            )
+        return True, f"{holder} holds it"
+    if lock.is_held is False and lock.host in (here, None):
+        return False, "its journal has no end, and no process holds it"
+    if lock.is_held is None and lock.host == here and lock.pid is not None:
+        return _lives(lock.pid), f"{holder} {'lives' if _lives(lock.pid) else 'is gone'} ({lock.why})"
+    unseen = lock.why or f"the lock of {lock.host} may not be seen from {here}"
+    said = f"its last line is {_duration(silent_s)} old, and {unseen}"
+    return silent_s < lately_s, said
+
+
+def _root_of(directory: Path, attempt: int) -> tuple[int, str] | None:
+    """Process id and host of an attempt's root, by ``run.json``; None while that is of an earlier one."""
+    try:
+        facts = orjson.loads((directory / "run.json").read_bytes())
+        return (int(facts["pid"]), str(facts["host"])) if facts["attempt"] == attempt else None
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
+def _processes(found: Any) -> tuple[int, ...]:
+    return tuple(each for each in found if _is_int(each)) if isinstance(found, list) else ()
+
+
+def _named(processes: Sequence[int]) -> str:
+    shown = ", ".join(map(str, processes[:8])) + (" and more" if len(processes) > 8 else "")
+    return f"process{'es' if len(processes) > 1 else ''} {shown}"
+
+
+def _duration(seconds: float) -> str:
+    """In the largest fitting unit.
+
+    Example:
+        >>> _duration(4), _duration(600), _duration(2e5)
+        ('4 s', '10 min', '2 d')
+    """
+    seconds = max(0.0, seconds)
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
