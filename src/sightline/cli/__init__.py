@@ -3,10 +3,13 @@
 import click
 
 from sightline.cli.adopt import adopt
+from sightline.cli.compare import compare
 from sightline.cli.completion import completion
+from sightline.cli.export import export
 from sightline.cli.frame import Frame
 from sightline.cli.launch import launch
 from sightline.cli.lint import lint
+from sightline.cli.ls import ls
 from sightline.cli.sync import sync
 from sightline.cli.trace import trace
 
@@ -20,8 +23,11 @@ def main() -> None:
 
 
 main.add_command(adopt)
+main.add_command(compare)
 main.add_command(completion)
+main.add_command(export)
 main.add_command(launch)
 main.add_command(lint)
+main.add_command(ls)
 main.add_command(sync)
 main.add_command(trace)
