@@ -50,6 +50,11 @@ class ListedRun(NamedTuple):
     disk_bytes: int
     metrics: dict[str, float]
 
+    @property
+    def stands(self) -> str:
+        """The state in a word; ``"failed"`` where an exception has ended the run."""
+        return "failed" if self.state.error is not None else self.state.state
+
 
 def runs_below(folder: Path, *, now: float | None = None) -> list[ListedRun]:
     """The runs in a folder, and in folders of it, two levels deep; none twice, whatever links lead there.

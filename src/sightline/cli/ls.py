@@ -24,11 +24,17 @@ _USUAL = (
     "train/loss", "train/reward/total/mean", "eval*/reward/total/mean", "eval*/accuracy*", "eval*/pass@1",
     "eval*/hr@10", "eval*/ndcg@10", "eval*/loss", "train/grad_norm", "*loss*", "*reward*",
 )  # fmt: skip
-_STYLES = {"running": "green", "stalled": "bold yellow", "crashed": "bold red", "unknown": "yellow"}
+_STYLES = {
+    "running": "green",
+    "stalled": "bold yellow",
+    "crashed": "bold red",
+    "failed": "bold red",
+    "unknown": "yellow",
+}
 _SORTS: dict[str, Callable[[ListedRun], Any]] = {
     "started": lambda run: run.begun,
     "name": lambda run: run.name,
-    "state": lambda run: run.state.state,
+    "state": lambda run: run.stands,
     "step": lambda run: run.state.last_step,
     "heard": lambda run: run.heard,
     "wall": lambda run: run.wall_s,
@@ -44,7 +50,7 @@ _SORTS: dict[str, Callable[[ListedRun], Any]] = {
     help=f"{', '.join(_SORTS)}, or a metric, as in train/loss. Default: started, the newest last.",
 )  # fmt: skip
 @click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--state", "states", metavar="STATE,…", help="Only these: running, stalled, crashed, …")
+@click.option("--state", "states", metavar="STATE,…", help="Only these: running, crashed, …")
 @click.option("-n", "--last", "most", type=click.IntRange(min=1), metavar="N", help="Only the last N.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, for other programs.")
 def ls(
@@ -58,7 +64,8 @@ def ls(
 ) -> None:
     """List the runs in DIR (default: runs), and in folders of it: state, step, times, metrics, size.
 
-    A terminal shows what fits; elsewhere each run is a whole line.
+    A run is running, stalled, finished, failed (by an exception), crashed or unknown. A terminal shows what
+    fits; elsewhere each run is a whole line.
 
     \b
       sightline ls
@@ -72,7 +79,7 @@ def ls(
 
     now = time.time()
     found = runs_below(folder, now=now)
-    runs = _sorted([run for run in found if run.state.state in wanted], by, reverse)
+    runs = _sorted([run for run in found if run.stands in wanted], by, reverse)
     runs = runs[-most:] if most else runs
     without = [str(run.path) for run in runs if run.state.state == "unknown"]
     if as_json:
@@ -105,7 +112,7 @@ def ls(
 def _states(text: str | None) -> Sequence[str]:
     from sightline.run_state import State
 
-    known = get_args(State)
+    known = (*get_args(State), "failed")
     if text is None:
         return known
     wanted = [each.strip() for each in text.split(",") if each.strip()]
@@ -178,7 +185,7 @@ def _show(runs: Sequence[ListedRun], keys: Sequence[str], now: float) -> None:
         rows.append(
             [
                 shown(run.name),
-                (state.state, _STYLES.get(state.state, "")),
+                (run.stands, _STYLES.get(run.stands, "")),
                 step,
                 *(number(run.metrics.get(key)) for key in keys),
                 ago(run.heard, now),
@@ -203,7 +210,7 @@ def _plain(run: ListedRun, metrics: Sequence[str]) -> dict[str, Any]:
         "path": str(run.path),
         "name": run.name,
         "run_id": state.run_id,
-        "state": state.state,
+        "state": run.stands,
         "reason": state.reason,
         "error": state.error,
         "attempt": state.attempt,
