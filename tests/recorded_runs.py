@@ -92,9 +92,9 @@ def commit(seq: int, number: int, in_attempt: int = 1, **values: Any) -> dict[st
 # --- as a process of its own --------------------------------------------------------------------------------
 
 
-def commits_until_told(steps: int, processes: int = 1) -> None:
+def commits_until_told(steps: int, is_job: bool = False) -> None:
     """Makes some commits in ``runs/run``, says so, and goes on, slowly, until it is told to end."""
-    if processes > 1:
+    if is_job:
         import sightline.jax
 
         assert sightline.jax.initialize(heartbeat_timeout_seconds=100)

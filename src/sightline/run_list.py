@@ -96,19 +96,20 @@ def runs_below(folder: Path, *, now: float | None = None) -> list[ListedRun]:
 
 def _found(folder: Path, depth: int, known: set[tuple[int, int]]) -> Iterator[Path]:
     try:
-        entries = [each for each in os.scandir(folder) if not each.name.startswith(".") and each.is_dir()]
+        with os.scandir(folder) as found:
+            entries = [each for each in found if not each.name.startswith(".") and each.is_dir()]
     except OSError:
         return
     # Links last: `latest` leads to a run that is here under its own name.
     for entry in sorted(entries, key=lambda each: (each.is_symlink(), each.name)):
         path = folder / entry.name
         try:
-            found = os.stat(path)
+            seen = os.stat(path)
         except OSError:
             continue
-        if (found.st_dev, found.st_ino) in known:
+        if (seen.st_dev, seen.st_ino) in known:
             continue
-        known.add((found.st_dev, found.st_ino))
+        known.add((seen.st_dev, seen.st_ino))
         if _is_run(path):
             yield path
         elif depth > 1 and not entry.is_symlink():
@@ -118,13 +119,11 @@ def _found(folder: Path, depth: int, known: set[tuple[int, int]]) -> Iterator[Pa
 def _is_run(path: Path) -> bool:
     """Whether it has a journal, or files of a process whose root wrote its journal elsewhere."""
     try:
-        names = {each.name for each in os.scandir(path)}
+        names = set(os.listdir(path))
         if JOURNAL in names:
             return True
         kinds = names & {"traces", "logs", "sessions", "samples"}
-        return any(
-            _FILE_OF_PROCESS.fullmatch(each.name) for kind in kinds for each in os.scandir(path / kind)
-        )
+        return any(_FILE_OF_PROCESS.fullmatch(each) for kind in kinds for each in os.listdir(path / kind))
     except OSError:
         return False
 
@@ -194,11 +193,12 @@ def _disk_bytes(folder: Path) -> int:
     waiting = [os.fspath(folder)]
     while waiting:
         try:
-            for entry in os.scandir(waiting.pop()):
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+            with os.scandir(waiting.pop()) as found:
+                for entry in found:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
         except OSError:
             continue  # it went away meanwhile
     return size
