@@ -4,12 +4,15 @@ import click
 
 from sightline.cli.adopt import adopt
 from sightline.cli.collect import collect
+from sightline.cli.compare import compare
 from sightline.cli.completion import completion
 from sightline.cli.doctor import doctor
+from sightline.cli.export import export
 from sightline.cli.frame import Frame
 from sightline.cli.launch import launch
 from sightline.cli.lint import lint
 from sightline.cli.logs import logs
+from sightline.cli.ls import ls
 from sightline.cli.selftest import selftest
 from sightline.cli.sync import sync
 from sightline.cli.trace import trace
@@ -26,11 +29,14 @@ def main() -> None:
 
 main.add_command(adopt)
 main.add_command(collect)
+main.add_command(compare)
 main.add_command(completion)
 main.add_command(doctor)
+main.add_command(export)
 main.add_command(launch)
 main.add_command(lint)
 main.add_command(logs)
+main.add_command(ls)
 main.add_command(selftest)
 main.add_command(sync)
 main.add_command(trace)

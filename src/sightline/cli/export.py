@@ -1,0 +1,213 @@
+"""`sightline export`: a run as CSV or Parquet."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from sightline.cli.cells import progress, shown
+from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sightline.tables.formats import Written
+    from sightline.tables.table import Steps, Table
+
+_PIPE = Path("-")
+
+
+@click.command()
+@click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
+@click.option("--to", "kind", type=click.Choice(["csv", "parquet"]), help="Default: as FILE ends, or csv.")
+@click.option(
+    "-o", "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Default: in RUN_DIR, by what is in it, as in metrics.csv; `-` is stdout.",
+)  # fmt: skip
+@click.option("-m", "--metric", "metrics", multiple=True, metavar="GLOB", help="Only these; repeatable.")
+@click.option("--steps", "steps_text", metavar="FIRST-LAST", help="Only these, as in 10-50, 10- or -50.")
+@click.option("--long", is_flag=True, help="A row for each value, not for each step.")
+@click.option("--attempts", is_flag=True, help="All attempts, with what a later one has gone over again.")
+@click.option("--samples", "samples", metavar="TABLE", help="The rows of a sample table instead.")
+@click.option("--process-values", is_flag=True, help="Each process's own values instead.")
+@click.option(
+    "--spreadsheet", is_flag=True, help="Put ' before texts that a spreadsheet would run as formulas."
+)
+@click.option("--force", is_flag=True, help="Replace FILE.")
+@click.option("--json", "as_json", is_flag=True, help="What was written, for other programs.")
+def export(
+    run_dir: Path,
+    kind: str | None,
+    out: Path | None,
+    metrics: tuple[str, ...],
+    steps_text: str | None,
+    long: bool,
+    attempts: bool,
+    samples: str | None,
+    process_values: bool,
+    spreadsheet: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write what a run has recorded as a table: CSV, or Parquet with the run's facts in it.
+
+    One row a step with a column for each metric, or with --long one row a value. Of steps that several
+    attempts have committed the latest one counts. A live run is written as far as it is. The file appears
+    whole or not at all.
+
+    \b
+      sightline export runs/latest
+      sightline export runs/latest --to parquet -m 'train/*' -m 'eval*' -o grpo.parquet
+      sightline export runs/latest --long --attempts --steps 10-50 -o - | head
+      sightline export runs/latest --samples rollouts
+
+    Exit code 0: it is written; 1: but something could not be read; 2: nothing is; 3: with --json, files of
+    some processes are not here.
+    """
+    if samples is not None and (process_values or long or metrics):
+        raise click.UsageError("--samples takes none of --long, --metric and --process-values")
+    kind = kind or (out.suffix[1:].lower() if out and out.suffix.lower() in (".csv", ".parquet") else "csv")
+    if spreadsheet and kind == "parquet":
+        raise click.UsageError("--spreadsheet is for csv")
+    if out == _PIPE and as_json:
+        raise click.UsageError("--json says on stdout what was written: give -o a file")
+    if kind == "parquet":
+        from sightline.tables.formats import need_parquet
+
+        need_parquet()
+        if out == _PIPE and sys.stdout.isatty():
+            raise click.UsageError("-o -: a terminal cannot show Parquet")
+    steps = _steps(steps_text)
+    stem = "samples." + re.sub(r"[^\w.@-]+", "_", samples) if samples is not None else (
+        ("process_values" if process_values else "metrics") + (".long" if long else "")
+    )  # fmt: skip
+    to = out or run_dir / f"{stem}.{kind}"
+    _check_place(to, run_dir, is_ours=out is None, force=force)
+
+    with progress("exporting", 2 * _bytes(run_dir, samples)) as advance:
+        table = _table(run_dir, metrics, steps, attempts, long, samples, process_values, advance)
+        written = _write(table, to, run_dir, kind, spreadsheet)
+
+    notes = list(table.notes)
+    if table.torn:
+        notes.append(f"{table.torn} lines could not be read")
+    if not written.rows and samples is None and not process_values:
+        notes.append(
+            "no commit is in it yet" if steps_text is None else f"no commit is in steps {steps_text}"
+        )
+    if len(table.columns) <= 3 + attempts and metrics:
+        notes.append(f"no metric fits {', '.join(map(shown, metrics))}")
+    if written.formulas and not spreadsheet:
+        notes.append(
+            f"{written.formulas} texts begin as formulas do: for a spreadsheet give --spreadsheet, which "
+            f"puts an apostrophe before them"
+        )
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        said = {
+            "file": str(to),
+            "rows": written.rows,
+            "columns": [column._asdict() for column in table.columns],
+            "torn_lines": table.torn,
+            "missing_processes": table.missing,
+            "notes": notes,
+        }
+        click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+    elif to != _PIPE:
+        click.echo(to)
+        click.echo(f"{written.rows} rows, {len(table.columns)} columns", err=True)
+        say_next(
+            f"python -c \"import pandas; print(pandas.read_{kind}('{to}'))\""
+            if "'" not in str(to) and str(to).isprintable()
+            else f"sightline export {run_dir} --help"
+        )
+    sys.exit(FOUND_WRONG if table.torn else INCOMPLETE if as_json and table.missing else 0)
+
+
+def _table(
+    run_dir: Path,
+    metrics: Sequence[str],
+    steps: Steps,
+    attempts: bool,
+    long: bool,
+    samples: str | None,
+    process_values: bool,
+    advance: Callable[[int], object],
+) -> Table:
+    if samples is not None:
+        from sightline.tables.samples import sample_table
+
+        return sample_table(run_dir, samples, steps=steps, attempts=attempts, advance=advance)
+    from sightline.tables.metrics import long_table, metrics_table, process_table
+
+    if process_values:
+        return process_table(
+            run_dir, metrics=metrics, steps=steps, attempts=attempts, long=long, advance=advance
+        )
+    if long:
+        return long_table(run_dir, metrics=metrics, steps=steps, attempts=attempts, advance=advance)
+    return metrics_table(run_dir, metrics=metrics, steps=steps, attempts=attempts, advance=advance)
+
+
+def _write(table: Table, to: Path, run_dir: Path, kind: str, spreadsheet: bool) -> Written:
+    from sightline.tables.formats import replacing, write_csv, write_parquet
+
+    def put(file: Any) -> Written:
+        if kind == "parquet":
+            return write_parquet(table, file, _facts(run_dir))
+        return write_csv(table, file, spreadsheet=spreadsheet)
+
+    if to == _PIPE:
+        stdout = sys.stdout.buffer
+        written = put(stdout)
+        stdout.flush()
+        return written
+    with replacing(to) as part, open(part, "wb", buffering=1 << 20) as file:
+        return put(file)
+
+
+def _check_place(to: Path, run_dir: Path, *, is_ours: bool, force: bool) -> None:
+    """Refuses what must not be replaced.
+
+    Raises:
+        ConfigurationError: such a file is there.
+    """
+    if is_ours or to == _PIPE or not to.exists():
+        return
+    inside = to.resolve().is_relative_to(run_dir.resolve())
+    if inside and (to.suffix in (".json", ".jsonl", ".log") or to.name == ".lock"):
+        raise ConfigurationError(f"{to} is a file of the run itself: choose another name")
+    if not force:
+        raise ConfigurationError(f"{to} is there already: choose another name, or give --force to replace it")
+
+
+def _facts(run_dir: Path) -> dict[str, Any]:
+    """What ``run.json`` says, without sightline's own settings."""
+    from sightline.sinks.syncing import facts_of
+
+    return {name: value for name, value in facts_of(run_dir).items() if name != "sightline"}
+
+
+def _bytes(run_dir: Path, samples: str | None) -> int:
+    if samples is None:
+        from sightline.tables.lines import size_of
+
+        return size_of(run_dir)
+    from sightline.tables.samples import sample_bytes
+
+    return sample_bytes(run_dir, samples)
+
+
+def _steps(text: str | None) -> Steps:
+    from sightline.tables.table import Steps
+
+    try:
+        return Steps() if text is None else Steps.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(f"--steps {error}") from None

@@ -1,0 +1,1 @@
+"""How runs differ, and which differences are more than noise."""

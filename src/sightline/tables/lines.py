@@ -1,0 +1,144 @@
+"""Where the lines of a journal are that a table needs, and which of them later attempts have gone over."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from sightline.errors import RunDirectoryError
+from sightline.journal import Record, is_run_line
+from sightline.run_directory import JOURNAL
+from sightline.sinks.commits import is_commit
+from sightline.sinks.lineage import starts_of
+from sightline.tables.table import Steps
+
+
+class Lines:
+    """Lines of one type, by where they are: some 32 bytes of memory for each, however long it is.
+
+    Args:
+        run_dir: of the run.
+        kind: the ``type`` of the lines.
+        steps: of these steps only.
+        see: called with each of these lines.
+        advance: told how many bytes have been read.
+
+    Attributes:
+        run: the last ``run`` line; empty if there is none.
+        torn: lines that could not be read.
+
+    Raises:
+        RunDirectoryError: there is no journal.
+        JournalError: a newer version of sightline wrote it.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        kind: str,
+        steps: Steps,
+        see: Callable[[Record], object],
+        advance: Callable[[int], object] = lambda size: None,
+    ) -> None:
+        self.path = run_dir / JOURNAL
+        self.run: Record = {}
+        self.torn = 0
+        places, sizes, at_steps, attempts = array("q"), array("q"), array("q"), array("q")
+        place = 0
+        try:
+            file = open(self.path, "rb")  # noqa: SIM115 - closed below; the error is of this line alone
+        except (FileNotFoundError, NotADirectoryError):
+            raise RunDirectoryError(f"{run_dir} has no journal {JOURNAL}: expected a run directory") from None
+        with file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # it is being written, or was cut
+                begin, place = place, place + len(line)
+                advance(len(line))
+                record = _parsed(line)
+                if record is None:
+                    self.torn += 1
+                elif record.get("type") == "run":
+                    if is_run_line(record, self.path):
+                        self.run = record
+                elif record.get("type") == kind and _has_place(record) and steps.has(record["step"]):
+                    places.append(begin)
+                    sizes.append(len(line))
+                    at_steps.append(record["step"])
+                    attempts.append(_attempt(record))
+                    see(record)
+        self._places, self._sizes = _numbers(places), _numbers(sizes)
+        self._steps, self._attempts = _numbers(at_steps), _numbers(attempts)
+        self._is_over = np.zeros(len(places), bool)
+        for start in starts_of(self.run):
+            self._is_over |= (self._attempts < start.attempt) & (self._steps >= start.first_step)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def groups(
+        self, *, attempts: bool, advance: Callable[[int], object] = lambda size: None
+    ) -> Iterator[tuple[bool, list[Record]]]:
+        """The lines of each step, in ascending order.
+
+        Args:
+            attempts: of each step of each attempt; else what a later attempt has gone over is left out.
+            advance: told how many bytes have been read.
+
+        Yields:
+            whether a later attempt has gone over them, and the lines in the order in which they were written.
+        """
+        rows = np.arange(len(self)) if attempts else np.flatnonzero(~self._is_over)
+        first = self._attempts[rows] if attempts else np.zeros(len(rows), np.int64)
+        rows = rows[np.lexsort((rows, self._steps[rows], first))]
+        with open(self.path, "rb") as file:
+            for _, group in groupby(
+                rows.tolist(), lambda row: (self._attempts[row] if attempts else 0, self._steps[row])
+            ):
+                records = []
+                is_over = False
+                for row in group:
+                    is_over = bool(self._is_over[row])
+                    file.seek(int(self._places[row]))
+                    record = _parsed(file.read(int(self._sizes[row])))
+                    advance(int(self._sizes[row]))
+                    if record is not None:
+                        records.append(record)
+                if records:
+                    yield is_over, records
+
+
+def size_of(run_dir: Path) -> int:
+    """Bytes of its journal; 0 if there is none."""
+    try:
+        return (run_dir / JOURNAL).stat().st_size
+    except OSError:
+        return 0
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _has_place(record: Record) -> bool:
+    return is_commit(record) if record["type"] == "commit" else isinstance(record.get("step"), int)
+
+
+def _attempt(record: Record) -> int:
+    attempt = record.get("attempt")
+    return attempt if isinstance(attempt, int) else 1
+
+
+def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, np.int64)

@@ -1,0 +1,233 @@
+"""The rows of a sample table as they lie in the files of the processes, in full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from sightline.errors import RunDirectoryError
+from sightline.journal import Record
+from sightline.sinks.lineage import Start, starts_of
+from sightline.tables.lines import Lines
+from sightline.tables.table import Cell, Column, Kind, Steps, Table, named
+
+_FILE = re.compile(r"(?P<table>.+)\.p(?P<process>\d+)\.a(?P<attempt>\d+)\.jsonl")
+_OF_PROCESS = re.compile(r".*\bp(\d{5,})\.a\d+\b.*")
+_NONFINITE = ("nan", "inf", "-inf")  # as `sl.sample` spells what JSON has no number for
+
+
+class _File(NamedTuple):
+    attempt: int
+    process: int
+    path: Path
+
+
+def sample_tables(run_dir: Path) -> list[str]:
+    """The names of the tables of which files are here.
+
+    Example:
+        >>> sample_tables(Path("nowhere"))
+        []
+    """
+    folder = run_dir / "samples"
+    found = {
+        match["table"]
+        for path in folder.rglob("*.jsonl")
+        if (match := _FILE.fullmatch(path.relative_to(folder).as_posix()))
+    }
+    return sorted(found)
+
+
+def sample_table(
+    run_dir: Path,
+    name: str,
+    *,
+    steps: Steps = Steps(),  # noqa: B008 - a tuple
+    attempts: bool = False,
+    advance: Callable[[int], object] = lambda size: None,
+) -> Table:
+    """A row for each sample, by attempt, then process, then as they were recorded.
+
+    What a later attempt has gone over again is left out. The files are read twice; memory is bounded by the
+    number of columns. Without files here (a journal that was copied alone) the rows are the few that the
+    journal shows.
+
+    Args:
+        run_dir: of the run.
+        name: of the table, as in ``"rollouts"``.
+        steps: which.
+        attempts: with what was gone over.
+        advance: told how many bytes have been read, of twice the size of :func:`sample_bytes`.
+
+    Raises:
+        RunDirectoryError: there is no such table.
+        JournalError: a newer version of sightline wrote the journal.
+    """
+    files = _files(run_dir, name)
+    shown: list[Record] = []
+
+    def see(record: Record) -> None:
+        if record.get("table") == name:
+            shown.append(record)
+
+    if files:
+        starts = _starts(run_dir)
+        source: Callable[[Callable[[], object]], Iterator[tuple[list[Cell], Mapping[str, Any]]]]
+        source = lambda torn: _rows_of_files(files, steps, advance, torn)  # noqa: E731
+        notes, missing = _missing(run_dir, files)
+    else:
+        lines = Lines(run_dir, "sample", steps, see)
+        if not shown:
+            tables = sample_tables(run_dir)
+            has = f"it has {', '.join(tables)}" if tables else "it has none"
+            raise RunDirectoryError(f"{run_dir} has no sample table {name!r}: {has}")
+        starts = starts_of(lines.run)
+        source = lambda torn: _rows_of_journal(shown)  # noqa: E731
+        notes = ["no file of the table is here: these are the rows that the journal shows of it"]
+        missing = list(range(int(lines.run.get("processes") or 1)))
+    seen: dict[str, set[str]] = {}
+    torn = 0
+
+    def note_torn() -> None:
+        nonlocal torn
+        torn += 1
+
+    for _, cells in source(note_torn):
+        for column, cell in cells.items():
+            seen.setdefault(column, set()).add(_class(cell))
+    kinds = {column: _kind(classes - {"none"}) for column, classes in seen.items()}
+    first = [Column("step", "int"), Column("k", "int"), Column("time", "float"), Column("attempt", "int")]
+    first += [*([Column("gone_over", "bool")] if attempts else []), Column("process", "int")]
+
+    def rows() -> Iterator[list[Cell]]:
+        for place, cells in source(lambda: None):
+            is_over = _is_over(starts, place)
+            if is_over and not attempts:
+                continue
+            *before, process = place
+            yield [
+                *before, *([is_over] if attempts else []), process,
+                *(_as(kind, cells.get(column)) for column, kind in kinds.items()),
+            ]  # fmt: skip
+
+    return Table(
+        named(first, [Column(column, kind) for column, kind in kinds.items()]), rows, notes, missing, torn
+    )
+
+
+def sample_bytes(run_dir: Path, name: str) -> int:
+    """How large the files of a table are."""
+    return sum(each.path.stat().st_size for each in _files(run_dir, name))
+
+
+def _files(run_dir: Path, name: str) -> list[_File]:
+    folder = run_dir / "samples"
+    return sorted(
+        _File(int(match["attempt"]), int(match["process"]), path)
+        for path in folder.rglob("*.jsonl")
+        if (match := _FILE.fullmatch(path.relative_to(folder).as_posix())) and match["table"] == name
+    )
+
+
+def _starts(run_dir: Path) -> list[Start]:
+    """How the attempts began; unknown where the journal is not here."""
+    try:
+        return starts_of(Lines(run_dir, "run", Steps(), lambda record: None).run)
+    except RunDirectoryError:
+        return []
+
+
+def _rows_of_files(
+    files: list[_File], steps: Steps, advance: Callable[[int], object], torn: Callable[[], object]
+) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
+    for attempt, process, path in files:
+        with open(path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                advance(len(line))
+                try:
+                    record = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    torn()
+                    continue
+                row = record.get("row") if isinstance(record, dict) else None
+                if not isinstance(row, dict) or not isinstance(record.get("step"), int):
+                    continue  # the header
+                if steps.has(record["step"]):
+                    yield [record["step"], record.get("k"), record.get("time"), attempt, process], row
+
+
+def _rows_of_journal(lines: list[Record]) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
+    for line in lines:
+        for row in line.get("rows") or ():
+            if isinstance(row, dict):
+                cells = {column: cell for column, cell in row.items() if column != "process"}
+                yield [line["step"], line.get("k"), None, line.get("attempt") or 1, row.get("process")], cells
+
+
+def _missing(run_dir: Path, files: list[_File]) -> tuple[list[str], list[int]]:
+    """Processes of which no file at all is here; one that recorded no sample has files of other kinds."""
+    processes = 1
+    for each in files:
+        with open(each.path, "rb") as file:
+            try:
+                header = orjson.loads(file.readline())
+                processes = max(processes, int(header.get("processes") or 1))
+            except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+                continue
+    here = {each.process for each in files}
+    for path in run_dir.glob("*/p*.a*"):
+        if match := _OF_PROCESS.fullmatch(path.name):
+            here.add(int(match[1]))
+    missing = sorted(set(range(processes)) - here)
+    if not missing:
+        return [], []
+    return [f"files of {processes - len(missing)} of {processes} processes are here"], missing
+
+
+def _is_over(starts: list[Start], place: list[Cell]) -> bool:
+    step, attempt = place[0], place[3]
+    assert isinstance(step, int)
+    assert isinstance(attempt, int)
+    return any(attempt < start.attempt and step >= start.first_step for start in starts)
+
+
+def _class(cell: Any) -> str:
+    if cell is None:
+        return "none"
+    if isinstance(cell, str):
+        return "nonfinite" if cell in _NONFINITE else "text"
+    if isinstance(cell, (bool, float)):
+        return type(cell).__name__
+    return "int" if isinstance(cell, int) and -(2**63) <= cell < 2**63 else "text"
+
+
+def _kind(classes: set[str]) -> Kind:
+    """Of a column with cells of these classes.
+
+    Example:
+        >>> _kind({"int"}), _kind({"int", "float", "nonfinite"}), _kind({"int", "text"}), _kind({"nonfinite"})
+        ('int', 'float', 'text', 'text')
+    """
+    if classes == {"int"}:
+        return "int"
+    if classes == {"bool"}:
+        return "bool"
+    if classes and classes != {"nonfinite"} and classes <= {"int", "float", "nonfinite"}:
+        return "float"
+    return "text"
+
+
+def _as(kind: Kind, cell: Any) -> Cell:
+    if cell is None:
+        return None
+    if kind == "float":
+        return float(cell)
+    if kind == "text":
+        return cell if isinstance(cell, str) else orjson.dumps(cell).decode()
+    return cell  # type: ignore[no-any-return]

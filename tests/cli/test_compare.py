@@ -1,0 +1,123 @@
+"""`sightline compare` tells what runs differ in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from sightline.cli import main
+from tests.cli.terminals import on_terminal, plain
+from tests.recorded_runs import attempt, commit, rewound, run_line, written
+
+
+def compare(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The second and third have losses that are higher, and settings that differ."""
+    folder = tmp_path_factory.mktemp("runs")
+    a, _ = attempt(folder, "before", 30, config={"lr": 0.1, "model": {"width": 8}})
+    b, _ = attempt(folder, "after", 20, add=5.0, config={"lr": 0.2, "model": {"width": 8}})
+    return [a, b, rewound(folder, "again", config={"lr": "\x1b[2Jx"})]
+
+
+def test_what_matters_is_marked_by_more_than_colour(runs: list[Path]) -> None:
+    done = compare(*runs[:2])
+    assert done.exit_code == 0
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["lr", "0.1", "0.2"] in lines
+    assert ["*", "train/loss", "0.05", "5.05", "+5", "×101"] in [line[:6] for line in lines]
+    assert "metrics at step 19" in done.stdout
+    assert "* over 4 standard errors apart" in done.stdout
+    assert "model.width" not in done.stdout
+    assert f"next: sightline trace diff {runs[0]} {runs[1]}" in done.stderr
+
+
+def test_programs_get_everything(runs: list[Path]) -> None:
+    done = compare(*runs, "--json")
+    assert done.exit_code == 0
+    said = orjson.loads(done.stdout)
+    assert [run["name"] for run in said["runs"]] == ["before", "after", "again"]
+    assert said["at_step"]["step"] == 11
+    by_key = {row["key"]: row["differences"] for row in said["at_step"]["metrics"]}
+    loss, again = by_key["train/loss"]
+    assert (loss["first"], loss["second"], loss["matters"]) == (1 / 12, 1 / 12 + 5, True)
+    assert again["second"] == 1 / 12 + 100
+    odd = by_key["train/odd"][0]
+    assert (odd["first"], odd["second"]) == (1e-300, 1e-300)
+    assert {"at_time", "stages", "settings", "facts", "only", "notes", "missing_run_json"} <= said.keys()
+    assert said["settings"][0] == {"name": "lr", "values": [0.1, 0.2, "\x1b[2Jx"], "has": [True] * 3}
+
+
+def test_what_is_not_finite_is_a_text_for_programs_and_differs(tmp_path: Path) -> None:
+    a = written(tmp_path / "a", run_line(), *(commit(n, n, x=1.0) for n in range(20)))
+    b = written(tmp_path / "b", run_line(), *(commit(n, n, x=1.0) for n in range(19)), commit(19, 19, x=None))
+    done = compare(a, b, "--json")
+    assert done.exit_code == 3
+    said = orjson.loads(done.stdout)
+    (found,) = said["at_step"]["metrics"][0]["differences"]
+    assert (found["second"], found["score"], found["matters"]) == ("nan", "inf", True)
+    assert said["missing_run_json"] == ["a", "b"]
+    assert "nan" in compare(a, b).stdout
+
+
+def test_the_place_and_the_metrics_can_be_chosen(runs: list[Path]) -> None:
+    done = compare(*runs[:2], "--at-step", "5", "-m", "train/l*")
+    assert "metrics at step 5" in done.stdout
+    assert "own" not in done.stdout
+    assert "metrics after" not in done.stdout
+    done = compare(*runs[:2], "--at-time", "2h")
+    assert "metrics after 2h 00m" in done.stdout
+    assert "metrics at" not in done.stdout
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_shows_what_fits_and_settings_do_not_act_on_it(runs: list[Path], columns: int) -> None:
+    for chosen in (runs[:2], runs):
+        said = on_terminal(columns, "compare", *chosen, "--all")
+        text = plain(said)
+        assert all(char.isprintable() or char == "\n" for char in text)
+        assert max(map(len, text.splitlines())) <= columns, text
+        assert b"\x1b[1;33m*" in said
+        assert b"33m" not in on_terminal(columns, "compare", *chosen, NO_COLOR="1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (lambda runs: runs[:1], "two runs or more"),
+        (lambda runs: [runs[0], runs[0] / ".." / runs[0].name], "given twice"),
+        (lambda runs: [*runs, "--at-time", "soon"], "expected a time"),
+        (lambda runs: [*runs, "--at-time", "5", "--at-step", "5"], "one of --at-step"),
+        (lambda runs: [runs[0], runs[0].parent], "has runs"),
+        (lambda runs: [runs[0], "nowhere"], "no directory"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(runs: list[Path], arguments: object, said: str) -> None:
+    done = compare(*arguments(runs))  # type: ignore[operator]
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_runs_that_share_nothing_say_so(tmp_path: Path, runs: list[Path]) -> None:
+    empty = written(tmp_path / "empty", run_line())
+    done = compare(runs[0], empty)
+    assert done.exit_code == 0
+    assert "empty has no commits yet" in done.stderr
+    other = written(tmp_path / "other", run_line(), commit(1, 0, something=1.0))
+    assert "there is none that the runs share" in compare(runs[0], other).stdout
+    newer = written(tmp_path / "newer", run_line(format=9))
+    assert compare(runs[0], newer).exit_code == 2
+
+
+def test_a_run_that_was_copied_alone_is_compared_by_its_journal(tmp_path: Path, runs: list[Path]) -> None:
+    shutil.copy(runs[1] / "metrics.jsonl", tmp_path)
+    done = compare(runs[0], tmp_path)
+    assert "* " in done.stdout
+    assert "run.json of" in done.stderr

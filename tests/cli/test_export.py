@@ -1,0 +1,221 @@
+"""`sightline export` writes a run as CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner, Result
+
+import sightline as sl
+from sightline.cli import main
+from tests import recorded_runs
+from tests.harness import Workers, until, workers_of
+from tests.recorded_runs import commit, expected, rewound, run_line, same, written
+
+
+def export(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+
+def rows_in(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rewound(tmp_path_factory.mktemp("runs"), config={"lr": 0.1})
+
+
+@pytest.fixture
+def run(recorded: Path, tmp_path: Path) -> Path:
+    """A copy, in which nothing has been exported."""
+    return shutil.copytree(recorded, tmp_path / "run")
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    with workers_of(recorded_runs.__file__, tmp_path) as started:
+        yield started
+
+
+def test_a_run_becomes_a_file_in_its_directory(run: Path) -> None:
+    done = export(run)
+    assert done.exit_code == 0
+    assert done.stdout == f"{run / 'metrics.csv'}\n"
+    rows = rows_in((run / "metrics.csv").read_text())
+    wanted = expected(run)
+    assert [int(row["step"]) for row in rows] == sorted(wanted)
+    for row in rows:
+        for key, value in wanted[int(row["step"])].items():
+            assert same(float(row[key]), value), (row["step"], key)
+    assert "texts begin as formulas do" in done.stderr
+    assert "12 rows" in done.stderr
+
+
+def test_parquet_has_the_run_in_it(run: Path) -> None:
+    done = export(run, "--to", "parquet")
+    assert done.exit_code == 0
+    table = pyarrow.parquet.read_table(run / "metrics.parquet")
+    assert table.column("train/tokens").to_pylist() == [2**53 + 1 + step for step in range(12)]
+    facts = orjson.loads(table.schema.metadata[b"sightline"])
+    assert facts["config"] == {"lr": 0.1}
+    assert facts["run_id"]
+    assert "sightline" not in facts
+    assert facts["versions"]["sightline"]
+
+
+def test_the_name_tells_the_format(run: Path, tmp_path: Path) -> None:
+    assert export(run, "-o", tmp_path / "a.parquet").exit_code == 0
+    assert pyarrow.parquet.read_table(tmp_path / "a.parquet").num_rows == 12
+
+
+def test_the_choices_reach_the_table(run: Path) -> None:
+    long = rows_in(
+        export(run, "--long", "--attempts", "--steps", "5-6", "-m", "train/loss", "-o", "-").stdout
+    )
+    assert [(row["attempt"], row["step"], row["gone_over"], row["key"]) for row in long] == [
+        ("1", "5", "true", "train/loss"), ("1", "6", "true", "train/loss"),
+        ("2", "5", "false", "train/loss"), ("2", "6", "false", "train/loss"),
+    ]  # fmt: skip
+    own = rows_in(export(run, "--process-values", "-m", "own", "--steps", "-1", "-o", "-").stdout)
+    assert [(row["step"], row["process"], row["own"]) for row in own] == [
+        ("0", "0", "0.0"),
+        ("1", "0", "1.0"),
+    ]
+    samples = export(run, "--samples", "rollouts/hard", "--steps", "3", "--spreadsheet", "-o", "-")
+    assert [row["prompt"] for row in rows_in(samples.stdout)] == ['p3,\n"q"', "'=1+1"]
+    done = export(run, "--samples", "rollouts/hard")
+    assert done.stdout == f"{run / 'samples.rollouts_hard.csv'}\n"
+
+
+def test_what_is_there_is_replaced_on_request_only_and_never_the_run_itself(
+    run: Path, tmp_path: Path
+) -> None:
+    """But for the file of the default name, which is the command's own."""
+    assert export(run).exit_code == 0
+    assert export(run).exit_code == 0
+    mine = tmp_path / "mine.csv"
+    mine.write_text("mine")
+    done = export(run, "-o", mine)
+    assert done.exit_code == 2
+    assert "--force" in done.stderr
+    assert mine.read_text() == "mine"
+    assert export(run, "-o", mine, "--force").exit_code == 0
+    assert mine.read_text().startswith("step,")
+    before = (run / "metrics.jsonl").read_bytes()
+    assert "of the run itself" in export(run, "-o", run / "metrics.jsonl", "--force").stderr
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_failed_export_leaves_nothing(run: Path, tmp_path: Path) -> None:
+    written(tmp_path / "newer", run_line(), commit(1, 0, a=1.0), run_line(format=9))
+    done = export(tmp_path / "newer")
+    assert done.exit_code == 2
+    assert "format 9" in done.stderr
+    assert [each.name for each in (tmp_path / "newer").iterdir()] == ["metrics.jsonl"]
+    done = export(run, "-o", tmp_path / "none" / "a.csv")
+    assert done.exit_code == 2
+    assert "none" in done.stderr
+
+
+def test_programs_are_told_what_was_written(run: Path) -> None:
+    said = orjson.loads(export(run, "--json").stdout)
+    assert said["rows"] == 12
+    assert said["file"] == str(run / "metrics.csv")
+    assert {"name": "train/tokens", "kind": "int"} in said["columns"]
+    assert (said["torn_lines"], said["missing_processes"]) == (0, [])
+
+
+def test_a_reader_that_goes_away_is_no_error(run: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m sightline.cli export '{run}' --long -o - | head -n 1",
+        shell=True, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "step,time,attempt,k,key,value,text,count\n"
+    assert "Error" not in done.stderr
+    assert "defect" not in done.stderr
+
+
+def test_an_empty_run_and_one_of_one_step_can_be_exported(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="empty", sinks=[]):
+        pass
+    done = export(tmp_path / "empty")
+    assert done.exit_code == 0
+    assert "no commit is in it yet" in done.stderr
+    assert (tmp_path / "empty" / "metrics.csv").read_text() == "step,time,attempt\n"
+    assert export(tmp_path / "empty", "--to", "parquet").exit_code == 0
+    one = written(tmp_path / "one", run_line(), commit(1, 3, a=0.5), end=b'{"type":"commit","s')
+    done = export(one, "-o", "-")
+    assert (done.exit_code, done.stdout) == (0, "step,time,attempt,a\n3,1001.0,1,0.5\n")
+    assert "no metric fits" in export(one, "-m", "b*").stderr
+
+
+def test_torn_lines_are_a_finding(tmp_path: Path) -> None:
+    run = written(tmp_path, run_line(), commit(1, 0, a=1.0), end=b"{torn\n")
+    done = export(run)
+    assert done.exit_code == 1
+    assert "1 lines could not be read" in done.stderr
+    assert (run / "metrics.csv").exists()
+
+
+def test_a_live_run_of_two_processes_and_after_their_deaths(workers: Workers) -> None:
+    """The root's disk has its own files alone: the samples of the other process are known to be missing."""
+    job = workers.start_job(2, "commits_until_told", steps=5, is_job=True)
+    until(lambda: (job.root.disk / "committed").exists(), job.root.output)
+    (run,) = job.root.runs
+    until(lambda: len(job.root.commits()) >= 5, job.root.output)
+    rows = rows_in(export(run, "-o", "-").stdout)
+    assert [row["train/loss"] for row in rows[:5]] == ["0.5", "1.5", "2.5", "3.5", "4.5"]
+    job.signal(signal.SIGKILL)
+    for worker in job:
+        worker.wait(-signal.SIGKILL)
+    after = rows_in(export(run, "-o", "-").stdout)
+    assert after[: len(rows)] == rows
+    assert [row["step"] for row in after] == [str(step) for step in range(len(after))]
+    own = rows_in(export(run, "--process-values", "-m", "train/loss", "-o", "-").stdout)
+    assert [(row["process"], row["train/loss"]) for row in own[:4]] == [
+        ("0", "0.0"), ("1", "1.0"), ("0", "1.0"), ("1", "2.0")
+    ]  # fmt: skip
+    done = export(run, "--samples", "rollouts", "--json")
+    assert done.exit_code == 3
+    said = orjson.loads(done.stdout)
+    assert said["missing_processes"] == [1]
+    assert "files of 1 of 2 processes are here" in said["notes"]
+    done = export(run, "--samples", "rollouts")
+    assert done.exit_code == 0
+    assert {row["prompt"] for row in rows_in((run / "samples.rollouts.csv").read_text())} >= {
+        f"p{step} of 0" for step in range(5)
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--steps", "x"], "as in 10-50"),
+        (["--samples", "rollouts", "--long"], "--samples takes none"),
+        (["--samples", "none"], "it has rollouts/hard"),
+        (["--json", "-o", "-"], "give -o a file"),
+        (["--to", "parquet", "--spreadsheet"], "--spreadsheet is for csv"),
+        (["--to", "xlsx"], "csv"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(run: Path, arguments: list[str], said: str) -> None:
+    done = export(run, *arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_no_run_is_an_error(tmp_path: Path) -> None:
+    done = export(tmp_path)
+    assert done.exit_code == 2
+    assert "expected a run directory" in done.stderr
