@@ -212,6 +212,7 @@ class RunLogs:
 
     Attributes:
         damage: what could not be read, after :meth:`lines`.
+        sizes: how many processes each attempt has, as far as that is told.
 
     Raises:
         RunDirectoryError: no run directory, one of another run, or files of a newer format.
@@ -235,6 +236,7 @@ class RunLogs:
         self.clocks = Clocks()
         self.sources: dict[Key, Source] = {}
         self.headers: list[dict[str, Any]] = []
+        self.sizes: dict[int, int] = {}
         self.events = [Events(path, self.choice, self.damage) for path in self.files.journals if events]
         self.add(self.files.segments())
 
@@ -243,6 +245,8 @@ class RunLogs:
         of_ours = []
         for segment in segments:
             self.headers.append(segment.facts)
+            if type(of := segment.facts.get("processes")) is int:
+                self.sizes[segment.key[0]] = max(of, self.sizes.get(segment.key[0], 0))
             if self.choice.wants_process(*segment.key):
                 of_ours.append(segment)
                 source = self.sources.get(segment.key)
@@ -293,15 +297,6 @@ class RunLogs:
             for attempt, processes in lacking.items()
         }
         return {attempt: processes for attempt, processes in wanted.items() if processes}
-
-    @property
-    def sizes(self) -> dict[int, int]:
-        """How many processes each attempt has, as far as that is told."""
-        found: dict[int, int] = {}
-        for facts in self.headers:
-            if type(facts.get("processes")) is int:
-                found[facts["attempt"]] = max(found.get(facts["attempt"], 0), facts["processes"])
-        return found
 
     def _lines_of(self, source: Source) -> Iterator[LogLine]:
         for _, cursor in source.cursors:

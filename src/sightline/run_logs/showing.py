@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
@@ -38,12 +39,13 @@ class Shower:
         if self._is_terminal and len(body) > _LONGEST:
             body = f"{body[:_LONGEST]}… ({len(body) - _LONGEST} characters more; --json has all)"
         sizes = self._sizes()
-        many = ""
         if len(processes) > 1:
             who = "" if len(processes) == sizes.get(line.attempt) else f" {ranges_of(processes)}"
             many = f"  ×{len(processes)} processes{who}"
             first, newline, rest = body.partition("\n")
-            body = f"{first}{self._dim(many)}{newline}{rest}"
+            if line.level < logging.WARNING:  # from there on all of the line has the level's colour
+                many = self._dim(many)
+            body = f"{first}{many}{newline}{rest}"
         names = [f"p{line.process}"] if len(processes) == 1 and max(sizes.values(), default=1) > 1 else []
         names += [f"a{line.attempt}"] if len(sizes) > 1 else []
         who = self._dim(f"[{' '.join(names)}] ") if names else ""
