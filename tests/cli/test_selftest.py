@@ -203,6 +203,7 @@ def test_a_process_that_is_killed_in_the_middle_is_named(job: Job) -> None:
     until(lambda: not Path(f"/proc/{child}").exists(), "the end of its child")
 
 
+@pytest.mark.long
 def test_a_process_that_hangs_is_ended_and_named(job: Job) -> None:
     root, other = (job.start(p, 2, "--seconds", "30") for p in range(2))
     until(lambda: "PASS files" in root.out or root.popen.poll() is not None, "the first checks")

@@ -277,9 +277,10 @@ class Checks:
         worst = max(offsets, key=lambda p: abs(offsets[p]))
         uncertain = max(each["uncertainty_s"] for each in said.values() if "offset_s" in each)
         is_off = abs(offsets[worst]) > _OFF_S
+        within = f", within {_ms(uncertain)}" if uncertain else ": one clock"
         self._result(
             "clocks", "PASS",
-            f"{len(offsets)} compared with process 0, within {_ms(uncertain)}; process {worst}'s time of day "
+            f"{len(offsets)} compared with process 0{within}; process {worst}'s time of day "
             f"is {_ms(abs(offsets[worst]))} {'ahead' if offsets[worst] > 0 else 'behind'}",
             "times in logs are each host's own; the timeline corrects them" if is_off else "",
             "sudo chronyc makestep on that host, or timedatectl set-ntp true" if is_off else "",
