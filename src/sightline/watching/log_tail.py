@@ -52,7 +52,6 @@ class LogTail:
 
     Attributes:
         warned: the newest, in their order.
-        lost: whether lines were passed over, because too many came at once.
 
     Example:
         >>> tail = LogTail(Path(os.devnull))
@@ -62,18 +61,19 @@ class LogTail:
 
     def __init__(self, run_dir: Path) -> None:
         self.warned: list[Warned] = []
-        self.lost = False
         self._folder = run_dir / "logs"
         self._folder_mtime: int | None = None
         self._looked = -_LOOK_S
-        self._files: dict[Path, int] = {}  # how far each was read
+        self._files: dict[
+            int, tuple[Path, int]
+        ] = {}  # by inode, since full ones are renamed; how far it was read
 
     def update(self) -> bool:
         """Reads what was added; returns whether there are other warnings than before."""
         self._look()
         found: list[Warned] = []
-        for path in list(self._files):
-            found += self._added(path)
+        for identity in self._files:
+            found += self._added(identity)
         for each in sorted(found, key=lambda one: one.time):
             self._keep(each)
         return bool(found)
@@ -86,33 +86,32 @@ class LogTail:
             if mtime == self._folder_mtime and now - self._looked < _LOOK_S:
                 return
             with os.scandir(self._folder) as entries:
-                files = [
-                    (entry.stat().st_mtime_ns, Path(entry.path), entry.stat().st_size)
-                    for entry in entries
-                    if _NAME.fullmatch(entry.name)
-                ]
+                files = [(entry.stat(), Path(entry.path)) for entry in entries if _NAME.fullmatch(entry.name)]
         except OSError:  # no logs are here, or a segment has just gone
             return
         self._folder_mtime, self._looked = mtime, now
-        for _, path, size in sorted(files)[-_FILES:]:
-            if path not in self._files:
-                self._files[path] = max(0, size - _READ)
-        newest = {path for _, path, _ in sorted(files)[-_FILES:]}
-        self._files = {path: at for path, at in self._files.items() if path in newest}
+        files.sort(key=lambda each: each[0].st_mtime_ns)
+        before = self._files
+        self._files = {}
+        for found, path in files[-_FILES:]:
+            known = before.get(found.st_ino)
+            at = max(0, found.st_size - _READ) if known is None else known[1]
+            self._files[found.st_ino] = path, at
 
-    def _added(self, path: Path) -> list[Warned]:
-        at = self._files[path]
+    def _added(self, identity: int) -> list[Warned]:
+        path, at = self._files[identity]
         try:
-            size = path.stat().st_size
-            if size < at:  # a full segment was renamed, and another one has begun
-                at = 0
-            if size == at:
-                self._files[path] = at
+            looked = os.stat(path)
+            if looked.st_ino == identity and looked.st_size <= at:
                 return []
-            if size - at > _READ:
-                self.lost = True
-                at = size - _READ
             with open(path, "rb") as file:
+                found = os.fstat(file.fileno())
+                if (
+                    found.st_ino != identity
+                ):  # a full segment was renamed since; it is found under its new name
+                    return []
+                size = found.st_size
+                at = max(at, size - _READ)
                 file.seek(max(0, at - 1))
                 data = file.read(size - max(0, at - 1))
         except OSError:
@@ -121,7 +120,7 @@ class LogTail:
             newline = data.find(b"\n")
             data = data[newline + 1 :] if newline >= 0 else b""
         end = data.rfind(b"\n") + 1
-        self._files[path] = size - (len(data) - end)
+        self._files[identity] = path, size - (len(data) - end)
         return [each for line in data[:end].splitlines() if (each := _warned(line)) is not None]
 
     def _keep(self, new: Warned) -> None:
