@@ -28,6 +28,7 @@ _EVENTS = 10_000  # of a run, and late snapshots as many
 _PROCESS_ROWS = 2048  # steps for which each process's values of a key are kept
 _SAMPLES = 2000  # rows of a table
 _HISTOGRAMS = 256  # of a key
+_PLACES = 16  # sets of commits whose steps are kept in order
 
 
 class Series(NamedTuple):
@@ -154,6 +155,9 @@ class History:
         self._by_key: dict[str, list[tuple[_Blocks, int]]] = {}
         self._processes: dict[str, _ProcessRows] = {}
         self._histograms: dict[str, list[Record]] = {}
+        self._places: dict[
+            tuple[object, ...], tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
+        ] = {}
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -333,22 +337,33 @@ class History:
         return list(self._histograms)
 
     def _series(self, key: str, *, shown: bool) -> Series:
-        parts = [blocks.column(at) for blocks, at in self._by_key.get(key, ())]
-        if not parts:
+        found = self._by_key.get(key, ())
+        if not found:
             return Series(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-        rows = np.concatenate([each for each, _ in parts])
-        values = np.concatenate([each for _, each in parts])
+        steps, times, taken = self._placed(tuple(blocks for blocks, _ in found), shown=shown)
+        return Series(steps, times, np.concatenate([blocks.column(at) for blocks, at in found])[taken])
+
+    def _placed(
+        self, found: tuple[_Blocks, ...], *, shown: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Steps and times of a series, and which of its values they have; the same for most keys."""
+        key = (*map(id, found), shown, len(self._steps), len(self.runs))
+        if key in self._places:
+            return self._places[key]
+        rows = np.concatenate([blocks.rows() for blocks in found])
         steps, times, attempts = (each[rows] for each in self._cached_rows())
         is_over = np.zeros(len(rows), bool)
         for start in self.starts:
             is_over |= (attempts < start.attempt) & (steps >= start.first_step)
-        kept = ~is_over if shown else is_over
-        rows, values, steps, times = rows[kept], values[kept], steps[kept], times[kept]
-        order = np.lexsort((rows, steps))
+        kept = np.flatnonzero(~is_over if shown else is_over)
+        order = kept[np.lexsort((rows[kept], steps[kept]))]
         is_last = np.ones(len(order), bool)
         is_last[:-1] = steps[order][1:] != steps[order][:-1]
         order = order[is_last]
-        return Series(steps[order], times[order], values[order])
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        self._places[key] = steps[order], times[order], order
+        return self._places[key]
 
     def _cached_rows(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         cached: Any = self.__dict__.get("_rows")
@@ -372,17 +387,14 @@ class _Blocks:
         if len(self._open) == _BLOCK_ROWS:
             self._pack()
 
-    def column(self, at: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The rows that have it, and its values there."""
-        if self._open:
-            open_rows = [np.array(self._open_rows, np.int64)]
-            open_values = [np.array([_number(values[at]) for values in self._open])]
-        else:
-            open_rows, open_values = [], []
-        return (
-            np.concatenate([*self._rows, *open_rows]),
-            np.concatenate([*(packed[at] for packed in self._packed), *open_values]),
-        )
+    def rows(self) -> NDArray[np.int64]:
+        """Which commits they are, by their number in the file."""
+        return np.concatenate([*self._rows, np.array(self._open_rows, np.int64)])
+
+    def column(self, at: int) -> NDArray[np.float64]:
+        """The values of one key in them."""
+        opened = np.array([_number(values[at]) for values in self._open], np.float64)
+        return np.concatenate([*(packed[at] for packed in self._packed), opened])
 
     def _pack(self) -> None:
         self._rows.append(np.array(self._open_rows, np.int64))

@@ -7,6 +7,7 @@ from sightline.cli.completion import completion
 from sightline.cli.frame import Frame
 from sightline.cli.launch import launch
 from sightline.cli.lint import lint
+from sightline.cli.report import report
 from sightline.cli.sync import sync
 from sightline.cli.trace import trace
 
@@ -23,5 +24,6 @@ main.add_command(adopt)
 main.add_command(completion)
 main.add_command(launch)
 main.add_command(lint)
+main.add_command(report)
 main.add_command(sync)
 main.add_command(trace)
