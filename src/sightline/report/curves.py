@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sightline.history import History, Series, bands
+from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer
 from sightline.report.thinning import kept, means
 
@@ -26,7 +27,8 @@ def curves(history: History, packer: Packer, runs: int = 1) -> dict[str, Any]:
     Returns:
         ``keys``, each with ``key``, ``n``, ``first``, ``last``, ``min``, ``max`` (of what is finite), ``x`` and
         ``y`` (kept points), ``mean`` (bucket means, where points were left out), ``over`` (values that a later
-        attempt has gone over); ``bands``; ``clock``, steps and their times; ``start``.
+        attempt has gone over); ``bands``; ``aliases``, keys that
+        are other names of others; ``clock``, steps and their times; ``start``.
     """
     keys = history.keys
     most = int(_VALUES / max(1, runs) / max(1, len(keys)) / 3)
@@ -53,6 +55,7 @@ def curves(history: History, packer: Packer, runs: int = 1) -> dict[str, Any]:
         start = float(clock[1][0]) if len(clock[1]) else 0.0
     return {
         "keys": entries,
+        "aliases": sorted(alias_names(history)),
         "bands": {base: parts for base, parts in bands(keys).items() if len(parts) > 1},
         "clock": {"x": packer.add(clock[0][at]), "t": packer.add(clock[1][at])},
         "start": start,

@@ -23,6 +23,9 @@ from sightline.report.session_views import session_views
 from sightline.report.standing import standing
 from sightline.report.time_shares import packed, shares
 
+# The last line of a process that was killed; and an anchor that a segment's header has overtaken.
+_HARMLESS = ("it is cut short", "it is no later anchor of the clock")
+
 
 class Gathered(NamedTuple):
     """What a page shows.
@@ -129,7 +132,7 @@ def _gathered(
         damaged += [line for line in time_shares.problems if not re.search(r": files of \d+ of \d+ pro", line)]
     sessions, wrong = session_views(run.dirs, packer)
     if not stands.is_live:
-        damaged += [line for line in wrong if not line.endswith("it is cut short")]
+        damaged += [line for line in wrong if not line.endswith(_HARMLESS)]
     gone = run.absent()
     if gone:
         shown = ", ".join(map(str, gone[:12])) + (" …" if len(gone) > 12 else "")

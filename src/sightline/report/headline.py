@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sightline.history import History
+from sightline.report.other_names import alias_names
 from sightline.report.standing import Standing
 from sightline.report.time_shares import Shares
 
@@ -58,7 +59,10 @@ def _total_steps(history: History) -> int | None:
 def _best(history: History) -> list[dict[str, Any]]:
     """Of each evaluation what matters most of it, best value first seen."""
     ranked = []
+    others = alias_names(history)
     for key in history.keys:
+        if key in others:
+            continue
         parts = key.split("/")
         if not re.match(r"(eval|valid|test)", parts[0]) or parts[-1] in ("std", "min", "max", "count"):
             continue
@@ -73,23 +77,24 @@ def _best(history: History) -> list[dict[str, Any]]:
         values = series.values[finite]
         at = finite[int(values.argmax() if is_high else values.argmin())]
         ranked.append(
-            (not is_high, parts[0], len(name), {
+            (not is_high, not name.startswith("accuracy"), len(name), {
                 "key": key, "value": float(series.values[at]), "step": int(series.steps[at]),
                 "last": float(values[-1]), "first": float(values[0]), "higher": bool(is_high),
             })
         )  # fmt: skip
     ranked.sort(key=lambda each: each[:3])
     by_eval: dict[str, dict[str, Any]] = {}
-    for _, evaluation, _, found in ranked:
-        by_eval.setdefault(evaluation, found)
+    for _, _, _, found in ranked:
+        by_eval.setdefault(found["key"].split("/")[0], found)
     return list(by_eval.values())[:4]
 
 
 def _learnt(history: History) -> dict[str, Any] | None:
     """The metric that training is for, at its beginning and at its end."""
+    others = alias_names(history)
     key = next(
         (key for pattern in _LEARNT for key in history.keys if re.search(pattern, key)
-         and not key.startswith(("eval", "time/", "obs/", "throughput/"))), None,
+         and key not in others and not key.startswith(("eval", "time/", "obs/", "throughput/"))), None,
     )  # fmt: skip
     if key is None:
         return None

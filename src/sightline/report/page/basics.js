@@ -77,7 +77,7 @@ function seconds(value) {
   return `${Math.floor(value / 86400)} d ${Math.round((value % 86400) / 3600)} h`;
 }
 
-const percent = (share) => (isNumber(share) ? `${(100 * share).toFixed(share >= 0.1 || share === 0 ? 0 : 1)} %` : "–");
+const percent = (share) => (isNumber(share) ? share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share >= 0.1 || share === 0 ? 0 : 1)} %` : "–");
 
 function moment(time, withDate = true) {
   if (!isNumber(time) || !time) return "–";

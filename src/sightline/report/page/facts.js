@@ -4,6 +4,7 @@ const facts = section("facts", "Run");
 let factQuery = "";
 
 function tree(value, name, query, depth = 0) {
+  if (name === "command" && Array.isArray(value)) value = value.join(" ");
   const isBranch = value && typeof value === "object" && Object.keys(value).length > 0;
   if (!isBranch) {
     const text = value && typeof value === "object" ? (Array.isArray(value) ? "[]" : "{}") : typeof value === "string" ? value : String(value);
@@ -13,7 +14,7 @@ function tree(value, name, query, depth = 0) {
   const own = query && String(name).toLowerCase().includes(query);
   const inside = Object.entries(value).map(([key, each]) => tree(each, key, own ? "" : query, depth + 1)).filter(Boolean);
   if (!inside.length) return null;
-  return el("li", {}, el("details", { open: Boolean(query) || depth < 1 }, el("summary", {}, el("span", { class: "name" }, say(name, 200)), el("small", {}, ` ${Object.keys(value).length}`)), el("ul", {}, inside)));
+  return el("li", {}, el("details", { open: Boolean(query) || (depth < 1 && name !== "sightline") }, el("summary", {}, el("span", { class: "name" }, say(name, 200)), el("small", {}, ` ${Object.keys(value).length}`)), el("ul", {}, inside)));
 }
 
 function showFacts() {

@@ -73,6 +73,7 @@ function figure(host, draw, { height = 190, zooms = false } = {}) {
       const { traces, layout, label: words } = draw(Math.max(80, plot.clientWidth - 60));
       plot.setAttribute("aria-label", visible(words || ""));
       const whole = deepened(base(height), layout || {});
+      if (whole.xaxis.type === "date") whole.margin.b = 36;
       try {
         plotly.react(plot, traces, whole, { displayModeBar: false, responsive: false, doubleClick: false, showTips: false });
       } catch (error) {

@@ -50,7 +50,7 @@ function chartsOf(runs) {
   const made = new Map(), taken = new Set();
   for (const run of runs) {
     for (const [base, parts] of Object.entries(run.curves.bands)) {
-      const chart = made.get(base) || { name: base, parts: {} };
+      const chart = made.get(base) || { name: base, parts: {}, minor: Object.values(parts).every((key) => run.curves.aliases.includes(key)) };
       Object.assign(chart.parts, parts);
       made.set(base, chart);
       Object.values(parts).forEach((key) => taken.add(key));
@@ -62,7 +62,7 @@ function chartsOf(runs) {
       if (key.startsWith("time/") && key.endsWith("_s_max") && run.byKey.has(key.slice(0, -4))) continue;
       const parts = { mean: key };
       if (key.startsWith("time/") && run.byKey.has(`${key}_max`)) parts.max = `${key}_max`;
-      made.set(key, { name: key, parts, minor: key.endsWith("_slowest") });
+      made.set(key, { name: key, parts, minor: key.endsWith("_slowest") || run.curves.aliases.includes(key) });
     }
   }
   return [...made.values()];
@@ -166,10 +166,11 @@ function drawMetric(chart, pixels) {
       return [x, all.data.array(from.y)];
     };
     const pair = QUANTILES.find(([low, high]) => chart.parts[low] && chart.parts[high] && run.byKey.has(chart.parts[low]) && run.byKey.has(chart.parts[high]));
-    for (const [low, high] of new Set([pair, chart.parts.min && chart.parts.max ? ["min", "max"] : null].filter(Boolean))) {
+    const outer = !several && pair && pair[0] !== "min" && chart.parts.min && chart.parts.max ? ["min", "max"] : null;
+    for (const [low, high] of [outer, pair].filter(Boolean)) {
       const [below, above] = [low, high].map((part) => run.byKey.get(chart.parts[part]));
       if (!below || !above) continue;
-      const fill = faded(ink, low === "min" ? 0.08 : 0.16);
+      const fill = faded(ink, several ? 0.1 : low === "min" ? 0.09 : 0.16);
       for (const [entry, isAbove] of [[below, false], [above, true]]) {
         const [x, y] = fitting(...points(entry), all.zoom, pixels);
         traces.push({ x, y, mode: "lines", line: { width: 0 }, fill: isAbove ? "tonexty" : "none", fillcolor: fill, hoverinfo: "skip", type: "scatter" });
@@ -224,6 +225,9 @@ function drawMetric(chart, pixels) {
   if (all.axis === "time") for (const trace of traces) trace.x = Array.from(trace.x, (each) => new Date(each).toISOString().slice(0, 23));
   if (all.axis === "time") for (const shape of shapes) shape.x0 = shape.x1 = new Date(shape.x0).toISOString().slice(0, 23);
   const yaxis = { type: all.logY ? "log" : "linear" };
+  const lowest = every.reduce((a, b) => (Number.isFinite(b) && b < a ? b : a), Infinity), highest = every.reduce((a, b) => (Number.isFinite(b) && b > a ? b : a), -Infinity);
+  // What is the same but for rounding is a flat line.
+  if (traces.length < 3 && highest - lowest < 1e-6 * Math.abs(highest) && !all.logY) yaxis.range = [0.95, 1.05].map((part) => highest * part).sort((a, b) => a - b);
   const finite = all.clip ? every.filter(Number.isFinite).sort((a, b) => a - b) : [];
   if (finite.length > 20) {
     const low = finite[Math.floor(0.02 * finite.length)], high = finite[Math.ceil(0.98 * finite.length) - 1];

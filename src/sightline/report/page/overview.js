@@ -62,7 +62,7 @@ function cards(run) {
   found.push(card("Wall time", seconds(top.wall_s), `since ${moment(top.started)}`));
   if (top.learnt) {
     const { key, first, last, line, over } = top.learnt;
-    found.push(card(el("span", { title: visible(key) }, say(key, 60)), `${number(first, 3)} → ${number(last, 3)}`, `mean of the first and last ${over > 1 ? `${number(over)} values` : "value"}`, line.length > 1 ? sparkline(line, key) : null));
+    found.push(card(el("span", { title: visible(key) }, say(key, 60)), el("span", { class: "nowrap" }, `${number(first, 3)} → ${number(last, 3)}`), `mean of the first and last ${over > 1 ? `${number(over)} values` : "value"}`, line.length > 1 ? sparkline(line, key) : null));
   }
   for (const best of top.best.slice(0, 2)) {
     const isShare = /acc|pass@|rate|correct/.test(best.key) && best.value <= 1 && best.value >= 0;
@@ -72,7 +72,7 @@ function cards(run) {
   if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the steps' time goes into training"));
   const wrong = problemCount(run);
   found.push(card("Trouble", wrong.error + wrong.warning + wrong.other ? number(wrong.error + wrong.warning + wrong.other) : "none",
-    wrong.error + wrong.warning + wrong.other ? el("a", { href: "#problems" }, `${wrong.error} errors, ${wrong.warning} warnings, ${wrong.other} others`) : "nothing was noticed"));
+    wrong.error + wrong.warning + wrong.other ? el("a", { href: "#problems" }, [[wrong.error, "error"], [wrong.warning, "warning"], [wrong.other, "other"]].filter(([count]) => count).map(([count, what]) => `${number(count)} ${what}${count > 1 ? "s" : ""}`).join(", ")) : "nothing was noticed"));
   return el("div", { class: "cards" }, found);
 }
 
@@ -122,7 +122,7 @@ function showOverview() {
   const parts = [cards(run)];
   for (const line of [...run.damaged, ...run.absent]) parts.push(el("p", { class: "note warn" }, say(line, 1000)));
   if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes"), shareBar(run.headline.kinds, "Share of the steps' time by kind"));
-  if (all.runs.length > 1) parts.push(el("h3", {}, "Runs side by side"), comparison(), differences());
+  if (all.runs.length > 1) parts.push(el("h3", {}, "Runs side by side"), el("div", { class: "side" }, comparison(), differences()));
   emptied(overview.body).append(...parts);
   overview.lead(all.runs.length > 1 ? `of ${visible(run.name)}` : "");
 }

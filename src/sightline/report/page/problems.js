@@ -14,7 +14,7 @@ function showProblems() {
     problemTable = table({ caption: "Events, the latest first", page: 15, sort: [0, true], id: (row) => row.slice(0, 5).join("\u0000"), empty: "nothing was noticed",
       filter: (row) => !hiddenKinds.has(row[1]),
       columns: [
-        { name: "time", value: (row) => row[0], isNumber: true, show: (row) => el("time", { datetime: row[0] ? new Date(row[0] * 1000).toISOString() : null }, moment(row[0])) },
+        { name: "time", value: (row) => row[0], show: (row) => el("time", { datetime: row[0] ? new Date(row[0] * 1000).toISOString() : null }, moment(row[0])) },
         { name: "kind", value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", {}, dot, row[1]); } },
         { name: "step", isNumber: true, value: (row) => row[2] },
         { name: "process", isNumber: true, value: (row) => row[3] },
@@ -49,9 +49,9 @@ function showProblems() {
           text: those.map((row) => label(row[4], 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" };
       });
       const span = run.span ? run.span.map((each) => new Date(each * 1000 - shiftOf(each * 1000)).toISOString().slice(0, 23)) : null;
-      return { traces, layout: { hovermode: "closest", margin: { l: 74 }, xaxis: { type: "date", showspikes: true, ...(span && lanes.length === 0 ? { range: span } : {}) }, yaxis: { type: "category", categoryorder: "array", categoryarray: [...lanes].reverse(), showgrid: true } },
+      return { traces, layout: { hovermode: "closest", margin: { l: 74 }, xaxis: { type: "date", showspikes: true, ...(span && lanes.length === 0 ? { range: span } : {}) }, yaxis: { type: "category", categoryorder: "array", categoryarray: [...lanes].reverse(), tickmode: "linear", dtick: 1, showgrid: true } },
         label: `Events over time: ${present.map((kind) => `${rows.filter((row) => row[1] === kind).length} ${kind}`).join(", ")}` };
-    }, { height: 60 + 24 * present.length });
+    }, { height: 66 + 24 * present.length });
   }
   if (run.logs_left_out) problemsSection.body.append(el("p", { class: "note" }, `The logs are long: of ${(run.logs_left_out / 1e6).toFixed(0)} MB at their beginnings nothing is shown.`));
   problemsSection.body.append(problemTable.node);
@@ -66,7 +66,7 @@ function showHosts() {
   hosts.show(rows.length > 0);
   hosts.lead("the last value, and the largest; their curves are among the metrics, under host");
   if (!hostTable) {
-    hostTable = table({ caption: "Health of the hosts", page: 20, columns: [
+    hostTable = table({ caption: "Health of the hosts", page: 20, narrow: true, columns: [
       { name: "metric", value: (row) => row[0], wide: true }, { name: "last", isNumber: true, value: (row) => row[1] },
       { name: "largest", isNumber: true, value: (row) => row[2] }, { name: "at step", isNumber: true, value: (row) => row[3] } ] });
     hosts.body.append(hostTable.node);

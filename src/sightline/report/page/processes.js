@@ -39,7 +39,7 @@ function showProcesses() {
   }, { height: Math.min(420, 90 + 16 * Math.max(3, map().processes.length)), zooms: true });
   told();
   if (worst.length) {
-    const list = table({ caption: "Slow processes, by timing", search: false, page: 8, columns: [
+    const list = table({ caption: "Slow processes, by timing", search: false, page: 8, narrow: true, columns: [
       { name: "timing", value: (each) => each.key, wide: true, show: (each) => el("button", { type: "button", class: "link", onclick: () => { chosenMap = each.key; select.value = each.key; drawn.redraw(); told(); } }, say(each.key, 120)) },
       { name: "process", isNumber: true, value: (each) => each.slow.process },
       { name: "excess", isNumber: true, value: (each) => each.slow.excess_s, show: (each) => `+${seconds(each.slow.excess_s)}` },

@@ -21,7 +21,7 @@ function showSessions() {
     bar.append(part);
     legend.append(el("li", {}, dot, say(status), el("b", {}, `${number(count)}`), ` ${percent(count / total)}`));
   }
-  const latencies = table({ caption: "Latency by phase", search: false, page: 14, columns: [
+  const latencies = table({ caption: "Latency by phase", search: false, page: 14, narrow: true, columns: [
     { name: "phase", value: (row) => row.phase, wide: true }, { name: "n", isNumber: true, value: (row) => row.n },
     ...["mean", "p50", "p95", "p99", "max"].map((name) => ({ name, isNumber: true, value: (row) => row[name], show: (row) => seconds(row[name]) })),
   ] });

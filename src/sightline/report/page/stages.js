@@ -50,7 +50,7 @@ function showStages() {
   const detailed = time.source === "traces";
   const slow = (row) => row.slow && `process ${row.slow.process}: +${seconds(row.slow.excess_s)} in ${row.slow.steps} of ${row.slow.of_steps} steps`;
   const list = table({
-    caption: "Stages, by their own time", search: time.stages.length > 12, sort: null,
+    caption: "Stages, by their own time", search: time.stages.length > 12, narrow: !detailed,
     columns: [
       { name: "stage", value: (row) => row.stage, wide: true },
       { name: "kind", value: (row) => row.kind, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = kindColour(row.kind); return el("span", {}, dot, say(row.kind)); } },

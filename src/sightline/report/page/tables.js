@@ -25,7 +25,7 @@ function table(options) {
     oninput: later(120, (event) => { query = event.target.value.toLowerCase(); at = 0; show(); }) });
   const whole = el("table", {}, el("caption", {}, caption), el("thead", {}, head), body);
   const pager = el("span", { class: "pager" }, previous, next);
-  const node = el("div", { class: "table" },
+  const node = el("div", { class: `table ${options.narrow ? "narrow" : ""}` },
     el("div", { class: "tools" }, search ? field : null, ...(options.tools || []), el("span", { class: "spring" }), count, pager),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, whole));
   const headings = columns.map((column, index) => {
@@ -62,6 +62,7 @@ function table(options) {
     if (!found.length) body.append(el("tr", {}, el("td", { colspan: columns.length + (detail ? 1 : 0), class: "none" }, query ? "nothing like it" : empty)));
     count.textContent = found.length > page ? `${from + 1}–${Math.min(from + page, found.length)} of ${found.length}` : `${found.length}`;
     pager.hidden = pages < 2;
+    pager.parentElement.hidden = pages < 2 && !search;
     previous.disabled = at === 0;
     next.disabled = at === pages - 1;
   }
