@@ -46,8 +46,8 @@ function say(value, most = Infinity) {
   return part;
 }
 
-/** A text for the plotting library, which reads tags and entities in its labels. */
-const label = (value, most = 80) => visible(String(value).slice(0, most)).replace(/[&<>]/g, (char) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[char]);
+/** A text for the plotting library, which reads tags, entities and `%{…}` in its labels. */
+const label = (value, most = 80) => visible(String(value).slice(0, most)).replace(/[&<>]/g, (char) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[char]).replaceAll("%{", "%\u2060{");
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 

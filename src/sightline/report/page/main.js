@@ -104,6 +104,8 @@ async function begin() {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { setTheme(kept.get("theme")); redrawAll(); });
   addEventListener("keydown", keys);
+  const top = document.getElementById("top");
+  new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${top.offsetHeight}px`)).observe(top);
   const packed = document.getElementById("data").textContent.trim();
   const isServed = !packed;
   try {
