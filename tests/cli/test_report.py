@@ -1,4 +1,4 @@
-"""`sightline report`, as it is typed: what it writes, says, and returns; and what it serves while a run goes on."""
+"""`sightline report`, as it is typed: what it writes, says and returns; what it serves while one goes on."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(tmp_path: Path) -> No
 
 
 def test_a_line_that_is_cut_or_torn_costs_that_line(tmp_path: Path) -> None:
-    """One that is being written is nothing to speak of; a torn one in the middle is said, with exit code 1."""
+    """One that is being written is nothing to speak of; a torn one in the middle is said: exit code 1."""
     run = RunFiles(tmp_path / "run")
     run.begin()
     run.commit(0, {"a": 1.0})
@@ -176,7 +176,9 @@ def served(*arguments: object) -> Iterator[int]:
 def asked(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
         got = connection.getresponse()
         return got.status, dict(got.getheaders()), got.read()
     finally:
@@ -198,15 +200,20 @@ def test_only_its_own_paths_are_served_and_only_to_its_own_page(tmp_path: Path) 
             assert asked(port, path)[0] == 404
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
             assert asked(port, "/data", method)[0] == 501
-        for foreign in ({"Host": "evil.example"}, {"Host": f"evil.example:{port}"}, {"Origin": "http://evil.example"}):
+        for foreign in (
+            {"Host": "evil.example"},
+            {"Host": f"evil.example:{port}"},
+            {"Origin": "http://evil.example"},
+        ):
             assert asked(port, "/data", **foreign)[0] == 403
             assert asked(port, "/", **foreign)[0] == 403
 
 
 def test_the_page_follows_a_run_and_keeps_what_the_reader_has_chosen(
-    tmp_path: Path, look: Callable[..., Opened]  # noqa: F811
+    tmp_path: Path,
+    look: Callable[..., Opened],  # noqa: F811
 ) -> None:
-    """Search, zoom, open rows and the place on the page stay; the end of the run is said, and that of the server."""
+    """Search, open rows and the place on the page stay; the end of the run is said, and of the server."""
     run = full_run(tmp_path / "run", steps=30)
     journal = run.path / "metrics.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -228,7 +235,9 @@ def test_the_page_follows_a_run_and_keeps_what_the_reader_has_chosen(
             assert opened.page.input_value("#metric-search") == "train/loss"
             assert opened.page.locator("#metrics .chart").count() == 1
             assert opened.page.inner_text("#samples tr.detail") == text
-            moved = opened.page.evaluate("document.getElementById('samples').getBoundingClientRect().top") - place
+            moved = (
+                opened.page.evaluate("document.getElementById('samples').getBoundingClientRect().top") - place
+            )
             assert abs(moved) < 60
             run.finish()
             opened.until("document.getElementById('live').innerText.includes('ended')")

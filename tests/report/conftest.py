@@ -34,7 +34,7 @@ class Opened:
     requests: list[str] = field(default_factory=list)
 
     def until(self, condition: str) -> None:
-        """Waits for a condition in JavaScript. Asked from outside: the page's policy lets nothing in it wait."""
+        """Waits for a condition in JavaScript; asked from outside, as the policy of the page wants it."""
         end = time.monotonic() + PATIENCE_MS / 1000
         while not self.page.evaluate(condition):
             assert time.monotonic() < end, f"waited in vain for {condition}"
@@ -77,7 +77,9 @@ def look(browser: Any) -> Iterator[Callable[..., Opened]]:
         page.on("dialog", lambda dialog: (found.complaints.append("a dialog"), dialog.dismiss()))
         page.on(
             "console",
-            lambda said: said.type in ("error", "warning") and found.complaints.append(f"{said.type}: {said.text}"),
+            lambda said: (
+                said.type in ("error", "warning") and found.complaints.append(f"{said.type}: {said.text}")
+            ),
         )
         page.goto(at if isinstance(at, str) else at.as_uri())
         page.wait_for_selector("#overview .card")

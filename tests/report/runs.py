@@ -17,7 +17,7 @@ EVIL = (
     "</script><script>window.pwned=2</script>",
     "<img src=x onerror=window.pwned=3>",
     '"><svg onload=window.pwned=4>',
-    "<a href=\"javascript:window.pwned=5\">x</a>",
+    '<a href="javascript:window.pwned=5">x</a>',
     "<!--<script>window.pwned=6",
     "{{CODE}} {{DATA}} ${window.pwned=7} %{x} </textarea>",
     "\u2028\u2029 \u202edesrever\u202c \u200bzero\u200b\ufeff\x1b[2J\x00",
@@ -54,8 +54,13 @@ class RunFiles:
         self.attempt += 1
         self.starts.append([self.attempt, step, step - 1 if step else None])
         self.write(
-            line(type="run", **{"format": 1, "run_id": self.run_id, "attempt": self.attempt, "started": self.time,
-                                "processes": self.processes, "starts": self.starts, **more})
+            line(
+                type="run",
+                **{
+                    "format": 1, "run_id": self.run_id, "attempt": self.attempt, "started": self.time,
+                    "processes": self.processes, "starts": self.starts, **more,
+                },
+            )
         )  # fmt: skip
 
     def commit(self, step: int, values: dict[str, float | None], **more: Any) -> None:
@@ -63,7 +68,9 @@ class RunFiles:
         self.time += 1
         place = {"seq": self.seq, "attempt": self.attempt, "step": step, "k": 0}
         by_process = more.pop("by_process", None)
-        self.write(line(type="commit", **place, time=self.time, expected=1, reported=1, values=values, **more))
+        self.write(
+            line(type="commit", **place, time=self.time, expected=1, reported=1, values=values, **more)
+        )
         if by_process is not None:
             numbers = list(range(self.processes))
             self.write(line(type="process_values", **place, processes=numbers, values=by_process))
@@ -135,8 +142,8 @@ def full_run(path: Path, *, steps: int = 60, seed: int = 0, evil: bool = False, 
         rows = [0.5 + 0.02 * abs(draw.normal()) + (0.4 if p == 11 else 0) for p in range(16)]
         run.commit(step, values, by_process={"time/train/rollout_s": rows}, **more)
         if step % 10 == 0:
-            run.say("histogram", seq=run.seq, step=step, k=0, key=bad("train/length"), edges=[0.0, 1.0, 2.0, 4.0],
-                    counts=[step, 60, 60 - step])  # fmt: skip
+            run.say("histogram", seq=run.seq, step=step, k=0, key=bad("train/length"),
+                    edges=[0.0, 1.0, 2.0, 4.0], counts=[step, 60, 60 - step])  # fmt: skip
             rows = [
                 {"process": p, bad("prompt"): bad(f"question {step}"), "reward": step / steps + p / 100,
                  "completion": everything if evil else f"<think>the {step}th\nanswer</think>"}
@@ -146,11 +153,21 @@ def full_run(path: Path, *, steps: int = 60, seed: int = 0, evil: bool = False, 
     run.say("late", step=3, k=0, process=5, time=run.time, values={})
     run.say("event", event="stall", step=4, k=0, waiting_for=[7], time=run.time - 3)
     run.finish()
-    run.facts(config={"seed": seed, bad("model"): {"width": bad("wide")}, **config},
-              versions={"python": "3.11"}, git={"commit": bad("abc")}, command=["python", bad("train")])  # fmt: skip
+    run.facts(
+        config={"seed": seed, bad("model"): {"width": bad("wide")}, **config},
+        versions={"python": "3.11"},
+        git={"commit": bad("abc")},
+        command=["python", bad("train")],
+    )
     for process in range(16):
-        run.log(process, {"time": START + 9, "level": "WARNING", "logger": "rollout", "process": process,
-                          "step": 3, "message": bad(f"tool call {process}"), "exception": bad("Traceback")})  # fmt: skip
-    run.sessions(0, [session(bad(f"task {n}"), n, 1 + n % 7, reason=bad("why"),
-                             status=("accepted", "rejected", "failed")[n % 3]) for n in range(40)])  # fmt: skip
+        said = {
+            "time": START + 9, "level": "WARNING", "logger": "rollout", "process": process, "step": 3,
+            "message": bad(f"tool call {process}"), "exception": bad("Traceback"),
+        }  # fmt: skip
+        run.log(process, said)
+    statuses = ("accepted", "rejected", "failed")
+    tried = [
+        session(bad(f"task {n}"), n, 1 + n % 7, reason=bad("why"), status=statuses[n % 3]) for n in range(40)
+    ]
+    run.sessions(0, tried)
     return run

@@ -76,7 +76,9 @@ def test_shares_of_timings_add_up_also_where_they_overlap(tmp_path: Path) -> Non
     run = RunFiles(tmp_path / "run")
     run.begin()
     for step in range(10):  # a step takes a second
-        run.commit(step, {"time/train/rollout_s": 0.9, "time/train/generate_s": 0.8, "time/train/step_s": 1.0})
+        run.commit(
+            step, {"time/train/rollout_s": 0.9, "time/train/generate_s": 0.8, "time/train/step_s": 1.0}
+        )
     found = shares(history_of(run.path), [run.path])
     assert found is not None
     assert found.source == "timings"
@@ -120,14 +122,16 @@ def test_problems_are_joined_where_they_go_on_and_in_the_order_of_time(tmp_path:
         run.commit(step, {"a": None if "nonfinite" in more else 1.0}, **more)
     run.finish()
     found = problems(history_of(run.path), LogLines([], 0, {}))
-    assert [(each.kind, each.step, each.count) for each in found] == [
+    assert [(each.kind, each.step, each.times) for each in found] == [
         ("attempt", 0, 1), ("missing", 2, 3), ("non-finite", 6, 2), ("non-finite", 9, 1), ("end", None, 1),
     ]  # fmt: skip
 
 
 def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
     run = RunFiles(tmp_path / "run")
-    run.log(1, {"time": 2.0, "level": "ERROR", "message": "b"}, {"time": 1.0, "level": "INFO", "message": "x"})
+    run.log(
+        1, {"time": 2.0, "level": "ERROR", "message": "b"}, {"time": 1.0, "level": "INFO", "message": "x"}
+    )
     run.log(0, {"time": 1.0, "level": "WARNING", "message": "a"})
     with open(run.path / "logs" / "p00000.a01.jsonl", "ab") as file:
         file.write(b'{"time":3,"level":"WARNING","mess')
@@ -138,8 +142,21 @@ def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
 
 def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:
     run = RunFiles(tmp_path / "run")
-    run.begin(aliases={"train/loss": ["old/loss"], "train/reward/": ["old-reward/"], "eval/*/mean": ["eval-*"]},
-              derived={"old/sum": "two of them"})  # fmt: skip
-    names = ["train/loss", "old/loss", "train/reward/a/mean", "old-reward/a/mean", "eval/acc/mean", "eval-acc", "old/sum"]
+    aliases = {"train/loss": ["old/loss"], "train/reward/": ["old-reward/"], "eval/*/mean": ["eval-*"]}
+    run.begin(aliases=aliases, derived={"old/sum": "two of them"})
+    names = [
+        "train/loss",
+        "old/loss",
+        "train/reward/a/mean",
+        "old-reward/a/mean",
+        "eval/acc/mean",
+        "eval-acc",
+        "old/sum",
+    ]
     run.commit(0, dict.fromkeys(names, 1.0))
-    assert alias_names(history_of(run.path)) & set(names) == {"old/loss", "old-reward/a/mean", "eval-acc", "old/sum"}
+    assert alias_names(history_of(run.path)) & set(names) == {
+        "old/loss",
+        "old-reward/a/mean",
+        "eval-acc",
+        "old/sum",
+    }

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sightline.report.thinning import kept, means
 
 VALUES = st.lists(
-    st.one_of(st.floats(allow_nan=True, allow_infinity=True, width=32), st.just(math.nan)), min_size=1, max_size=400
+    st.one_of(st.floats(allow_nan=True, allow_infinity=True, width=32), st.just(math.nan)),
+    min_size=1,
+    max_size=400,
 )
 
 

@@ -20,14 +20,14 @@ from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
               "report.html in the first RUN_DIR.")  # fmt: skip
 @click.option("--serve", is_flag=True, help="Serve it on this machine instead, and follow the run.")
 @click.option("--port", type=int, default=0, help="With --serve: the port; default: any that is free.")
-@click.option("--open/--no-open", "opens", default=None, help="Open it in a browser; default: with --serve on "
-              "a terminal.")  # fmt: skip
+@click.option("--open/--no-open", "opens", default=None, help="Open it in a browser; default: with --serve, "
+              "on a terminal.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The headline figures, for other programs.")
 def report(
     run_dirs: tuple[Path, ...], output: Path | None, serve: bool, port: int, opens: bool | None, as_json: bool
 ) -> None:
-    """Make one page about a run, or several side by side: is it learning, where does its time go, which host is
-    slow, what went wrong and when, what do the completions look like.
+    """Make one page about a run, or several side by side: is it learning, where does its time go, which host
+    is slow, what went wrong and when, what do the completions look like.
 
     The page is one file and needs no network. Give the directories of all hosts of a run where there is no
     shared disk.
@@ -37,7 +37,7 @@ def report(
       sightline report runs/before runs/after -o comparison.html
       sightline report runs/latest --serve
 
-    Exit code 0: all was read; 1: something was damaged, or with --json 3: files of some processes are not here.
+    Exit code 0: all was read; 1: something was damaged; with --json 3: files of some processes are not here.
     """
     from sightline.report import Runs, page
 

@@ -25,15 +25,15 @@ def curves(history: History, packer: Packer, runs: int = 1) -> dict[str, Any]:
         runs: how many share the page.
 
     Returns:
-        ``keys``, each with ``key``, ``n``, ``first``, ``last``, ``min``, ``max`` (of what is finite), ``x`` and
-        ``y`` (kept points), ``mean`` (bucket means, where points were left out), ``over`` (values that a later
-        attempt has gone over); ``bands``; ``aliases``, keys that
-        are other names of others; ``clock``, steps and their times; ``start``.
+        ``keys``, each with ``key``, ``n``, ``first``, ``last``, ``min``, ``max`` (of what is finite), ``x``
+        and ``y`` (kept points), ``mean`` (bucket means, where points were left out), ``over`` (values that a
+        later attempt has gone over); ``bands``; ``aliases``, keys that are other names of others; ``clock``,
+        steps and their times; ``start``.
     """
     keys = history.keys
     most = int(_VALUES / max(1, runs) / max(1, len(keys)) / 3)
     buckets = min(max(most, _BUCKETS[0]), _BUCKETS[1])
-    entries = []
+    entries: list[dict[str, Any]] = []
     clock: tuple[Any, Any] = np.zeros(0, np.int64), np.zeros(0)
     for key in keys:
         series = history.series(key)
@@ -43,13 +43,13 @@ def curves(history: History, packer: Packer, runs: int = 1) -> dict[str, Any]:
         if len(history.runs) > 1:
             over = history.gone_over(key)
             if len(over.steps):
-                at = kept(over.values, buckets // 4 + 1)
+                some = kept(over.values, buckets // 4 + 1)
                 entry["over"] = {
-                    "x": packer.add(over.steps[at]), "y": packer.add(over.values[at]),
-                    "t": packer.add(over.times[at]),
+                    "x": packer.add(over.steps[some]), "y": packer.add(over.values[some]),
+                    "t": packer.add(over.times[some]),
                 }  # fmt: skip
         entries.append(entry)
-    at = np.unique(np.linspace(0, max(0, len(clock[0]) - 1), _CLOCK).astype(int)) if len(clock[0]) else []
+    at = np.unique(np.linspace(0, len(clock[0]) - 1, min(_CLOCK, len(clock[0]))).astype(np.int64))
     start = history.runs[0].get("started") if history.runs else None
     if not isinstance(start, (int, float)):
         start = float(clock[1][0]) if len(clock[1]) else 0.0

@@ -129,7 +129,9 @@ def _gathered(
     damaged += [f"{path}: {_lines(count)} could not be read" for path, count in logs.damaged.items()]
     time_shares = shares(history, run.dirs)
     if time_shares is not None:
-        damaged += [line for line in time_shares.problems if not re.search(r": files of \d+ of \d+ pro", line)]
+        damaged += [
+            line for line in time_shares.problems if not re.search(r": files of \d+ of \d+ pro", line)
+        ]
     sessions, wrong = session_views(run.dirs, packer)
     if not stands.is_live:
         damaged += [line for line in wrong if not line.endswith(_HARMLESS)]

@@ -58,7 +58,7 @@ def _total_steps(history: History) -> int | None:
 
 def _best(history: History) -> list[dict[str, Any]]:
     """Of each evaluation what matters most of it, best value first seen."""
-    ranked = []
+    ranked: list[tuple[bool, bool, int, dict[str, Any]]] = []
     others = alias_names(history)
     for key in history.keys:
         if key in others:

@@ -25,7 +25,7 @@ def alias_names(history: History) -> set[str]:
 
 
 def _made(key: str, name: str, keys: list[str]) -> Iterator[str]:
-    """What an alias makes of the keys that it is for. It is a prefix if it ends in ``/``; ``*`` is any part."""
+    """What an alias makes of the keys that it is for: a prefix if it ends in ``/``; ``*`` is any part."""
     pattern = _pattern(key)
     for each in keys:
         match = pattern.fullmatch(each)

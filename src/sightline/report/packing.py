@@ -1,8 +1,8 @@
 """Many numbers in few bytes, and plain data that any JSON reader takes.
 
 What a page reads is gzip of: the length of the JSON as 4 bytes, little-endian; the JSON; and, from the next
-multiple of 8 on, the arrays, to which the JSON refers by ``[type, offset, length]``. Types: ``f4``, ``f8``, and
-``d4`` for integers, of which each is kept as the difference to the one before (int32).
+multiple of 8 on, the arrays, to which the JSON refers by ``[type, offset, length]``. Types: ``f4``, ``f8``,
+and ``d4`` for integers, of which each is kept as the difference to the one before (int32).
 """
 
 from __future__ import annotations

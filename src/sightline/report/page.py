@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sightline.errors import ConfigurationError
 
-_PAGE = Path(__file__).parent / "page"
+_ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = (
     "basics.js", "data.js", "smoothing.js", "figures.js", "tables.js", "overview.js", "metrics.js",
     "stages.js", "processes.js", "sessions.js", "distributions.js", "samples.js", "problems.js", "facts.js",
@@ -38,9 +38,9 @@ def page(names: Sequence[str], data: bytes | None) -> bytes:
         ConfigurationError: the plotting library is not installed.
     """
     library, library_hash, style_ids = _library()
-    code = "\n".join((_PAGE / name).read_text() for name in _SCRIPTS)
+    code = "\n".join((_ASSETS / name).read_text() for name in _SCRIPTS)
     code = f'"use strict";\n(() => {{\n{code}\n}})();'
-    style = (_PAGE / "style.css").read_text()
+    style = (_ASSETS / "style.css").read_text()
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -57,13 +57,13 @@ def page(names: Sequence[str], data: bytes | None) -> bytes:
         "POLICY": policy,
         "TITLE": html.escape(", ".join(names)[:200]),
         "STYLE": style,
-        # The library finds that its own style sheets are there already, and adds none: style.css has what it needs.
+        # The library finds its own style sheets there already, and adds none: style.css has what it needs.
         "STYLE_IDS": "".join(f'<i id="{each}" class="no-inline-styles" hidden></i>' for each in style_ids),
         "LIBRARY": library,
         "DATA": "" if data is None else base64.b64encode(data).decode(),
         "CODE": code,
     }
-    template = (_PAGE / "page.html").read_text()
+    template = (_ASSETS / "page.html").read_text()
     pieces = re.split(r"\{\{(\w+)\}\}", template)
     whole = "".join(parts[piece] if at % 2 else piece for at, piece in enumerate(pieces))
     return whole.encode(errors="replace")

@@ -20,11 +20,11 @@ class Problem(NamedTuple):
 
     Attributes:
         time: seconds since the epoch.
-        kind: ``attempt``, ``end``, ``error``, ``warning``, ``non-finite``, ``missing``, ``stall`` or ``late``.
+        kind: ``attempt``, ``end``, ``error``, ``warning``, ``non-finite``, ``missing``, ``stall``, ``late``.
         step: where; None if that is unknown.
         process: whose; None for all, or none.
         text: what.
-        count: how many are meant.
+        times: how many are meant.
         more: a traceback, or stacks.
     """
 
@@ -33,7 +33,7 @@ class Problem(NamedTuple):
     step: int | None
     process: int | None
     text: str
-    count: int = 1
+    times: int = 1
     more: str = ""
 
 
@@ -106,14 +106,16 @@ def _nonfinite(history: History) -> Iterator[Problem]:
     for step, key, kind in history.nonfinite:
         found.setdefault((key, kind), []).append(step)
     for (key, kind), at in found.items():
-        first, count = at[0], 1
-        for before, step in itertools.pairwise([*at, None]):
-            if step is not None and before is not None and _follows(in_order, before, step):
-                count += 1
-                continue
-            span = f"step {first}" if count == 1 else f"steps {first} to {before}"
-            yield Problem(when[first], "non-finite", first, None, f"{key} is {kind} in {span}", count)
-            first, count = step or 0, 1
+        spans: list[list[int]] = []
+        for step in at:
+            if spans and _follows(in_order, spans[-1][-1], step):
+                spans[-1].append(step)
+            else:
+                spans.append([step])
+        for span in spans:
+            where = f"step {span[0]}" if len(span) == 1 else f"steps {span[0]} to {span[-1]}"
+            text = f"{key} is {kind} in {where}"
+            yield Problem(when[span[0]], "non-finite", span[0], None, text, len(span))
 
 
 def _follows(steps: list[int], before: int, step: int) -> bool:

@@ -83,9 +83,10 @@ def _shrunk(
     height = -(-len(table.processes) // rows)
     of = np.arange(0, len(table.processes), height)
     values = np.maximum.reduceat(values, of, axis=1)
-    last = [min(each + height, len(table.processes)) - 1 for each in of]
+    firsts = [int(each) for each in of]
+    last = [min(each + height, len(table.processes)) - 1 for each in firsts]
     names = [
         str(table.processes[first]) if height == 1 else f"{table.processes[first]}–{table.processes[end]}"
-        for first, end in zip(of, last, strict=True)
+        for first, end in zip(firsts, last, strict=True)
     ]
     return table.steps[at], names, np.where(np.isfinite(values), values, np.nan).T

@@ -90,8 +90,8 @@ def find_runs(run_dirs: Iterable[Path]) -> list[RunData]:
         owner = next((run for run in runs if identity is not None and run.run_id == identity), None)
         if owner is None:
             raise RunDirectoryError(
-                f"{run_dir} has files of processes of run {identity}, and no {JOURNAL}: give the directory of "
-                f"its root too"
+                f"{run_dir} has files of processes of run {identity}, and no {JOURNAL}: give the directory "
+                f"of its root too"
             )
         owner.dirs.append(run_dir)
     return runs

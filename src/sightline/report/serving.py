@@ -106,7 +106,9 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         own = {f"http://{host}" for host in self._serving.hosts}
         # A page of somebody else's may have a name that leads here: the name that it asks for must be ours.
-        if self.headers.get("Host", "") not in self._serving.hosts or (origin is not None and origin not in own):
+        if self.headers.get("Host", "") not in self._serving.hosts or (
+            origin is not None and origin not in own
+        ):
             self.send_error(HTTPStatus.FORBIDDEN)
             return
         path = urlsplit(self.path).path

@@ -112,7 +112,8 @@ def _shown(session: SessionRecord) -> dict[str, Any]:
         "processes": sorted({int(part.source.header.get("process", 0)) for part in session.parts}),
         "phases": [
             [phase.name[:_TEXT], (phase.start - start) / 1e9,
-             None if phase.end is None else (phase.end - start) / 1e9, phase.error and str(phase.error)[:_TEXT]]
+             None if phase.end is None else (phase.end - start) / 1e9,
+             phase.error and str(phase.error)[:_TEXT]]
             for phase in session.phases[:60]
         ],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Long series made short without hiding anything: of every bucket its lowest, highest and non-finite values."""
+"""Long series made short without hiding anything: of each bucket its lowest, highest, non-finite values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Means(NamedTuple):
 
 
 def kept(values: NDArray[np.float64], buckets: int) -> NDArray[np.int64]:
-    """Which values a drawing needs: the first and the last, and of each of ``buckets`` equal parts the lowest,
+    """Which values a drawing needs: the first, the last, and of each of ``buckets`` equal parts the lowest,
     the highest, and the first of each kind that is not finite.
 
     Args:

@@ -64,8 +64,8 @@ def shares(history: History, run_dirs: Sequence[Path]) -> Shares | None:
     elif traces:
         problems = []
         why = (
-            f"The traces ({size / 1e6:.0f} MB) are too large for a page; `sightline trace summary` reads them "
-            f"exactly. "
+            f"The traces ({size / 1e6:.0f} MB) are too large for a page; `sightline trace summary` reads "
+            f"them exactly. "
         )
     else:
         problems = []
