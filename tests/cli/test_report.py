@@ -140,6 +140,7 @@ def test_full_texts_come_from_the_files_of_samples(tmp_path: Path) -> None:
     from sightline.report.sample_rows import sample_tables
 
     (run,) = find_runs([real_run(tmp_path)])
+    run.history.update()
     (table,) = sample_tables(run.history, run.dirs)
     assert table["columns"] == ["step", "prompt", "reward", "process"]
     assert {len(row[1]) for row in table["rows"]} == {5000}

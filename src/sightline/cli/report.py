@@ -45,7 +45,7 @@ def report(
     if serve:
         _serve(runs, run_dirs, port, opens)
         return
-    found = runs.gather()
+    found = runs.gather(once=True)
     path = output if output is not None else run_dirs[0] / "report.html"
     whole = page(found.names, found.data)
     _write(path, whole)

@@ -54,7 +54,7 @@ class Runs:
         run_dirs: theirs; directories without a journal belong to the run whose files they have.
 
     Raises:
-        RunDirectoryError, JournalError: see :func:`sightline.report.run_data.find_runs`.
+        RunDirectoryError: see :func:`sightline.report.run_data.find_runs`.
     """
 
     def __init__(self, run_dirs: Iterable[Path]) -> None:
@@ -75,13 +75,23 @@ class Runs:
     def _look(self) -> list[str]:
         return [standing(run.dirs[0], run.history).state for run in self._runs]
 
-    def gather(self) -> Gathered:
-        """What there is now."""
+    def gather(self, *, once: bool = False) -> Gathered:
+        """What there is now.
+
+        Args:
+            once: this is the only time, so each run's journal is let go before the next one is read.
+
+        Raises:
+            JournalError: a newer version of sightline wrote a journal.
+        """
         packer = Packer()
         names = shortened(self.dirs)
-        found = [
-            _gathered(run, name, packer, len(self._runs)) for run, name in zip(self._runs, names, strict=True)
-        ]
+        found = []
+        for run, name in zip(self._runs, names, strict=True):
+            run.history.update()
+            found.append(_gathered(run, name, packer, len(self._runs)))
+            if once:
+                run.release()
         meta = {"made": time.time(), "runs": [each for each, _, _ in found]}
         return Gathered(
             packer.packed(meta),
@@ -100,7 +110,8 @@ def gather(run_dirs: Iterable[Path]) -> Gathered:
         run_dirs: theirs; directories without a journal belong to the run whose files they have.
 
     Raises:
-        RunDirectoryError, JournalError: see :func:`sightline.report.run_data.find_runs`.
+        RunDirectoryError: see :func:`sightline.report.run_data.find_runs`.
+        JournalError: a newer version of sightline wrote a journal.
 
     Example:
         >>> import sightline as sl, tempfile
@@ -113,7 +124,7 @@ def gather(run_dirs: Iterable[Path]) -> Gathered:
         >>> found.names, found.headlines[0]["state"], found.damaged
         (['run'], 'finished', [])
     """
-    return Runs(run_dirs).gather()
+    return Runs(run_dirs).gather(once=True)
 
 
 def _gathered(

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from sightline.errors import RunDirectoryError
 from sightline.history import History
 from sightline.run_directory import JOURNAL
@@ -27,12 +25,25 @@ class RunData:
 
     Attributes:
         dirs: all directories of it: this one first, then those of other hosts.
-        history: what its journal says.
+
+    Raises:
+        RunDirectoryError: there is no journal.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.dirs = [run_dir]
-        self.history = History(run_dir)
+        self._history: History | None = History(run_dir)
+
+    @property
+    def history(self) -> History:
+        """What its journal says, as far as it has been read."""
+        if self._history is None:
+            self._history = History(self.dirs[0])
+        return self._history
+
+    def release(self) -> None:
+        """Lets go of what was read."""
+        self._history = None
 
     @property
     def name(self) -> str:
@@ -41,8 +52,9 @@ class RunData:
 
     @property
     def run_id(self) -> str | None:
-        """Its identity; None where the journal has no line yet."""
-        return self.history.runs[-1].get("run_id") if self.history.runs else None
+        """Its identity, by the journal's first line; None where there is none yet."""
+        with open(self.dirs[0] / JOURNAL, "rb") as file:
+            return _named(file.read(_HEAD))
 
     def facts(self) -> dict[str, Any]:
         """What its ``run.json`` says."""
@@ -70,7 +82,6 @@ def find_runs(run_dirs: Iterable[Path]) -> list[RunData]:
 
     Raises:
         RunDirectoryError: a directory that is none of a run, is given twice, or belongs to none of the runs.
-        JournalError: a newer version of sightline wrote a journal.
     """
     runs: list[RunData] = []
     others: list[Path] = []
@@ -83,8 +94,6 @@ def find_runs(run_dirs: Iterable[Path]) -> list[RunData]:
             others.append(run_dir)
         else:
             runs.append(RunData(run_dir))
-    for run in runs:
-        run.history.update()
     for run_dir in others:
         identity = _run_id(run_dir)
         owner = next((run for run in runs if identity is not None and run.run_id == identity), None)
@@ -100,10 +109,15 @@ def find_runs(run_dirs: Iterable[Path]) -> list[RunData]:
 def _run_id(run_dir: Path) -> str | None:
     for path in sorted(run_dir.glob("*/p[0-9]*.a[0-9]*.json*")):
         with open(path, "rb") as file:
-            match = re.search(rb'"run_id"\s*:\s*("[^"]{1,200}")', file.read(_HEAD))
-        if match:
-            return str(orjson.loads(match[1]))
+            found = _named(file.read(_HEAD))
+        if found is not None:
+            return found
     return None
+
+
+def _named(head: bytes) -> str | None:
+    match = re.search(rb'"run_id"\s*:\s*"([^"\\]{1,200})"', head)
+    return match[1].decode(errors="replace") if match else None
 
 
 def shortened(paths: Sequence[Path]) -> list[str]:

@@ -123,7 +123,7 @@ function deepened(into, from) {
 function base(height) {
   const ink = colour("--faint"), line = colour("--line");
   const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, tickfont: { size: 10.5, color: ink },
-    automargin: false, ticks: "", title: { font: { size: 11, color: ink } }, nticks: 6, exponentformat: "power" };
+    automargin: false, ticks: "", title: { font: { size: 11, color: ink } }, nticks: 6, exponentformat: "SI", minexponent: 5, separatethousands: true };
   return {
     height, margin: { l: 46, r: 10, t: 6, b: 22 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', sans-serif", size: 11, color: colour("--text") },

@@ -196,7 +196,7 @@ function drawMetric(chart, pixels) {
     const few = main.n < 60;
     every.push(...y);
     traces.push({ x, y, type: "scatter", mode: few && !isSmooth ? "lines+markers" : main.n === 1 ? "markers" : "lines", marker: { size: 4, color: ink },
-      line: { width: isSmooth ? 1 : 1.5, color: isSmooth ? faded(ink, 0.28) : ink }, hovertemplate: hover(name), hoverinfo: isSmooth ? "skip" : undefined,
+      line: { width: isSmooth ? 1 : 1.5, color: isSmooth ? faded(ink, several ? 0.2 : 0.28) : ink }, hovertemplate: hover(name), hoverinfo: isSmooth ? "skip" : undefined,
       connectgaps: false });
     if (isSmooth) {
       const [meanX, meanY] = main.mean ? points(main, "mean") : [rawX, rawY];
@@ -205,7 +205,7 @@ function drawMetric(chart, pixels) {
       traces[traces.length - 1].hovertemplate = hover(name ? `${name} raw` : "raw");
       traces.push({ x: softX, y: softY, type: "scatter", mode: "lines", line: { width: 1.8, color: ink }, hovertemplate: hover(name || "smooth") });
     }
-    if (chart.parts.max && !chart.parts.min && run.byKey.has(chart.parts.max)) {
+    if (!several && chart.parts.max && !chart.parts.min && run.byKey.has(chart.parts.max)) {
       const [maxX, maxY] = fitting(...points(run.byKey.get(chart.parts.max)), all.zoom, pixels);
       traces.push({ x: maxX, y: maxY, type: "scatter", mode: "lines", line: { width: 1, color: faded(ink, 0.45), dash: "dot" }, hovertemplate: hover(`${name} slowest process`) });
     }
@@ -227,7 +227,7 @@ function drawMetric(chart, pixels) {
   const yaxis = { type: all.logY ? "log" : "linear" };
   const lowest = every.reduce((a, b) => (Number.isFinite(b) && b < a ? b : a), Infinity), highest = every.reduce((a, b) => (Number.isFinite(b) && b > a ? b : a), -Infinity);
   // What is the same but for rounding is a flat line.
-  if (traces.length < 3 && highest - lowest < 1e-6 * Math.abs(highest) && !all.logY) yaxis.range = [0.95, 1.05].map((part) => highest * part).sort((a, b) => a - b);
+  if (traces.every((trace) => !trace.fill) && !chart.parts.max && highest - lowest < 1e-6 * Math.abs(highest) && !all.logY) yaxis.range = [0.95, 1.05].map((part) => highest * part).sort((a, b) => a - b);
   const finite = all.clip ? every.filter(Number.isFinite).sort((a, b) => a - b) : [];
   if (finite.length > 20) {
     const low = finite[Math.floor(0.02 * finite.length)], high = finite[Math.ceil(0.98 * finite.length) - 1];
