@@ -4,7 +4,7 @@ BIN    := .venv/bin
 SRC    := $(shell find src -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-sft demo-rl test test-long test-oldest bench check clean
+.PHONY: help setup tools demo demo-sft demo-rl test test-long test-oldest bench check clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,10 +39,16 @@ demo-rl: setup   ## GRPO from demo-sft's policy (made first if there is none), t
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.minionerec_rl \
 	  --config runners/minionerec_rl/configs/demo.yaml
 
-test: setup      ## the tests, against the built wheel
+tools:           # what some tests look at things with; where they may not be installed, those tests are skipped
+	@need=; for each in chromium tmux; do command -v $$each >/dev/null || need="$$need $$each"; done; \
+	test -z "$$need" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$need >/dev/null; } || \
+	echo "not here:$$need; the tests that need them are skipped (on Debian: apt-get install$$need)"
+
+test: setup tools ## the tests, against the built wheel
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
 
-test-long: setup ## all tests, the slow ones too
+test-long: setup tools ## all tests, the slow ones too
 	$(BIN)/python -m pytest
 
 test-oldest: setup ## the multi-process tests under the oldest JAX that is supported

@@ -21,6 +21,7 @@ GROUPS = (
     "committing",
     "sinks",
     "stalling",
+    "reporting",
     "grpo",
 )
 

@@ -32,6 +32,7 @@ _SAMPLES = 2000  # rows of a table
 _HISTOGRAMS = 256  # of a key
 _NUMBERS = {float, int}
 _HEAD_LINES = 16  # in which an attempt's run line is
+_PLACES = 16  # sets of commits whose steps are kept in order
 
 
 class Series(NamedTuple):
@@ -163,6 +164,9 @@ class History:
         self._by_key: dict[str, list[tuple[_Blocks, int]]] = {}
         self._processes: dict[str, _ProcessRows] = {}
         self._histograms: dict[str, list[Record]] = {}
+        self._places: dict[
+            tuple[object, ...], tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
+        ] = {}
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -367,20 +371,31 @@ class History:
         return list(self._histograms)
 
     def _series(self, key: str, *, shown: bool) -> Series:
-        parts = [blocks.column(at) for blocks, at in self._by_key.get(key, ())]
-        if not parts:
+        found = self._by_key.get(key, ())
+        if not found:
             return Series(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-        rows = np.concatenate([each for each, _ in parts])
-        values = np.concatenate([each for _, each in parts])
+        steps, times, taken = self._placed(tuple(blocks for blocks, _ in found), shown=shown)
+        return Series(steps, times, np.concatenate([blocks.column(at) for blocks, at in found])[taken])
+
+    def _placed(
+        self, found: tuple[_Blocks, ...], *, shown: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Steps and times of a series, and which of its values they have; the same for most keys."""
+        key = (*map(id, found), shown, len(self._steps), len(self.runs))
+        if key in self._places:
+            return self._places[key]
+        rows = np.concatenate([blocks.rows() for blocks in found])
         steps, times, attempts = (each[rows] for each in self._cached_rows())
         is_over = self._is_over(steps, attempts)
-        kept = ~is_over if shown else is_over
-        rows, values, steps, times = rows[kept], values[kept], steps[kept], times[kept]
-        order = np.lexsort((rows, steps))
+        kept = np.flatnonzero(~is_over if shown else is_over)
+        order = kept[np.lexsort((rows[kept], steps[kept]))]
         is_last = np.ones(len(order), bool)
         is_last[:-1] = steps[order][1:] != steps[order][:-1]
         order = order[is_last]
-        return Series(steps[order], times[order], values[order])
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        self._places[key] = steps[order], times[order], order
+        return self._places[key]
 
     def steps(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The steps, ascending, each once, and when each was first committed; as :meth:`series` has them."""
@@ -418,17 +433,14 @@ class _Blocks:
         if len(self._open) == _BLOCK_ROWS:
             self._pack()
 
-    def column(self, at: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The rows that have it, and its values there."""
-        if self._open:
-            open_rows = [np.array(self._open_rows, np.int64)]
-            open_values = [np.array([_number(values[at]) for values in self._open])]
-        else:
-            open_rows, open_values = [], []
-        return (
-            np.concatenate([*self._rows, *open_rows]),
-            np.concatenate([*(packed[at] for packed in self._packed), *open_values]),
-        )
+    def rows(self) -> NDArray[np.int64]:
+        """Which commits they are, by their number in the file."""
+        return np.concatenate([*self._rows, np.array(self._open_rows, np.int64)])
+
+    def column(self, at: int) -> NDArray[np.float64]:
+        """The values of one key in them."""
+        opened = np.array([_number(values[at]) for values in self._open], np.float64)
+        return np.concatenate([*(packed[at] for packed in self._packed), opened])
 
     def _pack(self) -> None:
         self._rows.append(np.array(self._open_rows, np.int64))

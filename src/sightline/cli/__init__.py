@@ -13,6 +13,7 @@ from sightline.cli.launch import launch
 from sightline.cli.lint import lint
 from sightline.cli.logs import logs
 from sightline.cli.ls import ls
+from sightline.cli.report import report
 from sightline.cli.selftest import selftest
 from sightline.cli.sync import sync
 from sightline.cli.trace import trace
@@ -37,6 +38,7 @@ main.add_command(launch)
 main.add_command(lint)
 main.add_command(logs)
 main.add_command(ls)
+main.add_command(report)
 main.add_command(selftest)
 main.add_command(sync)
 main.add_command(trace)

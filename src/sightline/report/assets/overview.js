@@ -1,0 +1,128 @@
+// The figures at the top, where the time went, and how the runs differ.
+
+const KINDS = ["rollouts", "training", "reward", "weights", "data", "evaluation", "checkpoint", "waiting", "other"];
+const kindColour = (kind) => colour(`--kind-${KINDS.includes(kind) ? kind : "other"}`);
+const stateClass = (state) => `pill ${["running", "finished", "crashed", "stalled"].includes(state) ? state : ""}`;
+
+function card(title, value, more, extra) {
+  return el("article", { class: "card" }, el("h3", {}, title), el("p", { class: "value" }, value), el("p", { class: "more" }, more || " "), extra || null);
+}
+
+function sparkline(values, name) {
+  const low = Math.min(...values), span = Math.max(...values) - low || 1;
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 100 26");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `${visible(name)} from ${number(values[0])} to ${number(values[values.length - 1])}`);
+  const line = document.createElementNS(space, "polyline");
+  line.setAttribute("points", values.map((each, at) => `${(100 * at) / Math.max(1, values.length - 1)},${(24 - (22 * (each - low)) / span).toFixed(2)}`).join(" "));
+  svg.append(line);
+  return svg;
+}
+
+/** Shares as one bar and a legend, which add up to all. */
+function shareBar(kinds, caption) {
+  const order = Object.entries(kinds).sort((a, b) => KINDS.indexOf(a[0]) - KINDS.indexOf(b[0]));
+  const bar = el("div", { class: "sharebar", role: "img", "aria-label": `${caption}: ${order.map(([kind, share]) => `${kind} ${percent(share)}`).join(", ")}` });
+  const legend = el("ul", { class: "legend" });
+  for (const [kind, share] of order) {
+    const part = el("span", { title: `${visible(kind)} ${percent(share)}` });
+    part.style.flexGrow = String(Math.max(share, 0));
+    part.style.background = kindColour(kind);
+    if (share > 0) bar.append(part);
+    const dot = el("i", {});
+    dot.style.background = kindColour(kind);
+    legend.append(el("li", {}, dot, say(kind), el("b", {}, percent(share))));
+  }
+  return el("div", { class: "shares" }, bar, legend);
+}
+
+const overview = section("overview", "Overview");
+
+function problemCount(run) {
+  const found = { error: 0, warning: 0, other: 0 };
+  for (const [, kind, , , , count] of run.problems) {
+    if (kind === "error") found.error += 1;
+    else if (kind === "warning") found.warning += 1;
+    else if (kind !== "attempt" && kind !== "end") found.other += count;
+  }
+  return found;
+}
+
+function cards(run) {
+  const top = run.headline, found = [];
+  const total = top.total_steps;
+  found.push(card("State", el("span", { class: stateClass(top.state) }, say(top.state)), say(top.reason ? top.reason : top.attempts > 1 ? `${top.attempts} attempts` : `${top.processes} process${top.processes > 1 ? "es" : ""}`, 160)));
+  const share = total && top.last_step !== null ? Math.min(1, (top.last_step + 1) / total) : null;
+  found.push(card("Steps", number(top.last_step), total ? `of ${number(total - 1)} · ${number(top.commits)} commits` : `${number(top.commits)} commits`,
+    share === null ? null : el("progress", { max: "1", value: String(share), "aria-label": "Steps done" })));
+  found.push(card("Wall time", seconds(top.wall_s), `since ${moment(top.started)}`));
+  if (top.learnt) {
+    const { key, first, last, line, over } = top.learnt;
+    found.push(card(el("span", { title: visible(key) }, say(key, 60)), el("span", { class: "nowrap" }, `${number(first, 3)} → ${number(last, 3)}`), `mean of the first and last ${over > 1 ? `${number(over)} values` : "value"}`, line.length > 1 ? sparkline(line, key) : null));
+  }
+  for (const best of top.best.slice(0, 2)) {
+    const isShare = /acc|pass@|rate|correct/.test(best.key) && best.value <= 1 && best.value >= 0;
+    found.push(card(el("span", { title: visible(best.key) }, `Best `, say(best.key, 60)), isShare ? `${(100 * best.value).toFixed(1)} %` : number(best.value), `at step ${number(best.step)} · last ${isShare ? `${(100 * best.last).toFixed(1)} %` : number(best.last)}`));
+  }
+  if (top.throughput) found.push(card(el("span", { title: visible(top.throughput.key) }, say(top.throughput.key.replace(/^throughput\//, ""), 60)), number(top.throughput.median, 3), `lately · last ${number(top.throughput.last, 3)}`));
+  if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the steps' time goes into training"));
+  const wrong = problemCount(run);
+  found.push(card("Trouble", wrong.error + wrong.warning + wrong.other ? number(wrong.error + wrong.warning + wrong.other) : "none",
+    wrong.error + wrong.warning + wrong.other ? el("a", { href: "#problems" }, [[wrong.error, "error"], [wrong.warning, "warning"], [wrong.other, "other"]].filter(([count]) => count).map(([count, what]) => `${number(count)} ${what}${count > 1 ? "s" : ""}`).join(", ")) : "nothing was noticed"));
+  return el("div", { class: "cards" }, found);
+}
+
+function comparison() {
+  const rows = [
+    ["state", (top) => el("span", { class: stateClass(top.state) }, say(top.state))],
+    ["last step", (top) => number(top.last_step)],
+    ["wall time", (top) => seconds(top.wall_s)],
+    ["learnt", (top) => (top.learnt ? `${number(top.learnt.first, 3)} → ${number(top.learnt.last, 3)}` : "–")],
+    ["best", (top) => (top.best.length ? `${number(top.best[0].value)} at step ${number(top.best[0].step)}` : "–")],
+    ["throughput", (top) => (top.throughput ? number(top.throughput.median, 3) : "–")],
+    ["goodput", (top) => percent(top.goodput)],
+  ];
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The runs" }, el("table", { class: "plain" },
+    el("caption", {}, "The runs"),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, ""), all.runs.map((run) => el("th", { scope: "col" }, runMark(run), say(run.name, 60))))),
+    el("tbody", {}, rows.map(([name, show]) => el("tr", {}, el("th", { scope: "row" }, name), all.runs.map((run) => el("td", {}, show(run.headline))))))));
+}
+
+function flattened(value, path = "", out = new Map()) {
+  if (value && typeof value === "object") {
+    for (const [key, each] of Object.entries(value)) flattened(each, path ? `${path}.${key}` : key, out);
+    if (!Object.keys(value).length) out.set(path, Array.isArray(value) ? "[]" : "{}");
+  } else out.set(path, JSON.stringify(value) ?? "–");
+  return out;
+}
+
+function differences() {
+  const configs = all.runs.map((run) => flattened(run.config || {}));
+  const names = [...new Set(configs.flatMap((each) => [...each.keys()]))].sort();
+  const differ = names.filter((name) => new Set(configs.map((each) => each.get(name))).size > 1);
+  if (!differ.length) return el("p", { class: "note" }, "The configurations are the same.");
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Differences of the configurations" }, el("table", { class: "plain mono" },
+    el("caption", {}, `Where the configurations differ: ${differ.length} of ${names.length}`),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "setting"), all.runs.map((run) => el("th", { scope: "col" }, runMark(run), say(run.name, 60))))),
+    el("tbody", {}, differ.slice(0, 500).map((name) => el("tr", {}, el("th", { scope: "row" }, say(name, 200)), configs.map((each) => el("td", {}, say(each.get(name) ?? "–", 300))))))));
+}
+
+function runMark(run) {
+  const mark = el("i", { class: "mark", "aria-hidden": "true" });
+  mark.style.background = `var(--run${run.index % 8})`;
+  return mark;
+}
+
+function showOverview() {
+  const run = all.run;
+  const parts = [cards(run)];
+  for (const line of [...run.damaged, ...run.absent]) parts.push(el("p", { class: "note warn" }, say(line, 1000)));
+  if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes"), shareBar(run.headline.kinds, "Share of the steps' time by kind"));
+  if (all.runs.length > 1) parts.push(el("h3", {}, "Runs side by side"), el("div", { class: "side" }, comparison(), differences()));
+  emptied(overview.body).append(...parts);
+  overview.lead(all.runs.length > 1 ? `of ${visible(run.name)}` : "");
+}

@@ -1,0 +1,97 @@
+// Tables that can be sorted, searched and paged, and whose rows may open.
+
+const compare = (a, b) => {
+  const x = a === null || a === undefined, y = b === null || b === undefined;
+  if (x || y) return x - y;
+  if (typeof a === "number" && typeof b === "number") return a - b;
+  return String(a).localeCompare(String(b), "en", { numeric: true });
+};
+
+/**
+ * @param options `caption`; `columns`, each with `name`, `value(row)`, and perhaps `show(row)`, `isNumber`, `wide`;
+ *   `page`: how many rows; `search`: whether there is a field; `detail(row)`: what an open row shows;
+ *   `id(row)`: by which a row stays open when there is new data; `sort`: [column, descending]; `filters`.
+ */
+function table(options) {
+  const { caption, columns, page = 12, search = true, detail, id = (row) => row, empty = "nothing" } = options;
+  let rows = [], query = "", sort = options.sort || null, at = 0;
+  const open = new Set();
+  const head = el("tr", {});
+  const body = el("tbody", {});
+  const count = el("span", { class: "count", role: "status" });
+  const previous = el("button", { type: "button", "aria-label": "Previous page", onclick: () => { at--; show(); } }, "‹");
+  const next = el("button", { type: "button", "aria-label": "Next page", onclick: () => { at++; show(); } }, "›");
+  const field = el("input", { type: "search", placeholder: "search", "aria-label": `Search in ${caption}`,
+    oninput: later(120, (event) => { query = event.target.value.toLowerCase(); at = 0; show(); }) });
+  const whole = el("table", {}, el("caption", {}, caption), el("thead", {}, head), body);
+  const pager = el("span", { class: "pager" }, previous, next);
+  const node = el("div", { class: `table ${options.narrow ? "narrow" : ""}` },
+    el("div", { class: "tools" }, search ? field : null, ...(options.tools || []), el("span", { class: "spring" }), count, pager),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, whole));
+  const headings = columns.map((column, index) => {
+    const button = el("button", { type: "button", onclick: () => {
+      const isNumeric = column.isNumber;
+      sort = sort && sort[0] === index ? (sort[1] === Boolean(isNumeric) ? [index, !sort[1]] : null) : [index, Boolean(isNumeric)];
+      at = 0;
+      show();
+    } }, say(column.name, 60));
+    const cell = el("th", { scope: "col", class: column.isNumber ? "num" : "" }, button);
+    head.append(cell);
+    return cell;
+  });
+  if (detail) head.prepend(el("th", { scope: "col", class: "opener" }, el("span", { class: "hidden" }, "open")));
+  function chosen() {
+    let found = rows;
+    if (options.filter) found = found.filter(options.filter);
+    if (query) {
+      found = found.filter((row) => columns.some((column) => String(column.value(row) ?? "").toLowerCase().includes(query)));
+    }
+    if (sort) {
+      const value = columns[sort[0]].value, sign = sort[1] ? -1 : 1;
+      found = [...found].sort((a, b) => sign * compare(value(a), value(b)));
+    }
+    return found;
+  }
+  function show() {
+    const found = chosen();
+    const pages = Math.max(1, Math.ceil(found.length / page));
+    at = Math.min(Math.max(0, at), pages - 1);
+    headings.forEach((cell, index) => cell.setAttribute("aria-sort", sort && sort[0] === index ? (sort[1] ? "descending" : "ascending") : "none"));
+    const from = at * page;
+    body.replaceChildren(...found.slice(from, from + page).flatMap(line));
+    if (!found.length) body.append(el("tr", {}, el("td", { colspan: columns.length + (detail ? 1 : 0), class: "none" }, query ? "nothing like it" : empty)));
+    count.textContent = found.length > page ? `${from + 1}–${Math.min(from + page, found.length)} of ${found.length}` : `${found.length}`;
+    pager.hidden = pages < 2;
+    pager.parentElement.hidden = pages < 2 && !search;
+    previous.disabled = at === 0;
+    next.disabled = at === pages - 1;
+  }
+  function line(row) {
+    const name = id(row), isOpen = open.has(name);
+    const cells = columns.map((column) => {
+      const cell = el("td", { class: `${column.isNumber ? "num" : ""} ${column.wide ? "wide" : ""}` });
+      cell.append(column.show ? column.show(row, cell) : say(column.isNumber ? number(column.value(row)) : column.value(row) ?? "–", 400));
+      return cell;
+    });
+    if (!detail) return [el("tr", {}, cells)];
+    const toggle = () => {
+      if (open.has(name)) open.delete(name); else open.add(name);
+      const focused = document.activeElement && document.activeElement.closest("tr") === main;
+      const fresh = line(row);
+      if (isOpen && main.nextSibling && main.nextSibling.classList.contains("detail")) main.nextSibling.remove();
+      main.replaceWith(...fresh);
+      if (focused) fresh[0].querySelector("button").focus();
+    };
+    const opener = el("button", { type: "button", class: "open", "aria-expanded": String(isOpen), "aria-label": isOpen ? "Close row" : "Open row" }, isOpen ? "▾" : "▸");
+    const main = el("tr", { class: `opens ${isOpen ? "is-open" : ""}`, onclick: (event) => {
+      if (event.target.closest("button") || !String(getSelection())) toggle();
+    } }, el("td", { class: "opener" }, opener), cells);
+    return isOpen ? [main, el("tr", { class: "detail" }, el("td", { colspan: columns.length + 1 }, detail(row)))] : [main];
+  }
+  show();
+  return { node, update(fresh) { rows = fresh; show(); }, show };
+}
+
+const block = (title, text) => el("div", { class: "text" },
+  el("h4", {}, say(title, 80), el("small", {}, ` ${String(text).length.toLocaleString("en")} characters`)),
+  el("pre", { tabindex: "0" }, say(text)));

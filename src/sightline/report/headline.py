@@ -1,0 +1,126 @@
+"""The figures at the top: how far a run is, whether it learns, and how well it uses its time."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from sightline.history import History
+from sightline.report.other_names import alias_names
+from sightline.report.standing import Standing
+from sightline.report.time_shares import Shares
+
+_HIGHER = r"accuracy|acc|reward|score|pass@|hr@|ndcg|mrr|success|win_rate|f1|bleu|rouge|correct"
+_LOWER = r"loss|perplexity|ppl|error|wer|nll"
+_LEARNT = (
+    r"^train/reward/total/mean$", r"^train/reward(/mean)?$", r"reward.*mean$", r"^train/loss(/mean)?$",
+    r"(^|/)loss(/mean)?$", r"reward", r"accuracy",
+)  # fmt: skip
+_ENDS = 0.1  # of the steps, at either end, that are compared
+_LINE = 80
+
+
+def headline(history: History, stands: Standing, time_shares: Shares | None) -> dict[str, Any]:
+    """Plain data, also for other programs."""
+    first = next((run.get("started") for run in history.runs), None)
+    last = history.last_time
+    _, times, _ = history.rows()
+    if not isinstance(first, (int, float)):
+        first = float(times[0]) if len(times) else None
+    return {
+        "state": stands.state,
+        "reason": stands.reason,
+        "attempts": max(1, len(history.runs)),
+        "processes": history.processes,
+        "commits": history.commits,
+        "last_step": history.last_step,
+        "total_steps": _total_steps(history),
+        "started": first,
+        "last_time": last,
+        "wall_s": None if first is None or last is None else max(0.0, last - first),
+        "best": _best(history),
+        "learnt": _learnt(history),
+        "throughput": _throughput(history),
+        "goodput": None if time_shares is None else time_shares.goodput,
+        "kinds": {} if time_shares is None else time_shares.kinds,
+    }
+
+
+def _total_steps(history: History) -> int | None:
+    """The step that the loop ends before, if it said so."""
+    for event in reversed(history.events):
+        if event.get("event") == "steps" and isinstance(event.get("total"), int):
+            return int(event["total"])
+    return None
+
+
+def _best(history: History) -> list[dict[str, Any]]:
+    """Of each evaluation what matters most of it, best value first seen."""
+    ranked: list[tuple[bool, bool, int, dict[str, Any]]] = []
+    others = alias_names(history)
+    for key in history.keys:
+        if key in others:
+            continue
+        parts = key.split("/")
+        if not re.match(r"(eval|valid|test)", parts[0]) or parts[-1] in ("std", "min", "max", "count"):
+            continue
+        name = "/".join(parts[1:])
+        is_high, is_low = re.search(_HIGHER, name), re.search(_LOWER, name)
+        if not is_high and not is_low:
+            continue
+        series = history.series(key)
+        finite = np.flatnonzero(np.isfinite(series.values))
+        if not len(finite):
+            continue
+        values = series.values[finite]
+        at = finite[int(values.argmax() if is_high else values.argmin())]
+        ranked.append(
+            (not is_high, not name.startswith("accuracy"), len(name), {
+                "key": key, "value": float(series.values[at]), "step": int(series.steps[at]),
+                "last": float(values[-1]), "first": float(values[0]), "higher": bool(is_high),
+            })
+        )  # fmt: skip
+    ranked.sort(key=lambda each: each[:3])
+    by_eval: dict[str, dict[str, Any]] = {}
+    for _, _, _, found in ranked:
+        by_eval.setdefault(found["key"].split("/")[0], found)
+    return list(by_eval.values())[:4]
+
+
+def _learnt(history: History) -> dict[str, Any] | None:
+    """The metric that training is for, at its beginning and at its end."""
+    others = alias_names(history)
+    key = next(
+        (key for pattern in _LEARNT for key in history.keys if re.search(pattern, key)
+         and key not in others and not key.startswith(("eval", "time/", "obs/", "throughput/"))), None,
+    )  # fmt: skip
+    if key is None:
+        return None
+    series = history.series(key)
+    values = series.values[np.isfinite(series.values)]
+    if not len(values):
+        return None
+    ends = max(1, int(len(values) * _ENDS))
+    at = np.linspace(0, len(values), min(_LINE, len(values)) + 1).astype(int)
+    line = np.add.reduceat(values, at[:-1]) / np.diff(at)
+    return {
+        "key": key,
+        "first": float(values[:ends].mean()),
+        "last": float(values[-ends:].mean()),
+        "over": ends,
+        "line": [float(f"{each:.5g}") for each in line],
+    }
+
+
+def _throughput(history: History) -> dict[str, Any] | None:
+    keys = [key for key in history.keys if key.startswith("throughput/") or key.endswith("_per_s")]
+    keys.sort(key=lambda key: ("tokens" not in key, len(key)))
+    for key in keys:
+        values = history.series(key).values
+        values = values[np.isfinite(values)]
+        if len(values):
+            recent = values[-max(1, len(values) // 10) :]
+            return {"key": key, "last": float(values[-1]), "median": float(np.median(recent))}
+    return None

@@ -1,0 +1,208 @@
+"""Where the time of each step goes: from traces if they are small enough to be read, else from timings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.analysis import OTHER, Analysis, analyse, kind_of
+from sightline.errors import RunDirectoryError
+from sightline.history import History
+from sightline.report.packing import Packer
+
+TRACE_BYTES = 24 << 20  # of all processes, that are read: some seconds
+_BUCKETS = 300
+_STAGES = 12  # drawn by themselves
+_NOT_TRAINING = (OTHER, "evaluation", "checkpoint", "waiting")
+
+
+class Shares(NamedTuple):
+    """Where the time went.
+
+    Attributes:
+        source: ``"traces"`` or ``"timings"``.
+        note: what is to be known of it.
+        kinds: share of the steps' wall time by kind; they add up to 1 with ``other``.
+        stages: rows of a table, the longest first: name, kind, share, seconds a step, slow process.
+        steps: int64 ``[n]``, each the first of those joined.
+        seconds: by stage float64 ``[n]``, a step's, with ``other``.
+        critical: what the longest step waited for, in order.
+        problems: what could not be read.
+    """
+
+    source: str
+    note: str
+    kinds: dict[str, float]
+    stages: list[dict[str, Any]]
+    steps: NDArray[np.int64]
+    seconds: dict[str, NDArray[np.float64]]
+    critical: dict[str, Any] | None
+    problems: list[str]
+
+    @property
+    def goodput(self) -> float | None:
+        """Share that goes into training; None if nothing is known."""
+        if not self.kinds:
+            return None
+        return sum(share for kind, share in self.kinds.items() if kind not in _NOT_TRAINING)
+
+
+def shares(history: History, run_dirs: Sequence[Path]) -> Shares | None:
+    """The best that can be said; None where nothing was timed."""
+    traces = [path for run_dir in run_dirs for path in run_dir.glob("traces/*.json")]
+    size = sum(path.stat().st_size for path in traces)
+    why = ""
+    if traces and size <= TRACE_BYTES:
+        found, problems = _of_traces([each for each in run_dirs if any(each.glob("traces/*.json"))])
+        if found is not None:
+            return found
+    elif traces:
+        problems = []
+        why = (
+            f"The traces ({size / 1e6:.0f} MB) are too large for a page; `sightline trace summary` reads "
+            f"them exactly. "
+        )
+    else:
+        problems = []
+    timings = _of_timings(history)
+    if timings is None:
+        return None
+    return timings._replace(note=why + timings.note, problems=problems)
+
+
+def _of_traces(run_dirs: Sequence[Path]) -> tuple[Shares | None, list[str]]:
+    from sightline.timeline.stages import stage_spans
+
+    try:
+        spans, report = stage_spans(run_dirs)
+    except (RunDirectoryError, ValueError) as error:
+        return None, [str(error)]
+    found = analyse(spans)
+    if not found.steps:
+        return None, report.problems
+    longest = max(found.steps, key=lambda step: step.wall_s)
+    steps = np.array([step.step for step in found.steps], np.int64)
+    names = dict.fromkeys(name for step in found.steps for name in step.stages)
+    seconds = {
+        name: np.array([step.stages.get(name, 0.0) for step in found.steps], np.float64) for name in names
+    }
+    processes = f"{len(found.processes)} process{'es' if len(found.processes) > 1 else ''}"
+    note = f"From the traces of {processes}: each stage's own time, without the stages in it."
+    if report.attempts > 1:
+        note += " Of the last attempt."
+    critical = {
+        "step": longest.step,
+        "wall": longest.wall_s,
+        "parts": [[part.process, part.stage, part.took_s] for part in longest.critical[:40]],
+    }
+    return (
+        Shares("traces", note, found.kinds, _stage_rows(found), *_thinned(steps, seconds), critical, []),
+        report.problems,
+    )
+
+
+def _stage_rows(found: Analysis) -> list[dict[str, Any]]:
+    return [
+        {
+            "stage": stage.name, "kind": stage.kind, "share": stage.share, "spans": stage.spans,
+            "own": stage.exclusive_s / max(1, len(found.steps)) / max(1, len(found.processes)),
+            "mean": stage.mean_s, "p50": stage.p50_s, "p95": stage.p95_s,
+            "slow": None if stage.slow is None else stage.slow._asdict() | {"chronic": stage.slow.is_chronic},
+        }
+        for stage in found.stages
+    ]  # fmt: skip
+
+
+def _of_timings(history: History) -> Shares | None:
+    """By the timings that every commit has. What lies in what is not known of them."""
+    keys = [
+        key
+        for key in history.keys
+        if key.startswith("time/") and not key.endswith(("_slowest", "_max", "/step_s", "/step"))
+    ]
+    steps, times, attempts = history.rows()
+    if not keys or len(steps) < 2:
+        return None
+    wall_steps, wall = _walls(steps, times, attempts)
+    seconds: dict[str, NDArray[np.float64]] = {}
+    for key in keys:
+        series = history.series(key)
+        at = np.searchsorted(wall_steps, series.steps)
+        is_there = (at < len(wall_steps)) & np.isfinite(series.values)
+        is_there[is_there] &= wall_steps[at[is_there]] == series.steps[is_there]
+        spent = np.zeros(len(wall_steps))
+        spent[at[is_there]] = series.values[is_there]
+        seconds[key.removeprefix("time/").removesuffix("_s")] = spent
+    known = np.sum(list(seconds.values()), axis=0)
+    overlaps = bool(known.sum() > 1.01 * wall.sum())
+    wall = np.maximum(wall, known)
+    total = float(wall.sum())
+    if not total:
+        return None
+    kinds: defaultdict[str, float] = defaultdict(float)
+    for name, spent in seconds.items():
+        kinds[kind_of(name)] += float(spent.sum()) / total
+    kinds[OTHER] += max(0.0, 1.0 - sum(kinds.values()))
+    rows = [
+        {"stage": name, "kind": kind_of(name), "share": float(spent.sum()) / total,
+         "own": float(spent.mean()), "slow": None}
+        for name, spent in sorted(seconds.items(), key=lambda item: -item[1].sum())
+    ]  # fmt: skip
+    seconds[OTHER] = wall - known
+    note = "From the timings of the commits, against the time between commits."
+    if overlaps:
+        note += (
+            " They overlap or lie in one another, so together they are longer than the steps: shares are of "
+            "their sum. Traces tell them apart."
+        )
+    return Shares(
+        "timings", note, dict(sorted(kinds.items(), key=lambda item: -item[1])), rows,
+        *_thinned(wall_steps, seconds), None, [],
+    )  # fmt: skip
+
+
+def _walls(
+    steps: NDArray[np.int64], times: NDArray[np.float64], attempts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """From the last commit of one step to that of the next; the median for the first of an attempt."""
+    is_last = np.ones(len(steps), bool)
+    is_last[:-1] = (steps[1:] != steps[:-1]) | (attempts[1:] != attempts[:-1])
+    steps, times, attempts = steps[is_last], times[is_last], attempts[is_last]
+    wall = np.diff(times, prepend=times[0])
+    begins = np.ones(len(steps), bool)
+    begins[1:] = attempts[1:] != attempts[:-1]
+    wall[begins] = np.median(wall[~begins]) if (~begins).any() else 0.0
+    _, last = np.unique(steps[::-1], return_index=True)
+    order = len(steps) - 1 - last
+    return steps[order], np.maximum(wall[order], 0.0)
+
+
+def _thinned(
+    steps: NDArray[np.int64], seconds: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """At most some hundred columns, each the mean of neighbours; small stages together."""
+    by_size = sorted((name for name in seconds if name != OTHER), key=lambda name: -seconds[name].sum())
+    shown = {name: seconds[name] for name in by_size[:_STAGES]}
+    if len(by_size) > _STAGES:
+        rest = by_size[_STAGES:]
+        shown[f"{len(rest)} more stages"] = np.sum([seconds[name] for name in rest], axis=0)
+    if OTHER in seconds:
+        shown[OTHER] = seconds[OTHER]
+    size = -(-len(steps) // _BUCKETS)
+    starts = np.arange(0, len(steps), size)
+    counts = np.diff(np.append(starts, len(steps)))
+    return steps[starts], {name: np.add.reduceat(each, starts) / counts for name, each in shown.items()}
+
+
+def packed(found: Shares, packer: Packer) -> dict[str, Any]:
+    """As the page takes it."""
+    return {
+        "source": found.source, "note": found.note, "kinds": found.kinds, "stages": found.stages,
+        "goodput": found.goodput, "critical": found.critical, "steps": packer.add(found.steps),
+        "seconds": {name: packer.add(each) for name, each in found.seconds.items()},
+    }  # fmt: skip

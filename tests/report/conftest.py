@@ -1,0 +1,94 @@
+"""A real browser, headless, that reaches nothing but what it is given."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PATIENCE_MS = 120_000
+
+
+@dataclass
+class Opened:
+    """A page, and what it has done.
+
+    Attributes:
+        page: Playwright's.
+        complaints: errors, and what the console said of warnings and errors.
+        requests: addresses of all that it asked for, the page itself included.
+    """
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def until(self, condition: str) -> None:
+        """Waits for a condition in JavaScript; asked from outside, as the policy of the page wants it."""
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, f"waited in vain for {condition}"
+            self.page.wait_for_timeout(50)
+
+    def until_drawn(self) -> None:
+        """Waits for the curves that are in view."""
+        self.page.evaluate("document.getElementById('metrics').scrollIntoView()")
+        self.until("document.querySelectorAll('#metrics .plot .scatterlayer path.js-line').length > 0")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: on Debian, apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_QUIET))
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def look(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Opens a file, or an address of the loopback, and afterwards checks that nothing was complained of."""
+    contexts = []
+    pages: list[Opened] = []
+
+    def opened(at: Path | str, **options: Any) -> Opened:
+        options.setdefault("viewport", {"width": 1280, "height": 900})
+        context = browser.new_context(**options)
+        contexts.append(context)
+        found = Opened(context.new_page())
+        pages.append(found)
+        page = found.page
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("request", lambda request: found.requests.append(request.url))
+        page.on("pageerror", lambda error: found.complaints.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (found.complaints.append("a dialog"), dialog.dismiss()))
+        page.on(
+            "console",
+            lambda said: (
+                said.type in ("error", "warning") and found.complaints.append(f"{said.type}: {said.text}")
+            ),
+        )
+        page.goto(at if isinstance(at, str) else at.as_uri())
+        page.wait_for_selector("#overview .card")
+        return found
+
+    yield opened
+    for context in contexts:
+        context.close()
+    for each in pages:
+        assert each.complaints == []
+        for url in each.requests:
+            assert url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")), url

@@ -1,0 +1,162 @@
+"""What goes into a page, before it is one."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from sightline.history import History, ProcessTable
+from sightline.report import gather
+from sightline.report.distributions import _on_grid
+from sightline.report.log_lines import LogLines, log_lines
+from sightline.report.other_names import alias_names
+from sightline.report.packing import Packer, as_json
+from sightline.report.problems import problems
+from sightline.report.process_maps import slow_process
+from sightline.report.time_shares import shares
+from tests.report.runs import RunFiles, full_run
+
+
+def unpacked(data: bytes) -> tuple[Any, bytes]:
+    whole = gzip.decompress(data)
+    length = int.from_bytes(whole[:4], "little")
+    return orjson.loads(whole[4 : 4 + length]), whole[4 + length :]
+
+
+def array(ref: list[Any], blob: bytes) -> Any:
+    kind, offset, count = ref
+    found = np.frombuffer(blob, {"f4": "<f4", "f8": "<f8", "d4": "<i4"}[kind], count, offset)
+    return np.cumsum(found, dtype=np.int64) if kind == "d4" else found
+
+
+def history_of(path: Path) -> History:
+    history = History(path)
+    history.update()
+    return history
+
+
+def test_arrays_come_back_as_they_went_in_and_equal_ones_once() -> None:
+    packer = Packer()
+    steps, huge = np.array([3, 5, 100_000]), np.array([0, 1 << 40])
+    exact, rough = np.array([1e9, 1e9 + 1]), np.array([0.5, np.nan, np.inf])
+    refs = [packer.add(each) for each in (steps, huge, exact, rough, steps.copy())]
+    assert refs[0] == refs[4]
+    meta, blob = unpacked(packer.packed({"refs": refs}))
+    for ref, given in zip(meta["refs"], (steps, huge, exact, rough), strict=False):
+        np.testing.assert_array_equal(array(ref, blob), given)
+    assert [ref[0] for ref in refs] == ["d4", "f8", "f8", "f4", "d4"]
+
+
+def test_any_plain_data_is_json() -> None:
+    said = as_json({"\ud800": [float("inf"), 1 << 70, np.float32(0.5), {1: Path("x")}, "\u2028</script>"]})
+    assert b"Infinity" not in said
+    assert said.decode().startswith('{"')
+
+
+def test_curves_hold_every_value_of_a_short_run_and_what_was_gone_over(tmp_path: Path) -> None:
+    run = full_run(tmp_path / "run")
+    meta, blob = unpacked(gather([run.path]).data)
+    (found,) = meta["runs"]
+    curves = {each["key"]: each for each in found["curves"]["keys"]}
+    loss = curves["train/loss"]
+    history = history_of(run.path)
+    np.testing.assert_array_equal(array(loss["x"], blob), history.series("train/loss").steps)
+    np.testing.assert_allclose(array(loss["y"], blob), history.series("train/loss").values, atol=1e-4)
+    assert array(loss["over"]["x"], blob).tolist() == list(range(30, 40))
+    assert loss["bad"] == 1
+    assert found["curves"]["bands"]["train/reward/total"].keys() == {"mean", "std", "min", "max"}
+
+
+def test_shares_of_timings_add_up_also_where_they_overlap(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(10):  # a step takes a second
+        run.commit(
+            step, {"time/train/rollout_s": 0.9, "time/train/generate_s": 0.8, "time/train/step_s": 1.0}
+        )
+    found = shares(history_of(run.path), [run.path])
+    assert found is not None
+    assert found.source == "timings"
+    assert sum(found.kinds.values()) == pytest.approx(1)
+    assert "overlap" in found.note
+    assert found.goodput == pytest.approx(1)
+
+
+def test_nothing_timed_is_no_share(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    assert shares(history_of(run.path), [run.path]) is None
+
+
+def test_the_slow_process_is_named_and_chance_is_not() -> None:
+    even = np.full((20, 4), 1.0)
+    assert slow_process(ProcessTable(np.arange(20), 1, [0, 1, 2, 3], even)) is None
+    slow = even.copy()
+    slow[:, 2] += 0.5
+    slow[7, 2] += 1
+    slow[3] = np.nan
+    found = slow_process(ProcessTable(np.arange(20), 1, [4, 5, 6, 7], slow))
+    assert found is not None
+    assert (found["process"], found["steps"], found["worst_step"], found["chronic"]) == (6, 19, 7, True)
+
+
+def test_bins_are_spread_over_the_grid_without_loss() -> None:
+    shares_of = _on_grid(np.array([0.0, 1.0, 4.0]), np.array([30.0, 10.0]), np.linspace(0, 4, 9))
+    assert shares_of.sum() == pytest.approx(1)
+    assert shares_of[:2].sum() == pytest.approx(0.75)
+
+
+def test_problems_are_joined_where_they_go_on_and_in_the_order_of_time(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(10):
+        more: dict[str, Any] = {"missing": [3]} if 2 <= step < 5 else {}
+        if step in (6, 7, 9):
+            more["nonfinite"] = {"a": "nan"}
+        run.commit(step, {"a": None if "nonfinite" in more else 1.0}, **more)
+    run.finish()
+    found = problems(history_of(run.path), LogLines([], 0, {}))
+    assert [(each.kind, each.step, each.times) for each in found] == [
+        ("attempt", 0, 1), ("missing", 2, 3), ("non-finite", 6, 2), ("non-finite", 9, 1), ("end", None, 1),
+    ]  # fmt: skip
+
+
+def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.log(
+        1, {"time": 2.0, "level": "ERROR", "message": "b"}, {"time": 1.0, "level": "INFO", "message": "x"}
+    )
+    run.log(0, {"time": 1.0, "level": "WARNING", "message": "a"})
+    with open(run.path / "logs" / "p00000.a01.jsonl", "ab") as file:
+        file.write(b'{"time":3,"level":"WARNING","mess')
+    found = log_lines([run.path])
+    assert [each["message"] for each in found.lines] == ["a", "b"]
+    assert found.damaged == {}
+
+
+def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    aliases = {"train/loss": ["old/loss"], "train/reward/": ["old-reward/"], "eval/*/mean": ["eval-*"]}
+    run.begin(aliases=aliases, derived={"old/sum": "two of them"})
+    names = [
+        "train/loss",
+        "old/loss",
+        "train/reward/a/mean",
+        "old-reward/a/mean",
+        "eval/acc/mean",
+        "eval-acc",
+        "old/sum",
+    ]
+    run.commit(0, dict.fromkeys(names, 1.0))
+    assert alias_names(history_of(run.path)) & set(names) == {
+        "old/loss",
+        "old-reward/a/mean",
+        "eval-acc",
+        "old/sum",
+    }

@@ -1,0 +1,357 @@
+"""The page in a real browser: it shows what is there, reacts, and reaches nothing outside of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sightline.report import gather, page
+from tests.report.conftest import Opened
+from tests.report.runs import EVIL, RunFiles, full_run
+
+Look = Callable[..., Opened]
+
+
+def made(folder: Path, *runs: RunFiles, name: str = "report.html") -> Path:
+    found = gather([run.path for run in runs])
+    path = folder / name
+    path.write_bytes(page(found.names, found.data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    return made(folder, full_run(folder / "run"))
+
+
+def headings(opened: Opened) -> list[str]:
+    return opened.page.evaluate(
+        "[...document.querySelectorAll('section:not([hidden]) h2')].map(e => e.innerText)"
+    )
+
+
+def test_every_section_is_there_and_curves_are_drawn(report: Path, look: Look) -> None:
+    """From one file, with no request but for that file."""
+    opened = look(report)
+    assert headings(opened) == [
+        "Overview", "Metrics", "Time of a step", "Processes", "Sessions", "Distributions", "Samples",
+        "Events", "Hosts", "Run",
+    ]  # fmt: skip
+    cards = opened.page.inner_text("#overview")
+    for words in ("finished", "2 attempts", "59", "train/reward/total/mean", "Best eval/accuracy/mean",
+                  "62.5 %", "at step 50", "Goodput", "75 %"):  # fmt: skip
+        assert words in cards
+    opened.until_drawn()
+    longest = (
+        "Math.max(...[...document.querySelectorAll('#metrics path.js-line')].map(e => e.getTotalLength()))"
+    )
+    assert opened.page.evaluate(longest) > 200
+    assert "process 11" in opened.page.inner_text("#processes")
+    assert [url for url in opened.requests if not url.startswith("file:")] == []
+
+
+def test_every_drawing_is_made_as_it_comes_into_view_and_let_go_as_it_leaves(
+    report: Path, look: Look
+) -> None:
+    opened = look(report)
+    opened.until_drawn()
+    opened.page.evaluate("document.getElementById('facts').scrollIntoView()")
+    opened.until("document.querySelectorAll('#metrics .plot svg').length === 0")
+    for part in ("time", "processes", "sessions", "distributions", "problems"):
+        opened.page.evaluate(f"document.getElementById('{part}').scrollIntoView()")
+        opened.until(f"document.querySelector('#{part} .plot svg.main-svg') !== null")
+
+
+def test_metrics_are_searched_by_words_and_by_patterns(report: Path, look: Look) -> None:
+    opened = look(report)
+    names = "[...document.querySelectorAll('#metrics .chart h4')].map(e => e.title)"
+    assert "time/train/rollout_s_slowest" not in opened.page.evaluate(names)
+    opened.page.fill("#metric-search", "rollout SLOW")
+    opened.until(f"{names}.length === 1")
+    assert opened.page.evaluate(names) == ["time/train/rollout_s_slowest"]
+    opened.page.check("text=regex")
+    opened.page.fill("#metric-search", "^train/l[or]")
+    opened.until(f"{names}.length === 2")
+    opened.page.fill("#metric-search", "(")
+    opened.until("document.querySelector('#metric-search').getAttribute('aria-invalid') === 'true'")
+
+
+def test_smoothing_moves_the_curve_and_leaves_the_raw_one(report: Path, look: Look) -> None:
+    opened = look(report)
+    opened.page.fill("#metric-search", "train/loss")
+    opened.until("document.querySelectorAll('#metrics .chart').length === 1")
+    opened.until_drawn()
+    lines = "[...document.querySelectorAll('#metrics .plot path.js-line')].map(e => e.getAttribute('d'))"
+    before = opened.page.evaluate(lines)
+    opened.page.evaluate(
+        "s = document.getElementById('smoothing'); s.value = 0.95; s.dispatchEvent(new Event('input'))"
+    )
+    opened.until(f"(before => {lines}.at(-1) !== before)({before[-1]!r})")
+    assert opened.page.evaluate(lines)[-2] == before[-2]  # the raw one
+    opened.page.evaluate(
+        "s = document.getElementById('smoothing'); s.value = 0; s.dispatchEvent(new Event('input'))"
+    )
+    opened.until(f"{lines}.length === {len(before) - 1}")
+
+
+def test_all_curves_zoom_together_and_back(report: Path, look: Look) -> None:
+    opened = look(report)
+    opened.until_drawn()
+    plots = opened.page.locator("#metrics .plot .nsewdrag")
+    box = plots.first.bounding_box()
+    opened.page.mouse.move(box["x"] + 40, box["y"] + 40)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + 120, box["y"] + 45, steps=5)
+    opened.page.mouse.up()
+    ranges = (
+        "[...document.querySelectorAll('#metrics .js-plotly-plot')].filter(e => e._fullLayout)"
+        ".map(e => e._fullLayout.xaxis.range.map(x => Math.round(x)).join())"
+    )
+    opened.until("document.body.classList.contains('zoomed')")
+    opened.until(f"(r => r.length > 2 && new Set(r).size === 1)({ranges})")
+    assert opened.page.evaluate(ranges)[0] != "0,59"
+    opened.page.keyboard.press("Escape")
+    opened.until("!document.body.classList.contains('zoomed')")
+
+
+def test_the_axis_may_be_of_time(report: Path, look: Look) -> None:
+    opened = look(report)
+    opened.until_drawn()
+    for name, kind in (("time", "date"), ("relative", "linear")):
+        opened.page.check(f"input[name=axis][value={name}]", force=True)
+        opened.until(
+            f"[...document.querySelectorAll('#metrics .js-plotly-plot')].some(e => e._fullLayout"
+            f" && e._fullLayout.xaxis.type === '{kind}')"
+        )
+    opened.page.check("text=log y")
+    opened.until(
+        "[...document.querySelectorAll('#metrics .js-plotly-plot')].some(e => e._fullLayout"
+        " && e._fullLayout.yaxis.type === 'log')"
+    )
+
+
+def test_sample_tables_are_searched_sorted_paged_and_opened(report: Path, look: Look) -> None:
+    opened = look(report)
+    part = opened.page.locator("#samples")
+    assert part.locator("tbody tr.opens").count() == 10
+    part.get_by_role("button", name="Next page").click()
+    assert part.locator(".count").inner_text() == "11–20 of 21"
+    part.get_by_role("button", name="reward", exact=True).click()
+    rewards = "[...document.querySelectorAll('#samples td.shaded')].map(e => Number(e.innerText))"
+    shown = opened.page.evaluate(rewards)
+    assert shown == sorted(shown, reverse=True)
+    assert opened.page.evaluate(
+        "getComputedStyle(document.querySelector('#samples td.shaded')).backgroundColor"
+    )
+    part.locator("input").fill("question 20")
+    opened.until("document.querySelector('#samples .count').innerText === '3'")
+    part.get_by_role("button", name="Open row").first.click()
+    assert "<think>the 20th\nanswer</think>" in part.locator("tr.detail").inner_text()
+
+
+def test_what_went_wrong_is_on_one_axis_and_in_one_table(report: Path, look: Look) -> None:
+    opened = look(report)
+    kinds = opened.page.inner_text("#problems .tabs")
+    for kind in ("stall 1", "missing 1", "non-finite", "late 1", "warning 16", "attempt 2", "end 1"):
+        assert kind in kinds
+    opened.page.locator("#problems .table input").fill("processes 7 missing")
+    opened.until("document.querySelector('#problems .table .count').innerText === '1'")
+
+
+def test_light_and_dark(report: Path, look: Look) -> None:
+    """As the system has it, until the reader says otherwise; that is remembered."""
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light, dark = look(report, color_scheme="light"), look(report, color_scheme="dark")
+    first = light.page.evaluate(ground)
+    assert first != dark.page.evaluate(ground)
+    light.page.click("#theme")
+    assert light.page.evaluate(ground) == dark.page.evaluate(ground)
+    light.page.reload()
+    light.page.wait_for_selector(".card")
+    assert light.page.evaluate(ground) == dark.page.evaluate(ground)
+
+
+def test_on_a_phone_the_page_does_not_scroll_sideways(report: Path, look: Look) -> None:
+    opened = look(report, viewport={"width": 390, "height": 844})
+    opened.until_drawn()
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_keyboard_reaches_what_the_mouse_does(report: Path, look: Look) -> None:
+    opened = look(report)
+    reached = []
+    for _ in range(40):
+        opened.page.keyboard.press("Tab")
+        reached.append(
+            opened.page.evaluate(
+                "(e => e.id || e.getAttribute('aria-label') || e.innerText || e.value || '')"
+                "(document.activeElement)"
+            )
+        )
+    assert reached[0] == "Skip to the report"
+    assert "theme" in reached
+    assert [each for each in reached if each in ("Overview", "Samples", "Run")] == [
+        "Overview",
+        "Samples",
+        "Run",
+    ]
+    assert reached.index("metric-search") < reached.index("smoothing")
+    opened.page.keyboard.press("Escape")
+    opened.page.click("h1")
+    opened.page.keyboard.press("/")
+    assert opened.page.evaluate("document.activeElement.id") == "metric-search"
+
+
+def test_a_screen_reader_finds_its_way(report: Path, look: Look) -> None:
+    """Landmarks, headings in order, names for all controls, captions, and words for what is drawn."""
+    opened = look(report)
+    opened.until_drawn()
+    wrong = opened.page.evaluate(
+        """() => {
+        const wrong = [];
+        for (const each of ['header', 'nav', 'main', 'h1'])
+          if (document.querySelectorAll(each).length < 1) wrong.push(`no ${each}`);
+        let level = 1;
+        for (const each of document.querySelectorAll('section:not([hidden]) :is(h2, h3, h4)')) {
+          const own = Number(each.tagName[1]);
+          if (own > level + 2) wrong.push(`${each.innerText} is of level ${own} after ${level}`);
+          level = own;
+        }
+        for (const each of document.querySelectorAll('button, input, select')) {
+          const named = each.getAttribute('aria-label') || each.textContent || each.labels?.length;
+          if (!named) wrong.push(`no name: ${each.outerHTML.slice(0, 100)}`);
+        }
+        for (const each of document.querySelectorAll('table'))
+          if (!each.querySelector('caption') || !each.querySelector('th[scope]')) wrong.push('a table');
+        for (const each of document.querySelectorAll('.js-plotly-plot'))
+          if (each.getAttribute('role') !== 'img' || !each.ariaLabel) wrong.push('a drawing');
+        const ids = [...document.querySelectorAll('[id]')].filter(e => !e.closest('svg')).map(e => e.id);
+        const twice = ids.filter((id, at) => ids.indexOf(id) !== at);
+        if (twice.length) wrong.push(`twice: ${twice.slice(0, 5)}`);
+        return wrong;
+      }"""
+    )
+    assert wrong == []
+    words = opened.page.get_attribute("#metrics .plot[aria-label*='loss']", "aria-label")
+    assert words is not None
+    assert "at step 59" in words
+    assert "1 not finite" in words
+
+
+def test_colours_are_told_apart_from_what_is_behind_them(report: Path, look: Look) -> None:
+    """Texts have a contrast of 4.5 at least, in light and in dark."""
+    for scheme in ("light", "dark"):
+        opened = look(report, color_scheme=scheme)
+        contrasts = opened.page.evaluate(
+            """() => {
+            const style = getComputedStyle(document.documentElement);
+            const light = name => { const hex = style.getPropertyValue(name).trim();
+              const [r, g, b] = [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16) / 255)
+                .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+              return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+            const found = {};
+            for (const ink of ['--text', '--soft', '--faint', '--accent', '--bad', '--warn', '--good'])
+              for (const ground of ['--page', '--panel', '--sunk']) {
+                const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x);
+                found[ink + ' on ' + ground] = (a + 0.05) / (b + 0.05);
+              }
+            return found; }"""
+        )
+        assert {name: round(value, 2) for name, value in contrasts.items() if value < 4.5} == {}
+
+
+def test_hostile_texts_neither_run_nor_break_anything(tmp_path: Path, look: Look) -> None:
+    """In keys, names of runs and tables, columns, samples, log lines, sessions, configuration, events."""
+    run = full_run(tmp_path / "<img src=x onerror=window.pwned=8>\u202e", evil=True)
+    other = full_run(tmp_path / "%{x} <b>bold</b>", seed=1, evil=True)
+    opened = look(made(tmp_path, run, other))
+    assert opened.page.evaluate("document.querySelectorAll('script').length") <= 4
+    opened.until_drawn()
+    for part in ("metrics", "time", "processes", "sessions", "distributions", "samples", "problems", "facts"):
+        opened.page.evaluate(f"document.getElementById('{part}').scrollIntoView()")
+        if part in ("sessions", "distributions", "problems", "processes"):
+            opened.until(f"document.querySelector('#{part} .plot svg.main-svg') !== null")
+        for button in opened.page.locator(f"#{part} button.open").all()[:4]:
+            button.click()
+        plot = opened.page.locator(f"#{part} .plot .nsewdrag").first
+        if part != "samples" and plot.count():
+            plot.scroll_into_view_if_needed()
+            plot.hover(force=True)
+    shown = opened.page.inner_text("#samples tr.detail")
+    for text in EVIL[:6]:
+        assert text in shown
+    for code in ("U+2028", "U+202E", "U+200B", "U+001B", "U+0000"):
+        assert code in shown
+    opened.page.fill("#metric-search", "evil/")
+    opened.until("document.querySelectorAll('#metrics .chart').length >= 8")
+    assert opened.page.evaluate("window.pwned") is None
+    assert (
+        opened.page.evaluate(
+            "document.querySelectorAll('img, a[href^=\"javascript\"], iframe, object').length"
+        )
+        == 0
+    )
+    assert (
+        opened.page.evaluate(
+            "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes])"
+            ".filter(a => a.name.startsWith('on')).length"
+        )
+        == 0
+    )
+
+
+def test_a_text_of_a_megabyte_is_cut_in_the_table_and_whole_when_opened(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"train/loss": 1.0})
+    rows = [{"process": 0, "completion": "word " * 200_000, "reward": 1.0}]
+    run.say("sample", seq=1, step=0, k=0, table="long", recorded=1, rows=rows)
+    opened = look(made(tmp_path, run))
+    assert len(opened.page.inner_text("#samples tbody")) < 2000
+    opened.page.locator("#samples button.open").click()
+    assert opened.page.evaluate("document.querySelector('#samples pre').textContent.length") == 1_000_000
+
+
+def test_runs_side_by_side(tmp_path: Path, look: Look) -> None:
+    """Curves are laid over each other, each can be left out, and what differs in the settings is told."""
+    runs = full_run(tmp_path / "before", lr=0.1), full_run(tmp_path / "after", seed=1, lr=0.3)
+    opened = look(made(tmp_path, *runs))
+    table = opened.page.inner_text("#overview table.mono")
+    assert "lr" in table
+    assert "0.1" in table
+    assert "0.3" in table
+    assert "width" not in table
+    opened.page.fill("#metric-search", "train/lr")
+    opened.until_drawn()
+    lines = "document.querySelectorAll('#metrics .plot path.js-line').length"
+    before = opened.page.evaluate(lines)
+    assert before >= 2
+    opened.page.locator("button.run").first.click()
+    opened.until(f"{lines} < {before}")
+    opened.page.select_option("#runs select", label="after")
+    assert "of after" in opened.page.inner_text("#overview")
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_a_run_of_hardly_any_steps_has_a_page(tmp_path: Path, look: Look, steps: int) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(steps):
+        run.commit(step, {"train/loss": 1.0, "time/train/update_s": 0.5})
+    opened = look(made(tmp_path, run))
+    assert "crashed" in opened.page.inner_text("#overview")
+    assert headings(opened)[-2:] == ["Events", "Run"]
+    if steps:
+        opened.page.evaluate("document.getElementById('metrics').scrollIntoView()")
+        opened.until("document.querySelector('#metrics .plot svg.main-svg') !== null")
+
+
+def test_prints_what_was_not_in_view(report: Path, look: Look, tmp_path: Path) -> None:
+    opened = look(report)
+    opened.until_drawn()
+    data = opened.page.pdf(path=tmp_path / "report.pdf")
+    assert data.startswith(b"%PDF")
+    assert len(data) > 50_000
