@@ -13,9 +13,9 @@ import pytest
 import sightline as sl
 from sightline.errors import RunDirectoryError
 from sightline.run_list import runs_below
-from tests import recorded_runs
 from tests.harness import Workers, until, workers_of
-from tests.recorded_runs import attempt, commit, rewound, run_line, written
+from tests.tables import recorded_runs
+from tests.tables.recorded_runs import attempt, commit, rewound, run_line, written
 
 
 @pytest.fixture

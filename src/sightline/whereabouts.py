@@ -10,7 +10,8 @@ import traceback
 from types import FrameType
 from typing import Any, NamedTuple
 
-from sightline.perf_tracer import TRACER, OpenSpan, PerfTracer
+from sightline.perf_tracer import TRACER, PerfTracer
+from sightline.spans import OpenSpan
 
 _OWN = "sightline-"  # how the threads of this package are named
 _STEP = "step"  # the span of run.steps, which says less than any other

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from sightline.cli import main
 from tests.cli.terminals import on_terminal, plain
-from tests.recorded_runs import attempt, commit, rewound, run_line, written
+from tests.tables.recorded_runs import attempt, commit, rewound, run_line, written
 
 
 def compare(*arguments: str | Path) -> Result:

@@ -18,9 +18,9 @@ from click.testing import CliRunner, Result
 
 import sightline as sl
 from sightline.cli import main
-from tests import recorded_runs
 from tests.harness import Workers, until, workers_of
-from tests.recorded_runs import commit, expected, rewound, run_line, same, written
+from tests.tables import recorded_runs
+from tests.tables.recorded_runs import commit, expected, rewound, run_line, same, written
 
 
 def export(*arguments: str | Path) -> Result:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from sightline.cli import main
 from tests.cli.terminals import on_terminal, plain
-from tests.recorded_runs import attempt, commit, run_line, written
+from tests.tables.recorded_runs import attempt, commit, run_line, written
 
 HOSTILE = "x\x1b]0;gotcha\x07\x1b[2J\u202eevil\n\r.\udcff[red]"
 
@@ -36,12 +36,11 @@ def test_each_run_is_a_whole_line_where_there_is_no_terminal(runs: Path) -> None
     head, *lines = done.stdout.splitlines()
     assert head.split()[:4] == ["run", "state", "step", "train/loss"]
     assert head.split()[4:] == ["heard", "wall", "attempt", "processes", "size", "started"]
-    assert [line.split()[0] for line in lines] == [
-        "crashed", "grpo-small", "sweep/learning-rate-of-three-times-ten-to-the-minus-four", "peer"
-    ]  # fmt: skip
-    assert "finished" in lines[1]
-    assert "11 of 11" in lines[1]
-    assert "nan" in lines[0]
+    long = "sweep/learning-rate-of-three-times-ten-to-the-minus-four"
+    assert [line.split()[0] for line in lines] == ["peer", "crashed", "grpo-small", long]
+    assert "finished" in lines[2]
+    assert "11 of 11" in lines[2]
+    assert "nan" in lines[1]
     assert "\x1b" not in done.stdout
     assert "note: peer: there is no metrics.jsonl here" in done.stderr
     assert f"next: sightline compare {runs / 'grpo-small'}" in done.stderr

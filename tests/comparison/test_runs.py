@@ -12,7 +12,7 @@ import pytest
 import sightline as sl
 from sightline.comparison.runs import Comparison, compare, matters
 from sightline.history import History
-from tests.recorded_runs import commit, rewound, run_line, written
+from tests.tables.recorded_runs import commit, rewound, run_line, written
 
 
 def read(*run_dirs: Path) -> list[History]:

@@ -19,7 +19,7 @@ from sightline.tables import formats
 from sightline.tables.formats import replacing, write_csv, write_parquet
 from sightline.tables.metrics import metrics_table
 from sightline.tables.table import Cell, Column, Table
-from tests.recorded_runs import expected, rewound, same
+from tests.tables.recorded_runs import expected, rewound, same
 
 KINDS: list[Any] = ["int", "float", "text", "bool"]
 CELLS = {

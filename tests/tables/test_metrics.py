@@ -12,7 +12,7 @@ from sightline.errors import JournalError, RunDirectoryError
 from sightline.history import History
 from sightline.tables.metrics import long_table, metrics_table, process_table
 from sightline.tables.table import Steps, Table
-from tests.recorded_runs import commit, expected, rewound, run_line, same, written
+from tests.tables.recorded_runs import commit, expected, rewound, run_line, same, written
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from sightline.errors import RunDirectoryError
 from sightline.tables.samples import sample_table, sample_tables
 from sightline.tables.table import Steps
-from tests.recorded_runs import rewound
+from tests.tables.recorded_runs import rewound
 
 
 @pytest.fixture(scope="module")

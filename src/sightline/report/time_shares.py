@@ -76,13 +76,14 @@ def shares(history: History, run_dirs: Sequence[Path]) -> Shares | None:
 
 
 def _of_traces(run_dirs: Sequence[Path]) -> tuple[Shares | None, list[str]]:
-    from sightline.timeline.stages import stage_spans
+    from sightline.timeline.stages import one_run, stage_spans
 
     try:
-        spans, report = stage_spans(run_dirs)
+        timeline = one_run(run_dirs)
+        found = analyse(stage_spans(timeline))
     except (RunDirectoryError, ValueError) as error:
         return None, [str(error)]
-    found = analyse(spans)
+    report = timeline.report
     if not found.steps:
         return None, report.problems
     longest = max(found.steps, key=lambda step: step.wall_s)
