@@ -103,7 +103,7 @@ def test_a_job_of_one_process_skips_what_needs_others(job: Job) -> None:
     }  # fmt: skip
     assert "SKIP stall      one process: nobody to wait for" in out
     assert "all is well: 4 passed, 3 skipped" in out
-    assert list((process.disk / "runs").iterdir()) == []
+    assert not (process.disk / "runs").exists()
 
 
 def test_without_jax_the_rest_is_tried(job: Job, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_all_is_well_where_all_come(job: Job, processes: int) -> None:
     assert "several disks" not in out
     assert "disks of their own" in out
     assert "sightline collect" in out
-    assert all(list((each.disk / "runs").iterdir()) == [] for each in started)
+    assert not any((each.disk / "runs").exists() for each in started)
 
 
 def test_a_launcher_is_all_it_needs_and_programs_read_it(job: Job, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_launcher_is_all_it_needs_and_programs_read_it(job: Job, tmp_path: Pat
         capture_output=True, text=True, timeout=PATIENCE, check=False,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     (line,) = done.stdout.splitlines()
     said: dict[str, Any] = json.loads(line.removeprefix("[0] "))
     assert (said["passed"], said["process"], said["processes"]) == (True, 0, 2)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -62,6 +62,7 @@ class Checks:
         self._deadline_s = deadline_s
         self._say = say
         self._folder: Path | None = None
+        self._is_new = not log_dir.exists()
         self._run: Run | None = None
         self._pings: Counter[int] = Counter()
         self.is_root = self._transport.is_root
@@ -99,6 +100,9 @@ class Checks:
             self._run.finish(self._meeting.left(5.0))
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            if self._is_new:
+                with suppress(OSError):
+                    self._log_dir.rmdir()
 
     @property
     def folder(self) -> Path | None:

@@ -60,6 +60,7 @@ def supervise(
         child = subprocess.Popen(
             [sys.executable, "-m", "sightline.selftest.worker", str(writing), json.dumps(dict(options))],
             stdin=subprocess.PIPE, stdout=printed, stderr=printed, pass_fds=[writing],
+            env={"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ},  # others may have the devices too
         )  # fmt: skip
         os.close(writing)
         try:
@@ -91,8 +92,8 @@ def supervise(
             outcome.passed = outcome.passed and code == 0 and has_ended
         finally:
             _end(child, 0.0)
-    if folder:  # it may have ended without removing it
-        shutil.rmtree(folder, ignore_errors=True)
+            if folder:  # it may have ended without removing it
+                shutil.rmtree(folder, ignore_errors=True)
     outcome.seconds = time.monotonic() - began
     return outcome
 
