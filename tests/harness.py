@@ -25,6 +25,7 @@ import sightline as sl
 
 PATIENCE = 120.0
 _PORTS = range(20_000, 32_000)  # below those that the kernel hands out for outgoing connections
+ROOT = Path(__file__).parent.parent
 _PER_JOB = ("JAX_", "SLURM_", "OMPI_", "PMI_", "WORLD_SIZE", "TPU_", "MEGASCALE_", "SIGHTLINE_")
 
 T = TypeVar("T")
@@ -58,7 +59,9 @@ class Worker:
         self.env = env
         disk.mkdir(parents=True, exist_ok=True)
         clean = {k: v for k, v in os.environ.items() if not k.startswith(_PER_JOB)}
-        clean |= {"JAX_PLATFORMS": "cpu", "PYTHONFAULTHANDLER": "", "PYTHONUNBUFFERED": "1", **env}
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        clean |= {"JAX_PLATFORMS": "cpu", "PYTHONFAULTHANDLER": "", "PYTHONUNBUFFERED": "1"}
+        clean |= {"PYTHONPATH": paths, **env}
         with open(disk / "output.txt", "ab") as output:
             self.popen = subprocess.Popen(
                 [sys.executable, file, function, json.dumps(arguments)],

@@ -16,7 +16,7 @@ import pytest
 
 import sightline as sl
 from tests.cli import log_workers as script
-from tests.cli.test_logs import PYTHONPATH, logs, messages
+from tests.cli.typed_logs import PYTHONPATH, logs, messages
 from tests.harness import Workers, until, workers_of
 from tests.run_logs.written import Written
 

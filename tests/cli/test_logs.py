@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,23 +18,9 @@ import pytest
 
 import sightline as sl
 from tests.cli import log_workers as script
+from tests.cli.typed_logs import COMMAND, PYTHONPATH, logs, messages
 from tests.harness import Workers, free_port, until, workers_of
 from tests.run_logs.written import S, Written
-
-ROOT = Path(__file__).parent.parent.parent
-PYTHONPATH = {"PYTHONPATH": f"{Path(sl.__file__).parent.parent}:{ROOT}"}
-COMMAND = [sys.executable, "-m", "sightline.cli", "logs"]
-
-
-def logs(*arguments: object, **options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, env={**os.environ, **PYTHONPATH, **options},
-    )  # fmt: skip
-
-
-def messages(out: str) -> list[str]:
-    return [line["message"] for line in map(json.loads, out.splitlines()) if "message" in line]
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def laid_out(
         >>> for line in laid_out(headings, [["a-long-name", "12", "h0"]], 14):
         ...     print(line.plain)
         run       step
-        a-l…name    12
+        a-lo…ame    12
     """
     from rich.cells import cell_len
     from rich.text import Text

@@ -49,6 +49,7 @@ def write_csv(table: Table, file: IO[bytes], *, spreadsheet: bool = False) -> Wr
             as they were recorded.
 
     Example:
+        >>> from sightline.tables.table import Column
         >>> table = Table(
         ...     [Column("step", "int"), Column("loss", "float"), Column("said", "text")],
         ...     lambda: iter([[0, 0.1, "=1+1"], [1, math.nan, None], [2, None, "a,b"]]),
