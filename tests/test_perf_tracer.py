@@ -14,6 +14,7 @@ import pytest
 
 import sightline as sl
 from sightline.perf_tracer import PerfTracer
+from sightline.session_tracer import SessionTracer
 from sightline.spans import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD
 from sightline.step import active_step
 from tests.recorded import names, of_kind, spans
@@ -113,17 +114,19 @@ def test_work_that_a_task_gives_to_a_thread_knows_the_span_around_the_step_and_t
 ) -> None:
     """With `asyncio.to_thread`, which takes the context along; a bare executor knows the process's step."""
 
+    sessions = SessionTracer(enabled=True)
+
     def work() -> tuple[str | None, str | None, int | None, object]:
         outside = tracer.current_span()
         with tracer.trace_scope("inside"):
             inside = tracer.current_span()
-        session = sl.current_session()
+        session = sessions.current_session()
         return outside, inside, active_step(), session and session.task
 
     async def task(number: int) -> None:
         with (
             sl.step(number),
-            sl.session(task=number, otherwise="accepted"),
+            sessions.session(task=number, otherwise="accepted"),
             tracer.trace_scope(f"around {number}"),
         ):
             await asyncio.sleep(0.001)

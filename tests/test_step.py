@@ -1,5 +1,6 @@
 """The active step: it nests, threads see it, and it is an int."""
 
+import asyncio
 import threading
 from typing import Any
 
@@ -44,6 +45,31 @@ def test_threads_see_the_latest_step_of_the_process() -> None:
         with sl.step(4):
             assert seen_by_a_thread() == 4
         assert seen_by_a_thread() == 3
+
+
+def test_blocks_of_tasks_that_end_in_another_order_leave_nothing_behind() -> None:
+    """Threads see the latest of those that are open, and none once all have ended."""
+    before = active_step()
+
+    async def task(number: int, may_end: asyncio.Event) -> None:
+        with sl.step(number):
+            await may_end.wait()
+
+    async def main() -> list[int | None]:
+        first, second = asyncio.Event(), asyncio.Event()
+        one = asyncio.create_task(task(1, first))
+        two = asyncio.create_task(task(2, second))
+        await asyncio.sleep(0)
+        seen = [seen_by_a_thread()]
+        first.set()
+        await one
+        seen.append(seen_by_a_thread())
+        second.set()
+        await two
+        return seen
+
+    assert asyncio.run(main()) == [2, 2]
+    assert seen_by_a_thread() == before
 
 
 def test_a_threads_own_step_is_its_own() -> None:

@@ -12,7 +12,20 @@ import numpy as np
 from sightline.errors import RecordError
 
 _ACTIVE: ContextVar[int | None] = ContextVar("sightline_step", default=None)
-_latest: int | None = None  # for threads, which start with an empty context
+
+
+class _Block:
+    """A block of :func:`step` that is open, told from others of the same step."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+#: In the order in which they were entered, for threads, which start with an empty context. Those of several
+#: tasks or threads may end in any order.
+_open: list[_Block] = []
 #: Called with each new active step of a thread or task, and with what it goes back to.
 listeners: list[Callable[[int | None], None]] = []
 
@@ -29,23 +42,28 @@ def step(number: int) -> Iterator[int]:
         ...     active_step()
         7
     """
-    global _latest
     number = checked_step(number)
     token = _ACTIVE.set(number)
-    before, _latest = _latest, number
+    block = _Block(number)
+    _open.append(block)
     _tell(number)
     try:
         yield number
     finally:
+        _open.remove(block)
         _ACTIVE.reset(token)
-        _latest = before
         _tell(_ACTIVE.get())
 
 
 def active_step() -> int | None:
     """The active step of this context, else the latest of the process, else None."""
     active = _ACTIVE.get()
-    return _latest if active is None else active
+    if active is not None:
+        return active
+    try:
+        return _open[-1].number
+    except IndexError:
+        return None
 
 
 def _tell(number: int | None) -> None:
