@@ -134,3 +134,22 @@ def test_endless_recursion_does_not_make_an_endless_post() -> None:
 
 def test_what_another_version_leaves_out_is_not_missed() -> None:
     assert told(1, {}) == "process 1 is at an unknown place"
+
+
+def test_stacks_are_for_the_files_and_not_for_the_console(tmp_path: Path) -> None:
+    """Where the console is sightline's own: the sentence is on it, the stacks are in the process's log."""
+    code = (
+        "import threading, sightline as sl\n"
+        "from sightline.poster import stalled\n"
+        "with sl.start('runs', sinks=[]):\n"
+        "    thread = threading.Thread(target=stalled, args=(0, (7, 0), 11.0))\n"
+        "    thread.start(); thread.join()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "no commit for 11 s, since step 7: process 0 is at" in done.stderr
+    assert "thread MainThread" not in done.stderr
+    (log,) = (path for path in tmp_path.glob("runs/*/logs/*.log") if not path.parents[1].is_symlink())
+    assert "thread MainThread" in log.read_text()
+    assert "sightline_for_files" not in log.read_text()

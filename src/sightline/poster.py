@@ -14,7 +14,7 @@ from sightline.patience import Patience
 from sightline.slots import Slot
 from sightline.stall import StallWatch
 from sightline.transports.base import Transport
-from sightline.whereabouts import look, told
+from sightline.whereabouts import FOR_FILES, look, told
 
 log = logging.getLogger("sightline")
 
@@ -179,8 +179,8 @@ def stalled(process: int, slot: Slot, waited_s: float) -> Message:
     here = look()
     place = here.plain()
     spans = " > ".join(f"{name} ({seconds:.0f} s)" for name, seconds in here.spans) or "none"
+    log.warning("sightline: no commit for %.0f s, since step %d: %s", waited_s, slot[0], told(process, place))
     log.warning(
-        "sightline: no commit for %.0f s, since step %d: %s; open spans: %s; the threads are at\n%s",
-        waited_s, slot[0], told(process, place), spans, here.stacks,
-    )  # fmt: skip
+        "sightline: open spans: %s; the threads are at\n%s", spans, here.stacks, extra={FOR_FILES: True}
+    )
     return Message("stalled", process, slot, waited_s, note=here.stack, place=place)

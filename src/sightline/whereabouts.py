@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from sightline.perf_tracer import TRACER, PerfTracer
 from sightline.spans import OpenSpan
 
+#: In ``extra`` of a log call: the process's files have it, and the console does not.
+FOR_FILES = "sightline_for_files"
 _OWN = "sightline-"  # how the threads of this package are named
 _STEP = "step"  # the span of run.steps, which says less than any other
 _MOST_SPANS = 16

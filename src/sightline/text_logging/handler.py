@@ -11,6 +11,7 @@ from typing import Any
 
 from sightline.step import active_step
 from sightline.text_logging.entries import OWN_COUNT, Entry, can_wait, error_of, fields_of, message_of
+from sightline.whereabouts import FOR_FILES
 
 MOST_WAITING = 50_000  #: entries; with more, callers wait
 _ROOM = 5_000  # until so many more would fit, so that each of them has its turn
@@ -58,7 +59,8 @@ class EntryHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never raises, whatever the record holds."""
-        self.keep(record)
+        has = record.__dict__
+        self.keep(record, is_for_files=len(has) > OWN_COUNT and bool(has.pop(FOR_FILES, False)))
 
     def keep(self, record: logging.LogRecord, *, is_for_files: bool = False) -> None:
         """Lets a record wait to be written."""
