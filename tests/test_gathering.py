@@ -232,3 +232,24 @@ def test_it_is_told_which_processes_are_complete(tmp_path: Path) -> None:
     (run / "traces").mkdir()
     (run / "traces" / "p00004.a01.0000.json").write_bytes(b"[\n")
     assert processes_of(run) == (1, 6, [0, 2], [1, 4], [3, 5])
+
+
+def test_long_files_are_compared_by_samples_and_in_full_while_they_are_brought(tmp_path: Path) -> None:
+    """A difference that no sample meets is met then, and is a conflict."""
+    line = b'{"message":"' + b"x" * 99 + b'"}\n'
+    log = Written(tmp_path / "h1", 1)
+    log.data += line * 20_000
+    log.write()
+    run = tmp_path / "run"
+    collect(run, tmp_path / "h1")
+    memory = fsspec.filesystem("memory")
+    at = len(log.data) - 200_000  # between two samples
+    other = log.data[:at] + b"y" + log.data[at + 1 :] + line
+    memory.pipe_file("/long/logs/p00001.a01.jsonl", other)
+    before = files(run)
+    made = plan(run, ["memory://long"])
+    assert len(made.steps) == 1
+    assert list(carry_out(made, run))
+    memory.rm("/long", recursive=True)
+    assert [name for name, _ in made.conflicts] == ["logs/p00001.a01.jsonl"]
+    assert (made.steps, files(run)) == ([], before)

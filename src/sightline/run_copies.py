@@ -16,9 +16,9 @@ ROOTS = ("metrics.jsonl", "run.json")  #: that the root writes
 _OF_PROCESS = re.compile(r"(?:^|\.)p(\d{5,})\.a(\d{2,})(?:\.|$)")
 _NUMBERED = re.compile(r"\.\d{4,}(?=\.\w+$)")
 _HEAD = 64 << 10
-_WHOLE = 64 << 20  # files up to here are compared as a whole, and of longer ones so many samples:
-_SAMPLES = 64
-_SAMPLE = 256 << 10
+# How long files may be that are compared as a whole; and of longer ones, how many samples, how long each.
+_NEAR = (64 << 20, 64, 256 << 10)
+_FAR = (1 << 20, 8, 128 << 10)
 
 Relation = Literal["same", "older", "longer", "different"]
 
@@ -142,11 +142,12 @@ def whole_size(copy: Copy) -> int:
 
 
 def _is_equal(one: Copy, other: Copy, size: int) -> bool:
-    if size <= _WHOLE:
+    whole, samples, length = _NEAR if one.place.is_near and other.place.is_near else _FAR
+    if size <= whole:
         pieces = [(at, min(size, at + BLOCK)) for at in range(0, size, BLOCK)]
     else:
-        apart = (size - _SAMPLE) / (_SAMPLES - 1)
-        pieces = [(round(i * apart), round(i * apart) + _SAMPLE) for i in range(_SAMPLES)]
+        apart = (size - length) / (samples - 1)
+        pieces = [(round(i * apart), round(i * apart) + length) for i in range(samples)]
     return all(
         one.place.read(one.path, start, end) == other.place.read(other.path, start, end)
         for start, end in pieces
