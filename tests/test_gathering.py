@@ -249,7 +249,8 @@ def test_long_files_are_compared_by_samples_and_in_full_while_they_are_brought(t
     before = files(run)
     made = plan(run, ["memory://long"])
     assert len(made.steps) == 1
-    assert list(carry_out(made, run))
+    for _ in carry_out(made, run):
+        pass
     memory.rm("/long", recursive=True)
     assert [name for name, _ in made.conflicts] == ["logs/p00001.a01.jsonl"]
     assert (made.steps, files(run)) == ([], before)
