@@ -232,3 +232,42 @@ def test_it_is_told_which_processes_are_complete(tmp_path: Path) -> None:
     (run / "traces").mkdir()
     (run / "traces" / "p00004.a01.0000.json").write_bytes(b"[\n")
     assert processes_of(run) == (1, 6, [0, 2], [1, 4], [3, 5])
+
+
+def test_long_files_are_compared_by_samples_and_in_full_while_they_are_brought(tmp_path: Path) -> None:
+    """A difference that no sample meets is met then, and is a conflict."""
+    line = b'{"message":"' + b"x" * 99 + b'"}\n'
+    log = Written(tmp_path / "h1", 1)
+    log.data += line * 20_000
+    log.write()
+    run = tmp_path / "run"
+    collect(run, tmp_path / "h1")
+    memory = fsspec.filesystem("memory")
+    at = len(log.data) - 200_000  # between two samples
+    other = log.data[:at] + b"y" + log.data[at + 1 :] + line
+    memory.pipe_file("/long/logs/p00001.a01.jsonl", other)
+    before = files(run)
+    made = plan(run, ["memory://long"])
+    assert len(made.steps) == 1
+    for _ in carry_out(made, run):
+        pass
+    memory.rm("/long", recursive=True)
+    assert [name for name, _ in made.conflicts] == ["logs/p00001.a01.jsonl"]
+    assert (made.steps, files(run)) == ([], before)
+
+
+def test_more_than_the_disk_holds_is_refused_before_anything_is_brought(tmp_path: Path) -> None:
+    log = Written(tmp_path / "h1", 1)
+    log.write()
+    os.truncate(log.path, 10 << 40)  # with a hole, which takes no space here
+    run = tmp_path / "run"
+    with pytest.raises(RunDirectoryError, match=r"10,485,760 MiB are to be brought, and .* MiB are free"):
+        collect(run, tmp_path / "h1")
+    assert files(run) == {}
+
+
+def test_files_of_a_newer_sightline_are_one_clear_error(tmp_path: Path) -> None:
+    log = Written(tmp_path / "h1", 1)
+    log.data = log.data.replace(b'"format":1', b'"format":2')
+    with pytest.raises(RunDirectoryError, match="has format 2, and this sightline knows 1"):
+        plan(tmp_path / "run", [str(log.write())])

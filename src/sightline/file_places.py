@@ -16,10 +16,15 @@ BLOCK = 4 << 20  #: bytes that are read at a time
 class FilePlace(Protocol):
     """A tree of files; paths are relative, with ``/``.
 
+    Attributes:
+        name: for people.
+        is_near: reading all of it again costs little.
+
     Its methods raise :class:`~sightline.errors.RunDirectoryError` where the place cannot be reached.
     """
 
     name: str
+    is_near: bool
 
     def sizes(self) -> dict[str, int]:
         """All files and their bytes."""
@@ -40,6 +45,8 @@ class FilePlace(Protocol):
 
 class FolderPlace:
     """A folder of a file system. Links in it are not followed."""
+
+    is_near = True
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
@@ -86,6 +93,8 @@ class FolderPlace:
 
 class UrlPlace:
     """A place that fsspec knows."""
+
+    is_near = False
 
     def __init__(self, url: str) -> None:
         try:

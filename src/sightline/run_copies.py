@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from sightline.errors import RunDirectoryError
 from sightline.file_places import BLOCK, FilePlace
 
 FOLDERS = ("logs", "traces", "sessions", "samples", "profiles")  #: that the processes of a run fill
@@ -15,10 +16,11 @@ ROOTS = ("metrics.jsonl", "run.json")  #: that the root writes
 
 _OF_PROCESS = re.compile(r"(?:^|\.)p(\d{5,})\.a(\d{2,})(?:\.|$)")
 _NUMBERED = re.compile(r"\.\d{4,}(?=\.\w+$)")
+_FORMAT = 1  # of all kinds of files so far
 _HEAD = 64 << 10
-_WHOLE = 64 << 20  # files up to here are compared as a whole, and of longer ones so many samples:
-_SAMPLES = 64
-_SAMPLE = 256 << 10
+# How long files may be that are compared as a whole; and of longer ones, how many samples, how long each.
+_NEAR = (64 << 20, 64, 256 << 10)
+_FAR = (1 << 20, 8, 128 << 10)
 
 Relation = Literal["same", "older", "longer", "different"]
 
@@ -93,11 +95,16 @@ def look(place: FilePlace, path: str, name: str, size: int) -> Copy:
     """What a file says of itself.
 
     Raises:
-        RunDirectoryError: it cannot be read.
+        RunDirectoryError: it cannot be read, or a newer sightline wrote it.
     """
     if name.startswith("profiles/") or not size:
         return Copy(place, path, name, size, None, name.encode(), 0)
     facts, head = _header(place.read(path, 0, _HEAD if name != "run.json" else size), name)
+    if isinstance(facts.get("format"), int) and facts["format"] > _FORMAT:
+        raise RunDirectoryError(
+            f"{place.name}/{path} has format {facts['format']}, and this sightline knows {_FORMAT}: "
+            f"use the version that wrote it, or a newer one"
+        )
     run_id = facts.get("run_id")
     if not isinstance(run_id, str) or not run_id.isprintable() or not 0 < len(run_id) <= 200:
         run_id = None  # of nobody's
@@ -142,11 +149,12 @@ def whole_size(copy: Copy) -> int:
 
 
 def _is_equal(one: Copy, other: Copy, size: int) -> bool:
-    if size <= _WHOLE:
+    whole, samples, length = _NEAR if one.place.is_near and other.place.is_near else _FAR
+    if size <= whole:
         pieces = [(at, min(size, at + BLOCK)) for at in range(0, size, BLOCK)]
     else:
-        apart = (size - _SAMPLE) / (_SAMPLES - 1)
-        pieces = [(round(i * apart), round(i * apart) + _SAMPLE) for i in range(_SAMPLES)]
+        apart = (size - length) / (samples - 1)
+        pieces = [(round(i * apart), round(i * apart) + length) for i in range(samples)]
     return all(
         one.place.read(one.path, start, end) == other.place.read(other.path, start, end)
         for start, end in pieces

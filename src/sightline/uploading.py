@@ -48,9 +48,9 @@ class Uploader:
         self._said = False
         self._place: FolderPlace | UrlPlace | None = None
         self._wake = threading.Event()
-        self._is_closing = False
-        self._wants_rest = False
-        self._rest_is_there = threading.Event()
+        self._changed = threading.Condition()  # over the next three
+        self._asked = self._served = 0  # how often the rest was asked for, and is there
+        self._last: int | None = None  # the question behind which nothing is written any more
         self._is_ours = True  # False in a forked child
         self._thread = threading.Thread(target=self._run, name="sightline-upload", daemon=True)
         self._thread.start()
@@ -58,23 +58,29 @@ class Uploader:
 
     def put_rest(self, timeout: float) -> bool:
         """Puts all files as they are now; returns whether they are there in time."""
-        if not self._is_ours or not self._thread.is_alive():
-            return True
-        self._rest_is_there.clear()
-        self._wants_rest = True
-        self._wake.set()
-        return self._rest_is_there.wait(timeout) and not self._gave_up
+        return self._ask(timeout, is_last=False)
 
     def close(self, timeout: float = 60.0) -> bool:
         """Puts the rest, when all files of the process are written; returns whether all is there in time."""
-        self._is_closing = True
-        if not self.put_rest(timeout):
+        if not self._ask(timeout, is_last=True):
             log.warning(
                 "sightline: not all files are uploaded to %s; `sightline collect` brings them from the run "
                 "directory of this host", self._to,
             )  # fmt: skip
             return False
         return not self._refused
+
+    def _ask(self, timeout: float, *, is_last: bool) -> bool:
+        if not self._is_ours or not self._thread.is_alive():
+            return True
+        with self._changed:
+            self._asked += 1
+            asked = self._asked
+            if is_last:
+                self._last = asked
+            self._wake.set()
+            self._changed.wait_for(lambda: self._served >= asked or self._gave_up, timeout)
+            return self._served >= asked
 
     # --- the thread ----------------------------------------------------------------------------------------
 
@@ -84,31 +90,36 @@ class Uploader:
         while True:
             self._wake.wait(pause)
             self._wake.clear()
-            is_rest, is_closing, place = self._wants_rest, self._is_closing, self._files.place
-            paths = self._files.full_segments()
+            with self._changed:
+                asked, is_last = self._asked, self._last is not None
+                is_rest = asked > self._served
+            place, paths = self._files.place, self._files.full_segments()
             if is_rest and place is not None:
                 paths += _own(place, self._files.process)
-            if self._put_all(paths, is_rest=is_rest and not is_closing):
+            if self._put_all(paths, goes_on=is_rest and not is_last):
                 pause, tries = _TICK_S, 0
-                if is_rest:
-                    self._wants_rest = False
-                    self._rest_is_there.set()
-                if is_closing:
+                self._say_how_far(asked, gave_up=False)
+                if is_last:
                     return
             else:
                 tries += 1
-                tries_at_end += is_closing
+                tries_at_end += is_last
                 if tries_at_end >= _TRIES:
-                    self._gave_up = True
-                    self._rest_is_there.set()
+                    self._say_how_far(0, gave_up=True)
                     return
                 pause = min(_LONGEST_PAUSE_S, 2.0 ** min(tries - 1, 10))
 
-    def _put_all(self, paths: list[Path], *, is_rest: bool) -> bool:
+    def _say_how_far(self, served: int, *, gave_up: bool) -> None:
+        with self._changed:
+            self._served = max(served, self._served)
+            self._gave_up = gave_up
+            self._changed.notify_all()
+
+    def _put_all(self, paths: list[Path], *, goes_on: bool) -> bool:
         """Puts those that are not there yet; returns whether nothing failed.
 
         Args:
-            is_rest: among them are files that go on.
+            goes_on: among them are files that are still written.
         """
         place = self._files.place
         if place is None:
@@ -127,7 +138,7 @@ class Uploader:
                 self._note_failure()
                 self._say("sightline: uploading %s fails, and is tried again: %s (said once)", path, error)
                 return False
-            if not is_rest:
+            if not goes_on:
                 self._done.add(path)
         return True
 

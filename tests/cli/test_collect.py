@@ -67,6 +67,9 @@ def test_missing_processes_and_other_runs_are_told(tmp_path: Path) -> None:
     out = tmp_path / "out"
     dry = collect(out, one, "--dry-run")
     assert (dry.returncode, out.exists()) == (0, False)
+    out.mkdir()
+    (out / ".collect.lock").touch()  # as one that failed leaves it
+    assert collect(out, one, "--dry-run").returncode == 0
     assert "would be brought: 1 new files" in dry.stdout
     done = collect(out, one, "--json")
     assert (done.returncode, json.loads(done.stdout)["missing"]) == (3, [0, 2, 3])

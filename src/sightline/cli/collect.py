@@ -41,7 +41,8 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
     made = plan(run_dir, sources)
     if not dry_run:
         _show(carry_out(made, run_dir), made.size, as_json)
-    processes = processes_of(run_dir) if run_dir.is_dir() and any(run_dir.iterdir()) else None
+    has_files = run_dir.is_dir() and any(not each.name.startswith(".") for each in run_dir.iterdir())
+    processes = processes_of(run_dir) if has_files else None
     for where, why in (*made.refused, *made.conflicts):
         say_error("sightline collect", f"{where} {why}; it is left as it is")
     if as_json:
