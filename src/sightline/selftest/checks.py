@@ -94,10 +94,13 @@ class Checks:
                     "it was killed, has crashed, or hangs", f"look at the output of process {process}",
                 )  # fmt: skip
 
-    def close(self) -> None:
-        """Ends the run, and removes what was written."""
+    def finish(self) -> None:
+        """Ends the run."""
         if self._run is not None:
             self._run.finish(self._meeting.left(5.0))
+
+    def remove(self) -> None:
+        """Removes what was written, when all have read it."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             if self._is_new:
@@ -351,14 +354,14 @@ class Checks:
             return None
         if self._failures("exactness", said):
             return self._result("device", "SKIP", "nothing was committed")
+        if self.processes > 1 and not is_whole:  # nor is it committed before the first deadline
+            self._result("exactness", "SKIP", "processes are gone: a gather would wait for them for ever")
+            return self._result("device", "SKIP", "processes are gone")
         line = self._line_of(0)
         if line is None:
             return self._result(
                 "exactness", "FAIL", "the step was not committed", "see process 0's disk", "sightline doctor"
             )
-        if self.processes > 1 and not is_whole:
-            self._result("exactness", "SKIP", "processes are gone: a gather would wait for them for ever")
-            return self._result("device", "SKIP", "processes are gone")
         self._judge_exactness(line, references, device)
         return self._judge_device(line, said)
 

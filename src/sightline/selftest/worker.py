@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sightline.errors import TransportError
 from sightline.selftest.result import Failed, Result
 
 
@@ -61,6 +62,13 @@ def main() -> None:
         passed = _test(options, report, begin, lambda: check, began, deadline)
     except Failed as failed:
         report.result(Result(check, "FAIL", failed.what, failed.why, failed.fix))
+    except TransportError as error:
+        report.result(
+            Result(
+                check, "FAIL", "process 0, which holds the store of all, is gone or cannot be reached",
+                str(error).splitlines()[0][:400], "look at what process 0 says",
+            )
+        )  # fmt: skip
     except BaseException as error:  # noqa: BLE001 - said, and the process ends
         import traceback
 
@@ -125,7 +133,7 @@ def _test(
         checks.run(begin_next)
     finally:
         pulse.stop()
-        checks.close()
+    checks.finish()
     begin("verdict")
     passed = checks.passed
     if transport.is_root:
@@ -134,8 +142,9 @@ def _test(
         meeting.tell("verdict", {"passed": passed})
         meeting.meet("bye", {}, most=5.0)  # their store goes with this process
     else:
-        passed = bool(meeting.hear("verdict", 30.0)["passed"]) and passed
+        passed = bool(meeting.hear("verdict", options["seconds"])["passed"]) and passed
         meeting.meet("bye", {}, most=2.0)
+    checks.remove()  # only now: process 0 has read what lies there, where the disk is shared
     return passed
 
 
