@@ -176,6 +176,16 @@ def test_nobody_is_slow_where_all_take_the_same(tmp_path: Path) -> None:
     assert facts(written(tmp_path / "run", *lines)).slow == []
 
 
+def test_numbers_of_any_size_are_taken(tmp_path: Path) -> None:
+    """Without a warning, which would be printed into the picture."""
+    lines = [run_line(processes=2)]
+    for step in range(5):
+        values = {"train/loss": [1.7e308, -1.7e308][step % 2], "time/train/a_s": 1.7e308, "host/x": 1e308}
+        lines.append(commit(step, values))
+        lines.append(process_values(step, {"time/train/a_s": [1.7e308, -1.7e308]}))
+    assert "train/loss" in shown(written(tmp_path / "run", *lines))
+
+
 def test_of_two_processes_the_slow_one_is_measured_by_the_other(tmp_path: Path) -> None:
     lines = [run_line(processes=2)]
     for step in range(5):
