@@ -44,7 +44,7 @@ def test_a_run_with_everything_is_told_in_full(tmp_path: Path) -> None:
     ]
     (slow,) = found.slow
     assert (slow.stage, slow.slow.process, slow.slow.steps, slow.slow.of_steps) == ("rollout", 13, 50, 50)
-    assert slow.slow.excess_s == pytest.approx(0.3)
+    assert (slow.slow.excess_s, slow.median_s) == (pytest.approx(0.3), 1.0)
     assert {(sink.name, sink.lag, sink.is_well) for sink in found.sinks} == {
         ("wandb", 59, False), ("jsonl", 0, True),
     }  # fmt: skip
@@ -174,6 +174,25 @@ def test_nobody_is_slow_where_all_take_the_same(tmp_path: Path) -> None:
         lines.append(commit(step, {"time/train/update_s": 1.0}))
         lines.append(process_values(step, {"time/train/update_s": [1.0, 1.02, 1.01, 1.03]}))
     assert facts(written(tmp_path / "run", *lines)).slow == []
+
+
+def test_numbers_of_any_size_are_taken(tmp_path: Path) -> None:
+    """Without a warning, which would be printed into the picture."""
+    lines = [run_line(processes=2)]
+    for step in range(5):
+        values = {"train/loss": [1.7e308, -1.7e308][step % 2], "time/train/a_s": 1.7e308, "host/x": 1e308}
+        lines.append(commit(step, values))
+        lines.append(process_values(step, {"time/train/a_s": [1.7e308, -1.7e308]}))
+    assert "train/loss" in shown(written(tmp_path / "run", *lines))
+
+
+def test_of_two_processes_the_slow_one_is_measured_by_the_other(tmp_path: Path) -> None:
+    lines = [run_line(processes=2)]
+    for step in range(5):
+        lines.append(commit(step, {"time/train/rollout_s": 1.25}))
+        lines.append(process_values(step, {"time/train/rollout_s": [1.0, 1.5]}))
+    (slow,) = facts(written(tmp_path / "run", *lines)).slow
+    assert (slow.slow.process, slow.slow.excess_s, slow.median_s) == (1, 0.5, 1.0)
 
 
 def test_the_end_of_a_long_journal_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,8 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
 
 def _pace(facts: Facts, now: float) -> Text:
     state, progress = facts.state, facts.progress
+    if state.state == "stalled":  # its reason says both
+        return _styled(clean(state.reason, 300), "yellow")
     parts = []
     if progress.step_s is not None:
         parts.append(Text(f"{span(progress.step_s)} a step"))
@@ -202,7 +204,7 @@ def _pace(facts: Facts, now: float) -> Text:
         parts.append(_styled(f"last commit {when}", "dim"))
     if state.error:
         parts.insert(0, _styled(clean(state.error, 300), "red"))
-    elif state.state in ("stalled", "crashed", "unknown") or state.missing:
+    elif state.state in ("crashed", "unknown") or state.missing:
         parts.insert(0, _styled(clean(state.reason, 300), _STATES[how(state)][1].removeprefix("bold ")))
     return _styled(" · ", "dim").join(parts)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
@@ -113,17 +114,18 @@ class Watch:
                 return chosen(keys, self._patterns)
             return filtered(keys, view.typed or "")
 
-        return facts_of(
-            self.run_dir,
-            self._history,
-            self.state,
-            warned=self._logs.warned,
-            files=self._files,
-            patterns=self._patterns,
-            choose=choose,
-            page=None if rows is None else (view.offset, view.offset + rows),
-            window=self._window,
-        )
+        with np.errstate(all="ignore"):  # a warning would be printed into the picture
+            return facts_of(
+                self.run_dir,
+                self._history,
+                self.state,
+                warned=self._logs.warned,
+                files=self._files,
+                patterns=self._patterns,
+                choose=choose,
+                page=None if rows is None else (view.offset, view.offset + rows),
+                window=self._window,
+            )
 
 
 def glyphs_for(encoding: str | None) -> Glyphs:

@@ -64,9 +64,8 @@ class LogTail:
         self._folder = run_dir / "logs"
         self._folder_mtime: int | None = None
         self._looked = -_LOOK_S
-        self._files: dict[
-            int, tuple[Path, int]
-        ] = {}  # by inode, since full ones are renamed; how far it was read
+        # By inode, since full segments are renamed: the path, and how far it was read.
+        self._files: dict[int, tuple[Path, int]] = {}
 
     def update(self) -> bool:
         """Reads what was added; returns whether there are other warnings than before."""
@@ -106,9 +105,7 @@ class LogTail:
                 return []
             with open(path, "rb") as file:
                 found = os.fstat(file.fileno())
-                if (
-                    found.st_ino != identity
-                ):  # a full segment was renamed since; it is found under its new name
+                if found.st_ino != identity:  # it was renamed, and is looked for again
                     return []
                 size = found.st_size
                 at = max(at, size - _READ)

@@ -138,7 +138,8 @@ def slow_stages(history: History, first_step: int, wall_s: float | None) -> list
         slow = slow_in_table(table.steps, table.processes, table.values)
         if slow is None or slow.excess_s * slow.steps <= _MATTERS * (wall_s or 0) * slow.of_steps:
             continue
-        median = float(np.nanmedian(table.values))
+        others = [at for at, process in enumerate(table.processes) if process != slow.process]
+        median = float(np.nanmedian(table.values[:, others]))
         found.append(SlowStage(path[len(common) :], slow, median))
     found.sort(key=lambda each: -each.slow.excess_s * each.slow.steps / each.slow.of_steps)
     inner = [each for each in found if each.stage.split("/")[-1] != _STEP]
