@@ -19,7 +19,7 @@ function showProblems() {
         { name: "step", isNumber: true, value: (row) => row[2] },
         { name: "process", isNumber: true, value: (row) => row[3] },
         { name: "what", wide: true, value: (row) => row[4] },
-        { name: "times", isNumber: true, value: (row) => row[5] },
+        { name: "times", isNumber: true, value: (row) => row[5], show: (row) => (row[5] > 1 ? number(row[5]) : "") },
       ],
       detail: (row) => [block("what", row[4]), row[6] ? block("more", row[6]) : null] });
   }

@@ -30,8 +30,10 @@ function showProcesses() {
     const x = all.axis === "time" ? Array.from(steps, (value) => new Date(value).toISOString().slice(0, 23)) : Array.from(steps);
     const rows = each.values.map((ref) => Array.from(all.data.array(ref), (value) => (Number.isFinite(value) ? value : null)));
     const tall = each.processes.length;
+    const sorted = rows.flat().filter(isNumber).sort((a, b) => a - b), top = sorted[Math.floor(0.98 * (sorted.length - 1))];
+    const scaled = top !== undefined && sorted[sorted.length - 1] > 2 * top ? { zmin: sorted[0], zmax: top } : {}; // one step does not take all colours
     const unit = each.key.endsWith("_s") ? " s" : "";
-    return { traces: [{ type: "heatmap", x, y: each.processes.map((name) => `p${name}`), z: rows, colorscale: scale(), hoverongaps: false, xgap: x.length < 60 ? 1 : 0, ygap: tall < 40 ? 1 : 0,
+    return { traces: [{ type: "heatmap", ...scaled, x, y: each.processes.map((name) => label(`p${name}`)), z: rows, colorscale: scale(), hoverongaps: false, xgap: x.length < 60 ? 1 : 0, ygap: tall < 40 ? 1 : 0,
       colorbar: { thickness: 8, outlinewidth: 0, tickfont: { size: 10, color: colour("--faint") }, ticksuffix: unit, len: 1, x: 1.01 },
       hovertemplate: `step %{x}<br>process %{y}: %{z:.4~g}${unit}<extra></extra>` }],
       layout: { hovermode: "closest", margin: { l: 52, r: 60 }, xaxis: { ...axisLayout(), showspikes: false }, yaxis: { autorange: "reversed", type: "category", showgrid: false, nticks: 16 } },

@@ -1,7 +1,7 @@
 // Where the time of each step goes.
 
 const stages = section("time", "Time of a step");
-let stagesAsShare = false;
+let stagesAsShare = false, stagesWhole = false;
 
 const STAGE_COLOURS = 13;
 const stageColour = (name, at) => (name === "other" ? colour("--kind-other") : colour(`--stage${at % STAGE_COLOURS}`));
@@ -24,7 +24,13 @@ function showStages() {
   const host = el("article", { class: "chart is-wide" });
   const unit = el("label", { class: "check" }, el("input", { type: "checkbox", onchange: (event) => { stagesAsShare = event.target.checked; drawn.redraw(); } }), "as shares");
   unit.firstChild.checked = stagesAsShare;
-  host.append(el("header", {}, el("h4", {}, "Stages of each step"), unit));
+  // One step that compiles would flatten all others: it is cut off, which is said, until the reader wants it whole.
+  const totals = Array.from(all.data.array(time.steps), (_, at) => shown.reduce((sum, name) => sum + all.data.array(time.seconds[name])[at], 0));
+  const usual = [...totals].sort((a, b) => a - b)[Math.floor(0.9 * (totals.length - 1))];
+  const higher = totals.filter((each) => each > 3 * usual).length;
+  const whole = el("label", { class: "check" }, el("input", { type: "checkbox", onchange: (event) => { stagesWhole = event.target.checked; drawn.redraw(); } }), `whole height: ${higher === 1 ? "1 step is" : `${higher} steps are`} cut off`);
+  whole.firstChild.checked = stagesWhole;
+  host.append(el("header", {}, el("h4", {}, "Stages of each step"), higher ? whole : null, unit));
   const colours = () => shown.map((name, at) => stageColour(name, at));
   emptied(stages.body).append(host);
   const drawn = figure(host, () => {
@@ -38,7 +44,7 @@ function showStages() {
     }));
     const total = shown.reduce((sum, name) => sum + all.data.array(time.seconds[name]).reduce((a, b) => a + b, 0), 0);
     const part = (name) => all.data.array(time.seconds[name]).reduce((a, b) => a + b, 0) / (total || 1);
-    return { traces, layout: { hovermode: "x unified", xaxis: axisLayout(), yaxis: { ticksuffix: stagesAsShare ? " %" : " s", rangemode: "tozero" } },
+    return { traces, layout: { hovermode: "x unified", xaxis: axisLayout(), yaxis: { ticksuffix: stagesAsShare ? " %" : " s", rangemode: "tozero", ...(higher && !stagesWhole && !stagesAsShare ? { range: [0, 1.6 * usual] } : {}) } },
       label: `Seconds of each step by stage: ${shown.map((name) => `${name} ${percent(part(name))}`).join(", ")}` };
   }, { height: 280, zooms: true });
   host.append(legendOf(shown, colours()));
@@ -57,7 +63,7 @@ function showStages() {
       { name: "share", isNumber: true, value: (row) => row.share, show: (row, cell) => { cell.style.setProperty("--part", `${100 * Math.min(1, row.share)}%`); cell.classList.add("partbar"); return percent(row.share); } },
       { name: "own, a step", isNumber: true, value: (row) => row.own, show: (row) => seconds(row.own) },
       ...(detailed ? [["mean", "mean"], ["p50", "p50"], ["p95", "p95"]].map(([name, key]) => ({ name, isNumber: true, value: (row) => row[key], show: (row) => seconds(row[key]) })) : []),
-      ...(detailed ? [{ name: "slow process", value: (row) => slow(row) || "", show: (row) => (slow(row) ? el("span", { class: row.slow.chronic ? "bad" : "" }, slow(row)) : "–") }] : []),
+      ...(detailed ? [{ name: "slow process", wide: true, value: (row) => slow(row) || "", show: (row) => (slow(row) ? el("span", { class: row.slow.chronic ? "bad" : "" }, slow(row)) : "–") }] : []),
     ],
   });
   list.update(time.stages);
