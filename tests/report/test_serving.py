@@ -76,7 +76,7 @@ def test_only_its_own_paths_are_served_and_only_to_its_own_page(tmp_path: Path) 
 def test_the_page_follows_a_run_and_keeps_what_the_reader_has_chosen(
     tmp_path: Path, look: Callable[..., Opened]
 ) -> None:
-    """Search, open rows and the place on the page stay; the end of the run is said, and of the server."""
+    """Search, zoom, open rows and place stay; the end of the run is said, and that of the server."""
     run = full_run(tmp_path / "run", steps=30)
     journal = run.path / "metrics.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -88,7 +88,16 @@ def test_the_page_follows_a_run_and_keeps_what_the_reader_has_chosen(
             opened.until("document.getElementById('live').innerText === 'live'")
             opened.page.fill("#metric-search", "train/loss")
             opened.page.locator("#samples button.open").first.click()
+            opened.until("document.querySelectorAll('#metrics .chart').length === 1")
             opened.until_drawn()
+            area = opened.page.locator("#metrics .plot .nsewdrag").bounding_box()
+            opened.page.mouse.move(area["x"] + 30, area["y"] + 40)
+            opened.page.mouse.down()
+            opened.page.mouse.move(area["x"] + 90, area["y"] + 40, steps=4)
+            opened.page.mouse.up()
+            opened.until("document.body.classList.contains('zoomed')")
+            shown = "document.querySelector('#metrics .plot')._fullLayout.xaxis.range.map(Math.round).join()"
+            zoomed = opened.page.evaluate(shown)
             opened.page.evaluate("document.getElementById('samples').scrollIntoView()")
             text = opened.page.inner_text("#samples tr.detail")
             place = opened.page.evaluate("document.getElementById('samples').getBoundingClientRect().top")
@@ -102,6 +111,9 @@ def test_the_page_follows_a_run_and_keeps_what_the_reader_has_chosen(
                 opened.page.evaluate("document.getElementById('samples').getBoundingClientRect().top") - place
             )
             assert abs(moved) < 60
+            opened.page.evaluate("document.getElementById('metrics').scrollIntoView()")
+            opened.until("document.querySelector('#metrics .plot svg.main-svg') !== null")
+            assert opened.page.evaluate(shown) == zoomed
             run.finish()
             opened.until("document.getElementById('live').innerText.includes('ended')")
         opened.until("document.getElementById('live').innerText.includes('gone')")
