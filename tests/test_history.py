@@ -70,6 +70,20 @@ def test_a_real_run_gives_back_what_was_recorded(tmp_path: Path) -> None:
     assert (history.commits, history.last_step, history.processes) == (5, 4, 1)
 
 
+def test_an_attempt_takes_over_as_it_begins(tmp_path: Path) -> None:
+    """Before its first commit, for keys that were asked for already, and where keys differ by step."""
+    history = written(
+        tmp_path, run_line(), commit(1, 0, a=0.0), commit(2, 1, a=1.0, b=1.0), commit(3, 2, a=2.0, b=2.0)
+    )
+    assert history.series("a").steps.tolist() == [0, 1, 2]
+    assert history.series("b").values.tolist() == [1.0, 2.0]
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(run_line((1, 0, None), (2, 2, 1)))
+    history.update()
+    assert history.series("a").steps.tolist() == [0, 1]
+    assert history.gone_over("b").values.tolist() == [2.0]
+
+
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     """Line by line as the file grows, with a line that is only half there."""
     file = tmp_path / "metrics.jsonl"

@@ -46,7 +46,7 @@ class Opened:
         self.until("document.querySelectorAll('#metrics .plot .scatterlayer path.js-line').length > 0")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not be there for others
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium: on Debian, apt-get install chromium")

@@ -9,7 +9,6 @@ import webbrowser
 from pathlib import Path
 
 import click
-import orjson
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
 
@@ -40,6 +39,7 @@ def report(
     Exit code 0: all was read; 1: something was damaged; with --json 3: files of some processes are not here.
     """
     from sightline.report import Runs, page
+    from sightline.report.packing import as_json as packed_json
 
     runs = Runs(run_dirs)
     if serve:
@@ -59,7 +59,7 @@ def report(
             for name, run_dir, each in zip(found.names, runs.dirs, found.headlines, strict=True)
         ]
         answer = {"report": str(path), "runs": figures, "damaged": found.damaged, "missing": found.absent}
-        click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+        click.echo(packed_json(answer))
     else:
         click.echo(f"{path}: {_size(len(whole))}, {_count(len(found.names), 'run')}")
         shown = " ".join(str(each) for each in run_dirs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.history import History, Series, bands
 from sightline.report.other_names import alias_names
@@ -34,11 +35,9 @@ def curves(history: History, packer: Packer, runs: int = 1) -> dict[str, Any]:
     most = int(_VALUES / max(1, runs) / max(1, len(keys)) / 3)
     buckets = min(max(most, _BUCKETS[0]), _BUCKETS[1])
     entries: list[dict[str, Any]] = []
-    clock: tuple[Any, Any] = np.zeros(0, np.int64), np.zeros(0)
+    clock = _clock(history)
     for key in keys:
         series = history.series(key)
-        if len(series.steps) > len(clock[0]):
-            clock = series.steps, series.times
         entry = {"key": key, **_packed(series, packer, buckets)}
         if len(history.runs) > 1:
             over = history.gone_over(key)
@@ -60,6 +59,17 @@ def curves(history: History, packer: Packer, runs: int = 1) -> dict[str, Any]:
         "clock": {"x": packer.add(clock[0][at]), "t": packer.add(clock[1][at])},
         "start": start,
     }
+
+
+def _clock(history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Steps, and when each was committed last; what a later attempt has gone over is left out."""
+    steps, times, attempts = history.rows()
+    is_over = np.zeros(len(steps), bool)
+    for start in history.starts:
+        is_over |= (attempts < start.attempt) & (steps >= start.first_step)
+    steps, times = steps[~is_over][::-1], times[~is_over][::-1]
+    steps, last = np.unique(steps, return_index=True)
+    return steps, times[last]
 
 
 def _packed(series: Series, packer: Packer, buckets: int) -> dict[str, Any]:

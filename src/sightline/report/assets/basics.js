@@ -109,6 +109,21 @@ function section(id, title, lead) {
     id, node, body, link,
     lead(text) { note.replaceChildren(text); },
     show(is) { node.hidden = !is; link.hidden = !is; },
+    /**
+     * Builds the section where its parts are others than before; else only brings them up to date, so that nothing
+     * flickers and what the reader has opened stays.
+     * @param parts what decides which parts there are
+     * @param build fills the section, and returns what brings it up to date
+     */
+    fill(parts, build) {
+      const signature = JSON.stringify(parts);
+      if (made.signature !== signature) {
+        made.signature = signature;
+        emptied(body);
+        made.renew = build(body);
+      }
+      made.renew();
+    },
   };
   sections.push(made);
   return made;

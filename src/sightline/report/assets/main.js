@@ -55,8 +55,9 @@ function renew(fresh) {
   all.data = fresh;
   all.detail = Math.max(0, all.runs.findIndex((run) => run.name === detail));
   main.style.minHeight = `${main.offsetHeight}px`;
-  const y = scrollY;
+  const y = scrollY, focused = document.activeElement;
   showAll();
+  if (focused && focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
   if (anchor && anchor.isConnected) scrollBy(0, anchor.getBoundingClientRect().top - top); else scrollTo(scrollX, y);
   main.style.minHeight = "";
 }
@@ -99,10 +100,10 @@ async function begin() {
     const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     kept.set("theme", theme);
     setTheme(theme);
-    redrawAll();
     showDetails();
+    redrawAll();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { setTheme(kept.get("theme")); redrawAll(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { setTheme(kept.get("theme")); showDetails(); redrawAll(); });
   addEventListener("keydown", keys);
   const top = document.getElementById("top");
   new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${top.offsetHeight}px`)).observe(top);

@@ -188,7 +188,7 @@ function drawMetric(chart, pixels) {
     if (main.over) {
       const steps = all.data.array(main.over.x);
       const [x, y] = fitting(onAxis(run, steps, all.data.array(main.over.t)), all.data.array(main.over.y), all.zoom, pixels);
-      traces.push({ x, y, mode: "lines", type: "scatter", line: { width: 1, color: faded(ink, 0.35), dash: "dot" }, hovertemplate: hover(`${name} gone over`) });
+      traces.push({ x, y, mode: x.length > 1 ? "lines" : "markers", type: "scatter", marker: { size: 4, color: faded(ink, 0.4) }, line: { width: 1, color: faded(ink, 0.35), dash: "dot" }, hovertemplate: hover(`${name} gone over`) });
     }
     const [rawX, rawY] = points(main);
     const [x, y] = fitting(rawX, rawY, all.zoom, pixels);
@@ -235,5 +235,5 @@ function drawMetric(chart, pixels) {
     if (!all.logY) yaxis.range = [low - room, high + room];
     else if (low > 0) yaxis.range = [Math.log10(low), Math.log10(high)];
   }
-  return { traces, layout: { xaxis: axisLayout(), yaxis, shapes }, label: `${chart.name}. ${words.join(". ")}` };
+  return { traces, layout: { hovermode: "x unified", xaxis: axisLayout(), yaxis, shapes }, label: `${chart.name}. ${words.join(". ")}` };
 }

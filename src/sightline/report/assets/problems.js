@@ -3,59 +3,64 @@
 const problemsSection = section("problems", "Events");
 const PROBLEMS = ["error", "stall", "missing", "non-finite", "late", "warning", "attempt", "end"];
 const problemColour = (kind) => colour(`--problem-${kind}`);
-let problemTable = null;
 const hiddenKinds = new Set();
+const problemsOf = (kind) => all.run.problems.filter((row) => row[1] === kind);
+const presentKinds = () => PROBLEMS.filter((kind) => problemsOf(kind).length);
+
+problemsSection.lead("warnings, errors, attempts, missing processes, stalls, late snapshots and values that are not finite, on one axis of time");
 
 function showProblems() {
-  const run = all.run, rows = run.problems;
-  problemsSection.show(true);
-  problemsSection.lead("warnings, errors, attempts, missing processes, stalls, late snapshots and values that are not finite, on one axis of time");
-  if (!problemTable) {
-    problemTable = table({ caption: "Events, the latest first", page: 15, sort: [0, true], id: (row) => row.slice(0, 5).join("\u0000"), empty: "nothing was noticed",
-      filter: (row) => !hiddenKinds.has(row[1]),
-      columns: [
-        { name: "time", value: (row) => row[0], show: (row) => el("time", { datetime: row[0] ? new Date(row[0] * 1000).toISOString() : null }, moment(row[0])) },
-        { name: "kind", value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", {}, dot, row[1]); } },
-        { name: "step", isNumber: true, value: (row) => row[2] },
-        { name: "process", isNumber: true, value: (row) => row[3] },
-        { name: "what", wide: true, value: (row) => row[4] },
-        { name: "times", isNumber: true, value: (row) => row[5] },
-      ],
-      detail: (row) => [block("what", row[4]), row[6] ? block("more", row[6]) : null] });
-  }
-  emptied(problemsSection.body);
-  const present = PROBLEMS.filter((kind) => rows.some((row) => row[1] === kind));
-  if (rows.length) {
-    const host = el("article", { class: "chart is-wide" });
-    problemsSection.body.append(host);
-    const toggles = el("div", { class: "tabs", role: "group", "aria-label": "Kinds of events" }, present.map((kind) => {
-      const dot = el("i", { class: "mark" });
-      dot.style.background = problemColour(kind);
-      const button = el("button", { type: "button", "aria-pressed": String(!hiddenKinds.has(kind)), onclick: () => {
-        if (hiddenKinds.has(kind)) hiddenKinds.delete(kind); else hiddenKinds.add(kind);
-        button.setAttribute("aria-pressed", String(!hiddenKinds.has(kind)));
-        drawn.redraw();
-        problemTable.show();
-      } }, dot, `${kind} ${rows.filter((row) => row[1] === kind).length}`);
-      return button;
-    }));
-    host.append(el("header", {}, toggles));
-    const drawn = figure(host, () => {
-      const lanes = present.filter((kind) => !hiddenKinds.has(kind));
-      const traces = lanes.map((kind) => {
-        const those = rows.filter((row) => row[1] === kind && row[0]);
-        return { type: "scatter", mode: "markers", x: those.map((row) => new Date(row[0] * 1000 - shiftOf(row[0] * 1000)).toISOString().slice(0, 23)), y: those.map(() => kind),
-          marker: { symbol: "line-ns-open", size: 13, color: problemColour(kind), line: { width: 2, color: problemColour(kind) } },
-          text: those.map((row) => label(row[4], 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" };
-      });
-      const span = run.span ? run.span.map((each) => new Date(each * 1000 - shiftOf(each * 1000)).toISOString().slice(0, 23)) : null;
-      return { traces, layout: { hovermode: "closest", margin: { l: 74 }, xaxis: { type: "date", showspikes: true, ...(span && lanes.length === 0 ? { range: span } : {}) }, yaxis: { type: "category", categoryorder: "array", categoryarray: [...lanes].reverse(), tickmode: "linear", dtick: 1, showgrid: true } },
-        label: `Events over time: ${present.map((kind) => `${rows.filter((row) => row[1] === kind).length} ${kind}`).join(", ")}` };
-    }, { height: 66 + 24 * present.length });
-  }
-  if (run.logs_left_out) problemsSection.body.append(el("p", { class: "note" }, `The logs are long: of ${(run.logs_left_out / 1e6).toFixed(0)} MB at their beginnings nothing is shown.`));
-  problemsSection.body.append(problemTable.node);
-  problemTable.update(rows);
+  problemsSection.fill([all.run.name, document.documentElement.dataset.theme, presentKinds()], buildProblems);
+}
+
+function buildProblems(body) {
+  const list = table({ caption: "Events, the latest first", page: 15, sort: [0, true], id: (row) => row.slice(0, 5).join("\u0000"), empty: "nothing was noticed",
+    filter: (row) => !hiddenKinds.has(row[1]),
+    columns: [
+      { name: "time", value: (row) => row[0], show: (row) => el("time", { datetime: row[0] ? new Date(row[0] * 1000).toISOString() : null }, moment(row[0])) },
+      { name: "kind", value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", {}, dot, row[1]); } },
+      { name: "step", isNumber: true, value: (row) => row[2] },
+      { name: "process", isNumber: true, value: (row) => row[3] },
+      { name: "what", wide: true, value: (row) => row[4] },
+      { name: "times", isNumber: true, value: (row) => row[5], show: (row) => (row[5] > 1 ? number(row[5]) : "") },
+    ],
+    detail: (row) => [block("what", row[4]), row[6] ? block("more", row[6]) : null] });
+  const present = presentKinds(), counts = new Map();
+  const host = el("article", { class: "chart is-wide" }), note = el("p", { class: "note" });
+  const toggles = el("div", { class: "tabs", role: "group", "aria-label": "Kinds of events" }, present.map((kind) => {
+    const dot = el("i", { class: "mark" }), words = el("span", {});
+    dot.style.background = problemColour(kind);
+    counts.set(kind, words);
+    const button = el("button", { type: "button", "aria-pressed": String(!hiddenKinds.has(kind)), onclick: () => {
+      if (hiddenKinds.has(kind)) hiddenKinds.delete(kind); else hiddenKinds.add(kind);
+      button.setAttribute("aria-pressed", String(!hiddenKinds.has(kind)));
+      drawn.redraw();
+      list.show();
+    } }, dot, words);
+    return button;
+  }));
+  host.append(el("header", {}, toggles));
+  body.append(...(present.length ? [host] : []), note, list.node);
+  const drawn = present.length ? figure(host, () => drawProblems(present), { height: 66 + 24 * present.length }) : { redraw() {} };
+  return () => {
+    for (const [kind, words] of counts) words.textContent = `${kind} ${number(problemsOf(kind).length)}`;
+    note.hidden = !all.run.logs_left_out;
+    note.textContent = `The logs are long: of ${(all.run.logs_left_out / 1e6).toFixed(0)} MB at their beginnings nothing is shown.`;
+    list.update(all.run.problems);
+    drawn.redraw();
+  };
+}
+
+function drawProblems(present) {
+  const lanes = present.filter((kind) => !hiddenKinds.has(kind));
+  const traces = lanes.map((kind) => {
+    const those = problemsOf(kind).filter((row) => row[0]);
+    return { type: "scatter", mode: "markers", x: those.map((row) => new Date(row[0] * 1000 - shiftOf(row[0] * 1000)).toISOString().slice(0, 23)), y: those.map(() => kind),
+      marker: { symbol: "line-ns-open", size: 13, color: problemColour(kind), line: { width: 2, color: problemColour(kind) } },
+      text: those.map((row) => label(row[4], 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" };
+  });
+  return { traces, layout: { hovermode: "closest", margin: { l: 74 }, xaxis: { type: "date" }, yaxis: { type: "category", categoryorder: "array", categoryarray: [...lanes].reverse(), tickmode: "linear", dtick: 1, showgrid: true } },
+    label: `Events over time: ${present.map((kind) => `${problemsOf(kind).length} ${kind}`).join(", ")}` };
 }
 
 const hosts = section("hosts", "Hosts");
