@@ -1,7 +1,7 @@
 """Whether a run goes on, has ended, crashed or stalls: from its lock and a few lines of its journal.
 
 Read are the journal's last lines, back to its latest commits, and what stands around its latest ``run`` line,
-which is found by bisection; so it takes some milliseconds, however long the journal is.
+which is found by bisection; so it takes a fraction of a second, however long the journal is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sightline.stall import StallWatch
 State = Literal["running", "stalled", "finished", "crashed", "unknown"]
 
 _STEPS = 64  # whose pace is the usual one
-_TAIL_BYTES = 8 << 20  # read for them, unless no commit stands there
+_TAIL_BYTES = 4 << 20  # read for them, unless no commit stands there
 _HEAD_LINES = 64  # behind a run line, in which the loop says how long it is
 _PROBE_BYTES = 1 << 16
 _LATELY_S = 60.0  # in which a run has written that another host holds, where nothing else can be seen

@@ -14,7 +14,7 @@ import orjson
 from sightline.journal import FORMAT, commits_between, gaps_of
 from sightline.naming import RESERVED
 
-_MOST_BYTES = 512 << 20  # of a longer journal the end is read
+_MOST_BYTES = 256 << 20  # of a longer journal the end is read
 _NAMED = 64
 #: Beginnings of lines that need no reading, only that they are whole.
 _PASSED = (b'{"type":"process_values"', b'{"type":"histogram"', b'{"type":"sample"')

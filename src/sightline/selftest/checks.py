@@ -502,6 +502,8 @@ class Checks:
         again = self._together("stall", lambda: {"commit_ms": commit(2)}, at="back")
         if not self.is_root or self._failures("stall", said) or self._failures("stall", again):
             return None
+        if holder in self._meeting.absent:  # said by itself
+            return self._result("stall", "SKIP", f"process {holder}, which held back, is gone")
         line, back = held["line"], self._line_of(2, most=self._deadline_s + 10.0)
         late = self._line_of(1, "late", most=5.0)
         slowest = max(found["commit_ms"] for found in (*said.values(), *again.values()))
