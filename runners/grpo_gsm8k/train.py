@@ -261,6 +261,12 @@ class _Training:
         with sl.record_timing("reward") as timing, groups.phase("reward", timing):
             truths = [data.finals[i] for i in repeated]
             rewards, parts = score(completions, truths, asdict(grpo.reward))
+        asked = [self.tokenizer.decode(data.prompts[i][data.prompt_valid[i]].tolist()) for i in mine]
+        sl.sample(
+            "rollouts",
+            prompt=[each for each in asked for _ in range(grpo.group_size)],
+            completion=completions, answer=truths, reward=rewards,
+        )  # fmt: skip
         with sl.record_timing("advantages"):
             advantages = group_advantages(rewards, grpo.group_size)
             zero_variance = zero_variance_groups(rewards, grpo.group_size)

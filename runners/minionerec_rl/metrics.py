@@ -17,8 +17,9 @@ import numpy as np
 
 import sightline as sl
 from runners.minionerec_rl.rollout import Rollout
+from runners.recommendation.catalogue import Dataset
 from runners.recommendation.evaluation import Evaluation
-from runners.recommendation.metrics import record_ranking
+from runners.recommendation.metrics import record_ranking, titles_of
 from runners.recommendation.scoring import with_end
 
 
@@ -62,6 +63,22 @@ def record_token_diversity(tokens: Sequence[jax.Array], vocab_size: int) -> None
     said = jnp.concatenate([with_end(each).reshape(-1) for each in tokens])
     different = jnp.sum(jnp.zeros(vocab_size, jnp.int32).at[said].set(1))
     sl.ratio("token_diversity", different, said.size)
+
+
+def record_candidates(dataset: Dataset, rows: np.ndarray, items: np.ndarray, rewards: np.ndarray) -> None:
+    """A table for people: this process's prompts, with each candidate's title and reward.
+
+    rows: (P,), of `dataset.train`. items: (P, K), of the catalogue. rewards: (P, K).
+    """
+    train, titles = dataset.train, dataset.catalogue.titles
+    prompts = [titles_of(dataset, train.histories[i]) for i in rows]
+    sl.sample(
+        "candidates",
+        prompt=[each for each in prompts for _ in range(items.shape[1])],
+        completion=[titles[i] for i in items.reshape(-1)],
+        answer=[titles[i] for i in np.repeat(train.targets[rows], items.shape[1])],
+        reward=rewards.reshape(-1),
+    )
 
 
 def record_evaluation(

@@ -28,7 +28,12 @@ from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.common.saves import Saves
 from runners.minionerec_rl.callbacks import Callback, Evaluated, Step
 from runners.minionerec_rl.config import Config, GrpoConfig, check_divisible, check_items
-from runners.minionerec_rl.metrics import record_evaluation, record_rollout, record_token_diversity
+from runners.minionerec_rl.metrics import (
+    record_candidates,
+    record_evaluation,
+    record_rollout,
+    record_token_diversity,
+)
 from runners.minionerec_rl.rewards import score
 from runners.minionerec_rl.rollout import Batch, Rollout, likeliest_first
 from runners.minionerec_rl.summary import Result, describe, judge, write_eval
@@ -36,6 +41,7 @@ from runners.recommendation import tasks
 from runners.recommendation.config import load_dataset
 from runners.recommendation.decoding import Candidates, make_beam_search, make_sampler
 from runners.recommendation.evaluation import Evaluation, make_evaluator, wait_for_root
+from runners.recommendation.metrics import record_rankings
 from runners.recommendation.policy import (
     Policy,
     check_catalogue,
@@ -263,6 +269,7 @@ class _Training:
         with sl.record_timing("reward") as timing, groups.phase("reward", timing):
             targets = self.dataset.train.targets[mine]
             rewards, parts = score(candidates.items, targets, asdict(grpo.reward))
+        record_candidates(self.dataset, mine, candidates.items, rewards)
         with sl.record_timing("advantages"):
             advantages = group_advantages(rewards, grpo.group_size).reshape(rewards.shape)
             zero_variance = zero_variance_groups(rewards, grpo.group_size)
@@ -322,6 +329,7 @@ class _Training:
                 first = evaluation.items[:, : self.config.grpo.group_size]
                 rewards, parts = score(first, targets, asdict(self.config.grpo.reward))
                 record_evaluation(evaluation, rewards, parts, split=split)
+                record_rankings(self.dataset, split, evaluation)
                 for callback in self.callbacks:
                     callback.on_evaluation(Evaluated(step, scope, evaluation))
                 wait_for_root()

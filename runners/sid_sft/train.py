@@ -26,6 +26,7 @@ from runners.common.optimising import State, add, learning_rate, make_adamw
 from runners.common.saves import Saves
 from runners.recommendation.config import load_dataset
 from runners.recommendation.evaluation import Evaluation, make_evaluator, wait_for_root
+from runners.recommendation.metrics import record_rankings
 from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
 from runners.recommendation.ranking import ndcg
 from runners.recommendation.tasks import make_tokenizer
@@ -245,6 +246,7 @@ class _Training:
                     evaluation = self.evaluator(at.state.params, split, count)
                 if scope == "eval":
                     at.best = _better(at.best, evaluation, at.step)
+                record_rankings(self.dataset, split, evaluation)
                 epoch = at.position / len(self.examples)
                 best = at.best if scope == "eval" else None
                 for callback in self.callbacks:

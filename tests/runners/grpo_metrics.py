@@ -26,6 +26,7 @@ class GrpoMetrics:
         rates: that every step has.
         prompts: of a step of the smoke config.
         learned: keys by which runs on one and on two processes are compared.
+        table: of the samples of a step.
         summary: what the root prints of the result, and by which words nobody else does.
     """
 
@@ -38,6 +39,7 @@ class GrpoMetrics:
     rates: ClassVar[tuple[str, ...]]
     prompts: ClassVar[int]
     learned: ClassVar[tuple[str, ...]]
+    table: ClassVar[str]
     summary: ClassVar[tuple[str, str]]
 
     @pytest.fixture(params=["one_process", "two_processes", "four_processes"])
@@ -58,6 +60,16 @@ class GrpoMetrics:
 
     def test_nothing_is_recorded_but_what_has_an_old_computation_or_is_a_time(self, run: Finished) -> None:
         assert run.without_an_old_computation(self.marks, self.aliases) == self.new
+
+    def test_samples_of_every_step_are_kept_for_people(self, run: Finished) -> None:
+        """Some of all processes, with what was asked, answered and expected, and the reward."""
+        shown = [line for line in run.journal("sample") if line["table"] == self.table]
+        assert [line["step"] for line in shown] == [line["step"] for line in run.steps()]
+        for line in shown:
+            rewards = [row["reward"] for row in line["rows"]]
+            assert {"prompt", "completion", "answer", "reward", "process"} <= set(line["rows"][0])
+            (values,) = [each["values"] for each in run.steps() if each["step"] == line["step"]]
+            assert max(rewards) == pytest.approx(values["train/reward/total/max"], abs=1e-6)
 
     def test_timings_and_rates_are_there_at_every_step(self, run: Finished) -> None:
         assert run.steps()

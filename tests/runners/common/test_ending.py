@@ -15,6 +15,6 @@ def test_what_is_there_is_listed_and_what_comes_next_can_be_pasted(tmp_path: Pat
     assert written == f"\nWritten:\n  {tmp_path}/metrics.jsonl\n  {tmp_path}/logs\n"
     first, journal, again = following.splitlines()
     assert first == "  python -m next"
-    assert f"grep '\"train/loss\"' {tmp_path}/metrics.jsonl | tail -n 1" in journal
+    assert f"sightline report {tmp_path}" in journal
     settings = f"--set output.name={tmp_path.name} --set output.resume=must --set sft.steps=60"
     assert again.endswith(f"{settings}    # 30 steps more")

@@ -33,6 +33,7 @@ class TestMetrics(GrpoMetrics):
     )
     prompts = 4
     learned = ("train/reward/total/mean", "train/loss", "train/valid_tokens", "eval_full/accuracy/mean")
+    table = "train/rollouts"
     summary = "Held-out accuracy, 20 problems", "Held-out accuracy"
 
     def test_the_rate_of_the_update_has_its_old_name(self, run: Finished) -> None:

@@ -32,6 +32,7 @@ class TestMetrics(GrpoMetrics):
     )
     prompts = 8
     learned = ("train/reward/total/mean", "train/loss", "train/token_diversity", "eval_full/ndcg@10")
+    table = "train/candidates"
     summary = "Next item of 12 held-out users", "held-out users"
 
     def test_every_key_of_the_old_runner_is_compared(self, run: Finished) -> None:

@@ -153,3 +153,14 @@ def test_the_commands_at_the_end_go_on_with_this_run_and_begin_the_next_from_it(
     assert printed["start"]["run"] == str(two_processes.dir)
     for key in ("output.name=run", "output.resume=must", "sft.steps=8"):
         assert resume.count(key) == 1
+
+
+def test_what_was_recommended_is_kept_for_people(two_processes: Finished) -> None:
+    """After each evaluation, with what the user chose next and where that stood."""
+    lines = two_processes.journal("sample")
+    assert {line["table"] for line in lines} == {"eval/rankings", "eval_full/rankings"}
+    for line in lines:
+        for row in line["rows"]:
+            hit = row["answer"] in row["completion"].split("\n")
+            assert hit == (row["rank"] <= 5)
+            assert row["reward"] >= (1 / 3 if hit else 0)
