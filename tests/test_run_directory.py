@@ -1,5 +1,7 @@
 """The run directory: what resume allows, which names it takes, and that one run at a time holds it."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -119,3 +121,17 @@ def test_a_held_directory_is_refused_with_its_holder(tmp_path: Path, resume: Any
     directory.close()
     directory.close()
     made(tmp_path, "run", resume)
+
+
+def test_where_there_are_no_locks_a_run_starts_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some file systems of clusters have none; a second run at once would be a mistake, and is rare."""
+
+    def refuse(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    directory = RunDirectory(tmp_path, "run")
+    directory.close()
+    assert "run: its file system has no locks (Function not implemented)" in caplog.text

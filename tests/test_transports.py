@@ -160,3 +160,11 @@ def test_channels_do_not_disturb_each_other() -> None:
     other.post("clock/commits", b"clock 3")
     assert root.poll("clock/commits") == [b"clock 3"]
     assert store.values == {}
+
+
+def test_a_channel_has_no_part_in_those_below_it() -> None:
+    store = _Store()
+    transport = JaxStoreTransport(store, 1, 2)
+    transport.post("a", b"1")
+    transport.post("a/b", b"2")
+    assert JaxStoreTransport(store, 0, 2).poll("a") == [b"1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sightline.errors import ConfigurationError, RunDirectoryError
+
+log = logging.getLogger("sightline")
 
 Resume = Literal["never", "allow", "must"]
 JOURNAL = "metrics.jsonl"
@@ -169,6 +172,13 @@ def _lock(path: Path, directory: Path) -> int:
             f"{directory} is held by a live run or by `sightline sync` ({holder}). Two runs cannot write one "
             f"journal, and a live run feeds its sinks itself: choose another name, or wait for its end"
         ) from None
+    except OSError as error:  # as Lustre does that is mounted without flock
+        log.warning(
+            "sightline: %s: its file system has no locks (%s), so nothing keeps a second run of this name "
+            "out: start no two at once, or choose a log_dir on another disk",
+            directory,
+            error.strerror,
+        )
     os.ftruncate(file, 0)
     os.pwrite(file, json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode(), 0)
     _held.add(file)

@@ -49,6 +49,8 @@ class JaxStoreTransport(Transport):
         try:
             with calls.CALLS.one():
                 entries = self._client.key_value_dir_get_bytes(f"sl/{channel}/")
+            below = len(f"sl/{channel}/")
+            entries = [(key, value) for key, value in entries if "/" not in key[below:]]  # of this one alone
         except RuntimeError as error:
             raise TransportError(f"reading the posts of {channel} failed: {error}") from error
         taken = []
