@@ -43,6 +43,37 @@ def test_what_other_threads_do_is_told_beside_and_not_shared_out() -> None:
     assert found.beside == [("prefetch", 2, pytest.approx(0.09))]
 
 
+def device(process: int, step: int, name: str, start: float, end: float) -> StageSpan:
+    """When a stage's work was done; times in ms."""
+    return StageSpan(process, 1 << 20, name, "device", int(start * MS), int(end * MS), step)
+
+
+def test_where_a_loop_waits_for_its_devices_the_time_is_that_of_what_they_do() -> None:
+    """It launches the update in no time, and waits for it at the beginning of the next rollout."""
+    spans = [
+        *loop(0, 0, 0, 20, ("rollout", 0, 10), ("update", 10, 11), ("reward", 11, 15)),
+        *loop(0, 1, 20, 100, ("rollout", 20, 90), ("update", 90, 91)),
+        device(0, 0, "rollout", 0, 10),
+        device(0, 0, "update", 10, 70),
+        device(0, 1, "rollout", 70, 90),
+        device(0, 1, "update", 90, 150),
+    ]
+    found = analyse(spans)
+    first, second = (step.stages for step in found.steps)
+    # The reward is computed on the host, which is then in no stage.
+    expected = {"rollout": 0.01, "update": 0.006, "reward": 0.004, OTHER: 0.0}
+    assert first == pytest.approx(expected)
+    assert second == pytest.approx({"rollout": 0.02, "update": 0.06, OTHER: 0.0})
+    assert [(part.stage, part.took_s) for part in found.steps[1].critical] == [
+        ("update", pytest.approx(0.05)),
+        ("rollout", pytest.approx(0.02)),
+        ("update", pytest.approx(0.01)),
+    ]
+    (update,) = [stage for stage in found.stages if stage.name == "update"]
+    assert (update.spans, update.mean_s) == (2, pytest.approx(0.06))
+    assert found.beside == []
+
+
 def test_what_comes_between_two_steps_belongs_to_neither() -> None:
     spans = loop(0, 0, 0, 10, ("update", 0, 10)) + loop(0, 1, 20, 30, ("update", 20, 25))
     spans.append(StageSpan(0, 1, "eval", "", 11 * MS, 19 * MS, None))

@@ -3,13 +3,19 @@
 The *loop* of a process is the thread that runs its steps; a *stage* is a span of that thread within a step.
 Stages nest, and what is shared out is their exclusive time: a stage's own, without that of the stages in it.
 So the exclusive times of all stages and the rest, ``other``, add up to the steps' wall time.
+
+A loop that runs ahead of its devices waits in one stage for another: in the rollout for the update before
+it. Where the program has said when a stage's work begins and ends on the devices (``timing.since``,
+``until``), time in which the loop is in such a stage, or in none, belongs to the stage that they are in.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +24,7 @@ from numpy.typing import NDArray
 
 OTHER = "other"
 STEP = "step"  #: category of the spans that ``run.steps`` makes
+DEVICE = "device"  #: category of the spans that say when a stage's work was done on devices
 
 #: Of which kind a stage is, by the last part of its name that matches. Where a trainer's loop waits for
 #: something, its kind is what it waits for.
@@ -205,6 +212,7 @@ def analyse(spans: Iterable[StageSpan]) -> Analysis:
     for span in spans:
         by_thread[span.process, span.tid].append(span)
     loops = _loops(by_thread)
+    devices = _taken_devices(by_thread, {process for process, _ in loops})
     beside = _beside(by_thread, loops)
     durations: defaultdict[str, list[float]] = defaultdict(list)
     exclusive: defaultdict[str, float] = defaultdict(float)
@@ -212,18 +220,25 @@ def analyse(spans: Iterable[StageSpan]) -> Analysis:
     by_step: defaultdict[int, dict[int, _Loop]] = defaultdict(dict)
     wall = 0.0
     for (process, _), own in loops.items():
-        for step, loop in _steps_of(own).items():
+        at_work = devices[process]
+        names = {span.name for span in at_work}
+        for step, loop in _steps_of(own, at_work).items():
             by_step[step][process] = loop
             wall += loop.wall
-            for span, its_own in loop.exclusive:
-                durations[span.name].append((span.end - span.start) / 1e9)
-                exclusive[span.name] += its_own / 1e9
+            for span in loop.spans:
                 categories.setdefault(span.name, span.category)
+                if span.name not in names:
+                    durations[span.name].append((span.end - span.start) / 1e9)
+            for piece in loop.pieces:
+                exclusive[piece.name] += (piece.end - piece.start) / 1e9
+        for span in at_work:
+            if span.step is not None:
+                durations[span.name].append((span.end - span.start) / 1e9)
     steps = [_step_times(step, by_step[step]) for step in sorted(by_step)]
     wall_s = wall / 1e9
     stages = [
         Stage(
-            name, kind_of(name, categories[name]), len(took), sum(took), sum(took) / len(took),
+            name, kind_of(name, categories.get(name, "")), len(took), sum(took), sum(took) / len(took),
             float(np.quantile(took, 0.5)), float(np.quantile(took, 0.95)), exclusive[name],
             exclusive[name] / wall_s if wall_s else 0.0, slow_process(name, by_step),
         )
@@ -250,7 +265,8 @@ class _Loop(NamedTuple):
 
     start: int
     end: int
-    exclusive: list[tuple[StageSpan, int]]  # stages in the order in which they begin, and their own ns
+    spans: list[StageSpan]  # the stages that begin in it
+    pieces: list[StageSpan]  # what it is in, one after the other: parts of stages; between them in none
 
     @property
     def wall(self) -> int:
@@ -277,42 +293,103 @@ def _beside(
     return sorted(rows, key=lambda row: -row[2])
 
 
-def _steps_of(spans: Sequence[StageSpan]) -> dict[int, _Loop]:
-    """The steps of a loop, each with its stages and their exclusive times."""
-    steps: dict[int, _Loop] = {}
-    open_: list[tuple[StageSpan, list[int]]] = []  # and the time of what is in it
-    current: _Loop | None = None
+def _taken_devices(
+    by_thread: defaultdict[tuple[int, int], list[StageSpan]], processes: set[int]
+) -> defaultdict[int, list[StageSpan]]:
+    """Takes the spans of devices out, of the processes that have a loop."""
+    found: defaultdict[int, list[StageSpan]] = defaultdict(list)
+    for where, spans in by_thread.items():
+        if where[0] in processes and any(span.category == DEVICE for span in spans):
+            found[where[0]] += [span for span in spans if span.category == DEVICE]
+            by_thread[where] = [span for span in spans if span.category != DEVICE]
+    for at_work in found.values():
+        at_work.sort(key=lambda span: span.start)
+    return found
 
-    def close(until: int) -> None:
-        while open_ and open_[-1][0].end <= until:
-            span, (inside,) = open_.pop()
-            own = max(span.end - span.start - inside, 0)
-            if current is not None and span.category != STEP:
-                current.exclusive.append((span, own))
-            if open_:
-                open_[-1][1][0] += span.end - span.start
+
+def _steps_of(spans: Sequence[StageSpan], devices: Sequence[StageSpan]) -> dict[int, _Loop]:
+    """The steps of a loop.
+
+    Args:
+        spans: of its thread.
+        devices: of its process, in the order in which they begin.
+    """
+    steps = {
+        span.step: _Loop(span.start, span.end, [], [])
+        for span in spans
+        if span.category == STEP and span.step is not None
+    }
+    loops = sorted(steps.values())
+    starts = [loop.start for loop in loops]
+
+    def at(moment: int) -> _Loop | None:
+        place = bisect_right(starts, moment) - 1
+        return loops[place] if place >= 0 and moment < loops[place].end else None
+
+    for span in spans:
+        if span.category != STEP and (loop := at(span.start)) is not None:
+            loop.spans.append(span)
+    for piece in _overlaid(_pieces(spans), devices):
+        if piece.category != STEP and (loop := at(piece.start)) is not None:
+            loop.pieces.append(piece)
+    return steps
+
+
+def _pieces(spans: Iterable[StageSpan]) -> Iterator[StageSpan]:
+    """The innermost span of each moment, with the moments in which it is that as its beginning and end."""
+    open_: list[StageSpan] = []
+    now = 0
+
+    def until(moment: int) -> Iterator[StageSpan]:
+        nonlocal now
+        while open_:
+            end = min(open_[-1].end, moment)
+            if end > now:
+                yield open_[-1]._replace(start=now, end=end)
+                now = end
+            if open_[-1].end > moment:
+                break
+            open_.pop()
 
     for span in sorted(spans, key=lambda each: (each.start, -each.end)):
-        close(span.start)
-        if span.category == STEP and span.step is not None:
-            current = _Loop(span.start, span.end, [])
-            steps[span.step] = current
-        elif current is not None and span.start >= current.end:
-            current = None  # between two steps
-        open_.append((span, [0]))
-    close(1 << 63)
-    for loop in steps.values():
-        loop.exclusive.sort(key=lambda item: item[0].start)
-    return steps
+        yield from until(span.start)
+        now = max(now, span.start)
+        open_.append(span)
+    yield from until(1 << 63)
+
+
+def _overlaid(pieces: Iterable[StageSpan], devices: Sequence[StageSpan]) -> Iterator[StageSpan]:
+    """The pieces of a loop, where it waits for devices as those of what they do."""
+    names = {span.name for span in devices}
+    following = iter(devices)
+    coming = next(following, None)
+    at_work: list[StageSpan] = []
+    for piece in pieces:
+        at_work = [span for span in at_work if span.end > piece.start]
+        while coming is not None and coming.start < piece.end:
+            if coming.end > piece.start:
+                at_work.append(coming)
+            coming = next(following, None)
+        waits = piece.name in names or kind_of(piece.name, piece.category) == OTHER
+        if not waits or not at_work:
+            yield piece
+            continue
+        edges = {edge for span in at_work for edge in (span.start, span.end)}
+        cuts = sorted({piece.start, piece.end, *(e for e in edges if piece.start < e < piece.end)})
+        for start, end in itertools.pairwise(cuts):
+            on = [span for span in at_work if span.start <= start and span.end >= end]
+            newest = max(on, key=lambda span: span.start, default=piece)
+            waits_for = piece.waits_for if newest.name == piece.name else None
+            yield newest._replace(tid=piece.tid, start=start, end=end, waits_for=waits_for)
 
 
 def _step_times(step: int, loops: Mapping[int, _Loop]) -> StepTimes:
     stages: defaultdict[str, float] = defaultdict(float)
     for loop in loops.values():
         known = 0
-        for span, own in loop.exclusive:
-            stages[span.name] += own / 1e9 / len(loops)
-            known += own
+        for piece in loop.pieces:
+            stages[piece.name] += (piece.end - piece.start) / 1e9 / len(loops)
+            known += piece.end - piece.start
         stages[OTHER] += (loop.wall - known) / 1e9 / len(loops)
     start, end = min(loop.start for loop in loops.values()), max(loop.end for loop in loops.values())
     return StepTimes(step, (end - start) / 1e9, dict(stages), critical_path(loops, start, end))
@@ -328,7 +405,7 @@ def slow_process(name: str, by_step: Mapping[int, Mapping[int, _Loop]]) -> Slow 
     compared = 0
     for step, loops in by_step.items():
         took = {
-            process: sum(own for span, own in loop.exclusive if span.name == name)
+            process: sum(piece.end - piece.start for piece in loop.pieces if piece.name == name)
             for process, loop in loops.items()
         }
         if len(took) < 2:
@@ -389,7 +466,7 @@ def critical_path(loops: Mapping[int, _Loop], start: int, end: int) -> list[Segm
     Where a stage of one name ends together on several processes, as a collective does, it waited for the
     process that came to it last.
     """
-    leaves = {process: [span for span, own in loop.exclusive if own > 0] for process, loop in loops.items()}
+    leaves = {process: loop.pieces for process, loop in loops.items()}
     process = max(loops, key=lambda each: loops[each].end)
     at = end
     found: list[Segment] = []

@@ -172,6 +172,8 @@ class TraceWriter:
                 self._begun.discard((None, lane, start))
             else:
                 begins = self._in_lane(lane, start, end)
+                if lane is None and args and args.get("category"):  # alone in its lane, as others are not
+                    begins = begins.replace('"lane"', _json(str(args["category"])), 1)
                 add(self._event("b", name, args, tid, start, step, begins))
                 lane = begins
             ends = lane if isinstance(lane, str) else self._in_lane(lane, start, end)
