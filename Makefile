@@ -4,7 +4,7 @@ BIN    := .venv/bin
 SRC    := $(shell find src -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo demo-sft demo-rl test test-long test-oldest bench check clean
+.PHONY: help setup tools demo demo-sft demo-rl pictures test test-long test-oldest bench check clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,8 +28,10 @@ setup: .venv/.wheel  ## prepare .venv (quick when nothing changed)
 
 demo: setup      ## GRPO on two processes, for a few minutes: watch it learn
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.grpo_gsm8k --config runners/grpo_gsm8k/configs/demo.yaml
+	$(BIN)/sightline logs runs/demo/latest --tail 10
 	$(BIN)/sightline trace summary runs/demo/latest
 	$(BIN)/sightline trace merge runs/demo/latest
+	$(BIN)/sightline report runs/demo/latest
 
 demo-sft: setup  ## fine-tuning on semantic ids, two processes, a few minutes: a model learns to recommend
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.sid_sft --config runners/sid_sft/configs/demo.yaml
@@ -38,6 +40,10 @@ demo-rl: setup   ## GRPO from demo-sft's policy (made first if there is none), t
 	@test -e runs/demo-sft/latest/checkpoints || $(MAKE) demo-sft
 	$(BIN)/sightline launch -n 2 -- $(BIN)/python -m runners.minionerec_rl \
 	  --config runners/minionerec_rl/configs/demo.yaml
+
+pictures: setup tools ## those of the README, from the demo's last run
+	@test -e runs/demo/latest/metrics.jsonl || $(MAKE) demo
+	$(BIN)/python tools/pictures.py runs/demo/latest docs/pictures
 
 tools:           # what some tests look at things with; where they may not be installed, those tests are skipped
 	@need=; for each in chromium tmux; do command -v $$each >/dev/null || need="$$need $$each"; done; \
