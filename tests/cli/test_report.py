@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,35 @@ def test_what_is_no_run_or_is_of_a_newer_version_is_an_error_in_one_line(tmp_pat
     assert len(said.stderr.strip().splitlines()) == 1
     run = full_run(tmp_path / "run")
     assert "given twice" in invoke(run.path, run.path).stderr
+
+
+def test_what_cannot_work_is_said_before_anything_long_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No place for the file, no port, no plotting library: each with the fix."""
+    run = full_run(tmp_path / "run")
+    said = invoke(run.path, "-o", tmp_path / "none" / "report.html")
+    assert said.exit_code == 2
+    assert "after -o" in said.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        said = invoke(run.path, "--serve", "--port", str(taken.getsockname()[1]))
+    assert said.exit_code == 2
+    assert "expected a free one" in said.stderr
+    library = importlib.import_module("sightline.report.one_file")._library
+    library.cache_clear()
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    said = invoke(run.path)
+    library.cache_clear()
+    assert said.exit_code == 2
+    assert "pip install 'sightline[report]'" in said.stderr
+
+
+def test_a_journal_without_a_line_yet(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    assert answer(tmp_path / "run")["runs"][0]["commits"] == 0
 
 
 def test_full_texts_come_from_the_files_of_samples(tmp_path: Path) -> None:

@@ -7,10 +7,15 @@ import sys
 import tempfile
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.errors import RunDirectoryError
+
+if TYPE_CHECKING:
+    from sightline.report import Runs
 
 
 @click.command()
@@ -38,15 +43,18 @@ def report(
 
     Exit code 0: all was read; 1: something was damaged; with --json 3: files of some processes are not here.
     """
-    from sightline.report import Runs, page
+    from sightline.report import Runs, page, require_library
     from sightline.report.packing import as_json as packed_json
 
     runs = Runs(run_dirs)
+    require_library()
     if serve:
         _serve(runs, run_dirs, port, opens)
         return
-    found = runs.gather(once=True)
     path = output if output is not None else run_dirs[0] / "report.html"
+    if not os.access(path.parent, os.W_OK | os.X_OK) or path.is_dir():
+        raise RunDirectoryError(f"{path} cannot be written: expected a file in a directory of yours after -o")
+    found = runs.gather(once=True)
     whole = page(found.names, found.data)
     _write(path, whole)
     for line in found.damaged:
@@ -75,10 +83,9 @@ def report(
         sys.exit(INCOMPLETE)
 
 
-def _serve(runs: object, run_dirs: tuple[Path, ...], port: int, opens: bool | None) -> None:
-    from sightline.report import ReportServer, Runs
+def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None) -> None:
+    from sightline.report import ReportServer
 
-    assert isinstance(runs, Runs)
     server = ReportServer(runs, port=port)
     try:
         for line in [*server.found.damaged, *server.found.absent]:

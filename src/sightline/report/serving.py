@@ -11,9 +11,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from sightline.errors import SightlineError
+from sightline.errors import ConfigurationError, SightlineError
 from sightline.report.gathering import Gathered, Runs
-from sightline.report.page import page
+from sightline.report.one_file import page
 
 log = logging.getLogger("sightline")
 
@@ -33,8 +33,7 @@ class ReportServer:
         url: to be opened in a browser.
 
     Raises:
-        OSError: the port is taken.
-        ConfigurationError: the plotting library is not installed.
+        ConfigurationError: the port is taken, or the plotting library is not installed.
     """
 
     def __init__(self, runs: Runs, *, port: int = 0) -> None:
@@ -46,7 +45,12 @@ class ReportServer:
         self._next = time.monotonic() + max(_LEAST_S, _REST * (time.monotonic() - start))
         self._tag = _tag(self.found)
         self.page = page(self.found.names, None)
-        self._server = _Server((_LOOPBACK, port), partial(_Handler, self))
+        try:
+            self._server = _Server((_LOOPBACK, port), partial(_Handler, self))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} of {_LOOPBACK} cannot be had ({error.strerror}): expected a free one, or none"
+            ) from error
         self.port = int(self._server.server_address[1])
         self.hosts = {f"{name}:{self.port}" for name in (_LOOPBACK, "localhost")}
         self.url = f"http://{_LOOPBACK}:{self.port}/"

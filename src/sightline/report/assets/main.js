@@ -76,7 +76,10 @@ function watchSections() {
     for (const entry of entries) seen.set(entry.target.id, entry.isIntersecting);
     const first = sections.find((each) => !each.node.hidden && seen.get(each.id));
     for (const each of sections) {
-      if (each === first) each.link.setAttribute("aria-current", "true"); else each.link.removeAttribute("aria-current");
+      if (each !== first) { each.link.removeAttribute("aria-current"); continue; }
+      each.link.setAttribute("aria-current", "true");
+      const nav = each.link.parentElement;
+      nav.scrollLeft += Math.min(0, each.link.offsetLeft - nav.offsetLeft - nav.scrollLeft) + Math.max(0, each.link.offsetLeft - nav.offsetLeft + each.link.offsetWidth - nav.scrollLeft - nav.clientWidth);
     }
   }, { rootMargin: "-25% 0px -60% 0px" });
   for (const each of sections) observer.observe(each.node);

@@ -77,7 +77,7 @@ function drawLatencies() {
 function drawStaleness() {
   const found = all.run.sessions;
   return { traces: [{ type: "bar", x: found.staleness.map((each) => each[0]), y: found.staleness.map((each) => each[1]), marker: { color: colour("--run0") }, hovertemplate: "%{y} sessions" }],
-    layout: { bargap: 0.25, hovermode: "closest", xaxis: { dtick: found.staleness.length < 20 ? 1 : undefined } }, label: `Staleness: ${found.staleness.map(([versions, count]) => `${count} sessions at ${versions}`).join(", ")}` };
+    layout: { bargap: 0.25, hovermode: "closest", xaxis: { dtick: found.staleness.length < 20 ? 1 : undefined, ...(found.staleness.length < 4 ? { range: [found.staleness[0][0] - 2.5, found.staleness[found.staleness.length - 1][0] + 2.5] } : {}) } }, label: `Staleness: ${found.staleness.map(([versions, count]) => `${count} sessions at ${versions}`).join(", ")}` };
 }
 
 function drawLives(names) {

@@ -69,6 +69,15 @@ def page(names: Sequence[str], data: bytes | None) -> bytes:
     return whole.encode(errors="replace")
 
 
+def require_library() -> None:
+    """Makes sure that there is something to draw with, before anything long begins.
+
+    Raises:
+        ConfigurationError: the plotting library is not installed.
+    """
+    _library()
+
+
 @cache
 def _library() -> tuple[str, str, list[str]]:
     """Plotly's JavaScript, packed; its hash; and the ids by which it knows its style sheets."""
