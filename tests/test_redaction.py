@@ -187,6 +187,7 @@ def test_credentials_as_they_are_also_written(config: Any, shown: Any) -> None:
         [["think_token", "<think>"], ["token_clip", 0.2]],
         ["--think-token", "<think>", "--token-clip", "0.2", "token_reward=0.5"],
         "token_clip=0.2 think_token=<think> --user-token <|user|> --token-shift 1",
+        "step={step} tokens={train/completion_length/p95:.1f} token=${HF_TOKEN}",
         "AKIA is a prefix, wandb_v1_ too",
         "What is the password: swordfish?",
         "token: the smallest unit",

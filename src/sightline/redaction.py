@@ -85,9 +85,11 @@ _NAMED = (
     ),
 )
 
-# What stands under a name of tokens, and is none: special tokens of a vocabulary, small numbers, switches.
+# What stands under a name of tokens, and is none: special tokens of a vocabulary, places of variables and
+# metrics in templates, small numbers, switches.
 _NO_TOKEN = re.compile(
-    r"<[^<>]*>|\[[a-z_]+\d*\]|[-+]?(?:\d{1,4}(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?|true|false|none|null",
+    r"<[^<>]*>|\[[a-z_]+\d*\]|\$\{\w+\}?|\{[\w.@-]+/[\w./@-]+(?::[^{}]*)?\}?|"
+    r"[-+]?(?:\d{1,4}(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?|true|false|none|null",
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"[A-Za-z]{1,15}")
