@@ -172,10 +172,39 @@ def test_the_critical_path_follows_an_arrow_to_where_it_came_from() -> None:
         ("eval/generate", "", "evaluation"),
         ("anything", "checkpoint", "checkpoint"),
         ("xyz", "compute", OTHER),
+        ("train/async_rollout", "", "rollouts"),
+        ("asyncio wait", "", "waiting"),
+        ("retrieval", "", OTHER),
+        ("offload_optimizer", "", "training"),
+        ("weightedLoss", "", "training"),
+        ("computeLogProbs", "", "training"),
+        ("rollout/old_log_prob", "", "training"),
+        ("wait_for_rollouts", "", "waiting"),
+        ("eval/wait", "", "evaluation"),
     ],
 )
 def test_kinds_come_from_categories_or_names(name: str, category: str, kind: str) -> None:
     assert kind_of(name, category) == kind
+
+
+def test_processes_with_roles_are_told_apart() -> None:
+    """Nobody is slow in what the others do not do, and waiting is no goodput, whatever it is for."""
+    spans = []
+    for step in range(10):
+        at = 100.0 * step
+        for process in (0, 1):
+            blocks = ("rollout", at, at + 60), ("wait_weights", at + 60, at + 100)
+            spans += loop(process, step, at, at + 100, *blocks)
+        for process in (2, 3):
+            blocks = ("rollouts_wait", at, at + 60), ("update", at + 60, at + 100)
+            spans += loop(process, step, at, at + 100, *blocks)
+    found = analyse(spans)
+    assert [stage.slow for stage in found.stages] == [None] * 4
+    assert found.kinds == pytest.approx({"waiting": 0.5, "rollouts": 0.3, "training": 0.2, OTHER: 0.0})
+    assert found.waits == pytest.approx({"rollouts": 0.3, "weights": 0.2})
+    assert found.goodput == pytest.approx(0.5)
+    assert found.by_process[0] == pytest.approx({"rollouts": 0.6, "waiting": 0.4, OTHER: 0.0})
+    assert found.by_process[3] == pytest.approx({"waiting": 0.6, "training": 0.4, OTHER: 0.0})
 
 
 def test_two_runs_are_compared_by_stage() -> None:

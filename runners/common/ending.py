@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from runners.common.loop import resume_command
+from runners.common.loop import resume_command, sightline
 
 _FILES = ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")
 
@@ -23,7 +23,7 @@ def closing(run_dir: Path, steps_setting: str, steps: int, *follow: str) -> str:
     longer = resume_command(run_dir, f"{steps_setting}={2 * steps}")
     commands = [
         *follow,
-        f"sightline report {shlex.quote(str(run_dir))}    # curves, times and samples, on one page",
+        f"{shlex.join(sightline('report', str(run_dir)))}    # curves, times and samples, on one page",
         f"{longer}    # {steps} steps more",
     ]
     return f"\nWritten:\n{_indented(written)}\n\nNext:\n{_indented(commands)}\n"

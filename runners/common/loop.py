@@ -22,10 +22,18 @@ def due(every: int, step: int) -> bool:
 
 def command(*words: str) -> list[str]:
     """Python with these words, on as many processes as now, with paths from here on."""
-    python = Path(sys.executable)
-    words = (str(python), *words)
+    words = (sys.executable, *words)
     if (n := jax.process_count()) > 1:
-        words = (str(python.with_name("sightline")), "launch", "-n", str(n), "--", *words)
+        return sightline("launch", "-n", str(n), "--", *words)
+    return _from_here(words)
+
+
+def sightline(*words: str) -> list[str]:
+    """The `sightline` command of this Python, with paths from here on."""
+    return _from_here([str(Path(sys.executable).with_name("sightline")), *words])
+
+
+def _from_here(words: Sequence[str]) -> list[str]:
     here = f"{Path.cwd()}/"
     return [word.removeprefix(here) for word in words]
 

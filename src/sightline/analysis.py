@@ -26,19 +26,24 @@ OTHER = "other"
 STEP = "step"  #: category of the spans that ``run.steps`` makes
 DEVICE = "device"  #: category of the spans that say when a stage's work was done on devices
 
-#: Of which kind a stage is, by the last part of its name that matches. Where a trainer's loop waits for
-#: something, its kind is what it waits for.
+#: Of which kind a stage is, by the last part of its name of which a word matches.
 KINDS: tuple[tuple[str, str], ...] = (
-    ("weights", r"weight|sync|publish|pull|broadcast|release"),
-    ("evaluation", r"eval|valid"),
-    ("checkpoint", r"checkpoint|save|restore"),
-    ("reward", r"reward|verif|judge|score"),
-    ("rollouts", r"rollout|generat|sampl|decode|prefill|flush|completion"),
-    ("data", r"data|batch|load|shard|tokeniz|fetch|collate"),
-    ("training", r"train|update|forward|backward|optim|loss|advantage|reference|grad|logprob|actor|critic"),
-    ("waiting", r"wait|barrier|idle"),
+    ("waiting", r"wait(s|ing)?|barrier|idle"),
+    ("weights", r"weights?|sync\w*|publish\w*|pull\w*|broadcast\w*|releas\w*"),
+    ("evaluation", r"eval|evals|evaluat\w*|valid|validat\w*"),
+    ("checkpoint", r"checkpoint\w*|ckpt|sav(e|es|ing)|restor\w*"),
+    ("reward", r"rewards?|verif\w*|judg\w*|scor(e|es|ing)"),
+    ("rollouts", r"rollouts?|generat\w*|gen|sampl\w*|decod\w*|prefill\w*|flush|completions?"),
+    ("data", r"data\w*|batch\w*|load|loads|loading|loader|shard\w*|tokeniz\w*|fetch\w*|collat\w*"),
+    (
+        "training",
+        r"train\w*|updat\w*|forward|backward|optim\w*|loss|losses|advantages?|reference|ref|grads?|gradients?"
+        r"|logp|logprobs?|actor|critic",
+    ),
 )
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
+_NO_TRAINING = (OTHER, "evaluation", "checkpoint", "waiting")
 _CHRONIC = 0.5  # of the steps in which the same process is the slow one
 _EXCESS = 0.1  # of the median: less is nobody's fault
 _EXCESS_NS = 1_000_000
@@ -157,6 +162,8 @@ class Analysis:
         steps: each step.
         stages: by exclusive time, the longest first.
         kinds: share of the steps' wall time by kind, adding up to 1 with ``other``.
+        waits: of the share that is waiting, what for: by kind.
+        by_process: the same as ``kinds``, of each process: where they have roles, it differs.
         beside: what other threads and lanes did meanwhile, by total time: name, how many spans, seconds.
         wall_s: of all steps together, the mean over the processes.
     """
@@ -165,6 +172,8 @@ class Analysis:
     steps: list[StepTimes]
     stages: list[Stage]
     kinds: dict[str, float]
+    waits: dict[str, float]
+    by_process: dict[int, dict[str, float]]
     beside: list[tuple[str, int, float]]
     wall_s: float
 
@@ -172,11 +181,12 @@ class Analysis:
     def goodput(self) -> float:
         """Share of the steps' wall time that goes into training: all but evaluation, checkpoints, waiting
         and what is not known."""
-        return sum(
-            share
-            for kind, share in self.kinds.items()
-            if kind not in (OTHER, "evaluation", "checkpoint", "waiting")
-        )
+        return goodput(self.kinds)
+
+
+def goodput(kinds: Mapping[str, float]) -> float:
+    """The share of kinds that are training, as :attr:`Analysis.goodput`."""
+    return sum(share for kind, share in kinds.items() if kind not in _NO_TRAINING)
 
 
 def kind_of(name: str, category: str = "") -> str:
@@ -185,21 +195,37 @@ def kind_of(name: str, category: str = "") -> str:
     A category that is a kind decides; else the last part of the name that says something.
 
     Example:
-        >>> kind_of("train/rollout_sync"), kind_of("train/update"), kind_of("train/step"), kind_of("x")
-        ('weights', 'training', 'other', 'other')
+        >>> [kind_of(name) for name in ("train/rollout_sync", "train/update", "train/step", "rollout_wait")]
+        ['weights', 'training', 'other', 'waiting']
     """
     if any(category == kind for kind, _ in KINDS):
         return category
-    parts = name.lower().split("/")
-    if parts[0].startswith("eval"):  # whatever it does
+    parts = name.split("/")
+    if parts[0].lower().startswith("eval"):  # whatever it does
         return "evaluation"
     for part in reversed(parts):
         if part == STEP:  # around all of them: what is in no stage
             break
+        words = [word.lower() for word in _WORDS.findall(re.sub("([Ll])og_?[Pp]rob", r"\1ogprob", part))]
         for kind, pattern in KINDS:
-            if re.search(pattern, part):
+            if any(re.fullmatch(pattern, word) for word in words):
                 return kind
     return OTHER
+
+
+def waited_for(name: str) -> str:
+    """Of which kind is what a stage of waiting waits for, by the rest of its name.
+
+    Example:
+        >>> [waited_for(name) for name in ("train/wait_rollouts", "weights_wait", "idle")]
+        ['rollouts', 'weights', 'other']
+    """
+    (_, waiting), *_ = KINDS
+    parts = [
+        " ".join(word for word in _WORDS.findall(part) if not re.fullmatch(waiting, word.lower()))
+        for part in name.split("/")
+    ]
+    return kind_of("/".join(parts))
 
 
 def analyse(spans: Iterable[StageSpan]) -> Analysis:
@@ -216,6 +242,8 @@ def analyse(spans: Iterable[StageSpan]) -> Analysis:
     beside = _beside(by_thread, loops)
     durations: defaultdict[str, list[float]] = defaultdict(list)
     exclusive: defaultdict[str, float] = defaultdict(float)
+    of_process: defaultdict[int, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    walls: defaultdict[int, int] = defaultdict(int)
     categories: dict[str, str] = {}
     by_step: defaultdict[int, dict[int, _Loop]] = defaultdict(dict)
     wall = 0.0
@@ -225,12 +253,14 @@ def analyse(spans: Iterable[StageSpan]) -> Analysis:
         for step, loop in _steps_of(own, at_work).items():
             by_step[step][process] = loop
             wall += loop.wall
+            walls[process] += loop.wall
             for span in loop.spans:
                 categories.setdefault(span.name, span.category)
                 if span.name not in names:
                     durations[span.name].append((span.end - span.start) / 1e9)
             for piece in loop.pieces:
                 exclusive[piece.name] += (piece.end - piece.start) / 1e9
+                of_process[process][kind_of(piece.name, piece.category)] += piece.end - piece.start
         for span in at_work:
             if span.step is not None:
                 durations[span.name].append((span.end - span.start) / 1e9)
@@ -246,18 +276,36 @@ def analyse(spans: Iterable[StageSpan]) -> Analysis:
     ]  # fmt: skip
     stages.sort(key=lambda stage: -stage.exclusive_s)
     kinds: defaultdict[str, float] = defaultdict(float)
+    waits: defaultdict[str, float] = defaultdict(float)
     for stage in stages:
         kinds[stage.kind] += stage.share
+        if stage.kind == "waiting":
+            waits[waited_for(stage.name)] += stage.share
     if wall_s:
         kinds[OTHER] += 1.0 - sum(kinds.values())
     return Analysis(
         processes=sorted({process for process, _ in loops}),
         steps=steps,
         stages=stages,
-        kinds=dict(sorted(kinds.items(), key=lambda item: -item[1])),
+        kinds=_by_size(kinds),
+        waits=_by_size(waits),
+        by_process={
+            process: _by_size(_shares(of_process[process], wall)) for process, wall in sorted(walls.items())
+        },
         beside=beside,
         wall_s=wall_s / max(len(loops), 1),
     )
+
+
+def _by_size(shares: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _shares(spent: Mapping[str, float], wall: float) -> dict[str, float]:
+    """Of a wall time, with what is in no stage as ``other``."""
+    shares = {kind: each / wall for kind, each in spent.items() if wall}
+    shares[OTHER] = shares.get(OTHER, 0.0) + 1.0 - sum(shares.values()) if wall else 0.0
+    return shares
 
 
 class _Loop(NamedTuple):
@@ -405,8 +453,9 @@ def slow_process(name: str, by_step: Mapping[int, Mapping[int, _Loop]]) -> Slow 
     compared = 0
     for step, loops in by_step.items():
         took = {
-            process: sum(piece.end - piece.start for piece in loop.pieces if piece.name == name)
+            process: sum(parts)
             for process, loop in loops.items()
+            if (parts := [piece.end - piece.start for piece in loop.pieces if piece.name == name])
         }
         if len(took) < 2:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from sightline.analysis import goodput
 from sightline.cli.frame import INCOMPLETE, say_next
 from sightline.cli.showing import console, seconds, shown
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _ROWS = 15
 _WIDE = 100  # cells, from which on all columns of stages are shown
 _MATTERS = 0.01  # of a step: less is not worth a line
+_SMALL = 0.0005  # a share that would be shown as nothing
+_UNLIKE = 0.2  # shares of two processes that are so far apart are those of two roles
 _NO_STEPS = (
     "there are no steps in it: loop over `for step in run.steps(n):`, and put the parts of a step into "
     "`with sl.trace_scope(name):` or `with sl.record_timing(name):`"
@@ -165,6 +168,11 @@ def _plain(found: Analysis) -> dict[str, Any]:
         "wall_s": found.wall_s,
         "goodput": found.goodput,
         "kinds": found.kinds,
+        "waits": found.waits,
+        "by_process": {
+            str(process): {"goodput": goodput(kinds), "kinds": kinds}
+            for process, kinds in found.by_process.items()
+        },
         "stages": [
             {
                 **stage._asdict(),
@@ -179,6 +187,27 @@ def _plain(found: Analysis) -> dict[str, Any]:
     }
 
 
+def _kinds(kinds: Mapping[str, float], waits: Mapping[str, float] | None = None) -> str:
+    """Shares as text; small ones are left out, and of waiting it is said what for."""
+    shown = []
+    for kind, share in kinds.items():
+        if share < _SMALL:
+            continue
+        of = [f"{what} {part:.1%}" for what, part in (waits or {}).items() if what != "other"]
+        shown.append(f"{kind} {share:.1%}" + (f" (for {', '.join(of)})" if kind == "waiting" and of else ""))
+    return ", ".join(shown)
+
+
+def _have_roles(found: Analysis) -> bool:
+    """Whether the processes do so different things that the mean over them says little."""
+    shares = found.by_process.values()
+    kinds = {kind for each in shares for kind in each}
+    return any(
+        max(each.get(kind, 0.0) for each in shares) - min(each.get(kind, 0.0) for each in shares) > _UNLIKE
+        for kind in kinds
+    )
+
+
 def _show(found: Analysis, console: Console) -> None:
     if found.steps:
         walls = sorted(step.wall_s for step in found.steps)
@@ -187,7 +216,10 @@ def _show(found: Analysis, console: Console) -> None:
             f"{counted(len(found.steps), 'step')} on {processes}: "
             f"{found.wall_s:.3g} s, {seconds(walls[len(walls) // 2])} a step; goodput {found.goodput:.0%}"
         )
-        console.print(", ".join(f"{kind} {share:.1%}" for kind, share in found.kinds.items()))
+        console.print(_kinds(found.kinds, found.waits))
+        if _have_roles(found):
+            for process, kinds in list(found.by_process.items())[:_ROWS]:
+                console.print(f"  process {process}: {_kinds(kinds)}")
         console.print(_stages(found.stages, console.width))
         step_s = sum(walls) / len(walls)
         blamed = [(stage, slow) for stage in found.stages if (slow := stage.slow) is not None]
