@@ -65,7 +65,7 @@ class Finished(NamedTuple):
 
 
 def launch(
-    module: str, config: Path, outputs: Sequence[Path], *overrides: str, timeout: float = 300
+    module: str, config: Path, outputs: Sequence[Path], *overrides: str, timeout: float = 600
 ) -> Finished:
     """Runs `python -m MODULE CONFIG OUTPUT OVERRIDES…` as one job, a process for each output, to its end.
 
