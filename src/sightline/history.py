@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sightline.errors import RunDirectoryError
 from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
 from sightline.run_directory import JOURNAL
-from sightline.run_state import begin_of_attempt, lines_from
+from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Start, starts_of
 
@@ -202,8 +202,11 @@ class History:
     def _begin_at(self, offset: int, size: int) -> None:
         """Goes to the first line that begins there or later, and takes the ``run`` line before it."""
         with open(self.path, "rb") as file:
-            self._offset = self.begins_at = next((at for at, _ in lines_from(file, offset, size)), size)
-            attempt = next(filter(None, map(_attempt_of, lines_backwards(file.fileno(), self._offset))), None)
+            self._offset = self.begins_at = next(
+                (at for at, _ in lines_from(file, offset, size, [MOST_BYTES])), size
+            )
+            lines = lines_backwards(file.fileno(), self._offset, most=MOST_BYTES)
+            attempt = next(filter(None, map(_attempt_of, lines)), None)
             if attempt is None:
                 return
             begin = begin_of_attempt(file, attempt, self._offset)
