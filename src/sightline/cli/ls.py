@@ -34,7 +34,7 @@ _STYLES = {
 _SORTS: dict[str, Callable[[ListedRun], Any]] = {
     "started": lambda run: run.begun,
     "name": lambda run: run.name,
-    "state": lambda run: run.stands,
+    "state": lambda run: run.state.state,
     "step": lambda run: run.state.last_step,
     "heard": lambda run: run.heard,
     "wall": lambda run: run.wall_s,
@@ -79,7 +79,7 @@ def ls(
 
     now = time.time()
     found = runs_below(folder, now=now)
-    runs = _sorted([run for run in found if run.stands in wanted], by, reverse)
+    runs = _sorted([run for run in found if run.state.state in wanted], by, reverse)
     runs = runs[-most:] if most else runs
     without = [str(run.path) for run in runs if run.state.state == "unknown"]
     if as_json:
@@ -112,7 +112,7 @@ def ls(
 def _states(text: str | None) -> Sequence[str]:
     from sightline.run_state import State
 
-    known = (*get_args(State), "failed")
+    known = get_args(State)
     if text is None:
         return known
     wanted = [each.strip() for each in text.split(",") if each.strip()]
@@ -185,7 +185,7 @@ def _show(runs: Sequence[ListedRun], keys: Sequence[str], now: float) -> None:
         rows.append(
             [
                 shown(run.name),
-                (run.stands, _STYLES.get(run.stands, "")),
+                (run.state.state, _STYLES.get(run.state.state, "")),
                 step,
                 *(number(run.metrics.get(key)) for key in keys),
                 ago(run.heard, now),
@@ -210,7 +210,7 @@ def _plain(run: ListedRun, metrics: Sequence[str]) -> dict[str, Any]:
         "path": str(run.path),
         "name": run.name,
         "run_id": state.run_id,
-        "state": run.stands,
+        "state": run.state.state,
         "reason": state.reason,
         "error": state.error,
         "attempt": state.attempt,

@@ -132,13 +132,13 @@ class ARun:
                     data,
                 )
             ]
-        if state.error is not None:
+        if state.state == "failed":
             return [
                 wrong(
                     "state",
-                    f"ended by {state.error}: {where}",
-                    "",
-                    f"tail -n 50 {self._name}/logs/*.log",
+                    f"failed: {where}",
+                    f"{state.error} ended it",
+                    f"sightline logs {self._name} --tail 50 --level warning",
                     data,
                 )
             ]

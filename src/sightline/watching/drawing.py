@@ -13,7 +13,7 @@ from rich.text import Text
 
 from sightline.watching import curves
 from sightline.watching.choosing import is_goal
-from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble, how
+from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
 from sightline.watching.log_tail import Warned
 from sightline.watching.stages import OTHER, SlowStage, StageTime
@@ -146,7 +146,7 @@ HEAD_ROWS = 4
 def head(facts: Facts, width: int, glyphs: Glyphs, now: float) -> list[Text]:
     """Four lines: who, how far, how fast, and an empty one."""
     state = facts.state
-    named = how(state)
+    named = state.state
     mark, style = _STATES[named]
     words = [
         _styled(clean(facts.name, 60), "bold"),
@@ -181,7 +181,7 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
     room = width - text.cell_len - len(percent)
     if room >= 8:
         filled = math.floor(room * progress.share)
-        colour = "green" if how(facts.state) in ("running", "stalled", "finished") else "red"
+        colour = "green" if facts.state.state in ("running", "stalled", "finished") else "red"
         text.append(glyphs.bar * filled, colour)
         text.append(glyphs.rest * (room - filled), "bright_black")
     return _fit(text.append(percent, "bold"), width)
@@ -205,7 +205,7 @@ def _pace(facts: Facts, now: float) -> Text:
     if state.error:
         parts.insert(0, _styled(clean(state.error, 300), "red"))
     elif state.state in ("crashed", "unknown") or state.missing:
-        parts.insert(0, _styled(clean(state.reason, 300), _STATES[how(state)][1].removeprefix("bold ")))
+        parts.insert(0, _styled(clean(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
     return _styled(" · ", "dim").join(parts)
 
 

@@ -551,16 +551,6 @@ def _times(count: int, what: str) -> str:
     return f"{whole(count)} {what}{'' if count == 1 else 's'}"
 
 
-def how(state: RunState) -> str:
-    """The state in a word; a run that an exception has ended has failed.
-
-    Example:
-        >>> how(RunState("finished", "")), how(RunState("finished", "", error="ValueError: no"))
-        ('finished', 'failed')
-    """
-    return "failed" if state.state == "finished" and state.error else state.state
-
-
 def headline(facts: Facts) -> str:
     """The run in a line, as a program's log would have it.
 
@@ -570,7 +560,7 @@ def headline(facts: Facts) -> str:
         'x: running, step 9 of 40 (25 %), 2 s a step'
     """
     progress = facts.progress
-    text = f"{clean(facts.name, 100)}: {how(facts.state)}"
+    text = f"{clean(facts.name, 100)}: {facts.state.state}"
     if progress.step is None:
         return f"{text}, no commit yet"
     text += f", step {progress.step}"

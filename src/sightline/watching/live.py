@@ -218,7 +218,7 @@ def watch(watched: Watch, output: TextIO, keyboard: TextIO | None, *, stays: boo
             keys = screen.wait(_EVERY_S)
             if watched.update():
                 facts, body = watched.facts(view, screen.size[1]), None
-                if watched.state.state == "finished" and not stays:
+                if watched.state.has_ended and not stays:
                     return True
             elif facts.state != watched.state:
                 facts = facts.with_state(watched.state)
