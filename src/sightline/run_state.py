@@ -11,13 +11,14 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import orjson
 
+from sightline import wording
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.journal import is_run_line, lines_backwards, whole_end
 from sightline.run_directory import JOURNAL, Lock, lock_of
@@ -286,7 +287,7 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
         state, missing = "finished", _processes(finish.get("missing"))
         reason = "its journal ends with the end of the run"
         if missing:
-            reason += f", which {_named(missing)} did not reach"
+            reason += f", which {wording.processes(missing)} did not reach"
         if failed is not None:
             state, reason = "failed", "it ended by an exception"
     else:
@@ -298,10 +299,12 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
         if is_live and watch.overdue(now=now):
             assert last is not None
             state = "stalled"
-            reason = f"no commit for {_duration(now - last['time'])}, usually {step_s or 0:.3g} s a step"
+            reason = (
+                f"no commit for {wording.duration(now - last['time'])}, usually {step_s or 0:.3g} s a step"
+            )
             if stall is not None and stall.get("time", 0) >= last["time"]:
                 missing = _processes(stall.get("waiting_for"))
-                reason += f"; step {stall.get('step')} waits for {_named(missing)}"
+                reason += f"; step {stall.get('step')} waits for {wording.processes(missing)}"
     run = seen.run
     return RunState(
         state,
@@ -356,7 +359,7 @@ def _is_live(lock: Lock, root: tuple[int, str] | None, silent_s: float, lately_s
     if lock.is_held is None and lock.host == here and lock.pid is not None:
         return _lives(lock.pid), f"{holder} {'lives' if _lives(lock.pid) else 'is gone'} ({lock.why})"
     unseen = lock.why or f"the lock of {lock.host} may not be seen from {here}"
-    said = f"its last line is {_duration(silent_s)} old, and {unseen}"
+    said = f"its last line is {wording.duration(silent_s)} old, and {unseen}"
     return silent_s < lately_s, said
 
 
@@ -381,22 +384,3 @@ def _lives(pid: int) -> bool:
 
 def _processes(found: Any) -> tuple[int, ...]:
     return tuple(each for each in found if _is_int(each)) if isinstance(found, list) else ()
-
-
-def _named(processes: Sequence[int]) -> str:
-    shown = ", ".join(map(str, processes[:8])) + (" and more" if len(processes) > 8 else "")
-    return f"process{'es' if len(processes) > 1 else ''} {shown}"
-
-
-def _duration(seconds: float) -> str:
-    """In the largest fitting unit.
-
-    Example:
-        >>> _duration(4), _duration(600), _duration(2e5)
-        ('4 s', '10 min', '2 d')
-    """
-    seconds = max(0.0, seconds)
-    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
