@@ -463,7 +463,9 @@ def _events(history: History, state: RunState, first: int) -> list[Trouble]:
 def _stalls(history: History, state: RunState, first: int) -> list[Trouble]:
     """The latest one, with where each process was; while it goes on, for how long by now."""
     found = stalls([*history.runs[-1:], *history.events])
-    lately = [each for each in found if each.step is None or _at_least(each.step, first)]
+    lately = [
+        each for each in found if (_at_least(each.step, first) if each.step is not None else each.waiting_for)
+    ]
     if not lately:
         return []
     last = lately[-1]
