@@ -261,7 +261,7 @@ def test_more_than_the_disk_holds_is_refused_before_anything_is_brought(tmp_path
     log.write()
     os.truncate(log.path, 10 << 40)  # with a hole, which takes no space here
     run = tmp_path / "run"
-    with pytest.raises(RunDirectoryError, match=r"10,485,760 MiB are to be brought, and .* MiB are free"):
+    with pytest.raises(RunDirectoryError, match=r"11 TB are to be brought, and .* are free"):
         collect(run, tmp_path / "h1")
     assert files(run) == {}
 

@@ -283,3 +283,19 @@ def test_steps_are_those_of_the_commits_that_count(tmp_path: Path) -> None:
     )
     steps, times = history.steps()
     assert (steps.tolist(), times.tolist()) == ([1, 2], [1001.0, 1005.0])
+
+
+def test_an_attempt_that_began_lower_than_it_knew_has_gone_over_steps(
+    tmp_path: Path,
+) -> None:
+    """A start without the checkpoint's state, and a loop with ``start``: the first commit tells."""
+    for start in (0, 3):
+        with sl.start(tmp_path, name="run", sinks=[], naming="off", resume="allow") as run:
+            for step in run.steps(start + 4, start=start):
+                sl.scalar(loss=float(10 * start + step))
+                run.commit(step)
+    history = History(tmp_path / "run")
+    history.update()
+    assert [(each.attempt, each.first_step) for each in history.starts] == [(1, 0), (2, 3)]
+    assert history.series("loss").steps.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert history.gone_over("loss").steps.tolist() == [3]

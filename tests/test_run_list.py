@@ -28,7 +28,7 @@ def test_a_finished_run_says_what_it_was(tmp_path: Path) -> None:
     """With the value of an evaluation that the last commit does not have."""
     run_dir = rewound(tmp_path, "again")
     (run,) = runs_below(tmp_path)
-    assert (run.path, run.name, run.stands) == (run_dir, "again", "finished")
+    assert (run.path, run.name, run.state.state) == (run_dir, "again", "finished")
     assert (run.state.attempt, run.state.last_step, run.state.total_steps) == (2, 11, 12)
     assert run.metrics["train/loss"] == 1 / 12 + 100
     assert run.metrics["eval/acc"] == 0.08
@@ -43,12 +43,12 @@ def test_running_killed_and_failed_runs_are_told_apart(workers: Workers) -> None
     until(lambda: (worker.disk / "committed").exists(), worker.output)
     folder = worker.disk / "runs"
     (run,) = runs_below(folder)
-    assert run.stands == "running"
+    assert run.state.state == "running"
     worker.signal(signal.SIGKILL)
     worker.wait(-signal.SIGKILL)
     with pytest.raises(ZeroDivisionError), sl.start(folder, name="bad", sinks=[]):
         raise ZeroDivisionError
-    assert {run.name: run.stands for run in runs_below(folder)} == {"run": "crashed", "bad": "failed"}
+    assert {run.name: run.state.state for run in runs_below(folder)} == {"run": "crashed", "bad": "failed"}
 
 
 def test_runs_in_folders_are_found_once_whatever_links_there_are(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_journals_that_are_odd_do_not_hide_the_others(tmp_path: Path) -> None:
     written(tmp_path / "cut", run_line(), commit(1, 0, a=1.0), end=b'{"type":"commit","seq":2,"st')
     written(tmp_path / "good", run_line(), commit(1, 0, a=None, b="x"))
     found = {run.name: run for run in runs_below(tmp_path)}
-    unknown = {name for name, run in found.items() if run.stands == "unknown"}
+    unknown = {name for name, run in found.items() if run.state.state == "unknown"}
     assert unknown == {"empty", "other", "newer"}
     assert "format 9" in found["newer"].state.reason
     assert found["cut"].metrics == {"a": 1.0}
@@ -97,7 +97,7 @@ def test_files_of_a_process_whose_root_was_elsewhere_are_a_run(tmp_path: Path) -
     (peer / "traces" / "p00000.a01.0000.json").rename(peer / "traces" / "p00007.a01.0000.json")
     shutil.rmtree(run_dir)
     (run,) = runs_below(tmp_path)
-    assert (run.name, run.stands) == ("peer", "unknown")
+    assert (run.name, run.state.state) == ("peer", "unknown")
     assert "root wrote elsewhere" in run.state.reason
 
 

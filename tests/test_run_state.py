@@ -19,7 +19,8 @@ import pytest
 
 import sightline as sl
 from sightline.run_directory import RunDirectory, held, lock_of
-from sightline.run_state import RunState, state_of
+from sightline.run_list import runs_below
+from sightline.run_state import MOST_BYTES, RunState, state_of
 from tests.harness import Worker, Workers, until, workers_of
 
 
@@ -89,7 +90,7 @@ def test_an_exception_is_how_a_run_has_ended(workers: Workers) -> None:
     worker = started(workers, steps=3, fails_at=1)
     worker.wait(1)
     state = at(worker)
-    assert (state.state, state.last_step) == ("finished", 0)
+    assert (state.state, state.has_ended, state.is_live, state.last_step) == ("failed", True, False, 0)
     assert state.error == "ValueError: no \x1b[31mgradient"
 
 
@@ -251,6 +252,43 @@ def test_only_the_ends_of_a_journal_are_read(tmp_path: Path, repeated: int) -> N
     assert (state.run_id, state.attempt, state.first_step, state.total_steps) == ("second", 2, 7, 50)
     assert state.last_step == 2
     assert read_bytes() - begin < 16 << 20
+
+
+@pytest.mark.parametrize("hole", ["end", "middle", "cut"])
+def test_the_hole_that_a_crash_of_the_machine_leaves_is_passed_over(tmp_path: Path, hole: str) -> None:
+    """Gigabytes that read as NUL bytes, in a sparse file: behind all lines, between two, in the last."""
+    path = written(tmp_path / "run", run_line(), event("steps", start=0, total=9), commit(0, 1.0))
+    size = 64 << 30
+    with (path / "metrics.jsonl").open("ab") as file:
+        if hole != "end":
+            file.truncate(size)
+            file.seek(size)
+            file.write(b"\n" if hole == "middle" else b'rest"}')
+            lines = (
+                [{**run_line(2), "run_id": "second"}, commit(1, 2.0, attempt=2)] if hole == "middle" else []
+            )
+            file.write(b"".join(orjson.dumps(each) + b"\n" for each in lines))
+        else:
+            file.truncate(size)
+    begin = read_bytes()
+    state = state_of(path)
+    assert read_bytes() - begin < 16 << 20
+    if hole == "middle":
+        assert (state.state, state.run_id, state.last_step) == ("crashed", "second", 1)
+    else:
+        assert (state.state, state.run_id, state.last_step, state.total_steps) == ("crashed", "ab", 0, 9)
+    (run,) = runs_below(tmp_path)
+    assert run.state.last_step == state.last_step
+    assert read_bytes() - begin < 64 << 20
+
+
+def test_of_a_journal_without_lines_so_much_is_read(tmp_path: Path) -> None:
+    """A copy of a hole is bytes, and these could go on for ever."""
+    path = written(tmp_path / "run", run_line(), commit(0, 1.0), end=bytes(MOST_BYTES + (1 << 20)))
+    begin = read_bytes()
+    assert state_of(path).state == "unknown"
+    assert "no line ends in the last 128 MB" in state_of(path).reason
+    assert read_bytes() - begin < 3 * MOST_BYTES
 
 
 def read_bytes() -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sightline import wording
 from sightline.errors import RunDirectoryError
 from sightline.file_places import BLOCK, FilePlace, FolderPlace, open_place
 from sightline.run_copies import Copy, look, names_in, relation, unnumbered, whole_size
@@ -121,7 +122,7 @@ def carry_out(made: Plan, run_dir: Path) -> Iterator[int]:
         free = shutil.disk_usage(run_dir).free
         if made.size + _SPARE > free:
             raise RunDirectoryError(
-                f"{run_dir}: {made.size / 2**20:,.0f} MiB are to be brought, and {free / 2**20:,.0f} MiB are "
+                f"{run_dir}: {wording.size(made.size)} are to be brought, and {wording.size(free)} are "
                 f"free: make space, or give a directory on another disk"
             )
         for old, new in made.moves:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
 from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
-from sightline.run_directory import JOURNAL
-from sightline.run_state import begin_of_attempt, lines_from
+from sightline.run_directory import JOURNAL, no_journal
+from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit
-from sightline.sinks.lineage import Start, starts_of
+from sightline.sinks.lineage import Start, as_committed, starts_of
 
 _READ = 8 << 20  # bytes at a time
 _BLOCK_ROWS = 1024
@@ -138,11 +138,9 @@ class History:
         self._tail = tail
         self.path = self.run_dir / JOURNAL
         if not self.run_dir.is_dir():
-            raise RunDirectoryError(f"{self.run_dir} is no directory: expected a run directory")
+            raise RunDirectoryError(f"{self.run_dir} is no directory: expected a run's, as in runs/latest")
         if not self.path.exists():
-            runs = sorted(each.parent.name for each in self.run_dir.glob(f"*/{JOURNAL}"))
-            has = f"; it has runs: {', '.join(runs[:5])}" if runs else ""
-            raise RunDirectoryError(f"{self.run_dir} has no journal {JOURNAL}: expected a run directory{has}")
+            raise RunDirectoryError(no_journal(self.run_dir))
         self._clear()
 
     def _clear(self) -> None:
@@ -160,6 +158,7 @@ class History:
         self._steps: list[int] = []
         self._times: list[float] = []
         self._attempts: list[int] = []
+        self._first_steps: dict[int, int] = {}
         self._blocks: dict[tuple[str, ...], _Blocks] = {}
         self._by_key: dict[str, list[tuple[_Blocks, int]]] = {}
         self._processes: dict[str, _ProcessRows] = {}
@@ -202,8 +201,11 @@ class History:
     def _begin_at(self, offset: int, size: int) -> None:
         """Goes to the first line that begins there or later, and takes the ``run`` line before it."""
         with open(self.path, "rb") as file:
-            self._offset = self.begins_at = next((at for at, _ in lines_from(file, offset, size)), size)
-            attempt = next(filter(None, map(_attempt_of, lines_backwards(file.fileno(), self._offset))), None)
+            self._offset = self.begins_at = next(
+                (at for at, _ in lines_from(file, offset, size, [MOST_BYTES])), size
+            )
+            lines = lines_backwards(file.fileno(), self._offset, most=MOST_BYTES)
+            attempt = next(filter(None, map(_attempt_of, lines)), None)
             if attempt is None:
                 return
             begin = begin_of_attempt(file, attempt, self._offset)
@@ -252,6 +254,7 @@ class History:
         self._steps.append(record["step"])
         self._times.append(float(record.get("time") or 0.0))
         self._attempts.append(int(record.get("attempt") or 1))
+        self._first_steps.setdefault(self._attempts[-1], record["step"])
         values: dict[str, Any] = record["values"]
         nonfinite = record.get("nonfinite")
         if nonfinite:
@@ -309,8 +312,8 @@ class History:
 
     @property
     def starts(self) -> list[Start]:
-        """How each attempt began."""
-        return starts_of(self.runs[-1]) if self.runs else []
+        """How each attempt began, by its first commit too."""
+        return as_committed(starts_of(self.runs[-1]), self._first_steps) if self.runs else []
 
     @property
     def last_step(self) -> int | None:

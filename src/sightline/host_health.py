@@ -208,15 +208,16 @@ class Stalls:
         elif record.get("type") == "commit":
             self._early = {}
         elif record.get("type") == "run" and self.current is not None:
-            self.found[-1] = self.found[-1]._replace(end=float(record.get("started") or 0.0))  # it was killed
+            self.found[-1] = self.found[-1]._replace(end=_number(record.get("started")))  # it was killed
 
     def _add_event(self, record: Record) -> None:
-        kind, time = record.get("event"), float(record.get("time") or 0.0)
+        kind, time = record.get("event"), _number(record.get("time"))
         current = self.current
         if kind == "stall":
-            begin = time - float(record.get("seconds") or 0.0)
-            waiting_for = tuple(record.get("waiting_for") or ())
-            attempt, step = int(record.get("attempt") or 0), record.get("step")
+            begin = time - _number(record.get("seconds"))
+            waiting_for = _processes(record.get("waiting_for"))
+            attempt, step = int(_number(record.get("attempt"))), record.get("step")
+            step = step if isinstance(step, int) else None
             self.found.append(Stall(attempt, begin, None, step, waiting_for, self._early))
             self._early = {}
         elif kind == "stacks" and isinstance(record.get("process"), int):
@@ -226,10 +227,10 @@ class Stalls:
             else:
                 self._early[place.process] = place
         elif current is not None and kind == "silent":
-            silent = {*current.silent, *(record.get("processes") or ())}
+            silent = {*current.silent, *_processes(record.get("processes"))}
             self.found[-1] = current._replace(silent=tuple(sorted(silent)))
         elif current is not None and kind in ("resumed", "finish"):
-            missing = tuple(record.get("missing") or ())
+            missing = _processes(record.get("missing"))
             self.found[-1] = current._replace(end=time, missing=missing)
 
 
@@ -241,6 +242,15 @@ def stalls(records: Iterable[Record]) -> list[Stall]:
     return reader.found
 
 
+def _number(value: Any) -> float:
+    """Of a line that may be somebody else's."""
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _processes(value: Any) -> tuple[int, ...]:
+    return tuple(each for each in value if isinstance(each, int)) if isinstance(value, list) else ()
+
+
 def _place(record: Record, time: float) -> Place:
     span = record.get("span")
     inside = record.get("inside")
@@ -248,10 +258,10 @@ def _place(record: Record, time: float) -> Place:
         record["process"],
         time,
         None if span is None else str(span),
-        float(record.get("span_s") or 0.0),
+        _number(record.get("span_s")),
         str(record.get("at") or "an unknown place"),
         None if inside is None else str(inside),
-        float(record.get("waited_s") or 0.0),
+        _number(record.get("waited_s")),
         str(record.get("stacks") or ""),
     )
 

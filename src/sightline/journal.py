@@ -62,6 +62,7 @@ from typing import Any
 import orjson
 
 from sightline.errors import JournalError
+from sightline.sparse_files import data_until
 
 log = logging.getLogger("sightline")
 
@@ -273,7 +274,7 @@ def is_run_line(record: Mapping[str, Any], path: Path) -> bool:
     if record["format"] > FORMAT:
         raise JournalError(
             f"{path} has format {record['format']}, and this sightline writes {FORMAT}: "
-            f"continue it with the version that wrote it, or start another run"
+            f"use the version that wrote it, or a newer one"
         )
     return True
 
@@ -399,12 +400,25 @@ def gaps_of(line: Mapping[str, Any] | None) -> list[tuple[int, int]]:
     return found
 
 
-def whole_end(file: int, end: int) -> int:
-    """Where the last whole line before ``end`` ends, in a file given by its descriptor."""
+def whole_end(file: int, end: int, *, most: int | None = None) -> int:
+    """Where the last whole line before ``end`` ends, in a file given by its descriptor.
+
+    Args:
+        file: its descriptor.
+        end: where to begin.
+        most: bytes that are read for it (those of a hole are not); None: any number.
+
+    Raises:
+        JournalError: no line ends in so many bytes.
+    """
+    read = 0
     while end and os.pread(file, 1, end - 1) != b"\n":
         start = max(0, end - _BLOCK)
         newline = os.pread(file, end - start, start).rfind(b"\n")
-        end = start + newline + 1 if newline >= 0 else start
+        read += end - start
+        if most is not None and read > most:
+            raise JournalError(f"no line ends in the last {read >> 20} MB of the journal: it is damaged")
+        end = start + newline + 1 if newline >= 0 else data_until(file, start)
     return end
 
 
@@ -435,14 +449,30 @@ def _as_float(value: int) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def lines_backwards(file: int, end: int) -> Iterator[bytes]:
-    """The lines before ``end`` of a file, given by its descriptor: the last one first, none empty."""
-    rest = b""
-    while end:
+def lines_backwards(file: int, end: int, *, most: int | None = None) -> Iterator[bytes]:
+    """The lines before ``end`` of a file, the last one first, none empty.
+
+    Args:
+        file: its descriptor.
+        end: where to begin.
+        most: bytes that are read at most, and so of a line that is kept; None: any number. A line with a hole
+            in it is cut, which no reader takes for one; so is one that is longer.
+    """
+    parts: list[bytes] = []  # of a line whose beginning has not been found, the last one first
+    left = most
+    while end and (left is None or left > 0):
         start = max(0, end - _BLOCK)
-        rest = os.pread(file, end - start, start) + rest
-        *lines, rest = reversed(rest.split(b"\n"))
-        yield from filter(None, lines)
-        end = start
-    if rest:
-        yield rest
+        beginning, *lines = os.pread(file, end - start, start).split(b"\n")
+        left = None if left is None else left - (end - start)
+        if lines:
+            *whole, last = lines
+            if line := last + b"".join(reversed(parts)):
+                yield line
+            yield from filter(None, reversed(whole))
+            parts = []
+        parts.append(beginning)
+        end = start if lines else data_until(file, start)
+        if end < start:
+            parts.append(b"\0")  # so that what is around the hole makes no line
+    if not end and (line := b"".join(reversed(parts))):
+        yield line

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from sightline import wording
 from sightline.aliases.mirror import Mirror, Mirrored
 from sightline.errors import SnapshotError, TransportError
 from sightline.journal import Journal, numbers
@@ -645,7 +646,7 @@ class Root:
                 continue
             site = {"site": sites[key]} if key in sites else {}
             events.append(self._event({"event": "nonfinite", "key": key, "step": step, **record, **site}))
-            where = f" on {_named(record['processes'])}, recorded at {sites[key]}" if site else ""
+            where = f" on {wording.processes(record['processes'])}, recorded at {sites[key]}" if site else ""
             self._say(
                 f"nonfinite {key}",
                 f"sightline: {key!r} has non-finite values ({record['count']}) at step {step}{where} (said "
@@ -688,7 +689,7 @@ class Root:
         if silent:
             log.warning(
                 "sightline: %s cannot say where: dead, stopped, cut off, or in C code that does not let "
-                "Python run", _named(silent),
+                "Python run", wording.processes(silent),
             )  # fmt: skip
             fields = {"step": None if slot is None else slot[0], "processes": silent}
             self._append(self._event({"event": "silent", **fields}))
@@ -701,7 +702,7 @@ class Root:
         if stall is None or not stall.said:
             return
         (step, k), seconds = closed.slot, now - stall.begin
-        without = f", without {_named(closed.missing)}" if closed.missing else ""
+        without = f", without {wording.processes(closed.missing)}" if closed.missing else ""
         log.warning("sightline: going on after %.0f s: step %d is complete%s", seconds, step, without)
         fields = {"step": step, "k": k, "seconds": round(seconds, 3), "missing": list(closed.missing)}
         self._append(self._event({"event": "resumed", **fields}))
@@ -732,9 +733,3 @@ class Root:
         if about not in self._said:
             self._said.add(about)
             log.warning("%s", message, exc_info=exc_info)
-
-
-def _named(processes: Sequence[int]) -> str:
-    """``process 3``, or ``processes 0, 1, 2 and more``."""
-    shown = ", ".join(map(str, processes[:8]))
-    return f"process{'es' if len(processes) > 1 else ''} {shown}{' and more' if len(processes) > 8 else ''}"

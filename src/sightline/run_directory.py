@@ -121,6 +121,17 @@ class Lock(NamedTuple):
     why: str = ""
 
 
+def no_journal(run_dir: Path) -> str:
+    """What is wrong with a directory that has no journal, in a sentence with what to do."""
+    if any(run_dir.glob("*/p[0-9]*.a[0-9]*")):
+        why = "the files are of processes whose root wrote elsewhere: look there, or bring its files here"
+    elif runs := sorted(each.parent.name for each in run_dir.glob(f"*/{JOURNAL}")):
+        why = f"expected a run directory; it has runs: {', '.join(runs[:5])}"
+    else:
+        why = "expected a run directory, as in runs/latest"
+    return f"{run_dir} has no journal {JOURNAL}: {why}"
+
+
 def lock_of(directory: Path) -> Lock:
     """Looks at the lock of a run directory and keeps nobody out: a run that starts meanwhile starts.
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import orjson
 
-from sightline.errors import RunDirectoryError
+from sightline.errors import JournalError, RunDirectoryError
 from sightline.journal import lines_backwards, whole_end
 from sightline.run_directory import JOURNAL
-from sightline.run_state import RunState, state_of
+from sightline.run_state import MOST_BYTES, RunState, state_of
 from sightline.sinks.commits import is_commit, values_of
 
 _DEPTH = 3  # folder/run, folder/group/run, folder/group/group/run
@@ -49,11 +49,6 @@ class ListedRun(NamedTuple):
     wall_s: float | None
     disk_bytes: int
     metrics: dict[str, float]
-
-    @property
-    def stands(self) -> str:
-        """The state in a word; ``"failed"`` where an exception has ended the run."""
-        return "failed" if self.state.error is not None else self.state.state
 
 
 def runs_below(folder: Path, *, now: float | None = None) -> list[ListedRun]:
@@ -165,8 +160,11 @@ def _ends(journal: Path) -> tuple[float | None, dict[str, float]]:
             pass
         metrics: dict[str, float] = {}
         commits = read = 0
-        end = whole_end(file.fileno(), os.fstat(file.fileno()).st_size)
-        for line in lines_backwards(file.fileno(), end):
+        try:
+            end = whole_end(file.fileno(), os.fstat(file.fileno()).st_size, most=MOST_BYTES)
+        except JournalError:
+            return begun, metrics
+        for line in lines_backwards(file.fileno(), end, most=MOST_BYTES):
             read += len(line)
             if b'"commit"' in line[:_HEAD_BYTES]:
                 commits += _take(line, metrics)

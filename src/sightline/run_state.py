@@ -1,7 +1,8 @@
 """Whether a run goes on, has ended, crashed or stalls: from its lock and a few lines of its journal.
 
 Read are the journal's last lines, back to its latest commits, and what stands around its latest ``run`` line,
-which is found by bisection; so it takes a fraction of a second, however long the journal is.
+which is found by bisection; so it takes some milliseconds, however long the journal is. Holes, which a crash
+of the machine may leave, are passed over, and so is what is too long for a line: 400 MB are read at most.
 """
 
 from __future__ import annotations
@@ -10,24 +11,29 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import orjson
 
+from sightline import wording
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.journal import is_run_line, lines_backwards, whole_end
 from sightline.run_directory import JOURNAL, Lock, lock_of
+from sightline.sparse_files import data_from
 from sightline.stall import StallWatch
 
-State = Literal["running", "stalled", "finished", "crashed", "unknown"]
+State = Literal["running", "stalled", "finished", "failed", "crashed", "unknown"]
 
 _STEPS = 64  # whose pace is the usual one
 _TAIL_BYTES = 4 << 20  # read for them, unless no commit stands there
 _HEAD_LINES = 64  # behind a run line, in which the loop says how long it is
 _PROBE_BYTES = 1 << 16
+MOST_BYTES = 128 << 20  #: read of a damaged journal, backwards and by bisection each
+_LINE_BYTES = 64 << 20  # what is longer is no line
+_PIECE_BYTES = 1 << 20
 _LATELY_S = 60.0  # in which a run has written that another host holds, where nothing else can be seen
 
 
@@ -38,7 +44,8 @@ class RunState:
     Attributes:
         state: ``"running"``: a live process holds it, or one on another host has committed lately;
             ``"stalled"``: that, but no step has come for five times the usual, and 10 s at least;
-            ``"finished"``: its journal says that it has ended; ``"crashed"``: none of these;
+            ``"finished"``: its journal says that it has ended; ``"failed"``: that, by an exception;
+            ``"crashed"``: none of these;
             ``"unknown"``: there is no journal here, or none that this version reads.
         reason: how that is known, in a few words.
         run_id: None where it is unknown.
@@ -76,6 +83,11 @@ class RunState:
     def is_live(self) -> bool:
         """Whether somebody is at it: running, or stalled."""
         return self.state in ("running", "stalled")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its journal says that it has: finished, or failed."""
+        return self.state in ("finished", "failed")
 
 
 def state_of(run_dir: str | os.PathLike[str], *, now: float | None = None) -> RunState:
@@ -147,11 +159,11 @@ def _look(path: Path) -> _Seen:
     """
     with open(path, "rb") as file:
         length = os.fstat(file.fileno()).st_size
-        size = whole_end(file.fileno(), length)
+        size = whole_end(file.fileno(), length, most=MOST_BYTES)
         seen = _Seen({}, is_cut=size < length)
         steps: set[int] = set()
         read = 0
-        for line in lines_backwards(file.fileno(), size):
+        for line in lines_backwards(file.fileno(), size, most=MOST_BYTES):
             read += len(line)
             record = _record(line)
             if record is None:
@@ -190,10 +202,11 @@ def _look(path: Path) -> _Seen:
 def begin_of_attempt(file: BinaryIO, attempt: int, size: int) -> int:
     """Where the first line of an attempt is; the end of the file if it has none. Attempts only rise."""
     low, high = 0, size
+    left = [MOST_BYTES]
     while high - low > _PROBE_BYTES:
         middle = (low + high) // 2
         at, record = next(
-            ((at, each) for at, each in lines_from(file, middle, size) if _is_int(each.get("attempt"))),
+            ((at, each) for at, each in lines_from(file, middle, size, left) if _is_int(each.get("attempt"))),
             (size, None),
         )
         if record is None or record["attempt"] >= attempt:
@@ -201,20 +214,46 @@ def begin_of_attempt(file: BinaryIO, attempt: int, size: int) -> int:
         else:
             low = at
     return next(
-        (at for at, each in lines_from(file, low, size) if each.get("attempt") == attempt),
+        (at for at, each in lines_from(file, low, size, left) if each.get("attempt") == attempt),
         size,
     )
 
 
-def lines_from(file: BinaryIO, position: int, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records of the lines that begin at a place or behind it, and where they begin."""
+def lines_from(
+    file: BinaryIO, position: int, size: int, left: list[int] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of the lines that begin at a place or behind it, and where they begin.
+
+    Args:
+        file: a journal.
+        position: where to begin.
+        size: how much of it counts.
+        left: one number, of bytes that may be read; what is read is taken from it. None: any number.
+    """
     file.seek(max(0, position - 1))
     if position:
-        file.readline()  # the rest of a line that began before
-    while (at := file.tell()) < size:
-        record = _record(file.readline())
+        _line_of(file, left)  # the rest of a line that began before
+    while (at := file.tell()) < size and (left is None or left[0] > 0):
+        record = _record(_line_of(file, left))
         if record is not None:
             yield at, record
+
+
+def _line_of(file: BinaryIO, left: list[int] | None) -> bytes:
+    """The line that begins here; of one that is too long, or has a hole in it, what is behind it alone."""
+    parts: list[bytes] = []
+    while True:
+        part = file.readline(_PIECE_BYTES)
+        parts.append(part)
+        if left is not None:
+            left[0] -= len(part)
+        if len(part) < _PIECE_BYTES or part.endswith(b"\n") or (left is not None and left[0] <= 0):
+            return b"".join(parts)
+        if part.endswith(b"\0"):
+            parts = [b"\0"]  # torn
+            file.seek(data_from(file.fileno(), file.tell()))
+        elif len(parts) * _PIECE_BYTES > _LINE_BYTES:
+            parts = [b"\0"]
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -248,9 +287,9 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
         state, missing = "finished", _processes(finish.get("missing"))
         reason = "its journal ends with the end of the run"
         if missing:
-            reason += f", which {_named(missing)} did not reach"
+            reason += f", which {wording.processes(missing)} did not reach"
         if failed is not None:
-            reason = "it ended by an exception"
+            state, reason = "failed", "it ended by an exception"
     else:
         times = (seen.last.get("time"), seen.run.get("started"), last_time)
         written = max((each for each in times if isinstance(each, (int, float))), default=0.0)
@@ -260,10 +299,12 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
         if is_live and watch.overdue(now=now):
             assert last is not None
             state = "stalled"
-            reason = f"no commit for {_duration(now - last['time'])}, usually {step_s or 0:.3g} s a step"
+            reason = (
+                f"no commit for {wording.duration(now - last['time'])}, usually {step_s or 0:.3g} s a step"
+            )
             if stall is not None and stall.get("time", 0) >= last["time"]:
                 missing = _processes(stall.get("waiting_for"))
-                reason += f"; step {stall.get('step')} waits for {_named(missing)}"
+                reason += f"; step {stall.get('step')} waits for {wording.processes(missing)}"
     run = seen.run
     return RunState(
         state,
@@ -318,7 +359,7 @@ def _is_live(lock: Lock, root: tuple[int, str] | None, silent_s: float, lately_s
     if lock.is_held is None and lock.host == here and lock.pid is not None:
         return _lives(lock.pid), f"{holder} {'lives' if _lives(lock.pid) else 'is gone'} ({lock.why})"
     unseen = lock.why or f"the lock of {lock.host} may not be seen from {here}"
-    said = f"its last line is {_duration(silent_s)} old, and {unseen}"
+    said = f"its last line is {wording.duration(silent_s)} old, and {unseen}"
     return silent_s < lately_s, said
 
 
@@ -343,22 +384,3 @@ def _lives(pid: int) -> bool:
 
 def _processes(found: Any) -> tuple[int, ...]:
     return tuple(each for each in found if _is_int(each)) if isinstance(found, list) else ()
-
-
-def _named(processes: Sequence[int]) -> str:
-    shown = ", ".join(map(str, processes[:8])) + (" and more" if len(processes) > 8 else "")
-    return f"process{'es' if len(processes) > 1 else ''} {shown}"
-
-
-def _duration(seconds: float) -> str:
-    """In the largest fitting unit.
-
-    Example:
-        >>> _duration(4), _duration(600), _duration(2e5)
-        ('4 s', '10 min', '2 d')
-    """
-    seconds = max(0.0, seconds)
-    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"

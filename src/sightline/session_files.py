@@ -260,6 +260,8 @@ class _Index:
                 kind = said.get("type")
                 if kind == "header":
                     has_header = self._header(path, number, said)
+                    if not has_header:
+                        return  # what follows is of that format too
                 elif not has_header:
                     self._damaged(Damage(path, number, "no header stands before it"))
                 elif kind == "clock":
@@ -318,7 +320,10 @@ class _Index:
     def _header(self, path: Path, number: int, said: dict[str, Any]) -> bool:
         anchor = _anchor_of(said)
         if anchor is None or said.get("format") != 1:
-            self._damaged(Damage(path, number, f"a header of format {said.get('format')!r}; this reads 1"))
+            reason = (
+                f"format {said.get('format')!r}, and this sightline reads 1: use the version that wrote it"
+            )
+            self._damaged(Damage(path, number, f"{reason}, or a newer one"))
             return False
         self._sources.append(Source(path, said, [anchor]))
         return True

@@ -49,7 +49,7 @@ def test_a_run_of_several_hosts_is_brought_together(workers: Workers, tmp_path: 
     done = collect(out, *hosts)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1] == "processes of attempt 1 (3): complete: 0-2"
-    assert f"next: sightline logs {out}" in done.stderr
+    assert f"sightline logs {out}" in done.stderr
     for each in hosts:
         for path in (path for path in (each / "run").rglob("p0*") if path.is_file()):
             assert (out / path.relative_to(each / "run")).read_bytes() == path.read_bytes()
@@ -70,7 +70,7 @@ def test_missing_processes_and_other_runs_are_told(tmp_path: Path) -> None:
     out.mkdir()
     (out / ".collect.lock").touch()  # as one that failed leaves it
     assert collect(out, one, "--dry-run").returncode == 0
-    assert "would be brought: 1 new files" in dry.stdout
+    assert "would be brought: 1 new file," in dry.stdout
     done = collect(out, one, "--json")
     assert (done.returncode, json.loads(done.stdout)["missing"]) == (3, [0, 2, 3])
     done = collect(out, other)

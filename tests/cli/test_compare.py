@@ -73,7 +73,7 @@ def test_the_place_and_the_metrics_can_be_chosen(runs: list[Path]) -> None:
     assert "own" not in done.stdout
     assert "metrics after" not in done.stdout
     done = compare(*runs[:2], "--at-time", "2h")
-    assert "metrics after 2h 00m" in done.stdout
+    assert "metrics after 2 h 00 min" in done.stdout
     assert "metrics at" not in done.stdout
 
 

@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 import sightline as sl
-from sightline.cli.checks import plain
+from sightline.foreign_text import one_line
 from sightline.run_directory import RunDirectory
 from tests.harness import PATIENCE, Worker, Workers, until, workers_of
 
@@ -139,7 +139,10 @@ def test_a_run_that_stalls_names_who_is_waited_for(run_dir: Path) -> None:
             "waiting_for": [3],
             "time": time.time(),
         },
-        {"type": "event", "event": "stacks", "attempt": 1, "step": 20, "process": 3, "stacks": "in compute"},
+        {
+            "type": "event", "event": "stacks", "attempt": 1, "step": 20, "process": 3, "stacks": "in x",
+            "time": time.time(), "span": "reward", "span_s": 41.0, "at": "rollout.py:88 in score",
+        },
     )  # fmt: skip
     journal = run_dir / "metrics.jsonl"
     lines = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
@@ -150,7 +153,8 @@ def test_a_run_that_stalls_names_who_is_waited_for(run_dir: Path) -> None:
     found = findings(run_dir, code=1)
     held.close()
     assert found["state"]["what"].startswith("stalled: step 19 of 20")
-    assert "step 20 waits for process 3; stacks of process 3 are in the journal" in found["state"]["why"]
+    assert "step 20 waits for process 3; process 3 has been in reward for 4" in found["state"]["why"]
+    assert "(rollout.py:88 in score)" in found["state"]["why"]
     assert "logs/p00003" in found["state"]["fix"]
 
 
@@ -283,7 +287,7 @@ def test_texts_of_others_act_on_no_terminal(run_dir: Path) -> None:
     for text in (done.stdout, done.stderr):
         assert all(char.isprintable() or char == "\n" for char in text)
         assert max(map(len, text.splitlines())) < 3000
-    assert plain("a\ud800b") == "a\\ud800b"
+    assert one_line("a\ud800b") == "a\\ud800b"
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -295,7 +299,7 @@ def test_on_a_terminal_lines_fit_and_have_colours(run_dir: Path, columns: int) -
         assert ("\x1b[31m" in out) == has_colours
         assert "✗" in out
         if not has_colours:
-            shown = [line for line in out.splitlines() if "fix: " not in line and "next: " not in line]
+            shown = [each for each in out.partition("next: ")[0].splitlines() if "fix: " not in each]
             assert all(len(line) <= columns for line in shown)
     ascii_ = on_terminal(["doctor", str(run_dir)], columns, {"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"})
     assert ascii_.isascii()

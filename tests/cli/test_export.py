@@ -164,7 +164,7 @@ def test_torn_lines_are_a_finding(tmp_path: Path) -> None:
     run = written(tmp_path, run_line(), commit(1, 0, a=1.0), end=b"{torn\n")
     done = export(run)
     assert done.exit_code == 1
-    assert "1 lines could not be read" in done.stderr
+    assert "1 line could not be read" in done.stderr
     assert (run / "metrics.csv").exists()
 
 

@@ -43,7 +43,7 @@ def test_each_run_is_a_whole_line_where_there_is_no_terminal(runs: Path) -> None
     assert "nan" in lines[1]
     assert "\x1b" not in done.stdout
     assert "note: peer: there is no metrics.jsonl here" in done.stderr
-    assert f"next: sightline compare {runs / 'grpo-small'}" in done.stderr
+    assert f"sightline compare {runs / 'grpo-small'}" in done.stderr
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

@@ -50,7 +50,7 @@ def test_a_run_with_everything_is_told_in_full(tmp_path: Path) -> None:
     }  # fmt: skip
     texts = [trouble.text for trouble in found.troubles]
     assert texts[0] == "sink wandb is 59 commits behind"
-    assert "processes 5–6 missing in 2 commits, last in step 41" in texts
+    assert "processes 5, 6 missing in 2 commits, last in step 41" in texts
     assert "train/ratio is nan first in step 30 on process 7, recorded at train.py:212" in texts
     assert "conflicts: 2, last in step 30 (obs/conflicts)" in texts
     (samples,) = found.samples

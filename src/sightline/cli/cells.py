@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sightline.terminal import Terminal
 
@@ -20,7 +17,6 @@ Cell = str | tuple[str, str]  #: a text, or a text and its style
 
 _GAP = "  "
 _UNLIMITED = 1 << 16
-_TIMES = ((86400, 3600, "dh"), (3600, 60, "hm"), (60, 1, "ms"))
 
 
 @dataclass(frozen=True)
@@ -149,109 +145,3 @@ def cut_middle(text: str, width: int) -> str:
         else:
             tail = tail[1:]
     return f"{head}…{tail}" if width > 0 else ""
-
-
-def shown(value: Any, most: int = 200) -> str:
-    """A text of somebody's in one line, with nothing in it that acts on a terminal or turns the line round.
-
-    Example:
-        >>> shown("a\\x1b[31m\\nb"), shown("abcdef", 4)
-        ('a\\\\x1b[31m\\\\nb', 'abc…')
-    """
-    text = value if isinstance(value, str) else str(value)
-    if len(text) > most:
-        text = f"{text[: most - 1]}…"
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
-def number(value: float | int | None) -> str:
-    """A number as people read it: whole ones in full, others to five digits.
-
-    Example:
-        >>> number(0.123456789), number(123456789), number(1e-6), number(math.nan), number(None)
-        ('0.12346', '123456789', '1e-06', 'nan', '–')
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, int) or (math.isfinite(value) and value.is_integer() and abs(value) < 1e15):
-        return str(int(value))
-    return f"{value:.1f}" if 1e4 <= abs(value) < 1e8 else f"{value:.5g}"
-
-
-def duration(value: float | None) -> str:
-    """Seconds, in two units at most.
-
-    Example:
-        >>> [duration(each) for each in (0.0123, 4.2, 75, 3 * 3600 + 300, 2e5, None)]
-        ['12.3 ms', '4.2 s', '1m 15s', '3h 05m', '2d 07h', '–']
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    sign, left = ("−" if value < 0 else ""), round(abs(value))
-    if left < 60:
-        size = abs(value)
-        return f"{sign}{size:.3g} s" if size >= 1 or not size else f"{sign}{size * 1e3:.3g} ms"
-    large, small, names = next(each for each in _TIMES if left >= each[0])
-    return f"{sign}{left // large}{names[0]} {left % large // small:02d}{names[1]}"
-
-
-def bytes_shown(size: float) -> str:
-    """A number of bytes.
-
-    Example:
-        >>> bytes_shown(999), bytes_shown(1_677_885_473)
-        ('999 B', '1.7 GB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.5 else f"{size:.2g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
-
-
-def ago(moment: float | None, now: float) -> str:
-    """How long something is past.
-
-    Example:
-        >>> ago(1000.0, 1090.0), ago(None, 0.0), ago(5.0, 4.0)
-        ('1m 30s ago', '–', 'now')
-    """
-    if moment is None:
-        return "–"
-    return f"{duration(now - moment)} ago" if now - moment >= 1 else "now"
-
-
-def moment(seconds: float | None) -> str:
-    """A time of day, in the time zone of this machine, to the minute."""
-    if seconds is None:
-        return "–"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-    except (ValueError, OverflowError, OSError):
-        return "–"
-
-
-@contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """A bar of bytes on a terminal, where there are many; nothing elsewhere."""
-    if not sys.stderr.isatty() or total < 50_000_000:
-        yield lambda size: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    waiting = 0
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-
-        def advance(size: int) -> None:
-            nonlocal waiting
-            waiting += size
-            if waiting > 1_000_000:
-                bar.advance(task, waiting)
-                waiting = 0
-
-        yield advance

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from sightline.foreign_text import one_line
 from sightline.terminal import Terminal
 
 _LONGEST = 2000
@@ -48,17 +49,24 @@ class Sheet:
         """Prints one check."""
         mark = self._coloured(f"{self._marks[level]:<{self._mark_width}}", level)
         indent = " " * (self._mark_width + self._width + 3)
-        first, *rest = self._wrapped(plain(what), len(indent)) or [""]
-        lines = [f"{mark} {plain(name):<{self._width}}  {first}", *(indent + each for each in rest)]
+        first, *rest = self._wrapped(one_line(what, _LONGEST), len(indent)) or [""]
+        lines = [
+            f"{mark} {one_line(name, _LONGEST):<{self._width}}  {first}",
+            *(indent + each for each in rest),
+        ]
         if why:
-            lines += [f"{indent}{each}" for each in self._wrapped(f"why: {plain(why)}", len(indent))]
+            lines += [
+                f"{indent}{each}" for each in self._wrapped(f"why: {one_line(why, _LONGEST)}", len(indent))
+            ]
         if fix:
-            lines.append(f"{indent}fix: {self._coloured(plain(fix), 'fix')}")  # in one piece, to be copied
+            lines.append(
+                f"{indent}fix: {self._coloured(one_line(fix, _LONGEST), 'fix')}"
+            )  # in one piece, to be copied
         self._terminal.print("\n".join(lines) + "\n")
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        self._terminal.print(plain(text) + "\n")
+        self._terminal.print(one_line(text, _LONGEST) + "\n")
 
     def _wrapped(self, text: str, taken: int) -> list[str]:
         if self._columns is None:
@@ -71,20 +79,6 @@ class Sheet:
         return (
             click.style(text, bold=True) if level == "fix" else click.style(text, fg=self._colour_of[level])
         )
-
-
-def plain(text: str) -> str:
-    """One line in which nothing acts on a terminal, not longer than can be read.
-
-    Example:
-        >>> plain("a\\x1b[2J\\nb")
-        'a\\\\x1b[2J\\\\nb'
-    """
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}…"
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def widest(names: Sequence[str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,10 @@ import click
 import orjson
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_error, say_next
+from sightline.cli.next_steps import next_steps
+from sightline.cli.progress import progress
+from sightline.foreign_text import quoted, quoted_all
+from sightline.wording import counted, ranges_of, size
 
 if TYPE_CHECKING:
     from sightline.gathering import Plan, Processes
@@ -40,7 +43,9 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
 
     made = plan(run_dir, sources)
     if not dry_run:
-        _show(carry_out(made, run_dir), made.size, as_json)
+        with progress("collecting", made.size, least=0, is_shown=not as_json) as advance:
+            for done in carry_out(made, run_dir):
+                advance(done)
     has_files = run_dir.is_dir() and any(not each.name.startswith(".") for each in run_dir.iterdir())
     processes = processes_of(run_dir) if has_files else None
     for where, why in (*made.refused, *made.conflicts):
@@ -49,7 +54,14 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
         click.echo(orjson.dumps(_facts(made, processes, dry_run)).decode())
     else:
         _say(made, processes, dry_run)
-    say_next(f"sightline logs {run_dir}", f"sightline trace view {run_dir}")
+    if dry_run:
+        again = f"sightline collect {quoted(run_dir)} {quoted_all(sources)}"
+        say_next(*([again] if made.steps else next_steps(run_dir, but="collect")))
+    else:
+        merge = f"sightline trace merge {quoted(run_dir)}  # one timeline of all processes"
+        say_next(
+            *([merge] if any(run_dir.glob("traces/*.json")) else []), f"sightline logs {quoted(run_dir)}"
+        )
     if made.refused or made.conflicts:
         sys.exit(FOUND_WRONG)
     sys.exit(INCOMPLETE if as_json and processes is not None and processes.missing else 0)
@@ -72,13 +84,12 @@ def _facts(made: Plan, processes: Processes | None, dry_run: bool) -> dict[str, 
 
 
 def _say(made: Plan, processes: Processes | None, dry_run: bool) -> None:
-    from sightline.run_logs.files import ranges_of
-
     new = sum(step.target is None for step in made.steps)
     would = "would be " if dry_run else ""
     click.echo(
-        f"run {made.run_id}: {would}brought: {new} new files, {len(made.steps) - new} longer ones "
-        f"({made.size / 2**20:,.1f} MiB); {made.up_to_date} are up to date"
+        f"run {made.run_id}: {would}brought: {counted(new, 'new file')}, "
+        f"{len(made.steps) - new:,} longer ones "
+        f"({size(made.size)}); {made.up_to_date:,} are up to date"
     )
     if processes is None:
         return
@@ -92,19 +103,3 @@ def _say(made: Plan, processes: Processes | None, dry_run: bool) -> None:
         if which
     ]
     click.echo(f"processes of attempt {processes.attempt} ({processes.of}): {'; '.join(said)}")
-
-
-def _show(pieces: Iterable[int], total: int, as_json: bool) -> None:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty() or as_json:
-        for _ in pieces:
-            pass
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("collecting", total=total)
-        for size in pieces:
-            bar.advance(task, size)

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.cli.cells import Cell, Heading, duration, number, print_lines, progress, show, shown
-from sightline.cli.frame import INCOMPLETE, say_next
+from sightline.cli.cells import Cell, Heading, print_lines, show
+from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.cli.progress import progress
+from sightline.foreign_text import one_line, quoted_all
+from sightline.wording import counted, duration, number
 
 if TYPE_CHECKING:
     from sightline.comparison.levels import Difference
@@ -55,7 +58,8 @@ def compare(
       sightline compare runs/a runs/b runs/c -m 'train/reward/*' --at-step 500
       sightline compare runs/a runs/b --at-time 2h --json
 
-    Exit code 0: they are compared; 2: they could not be; 3: with --json, a file of theirs is not here.
+    Exit code 0: they are compared; 1: but something could not be read; 2: they could not be; 3: with --json,
+    a file of theirs is not here.
     """
     if len(run_dirs) < 2:
         raise click.UsageError("two runs or more are compared: give another RUN_DIR")
@@ -74,12 +78,17 @@ def compare(
     else:
         _show(found, histories, run_dirs, everything=everything or bool(metrics))
     for note in found.notes:
-        click.echo(f"note: {shown(note)}", err=True)
+        click.echo(f"note: {one_line(note)}", err=True)
+    torn = [each for each in histories if each.torn]
+    for history in torn:
+        said = f"{counted(history.torn, 'line')} of {one_line(history.path)} cannot be read"
+        click.echo(f"note: {said}", err=True)
     if not as_json:
-        say_next(
-            f"sightline trace diff {shown(run_dirs[0])} {shown(run_dirs[1])}  # where the time of a step goes"
-        )
-    sys.exit(INCOMPLETE if as_json and found.missing else 0)
+        pair = quoted_all(run_dirs[:2])
+        are_traced = all(any(each.glob("traces/*.json")) for each in run_dirs[:2])
+        diff = f"sightline trace diff {pair}  # where the time of a step goes"
+        say_next(*([diff] if are_traced else []), f"sightline report {quoted_all(run_dirs)}  # side by side")
+    sys.exit(FOUND_WRONG if torn else INCOMPLETE if as_json and found.missing else 0)
 
 
 def _read(run_dirs: Sequence[Path]) -> list[History]:
@@ -134,6 +143,7 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
         "only": dict(zip(map(str, run_dirs), found.only, strict=True)),
         "missing_run_json": found.missing,
         "notes": found.notes,
+        "torn_lines": {str(path): each.torn for path, each in zip(run_dirs, histories, strict=True)},
     }
 
 
@@ -158,7 +168,7 @@ def _show(
     show(
         headings,
         [
-            [letter, shown(path), number(history.last_step), str(max(1, len(history.runs)))]
+            [letter, one_line(path), number(history.last_step), str(max(1, len(history.runs)))]
             for letter, path, history in zip(letters, run_dirs, histories, strict=True)
         ],
     )  # fmt: skip
@@ -172,7 +182,7 @@ def _show(
         _show_stages(found, letters, everything)
     for letter, keys in zip(letters, found.only, strict=True):
         if keys:
-            listed = [*map(shown, keys if everything else keys[:_KEYS])]
+            listed = [*map(one_line, keys if everything else keys[:_KEYS])]
             more = f" and {len(keys) - len(listed)} more" if len(listed) < len(keys) else ""
             what = f"only in {letter}" if len(letters) == 2 else f"in {letter}, but not in all"
             print_lines(["", f"{what}: {', '.join(listed)}{more}"])
@@ -187,14 +197,14 @@ def _show_settings(title: str, settings: Sequence[Setting], letters: Sequence[st
         return
     print_lines(["", title])
     headings = [Heading("", shrinks_to=12), *(Heading(letter, shrinks_to=8) for letter in letters)]
-    rows = [[shown(each.name), *map(_value, each.values, each.has)] for each in settings]
+    rows = [[one_line(each.name), *map(_value, each.values, each.has)] for each in settings]
     show(headings, rows, indent="  ")
 
 
 def _value(value: Any, has: bool) -> str:
     if not has:
         return "–"
-    return shown(value if isinstance(value, str) else orjson.dumps(value, default=str).decode(), 120)
+    return one_line(value if isinstance(value, str) else orjson.dumps(value, default=str).decode(), 120)
 
 
 def _show_rows(
@@ -253,7 +263,7 @@ def _show_pairs(rows: Sequence[Row], letters: Sequence[str], step: int | None) -
         cells.append(
             [
                 _MARKS[each.matters],
-                shown(row.key),
+                one_line(row.key),
                 number(each.first),
                 number(each.second),
                 _signed(each.change),
@@ -274,7 +284,7 @@ def _show_many(rows: Sequence[Row], letters: Sequence[str]) -> None:
     cells = []
     for row in rows:
         first = next(each for each in row.differences if each is not None)
-        line: list[Cell] = [_MARKS[matters(row)], shown(row.key), number(first.first)]
+        line: list[Cell] = [_MARKS[matters(row)], one_line(row.key), number(first.first)]
         for each in row.differences:
             if each is None:
                 line += ["–", ""]
@@ -293,7 +303,7 @@ def _show_stages(found: Comparison, letters: Sequence[str], everything: bool) ->
     cells = []
     for stage in found.stages if everything else found.stages[:_OTHER_ROWS]:
         mark = _MARKS[True if True in stage.matters else None if None in stage.matters else False]
-        line: list[Cell] = [mark, shown(stage.key[len("time/") :].removesuffix("_s"))]
+        line: list[Cell] = [mark, one_line(stage.key[len("time/") :].removesuffix("_s"))]
         line += map(duration, stage.seconds)
         if len(letters) == 2:
             a, b = stage.seconds

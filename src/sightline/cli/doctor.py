@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.cli.next_steps import next_steps
+from sightline.wording import counted
 
 if TYPE_CHECKING:
     from sightline.doctor.a_run import ARun
@@ -141,7 +143,7 @@ def _show(found: list[Finding], levels: Mapping[str, int]) -> None:
     sheet.say(
         "nothing is wrong"
         if not problems and not notes
-        else f"{problems} {'problem' if problems == 1 else 'problems'}, {notes} worth knowing"
+        else f"{counted(problems, 'problem')}, {notes} worth knowing"
     )
 
 
@@ -149,7 +151,8 @@ def _next(found: list[Finding], run_dir: Path | None) -> list[str]:
     fixes = [
         each.fix for each in found if each.level in ("wrong", "note") and each.fix.startswith("sightline ")
     ]
-    otherwise = (
-        "sightline selftest  # tries all of it" if run_dir is None else f"sightline sync {run_dir} --help"
-    )
-    return list(dict.fromkeys(fixes))[:3] or [otherwise]
+    if fixes:
+        return list(dict.fromkeys(fixes))[:3]
+    if run_dir is None:
+        return ["sightline selftest  # tries all of it"]
+    return next_steps(run_dir, but="doctor")

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.cli.cells import progress, shown
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.cli.next_steps import next_steps
+from sightline.cli.progress import progress
 from sightline.errors import ConfigurationError
+from sightline.foreign_text import one_line
+from sightline.wording import counted
 
 if TYPE_CHECKING:
     from sightline.tables.formats import Written
@@ -95,20 +98,20 @@ def export(
 
     notes = list(table.notes)
     if table.torn:
-        notes.append(f"{table.torn} lines could not be read")
+        notes.append(f"{counted(table.torn, 'line')} could not be read")
     if not written.rows and samples is None and not process_values:
         notes.append(
             "no commit is in it yet" if steps_text is None else f"no commit is in steps {steps_text}"
         )
     if len(table.columns) <= 3 + attempts and metrics:
-        notes.append(f"no metric fits {', '.join(map(shown, metrics))}")
+        notes.append(f"no metric fits {', '.join(map(one_line, metrics))}")
     if written.formulas and not spreadsheet:
         notes.append(
             f"{written.formulas} texts begin as formulas do: for a spreadsheet give --spreadsheet, which "
             f"puts an apostrophe before them"
         )
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {one_line(note, 2000)}", err=True)
     if as_json:
         said = {
             "file": str(to),
@@ -120,12 +123,12 @@ def export(
         }
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
     elif to != _PIPE:
-        click.echo(to)
-        click.echo(f"{written.rows} rows, {len(table.columns)} columns", err=True)
+        click.echo(one_line(to, 4096))
+        click.echo(f"{counted(written.rows, 'row')}, {counted(len(table.columns), 'column')}", err=True)
         say_next(
             f"python -c \"import pandas; print(pandas.read_{kind}('{to}'))\""
             if "'" not in str(to) and str(to).isprintable()
-            else f"sightline export {run_dir} --help"
+            else next_steps(run_dir, but="export")[0]
         )
     sys.exit(FOUND_WRONG if table.torn else INCOMPLETE if as_json and table.missing else 0)
 

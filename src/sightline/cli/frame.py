@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from sightline.errors import SightlineError
+from sightline.foreign_text import escaped
 
 FOUND_WRONG = 1  #: the command did its work, and something is wrong with what it looked at
 NOTHING_DONE = 2  #: wrong usage, or nothing could be done
@@ -60,10 +61,7 @@ class Frame(click.Group):
 
 def say_error(command: str, message: str) -> None:
     """One line on stderr, whatever stands in the message: names of files may hold what acts on a terminal."""
-    line = " ".join(message.split())
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    click.echo(f"{command}: {line}", err=True)
+    click.echo(f"{command}: {escaped(' '.join(message.split()))}", err=True)
 
 
 def say_next(*commands: str) -> None:
@@ -74,7 +72,7 @@ def say_next(*commands: str) -> None:
             after two spaces and a ``#``, if they are needed.
     """
     for number, command in enumerate(commands):
-        click.secho(f"{'next:' if number == 0 else '     '} {command}", err=True, dim=True)
+        click.secho(f"{'next:' if number == 0 else '     '} {escaped(command)}", err=True, dim=True)
 
 
 def _give_debug(command: click.Command) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,9 @@ import click
 import orjson
 
 from sightline.cli.frame import INCOMPLETE, say_error, say_next
+from sightline.cli.next_steps import next_steps
+from sightline.foreign_text import quoted
+from sightline.wording import ranges_of
 
 if TYPE_CHECKING:
     from sightline.run_logs.choosing import Choice
@@ -77,7 +80,7 @@ def logs(
     found = RunLogs(run_dirs, choice)
     printer = _Printer(found, as_json=as_json, folds=not no_fold)
     _print(found, printer, follow, tail)
-    sys.exit(_end(found, printer, choice, run_dirs[0], since))
+    sys.exit(_end(found, printer, choice, run_dirs, since))
 
 
 class _Printer:
@@ -128,10 +131,10 @@ def _print(found: RunLogs, printer: _Printer, follow: bool, tail: int | None) ->
                 printer.flush()
 
 
-def _end(found: RunLogs, printer: _Printer, choice: Choice, run_dir: Path, since: str | None) -> int:
+def _end(
+    found: RunLogs, printer: _Printer, choice: Choice, run_dirs: Sequence[Path], since: str | None
+) -> int:
     """What is not here and could not be read, on stderr; and the exit code."""
-    from sightline.run_logs.files import ranges_of
-
     missing = found.missing()
     for said in found.damage.said():
         say_error("sightline logs", said)
@@ -147,9 +150,10 @@ def _end(found: RunLogs, printer: _Printer, choice: Choice, run_dir: Path, since
         why = f"; --since {since} counts from now" if since and choice.since_ns is not None else ""
         say_error("sightline logs", f"no line is to be shown{why}")
     if missing:
-        say_next(f"sightline collect {run_dir} FROM…  # brings the files of other hosts here")
+        collect = f"sightline collect {quoted(run_dirs[0])} FROM…  # brings the files of other hosts here"
+        say_next(collect, *next_steps(*run_dirs, but="logs")[:1])
     else:
-        say_next(f"sightline trace view {run_dir}  # the same run on a timeline")
+        say_next(*next_steps(*run_dirs, but="logs"))
     if missing and printer.as_json:
         _write(
             orjson.dumps(

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 import orjson
 
-from sightline.cli.cells import Cell, Heading, ago, bytes_shown, duration, moment, number, show, shown
+from sightline.cli.cells import Cell, Heading, show
 from sightline.cli.frame import INCOMPLETE, say_next
+from sightline.cli.next_steps import next_steps
+from sightline.foreign_text import one_line, quoted
+from sightline.wording import ago, duration, moment, number, size
 
 if TYPE_CHECKING:
     from sightline.run_list import ListedRun
@@ -34,7 +37,7 @@ _STYLES = {
 _SORTS: dict[str, Callable[[ListedRun], Any]] = {
     "started": lambda run: run.begun,
     "name": lambda run: run.name,
-    "state": lambda run: run.stands,
+    "state": lambda run: run.state.state,
     "step": lambda run: run.state.last_step,
     "heard": lambda run: run.heard,
     "wall": lambda run: run.wall_s,
@@ -79,7 +82,7 @@ def ls(
 
     now = time.time()
     found = runs_below(folder, now=now)
-    runs = _sorted([run for run in found if run.stands in wanted], by, reverse)
+    runs = _sorted([run for run in found if run.state.state in wanted], by, reverse)
     runs = runs[-most:] if most else runs
     without = [str(run.path) for run in runs if run.state.state == "unknown"]
     if as_json:
@@ -87,32 +90,34 @@ def ls(
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
         sys.exit(INCOMPLETE if without else 0)
     if not found:
-        click.echo(f"there is no run in {shown(folder)} yet, nor in folders two levels deep in it", err=True)
+        click.echo(
+            f"there is no run in {one_line(folder)} yet, nor in folders two levels deep in it", err=True
+        )
         say_next(
             'python my_training.py  # with sl.start("runs") in it',
             "sightline ls DIR  # if runs are elsewhere",
         )
         return
     if not runs:
-        click.echo(f"none of {len(found)} runs in {shown(folder)} is {states}", err=True)
-        say_next(f"sightline ls {shown(folder)}")
+        click.echo(f"none of {len(found)} runs in {one_line(folder)} is {states}", err=True)
+        say_next(f"sightline ls {quoted(folder)}")
         return
     _show(runs, _keys(runs, metrics), now)
     for run in runs:
         if run.state.state == "unknown":
-            click.echo(f"note: {shown(run.name)}: {shown(run.state.reason)}", err=True)
+            click.echo(f"note: {one_line(run.name)}: {one_line(run.state.reason)}", err=True)
     newest = max(runs, key=lambda run: run.begun or 0.0)
     others = [run for run in runs if run is not newest]
     say_next(
-        *([f"sightline compare {shown(others[-1].path)} {shown(newest.path)}"] if others else []),
-        f"sightline export {shown(newest.path)}",
+        *next_steps(newest.path)[: 1 if others else 2],
+        *([f"sightline compare {quoted(others[-1].path)} {quoted(newest.path)}"] if others else []),
     )
 
 
 def _states(text: str | None) -> Sequence[str]:
     from sightline.run_state import State
 
-    known = (*get_args(State), "failed")
+    known = get_args(State)
     if text is None:
         return known
     wanted = [each.strip() for each in text.split(",") if each.strip()]
@@ -166,7 +171,7 @@ def _show(runs: Sequence[ListedRun], keys: Sequence[str], now: float) -> None:
         Heading("state"),
         Heading("step", True),
         *(
-            Heading(shown(key), True, rank=1 + 2 * (at > 0) + at, shrinks_to=10)
+            Heading(one_line(key), True, rank=1 + 2 * (at > 0) + at, shrinks_to=10)
             for at, key in enumerate(keys)
         ),
         Heading("heard", True, rank=2),
@@ -184,15 +189,15 @@ def _show(runs: Sequence[ListedRun], keys: Sequence[str], now: float) -> None:
             step += f" of {state.total_steps - 1}"
         rows.append(
             [
-                shown(run.name),
-                (run.stands, _STYLES.get(run.stands, "")),
+                one_line(run.name),
+                (run.state.state, _STYLES.get(run.state.state, "")),
                 step,
                 *(number(run.metrics.get(key)) for key in keys),
-                ago(run.heard, now),
+                ago(None if run.heard is None else now - run.heard),
                 duration(run.wall_s),
                 number(state.attempt or None),
                 number(state.processes or None),
-                bytes_shown(run.disk_bytes),
+                size(run.disk_bytes),
                 moment(run.begun),
             ]
         )
@@ -210,7 +215,7 @@ def _plain(run: ListedRun, metrics: Sequence[str]) -> dict[str, Any]:
         "path": str(run.path),
         "name": run.name,
         "run_id": state.run_id,
-        "state": run.stands,
+        "state": run.state.state,
         "reason": state.reason,
         "error": state.error,
         "attempt": state.attempt,

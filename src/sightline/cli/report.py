@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.cli.next_steps import next_steps
 from sightline.errors import RunDirectoryError
+from sightline.foreign_text import one_line, quoted_all
+from sightline.wording import counted, size
 
 if TYPE_CHECKING:
     from sightline.report import Runs
@@ -58,9 +61,9 @@ def report(
     whole = page(found.names, found.data)
     _write(path, whole)
     for line in found.damaged:
-        click.echo(f"damaged: {_one_line(line)}", err=True)
+        click.echo(f"damaged: {one_line(line, 2000)}", err=True)
     for line in found.absent:
-        click.echo(f"not here: {_one_line(line)}", err=True)
+        click.echo(f"not here: {one_line(line, 2000)}", err=True)
     if as_json:
         figures = [
             {"name": name, "run_dir": str(run_dir), **each}
@@ -69,12 +72,9 @@ def report(
         answer = {"report": str(path), "runs": figures, "damaged": found.damaged, "missing": found.absent}
         click.echo(packed_json(answer))
     else:
-        click.echo(f"{path}: {_size(len(whole))}, {_count(len(found.names), 'run')}")
-        shown = " ".join(str(each) for each in run_dirs)
-        say_next(
-            *([f"sightline report {shown} --serve  # follows the run"] if found.is_live else []),
-            f"sightline trace view {run_dirs[0]}  # its timeline",
-        )
+        click.echo(f"{path}: {size(len(whole))}, {counted(len(found.names), 'run')}")
+        following = f"sightline report {quoted_all(run_dirs)} --serve  # follows the run"
+        say_next(*([following] if found.is_live else []), *next_steps(run_dirs[0], but="report"))
     if opens:
         webbrowser.open(path.resolve().as_uri())
     if found.damaged:
@@ -89,9 +89,9 @@ def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None
     server = ReportServer(runs, port=port)
     try:
         for line in [*server.found.damaged, *server.found.absent]:
-            click.echo(_one_line(line), err=True)
+            click.echo(one_line(line, 2000), err=True)
         click.echo(f"{server.url} (ctrl-c ends it)")
-        say_next(f"sightline report {' '.join(map(str, run_dirs))}  # the same as a file")
+        say_next(f"sightline report {quoted_all(run_dirs)}  # the same as a file")
         if opens or (opens is None and sys.stdout.isatty()):
             webbrowser.open(server.url)
         server.wait()
@@ -112,16 +112,3 @@ def _write(path: Path, data: bytes) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
-
-
-def _one_line(text: str) -> str:
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    return shown[:2000]
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"

@@ -10,11 +10,14 @@ from typing import Any
 import click
 import orjson
 
-from sightline.cli.frame import say_error
+from sightline.cli.frame import FOUND_WRONG, say_error, say_next
+from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
+from sightline.foreign_text import quoted
 from sightline.run_directory import held
 from sightline.sinks.reader import Handed
+from sightline.wording import counted
 
 _TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
 
@@ -79,12 +82,19 @@ def _sync(
             failed = True
         else:
             click.echo(f"{name}: up to date; {_said(replay.handed)} were handed over")
-    sys.exit(1 if failed else 0)
+    if failed:
+        say_next(f"sightline doctor {quoted(run_dir)} --online  # asks the servers")
+    elif dry_run:
+        to = " ".join(f"--to {name}" for name in sinks)
+        say_next(f"sightline sync {quoted(run_dir)} {to}")
+    else:
+        say_next(*next_steps(run_dir, but="sync"))
+    sys.exit(FOUND_WRONG if failed else 0)
 
 
 def _said(handed: Handed) -> str:
     steps = f" (steps {handed.first_step} to {handed.last_step})" if handed.commits else ""
-    return f"{handed.commits} commits{steps}"
+    return f"{counted(handed.commits, 'commit')}{steps}"
 
 
 def _show(name: str, progress: Iterable[tuple[int, int]]) -> None:

@@ -6,15 +6,17 @@ import contextlib
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sightline.cli.frame import say_next
+from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
 from sightline.errors import ConfigurationError
+from sightline.foreign_text import one_line, quoted, quoted_all
 from sightline.wording import counted
 
 if TYPE_CHECKING:
@@ -82,9 +84,11 @@ def merge(
     out = out or run_dirs[0] / _NAMES[kind]
     report = _merged(run_dirs, out, kind, metrics, xla)
     _say(report)
-    click.echo(out)
+    click.echo(one_line(out, 4096))
     if kind != "jsonl":
-        say_next(f"sightline trace view {out}")
+        say_next(f"sightline trace view {quoted(out)}")
+    else:
+        say_next(f"sightline trace summary {quoted_all(run_dirs)}")
     sys.exit(1 if report.problems else 0)
 
 
@@ -172,8 +176,8 @@ def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence
 
     sources = (sessions_of, xla_events) if xla else (sessions_of,)
     size = 2 * sum(path.stat().st_size for each in run_dirs for path in each.glob("traces/*.json"))
-    with _progress(
-        f"merging {len(run_dirs)} directories" if len(run_dirs) > 1 else "merging", size
+    with progress(
+        f"merging {len(run_dirs)} directories" if len(run_dirs) > 1 else "merging", size, least=0
     ) as advance:
         return merge(run_dirs, out, kind, metrics=metrics, advance=advance, sources=sources)
 
@@ -190,9 +194,9 @@ def _say(report: Report) -> None:
     clocks = f"; {report.clocks}" if report.clocks else ""
     click.echo(f"{processes}{attempts}{f': {counts}' if counts else ''}{clocks}")
     for line in report.notes:
-        click.echo(f"note: {line}", err=True)
+        click.echo(f"note: {one_line(line, 2000)}", err=True)
     for line in report.problems:
-        click.echo(f"problem: {line}", err=True)
+        click.echo(f"problem: {one_line(line, 2000)}", err=True)
 
 
 def _format_of(out: Path | None) -> Format:
@@ -206,18 +210,3 @@ def _format_of(out: Path | None) -> Format:
             f"{', '.join(['.json.gz', *_FORMATS])}"
         )
     return kind  # type: ignore[return-value]
-
-
-@contextlib.contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda size: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda size: bar.advance(task, size)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sightline.cli.showing import seconds, shown
-from sightline.wording import counted
+from sightline.cli.cells import Cell, Heading, print_lines, show
+from sightline.foreign_text import one_line
+from sightline.wording import counted, duration
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from sightline.session_analysis import SessionAnalysis, SlowSession
+    from sightline.session_analysis import SessionAnalysis, SlowSession, Times
 
 _ROWS = 10
 _PHASES = 4  # of a session, in its row
@@ -33,55 +31,61 @@ def sessions_as_data(found: SessionAnalysis | None) -> dict[str, Any] | None:
     }
 
 
-def show_sessions(found: SessionAnalysis, console: Console) -> None:
+def show_sessions(found: SessionAnalysis) -> None:
     """Prints it."""
-    statuses = ", ".join(f"{number} {status}" for status, number in found.statuses.items())
+    statuses = ", ".join(f"{number:,} {status}" for status, number in found.statuses.items())
     retries = f"; {counted(found.retries, 'retry', 'retries')}" if found.retries else ""
-    console.print(f"\n{counted(found.sessions, 'session')}: {statuses}{retries}")
+    print_lines(["", f"{counted(found.sessions, 'session')}: {statuses}{retries}"])
     if found.latency is not None:
-        console.print(_times(found))
+        _show_times(found)
     if (stale := found.staleness) is not None:
-        console.print(
-            f"staleness of {counted(stale.sessions, 'session')}, in versions of the policy: "
-            f"mean {stale.mean:.3g}, p50 {stale.p50:.3g}, p95 {stale.p95:.3g}, max {stale.max}"
+        print_lines(
+            [
+                f"staleness of {counted(stale.sessions, 'session')}, in versions of the policy: "
+                f"mean {stale.mean:.3g}, p50 {stale.p50:.3g}, p95 {stale.p95:.3g}, max {stale.max}"
+            ]
         )
     for title, sessions in (("slowest sessions", found.slowest), ("in flight at the end", found.in_flight)):
         if sessions:
-            console.print(_slowest(title, sessions))
+            print_lines(["", title])
+            _show_slowest(sessions)
 
 
-def _times(found: SessionAnalysis) -> Table:
-    from rich.table import Table
-
-    table = Table("sessions and their phases")
-    for heading in ("share", "sessions", "total", "p50", "p95", "max"):
-        table.add_column(heading, justify="right")
-    rows = [("all that ended", found.latency)]
+def _show_times(found: SessionAnalysis) -> None:
+    rows: list[tuple[str, Times | None]] = [("all that ended", found.latency)]
     if len(found.by_status) > 1:
         rows += [(f"  {status}", times) for status, times in found.by_status.items()]
-    rows += [(f"· {shown(name)}", times) for name, times in list(found.phases.items())[:_ROWS]]
+    rows += [(f"· {one_line(name)}", times) for name, times in list(found.phases.items())[:_ROWS]]
+    cells: list[list[Cell]] = []
     for name, times in rows:
         assert times is not None  # it is asked for only where something has ended
-        took = [seconds(each) for each in (times.total_s, times.p50_s, times.p95_s, times.max_s)]
-        table.add_row(name, f"{times.share:.1%}", str(times.sessions), *took)
+        took = [duration(each) for each in (times.total_s, times.p50_s, times.p95_s, times.max_s)]
+        cells.append([name, f"{times.share:.1%}", f"{times.sessions:,}", *took])
     if (more := len(found.phases) - _ROWS) > 0:
-        table.add_row(f"· {counted(more, 'phase')} more", *[""] * 6)
-    return table
+        cells.append([f"· {counted(more, 'phase')} more", *[""] * 6])
+    numbers = [Heading(name, True) for name in ("share", "sessions", "total", "p50", "p95", "max")]
+    show([Heading("sessions and their phases", shrinks_to=16), *numbers], cells, indent="  ")
 
 
-def _slowest(title: str, sessions: Sequence[SlowSession]) -> Table:
-    from rich.table import Table
-
-    table = Table(title, "status", "where", "phases")
-    table.add_column("took", justify="right")
+def _show_slowest(sessions: Sequence[SlowSession]) -> None:
+    rows: list[list[Cell]] = []
     for each in sessions:
         step = "" if each.step is None else f", step {each.step}"
         where = "process " + " → ".join(map(str, each.processes)) + step
-        phases = [f"{shown(name, 30)} {seconds(took)}" for name, took in list(each.phases.items())[:_PHASES]]
+        phases = [
+            f"{one_line(name, 30)} {duration(took)}" for name, took in list(each.phases.items())[:_PHASES]
+        ]
         if (more := len(each.phases) - _PHASES) > 0:
             phases.append(f"{more} more")
         if each.open_phases:
-            phases.append(f"now in {', '.join(shown(name, 30) for name in each.open_phases)}")
-        status = each.status if each.reason is None else f"{each.status}: {shown(each.reason, 40)}"
-        table.add_row(shown(each.task, 40), status, where, ", ".join(phases), seconds(each.took_s))
-    return table
+            phases.append(f"now in {', '.join(one_line(name, 30) for name in each.open_phases)}")
+        status = each.status if each.reason is None else f"{each.status}: {one_line(each.reason, 40)}"
+        rows.append([one_line(each.task, 40), status, duration(each.took_s), where, ", ".join(phases)])
+    headings = [
+        Heading("task", shrinks_to=12),
+        Heading("status", shrinks_to=12),
+        Heading("took", True),
+        Heading("where", rank=1),
+        Heading("phases", shrinks_to=16),
+    ]
+    show(headings, rows, indent="  ")

@@ -12,21 +12,18 @@ import click
 import orjson
 
 from sightline.analysis import goodput
+from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import INCOMPLETE, say_next
-from sightline.cli.showing import console, seconds, shown
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
-from sightline.wording import counted
+from sightline.foreign_text import one_line, quoted, quoted_all
+from sightline.wording import counted, duration
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from sightline.analysis import Analysis, Slow, Stage, StepTimes
     from sightline.session_analysis import SessionAnalysis
     from sightline.timeline.merging import Timeline
 
 _ROWS = 15
-_WIDE = 100  # cells, from which on all columns of stages are shown
 _MATTERS = 0.01  # of a step: less is not worth a line
 _SMALL = 0.0005  # a share that would be shown as nothing
 _UNLIKE = 0.2  # shares of two processes that are so far apart are those of two roles
@@ -72,13 +69,13 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
         }
         click.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2))
     else:
-        out = console()
-        _show(found, out)
+        _show(found)
         if sessions is not None:
-            show_sessions(sessions, out)
-        say_next(f"sightline trace view {run_dirs[0]}")
+            show_sessions(sessions)
     for line in report.problems:
-        click.echo(f"problem: {line}", err=True)
+        click.echo(f"problem: {one_line(line, 2000)}", err=True)
+    if not as_json:
+        say_next(f"sightline trace view {quoted_all(run_dirs)}")
     sys.exit(INCOMPLETE if as_json and report.missing else 1 if report.problems else 0)
 
 
@@ -94,8 +91,6 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
     Exit codes as of `summary`.
     """
-    from rich.table import Table
-
     from sightline.analysis import differences
 
     (first, some), (second, more) = analysed((before,)), analysed((after,))
@@ -107,16 +102,26 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
         rows = [{**each._asdict(), "change_s": each.change_s} for each in found]
         click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
     else:
-        table = Table("stage", title=f"own time a step: {before} → {after}")
-        for heading in ("before", "after", "change"):
-            table.add_column(heading, justify="right")
-        for each in found:
-            change = f"{each.change_s * 1e3:+.1f} ms"
-            table.add_row(shown(each.name), seconds(each.before_s), seconds(each.after_s), change)
-        console().print(table)
+        print_lines([f"own time a step: {one_line(before)} → {one_line(after)}"])
+        headings = [Heading("stage", shrinks_to=16), Heading("before", True), Heading("after", True)]
+        show(
+            [*headings, Heading("change", True)],
+            [
+                [
+                    one_line(each.name),
+                    duration(each.before_s),
+                    duration(each.after_s),
+                    ("+" if each.change_s > 0 else "") + duration(each.change_s),
+                ]
+                for each in found
+            ],
+            indent="  ",
+        )
     problems = [*some.report.problems, *more.report.problems]
     for line in problems:
-        click.echo(f"problem: {line}", err=True)
+        click.echo(f"problem: {one_line(line, 2000)}", err=True)
+    if not as_json:
+        say_next(f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings")
     sys.exit(1 if problems else 0)
 
 
@@ -128,7 +133,7 @@ def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> 
     timeline = one_run(run_dirs)
     found = analyse(span for span in stage_spans(timeline) if _is_in(steps, span.step))
     for line in timeline.report.notes:
-        click.echo(f"note: {line}", err=True)
+        click.echo(f"note: {one_line(line, 2000)}", err=True)
     return found, timeline
 
 
@@ -208,73 +213,81 @@ def _have_roles(found: Analysis) -> bool:
     )
 
 
-def _show(found: Analysis, console: Console) -> None:
+def _show(found: Analysis) -> None:
     if found.steps:
         walls = sorted(step.wall_s for step in found.steps)
         processes = counted(len(found.processes), "process", "processes")
-        console.print(
-            f"{counted(len(found.steps), 'step')} on {processes}: "
-            f"{found.wall_s:.3g} s, {seconds(walls[len(walls) // 2])} a step; goodput {found.goodput:.0%}"
+        print_lines(
+            [
+                f"{counted(len(found.steps), 'step')} on {processes}: "
+                f"{duration(found.wall_s)}, {duration(walls[len(walls) // 2])} a step; "
+                f"goodput {found.goodput:.0%}"
+            ]
         )
-        console.print(_kinds(found.kinds, found.waits))
+        print_lines([_kinds(found.kinds, found.waits)])
         if _have_roles(found):
-            for process, kinds in list(found.by_process.items())[:_ROWS]:
-                console.print(f"  process {process}: {_kinds(kinds)}")
-        console.print(_stages(found.stages, console.width))
+            of_each = list(found.by_process.items())[:_ROWS]
+            print_lines([f"  process {process}: {_kinds(kinds)}" for process, kinds in of_each])
+        _show_stages(found.stages)
         step_s = sum(walls) / len(walls)
         blamed = [(stage, slow) for stage in found.stages if (slow := stage.slow) is not None]
         for stage, slow in sorted(blamed, key=lambda each: -each[1].excess_s * each[1].steps):
             if slow.excess_s * slow.steps > _MATTERS * step_s * slow.of_steps:
-                console.print(_blame(stage, slow))
+                print_lines([_blame(stage, slow)])
         longest = max(found.steps, key=lambda step: step.wall_s)
-        console.print(
-            f"the longest step, {longest.step} ({seconds(longest.wall_s)}), waited for: {_path(longest)}"
+        print_lines(
+            [f"the longest step, {longest.step} ({duration(longest.wall_s)}), waited for: {_path(longest)}"]
         )
     if found.beside:
         rows = ", ".join(
-            f"{shown(name)} {total:.3g} s ({spans})" for name, spans, total in found.beside[:_ROWS]
+            f"{one_line(name)} {duration(total)} ({spans})" for name, spans, total in found.beside[:_ROWS]
         )
-        console.print(f"beside the loop: {rows}")
+        print_lines([f"beside the loop: {rows}"])
 
 
 def _path(step: StepTimes) -> str:
     parts = [part for part in step.critical if part.took_s > _MATTERS * step.wall_s]
     rest = sum(part.took_s for part in step.critical) - sum(part.took_s for part in parts)
-    named = [f"{shown(part.stage)} {seconds(part.took_s)} (process {part.process})" for part in parts]
-    return " → ".join(named) + (f"; all else {seconds(rest)}" if rest > 0 else "")
+    named = [f"{one_line(part.stage)} {duration(part.took_s)} (process {part.process})" for part in parts]
+    return " → ".join(named) + (f"; all else {duration(rest)}" if rest > 0 else "")
 
 
-def _stages(stages: Sequence[Stage], width: int) -> Table:
-    from rich.table import Table
-
-    table = Table("stage", "kind")
-    headings = ["share", "own time", "total", "spans", "mean", "p50", "p95"]
-    if width < _WIDE:  # names matter more
-        headings = ["share", "own time", "p50", "p95"]
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for stage in stages[:_ROWS]:
-        cells = {
-            "share": f"{stage.share:.1%}",
-            "own time": seconds(stage.exclusive_s),
-            "total": seconds(stage.total_s),
-            "spans": str(stage.spans),
-            "mean": seconds(stage.mean_s),
-            "p50": seconds(stage.p50_s),
-            "p95": seconds(stage.p95_s),
-        }
-        table.add_row(shown(stage.name), stage.kind, *(cells[heading] for heading in headings))
+def _show_stages(stages: Sequence[Stage]) -> None:
+    headings = [
+        Heading("stage", shrinks_to=16),
+        Heading("kind", rank=4),
+        Heading("share", True),
+        Heading("own time", True),
+        Heading("total", True, rank=2),
+        Heading("spans", True, rank=3),
+        Heading("mean", True, rank=2),
+        Heading("p50", True, rank=1),
+        Heading("p95", True, rank=1),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            one_line(stage.name),
+            stage.kind,
+            f"{stage.share:.1%}",
+            duration(stage.exclusive_s),
+            duration(stage.total_s),
+            f"{stage.spans:,}",
+            duration(stage.mean_s),
+            duration(stage.p50_s),
+            duration(stage.p95_s),
+        ]
+        for stage in stages[:_ROWS]
+    ]
     if len(stages) > _ROWS:
         rest = stages[_ROWS:]
-        own = sum(stage.exclusive_s for stage in rest)
-        share = sum(stage.share for stage in rest)
-        table.add_row(f"{len(rest)} more", "", f"{share:.1%}", seconds(own))
-    return table
+        own, share = sum(stage.exclusive_s for stage in rest), sum(stage.share for stage in rest)
+        rows.append([f"{len(rest)} more", "", f"{share:.1%}", duration(own), "", "", "", "", ""])
+    show(headings, rows, indent="  ")
 
 
 def _blame(stage: Stage, slow: Slow) -> str:
     often = "in most steps" if slow.is_chronic else "now and then"
     return (
-        f"slow in {shown(stage.name)}: process {slow.process}, {often} ({slow.steps} of {slow.of_steps}), by "
-        f"{seconds(slow.excess_s)}; worst in step {slow.worst_step}"
+        f"slow in {one_line(stage.name)}: process {slow.process}, {often} "
+        f"({slow.steps} of {slow.of_steps}), by {duration(slow.excess_s)}; worst in step {slow.worst_step}"
     )

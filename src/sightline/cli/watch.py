@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 import orjson
 
 from sightline.cli.frame import INCOMPLETE, say_next
+from sightline.cli.next_steps import next_steps
 
 if TYPE_CHECKING:
     from sightline.watching.live import Watch
@@ -73,7 +73,7 @@ def watch(run_dir: Path, metrics: tuple[str, ...], steps: int, once: bool, stay:
     else:
         output.write(live.summary(watched.facts(), output))
         output.flush()
-    _say_next(run_dir, watched)
+    say_next(*next_steps(run_dir, but="" if watched.is_live else "watch"))
 
 
 def _lived(watched: Watch, output: TextIO, keyboard: TextIO | None, stays: bool) -> bool:
@@ -95,10 +95,3 @@ def _die_by(number: int) -> NoReturn:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     sys.exit(128 + number)  # where it is blocked
-
-
-def _say_next(run_dir: Path, watched: Watch) -> None:
-    if watched.is_live:
-        say_next(f"sightline watch {shlex.quote(str(run_dir))}")
-    else:
-        say_next(f"sightline trace summary {shlex.quote(str(run_dir))}")

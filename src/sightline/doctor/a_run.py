@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from sightline.doctor.counters import MEANINGS, OTHER
-from sightline.doctor.disk import size
 from sightline.doctor.findings import Check, Finding, note, ok, wrong
+from sightline.doctor.host_figures import host_findings
 from sightline.doctor.installation import installed, release
 from sightline.doctor.journal_health import Health, Span, health_of
 from sightline.doctor.process_traces import clock_findings, dropped_findings
 from sightline.doctor.run_files import RunFiles, files_of
+from sightline.foreign_text import quoted
 from sightline.journal import commits_between
 from sightline.run_directory import JOURNAL
 from sightline.run_state import RunState, state_of
+from sightline.wording import ago, counted, duration, processes, size
 
 _SHOWN = 8
 _BEHIND = 100  # commits that a sink of a live run may be behind
@@ -36,7 +38,7 @@ class ARun:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.state: RunState = state_of(directory)
-        self._name = shlex.quote(str(directory))
+        self._name = quoted(directory)
         self._health: Health | None = None
         self._files: RunFiles | None = None
 
@@ -48,6 +50,7 @@ class ARun:
             ("journal", self.journal_check),
             ("attempts", self.attempts_check),
             ("processes", self.processes_check),
+            ("stalls", self.stalls_check),
             ("late", self.late_check),
             ("counts", self.counts_check),
             ("sinks", self.sinks_check),
@@ -55,6 +58,7 @@ class ARun:
             ("clocks", lambda: clock_findings(self.directory, self._name)),
             ("dropped", lambda: dropped_findings(self.directory, self._name)),
             ("offline", self.offline_check),
+            ("hosts", lambda: host_findings(self.health.hosts.of, self.state)),
             ("space", self.space_check),
             ("versions", self.versions_check),
         ]
@@ -90,7 +94,7 @@ class ARun:
         of = f" of {state.total_steps}" if state.total_steps is not None else ""
         where = f"step {state.last_step}{of}" if state.last_step is not None else "no step yet"
         if state.last_commit is not None:
-            where += f", committed {_ago(time.time() - state.last_commit)} ago"
+            where += f", committed {ago(time.time() - state.last_commit)}"
         data = {
             "state": state.state,
             "attempt": state.attempt,
@@ -128,17 +132,17 @@ class ARun:
                     "state",
                     state.reason,
                     "",
-                    "sightline doctor on process 0's host, or a run's own directory, as in runs/latest",
+                    "look on process 0's host, or give a run's own directory, as in runs/latest",
                     data,
                 )
             ]
-        if state.error is not None:
+        if state.state == "failed":
             return [
                 wrong(
                     "state",
-                    f"ended by {state.error}: {where}",
-                    "",
-                    f"tail -n 50 {self._name}/logs/*.log",
+                    f"failed: {where}",
+                    f"{state.error} ended it",
+                    f"sightline logs {self._name} --tail 50 --level warning",
                     data,
                 )
             ]
@@ -146,7 +150,7 @@ class ARun:
             return [
                 note(
                     "state",
-                    f"finished without {_named(state.missing)}: {where}",
+                    f"finished without {processes(state.missing)}: {where}",
                     "they had not ended when the root did",
                     f"tail {self._name}/logs/p{state.missing[0]:05d}.*.log",
                     data,
@@ -166,8 +170,16 @@ class ARun:
         return ""
 
     def _stuck(self) -> str:
-        stuck = self.health.stacks
-        return f"; stacks of {_named(sorted(stuck))} are in the journal" if stuck else ""
+        """Where those who are waited for said that they were."""
+        stall = self.health.stalls.current
+        if stall is None:
+            return ""
+        now = time.time() if self.state.is_live else None
+        first = [each for each in stall.suspects if each in stall.places]
+        named = [*first, *(each for each in stall.places if each not in first)][:3]
+        told = [stall.places[each].told(now) for each in named]
+        silent = [f"{processes(stall.silent)} cannot say where"] if stall.silent else []
+        return "".join(f"; {each}" for each in [*told, *silent])
 
     def lock_check(self) -> list[Finding]:
         lock, state = self.state.lock, self.state
@@ -312,13 +324,27 @@ class ARun:
                 note(
                     "processes",
                     f"{len(health.missing) - _SHOWN} more processes were missing now and then",
-                    fix="sightline doctor --json",
+                    fix=f"sightline doctor {self._name} --json",
                     data={"missing": sorted(health.missing)},
                 )
             )
         if not found and health.commits:
             found = [ok("processes", f"all were in every commit ({self.state.processes})")]
         return found
+
+    def stalls_check(self) -> list[Finding]:
+        """Those that are over; one that goes on is in the state."""
+        past = [each for each in self.health.stalls.found if each.seconds is not None]
+        if not past:
+            return []
+        longest = max(past, key=lambda each: each.seconds or 0.0)
+        step = "" if longest.step is None else f", before step {longest.step}"
+        waited = f", for {processes(longest.waiting_for)}" if longest.waiting_for else ""
+        where = [longest.places[each].told() for each in longest.suspects if each in longest.places]
+        what = f"{counted(len(past), 'stall')}; the longest took {duration(longest.seconds)}{step}{waited}"
+        data = [each._asdict() | {"places": sorted(each.places)} for each in past[-_SHOWN:]]
+        why = "; ".join(where[:3]) or "where they were is not known"
+        return [note("stalls", what, why, f"sightline logs {self._name} --level warning", {"stalls": data})]
 
     def late_check(self) -> list[Finding]:
         late = self.health.late
@@ -363,11 +389,10 @@ class ARun:
         """Where the first NaNs come from."""
         parts = []
         for key, event in list(self.health.nonfinite.items())[:3]:
-            processes = [each for each in event.get("processes") or () if isinstance(each, int)]
+            where = [each for each in event.get("processes") or () if isinstance(each, int)]
             site = f" at {event['site']}" if event.get("site") else ""
             parts.append(
-                f"{key} first in step {event.get('step')}"
-                f"{f' on {_named(processes)}' if processes else ''}{site}"
+                f"{key} first in step {event.get('step')}{f' on {processes(where)}' if where else ''}{site}"
             )
         more = len(self.health.nonfinite) - 3
         return f"; {'; '.join(parts)}{f'; {more} more keys' if more > 0 else ''}" if parts else ""
@@ -479,9 +504,9 @@ class ARun:
                 note(
                     "files",
                     f"files of {expected - len(absent)} of {expected} processes are here, "
-                    f"without {_named(absent)}",
+                    f"without {processes(absent)}",
                     "each host has a disk of its own, or they wrote none",
-                    f"sightline collect {self._name}",
+                    f"sightline collect {self._name} FROM…",
                     data,
                 )
             ]
@@ -559,15 +584,3 @@ def _times(span: Span) -> str:
 
 def _all_but(behind: int) -> str:
     return f"all but {behind} commits" if behind else "everything"
-
-
-def _named(processes: Sequence[int]) -> str:
-    shown = ", ".join(map(str, processes[:_SHOWN])) + (" and more" if len(processes) > _SHOWN else "")
-    return f"process{'es' if len(processes) > 1 else ''} {shown}"
-
-
-def _ago(seconds: float) -> str:
-    for limit, unit_s, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{max(0.0, seconds) / unit_s:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"

@@ -52,7 +52,7 @@ MEANINGS = {
         "wrong",
         "rollout sessions were not written",
         "more ended than could be written, or the disk refused them",
-        "sightline doctor --log-dir {run}, and look at `disk`",
+        "sightline doctor --log-dir {run}",
     ),
     "failed_device_values": Meaning(
         "wrong",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.doctor.findings import Finding, note, ok, wrong
+from sightline.wording import size
 
 _LEAST_FREE = 256 << 20
 _LITTLE_FREE = 4 << 30
@@ -228,17 +229,3 @@ def _clock(probe: Path) -> list[Finding]:
             )
         ]
     return [ok("clock", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(before)), data=data)]
-
-
-def size(count: float) -> str:
-    """Bytes, with three digits.
-
-    Example:
-        >>> size(123), size(1 << 20), size(5.5e9)
-        ('123 B', '1.05 MB', '5.5 GB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -138,7 +138,7 @@ def launch_check(env: Mapping[str, str]) -> list[Finding]:
         return [ok("launch", "one process, by the environment")]
     shown = ", ".join(f"{name}={value}" for name, value in given.items())
     missing = [name for name in _LAUNCH if name not in given]
-    fix = "sightline launch -n 2 -- COMMAND sets them all; or export them on every process"
+    fix = "sightline launch -n 2 -- COMMAND  # sets them all; or export them on every process"
     problems = []
     # An address alone is what JAX reads by itself on a cluster that says the rest.
     if missing and (set(given) - {"JAX_COORDINATOR_ADDRESS"} or not several_processes()):

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from sightline.host_health import HostHealth, Stalls
 from sightline.journal import FORMAT, commits_between, gaps_of
 from sightline.naming import RESERVED
 
@@ -71,7 +72,8 @@ class Health:
         sinks: by name: errors of a sink, and whether it stores.
         events: by name: how many.
         nonfinite: by key the first event.
-        stacks: by process the last step in which it was stuck.
+        stalls: times in which no step came.
+        hosts: how each process is, and was at worst.
     """
 
     size: int = 0
@@ -93,7 +95,8 @@ class Health:
     sinks: dict[str, tuple[Span, bool]] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
     nonfinite: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    stacks: dict[int, int] = field(default_factory=dict)
+    stalls: Stalls = field(default_factory=Stalls)
+    hosts: HostHealth = field(default_factory=HostHealth)
 
 
 def health_of(path: Path, *, most: int = _MOST_BYTES) -> Health:
@@ -121,6 +124,8 @@ def health_of(path: Path, *, most: int = _MOST_BYTES) -> Health:
                 break
             if line.startswith(_PASSED) and line.endswith(b"}\n"):
                 health.kinds[line[9 : line.index(b'"', 9)].decode()] += 1
+                if b'"host/' in line and (record := _record(line)) is not None:
+                    health.hosts.add(record)
                 continue
             record = _record(line)
             if record is None:
@@ -147,6 +152,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 def _note(health: Health, kind: str, record: dict[str, Any]) -> None:
     attempt, step = _int(record.get("attempt")), _int(record.get("step"))
+    health.stalls.add(record)
+    health.hosts.add(record)
     if kind == "run":
         written = _int(record.get("format")) or 0
         health.newer = max(health.newer, written if written > FORMAT else 0)
@@ -162,8 +169,6 @@ def _note(health: Health, kind: str, record: dict[str, Any]) -> None:
         health.events[name] += 1
         if name == "nonfinite" and len(health.nonfinite) < _NAMED:
             health.nonfinite.setdefault(str(record.get("key")), record)
-        elif name == "stacks":
-            health.stacks[_int(record.get("process")) or 0] = step or 0
 
 
 def _note_commit(health: Health, record: dict[str, Any], attempt: int | None, step: int | None) -> None:

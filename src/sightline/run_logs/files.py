@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,7 @@ class RunFiles:
         self._said_by: Path | None = None
         for directory in self.dirs:
             if not directory.is_dir():
-                raise RunDirectoryError(f"{directory} is no directory: expected a run directory")
+                raise RunDirectoryError(f"{directory} is no directory: expected a run's, as in runs/latest")
             journal = directory / JOURNAL
             if journal.exists():
                 self.journals.append(journal)
@@ -334,22 +334,6 @@ def missing(headers: Iterable[dict[str, Any]], present: Iterable[Key]) -> dict[i
         for attempt, size in sorted(sizes.items())
     }
     return {attempt: processes for attempt, processes in lacking.items() if processes}
-
-
-def ranges_of(numbers: Sequence[int]) -> str:
-    """Ascending numbers as people write them.
-
-    Example:
-        >>> ranges_of([0, 4, 5, 6, 9])
-        '0,4-6,9'
-    """
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def inode_of(stat: os.stat_result) -> tuple[int, int]:

@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 
 import sightline as sl
+from sightline import wording
 from sightline.clock import Sync
 from sightline.clock_sync import ClockSync
 from sightline.config import PerfTracerConfig, StatsLoggerConfig
@@ -150,7 +151,7 @@ class Checks:
                 what, why, fix = found["failed"]
                 by_cause.setdefault((what, why, fix), []).append(process)
         for (what, why, fix), where in by_cause.items():
-            self._result(check, "FAIL", f"{_named(where)}: {what}", why, fix, processes=where)
+            self._result(check, "FAIL", f"{wording.processes(where)}: {what}", why, fix, processes=where)
         return bool(by_cause)
 
     # --- transport -----------------------------------------------------------------------------------------
@@ -284,11 +285,11 @@ class Checks:
         worst = max(offsets, key=lambda p: abs(offsets[p]))
         uncertain = max(each["uncertainty_s"] for each in said.values() if "offset_s" in each)
         is_off = abs(offsets[worst]) > _OFF_S
-        within = f", within {_ms(uncertain)}" if uncertain else ": one clock"
+        within = f", within {wording.duration(uncertain)}" if uncertain else ": one clock"
         self._result(
             "clocks", "PASS",
             f"{len(offsets)} compared with process 0{within}; process {worst}'s time of day "
-            f"is {_ms(abs(offsets[worst]))} {'ahead' if offsets[worst] > 0 else 'behind'}",
+            f"is {wording.duration(abs(offsets[worst]))} {'ahead' if offsets[worst] > 0 else 'behind'}",
             "times in logs are each host's own; the timeline corrects them" if is_off else "",
             "sudo chronyc makestep on that host, or timedatectl set-ntp true" if is_off else "",
             offsets_s={str(p): each for p, each in offsets.items()}, uncertainty_s=uncertain,
@@ -376,7 +377,7 @@ class Checks:
     ) -> None:
         found = compare(line["values"], line["counts"], references, device)
         if line.get("missing"):
-            found.wrong.insert(0, f"{_named(line['missing'])} did not post in time")
+            found.wrong.insert(0, f"{wording.processes(line['missing'])} did not post in time")
         if found.wrong:
             return self._result(
                 "exactness", "FAIL", "; ".join(found.wrong[:4]),
@@ -513,7 +514,9 @@ class Checks:
         elif line.get("missing") != [holder]:
             wrong.append(f"its step says that {line.get('missing') or 'nobody'} is missing")
         if back is None or back.get("missing"):
-            missing = "it was never closed" if back is None else f"{_named(back['missing'])} missing"
+            missing = (
+                "it was never closed" if back is None else f"{wording.processes(back['missing'])} missing"
+            )
             wrong.append(f"the step after it is not whole: {missing}")
         if late is None or late.get("process") != holder:
             wrong.append("what it committed too late is not in the journal")
@@ -556,12 +559,3 @@ def _record_and_donate() -> dict[str, Any]:
         "devices": len(devices),
         "kind": devices[0].device_kind,
     }
-
-
-def _named(processes: list[int]) -> str:
-    shown = ", ".join(map(str, processes[:8])) + (" and more" if len(processes) > 8 else "")
-    return f"process{'es' if len(processes) > 1 else ''} {shown}"
-
-
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from sightline.aliases import alias_targets
 from sightline.errors import ConfigurationError
+from sightline.foreign_text import escaped
 from sightline.sinks.settings import check_types
 from sightline.terminal import Terminal
 
@@ -613,22 +614,15 @@ def _clock(seconds: float) -> str:
 
 def _escape(text: str, keep: str = "") -> str:
     r"""Nothing may move the cursor, break the line or hide: control characters become ``\n``, ``\x1b``."""
-    if text.isprintable() and "\\" not in text:
-        return text
-    return "".join(
-        char
-        if char in keep or (char.isprintable() and char != "\\")
-        else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    return escaped(text if "\\" in keep else text.replace("\\", "\\\\"), keep)
 
 
 def _quoted(text: str) -> str:
     """As one word of a ``key=value`` line: in double quotes where it would not be one."""
-    escaped = _escape(text)
-    if escaped and not any(char in escaped for char in ' "='):
-        return escaped
-    return '"' + escaped.replace('"', '\\"') + '"'
+    shown = _escape(text)
+    if shown and not any(char in shown for char in ' "='):
+        return shown
+    return '"' + shown.replace('"', '\\"') + '"'
 
 
 def _shortened(text: str) -> str:

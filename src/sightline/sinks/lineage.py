@@ -95,6 +95,26 @@ class Lineage:
         )
 
 
+def as_committed(starts: Iterable[Start], first_steps: Mapping[int, int]) -> list[Start]:
+    """Starts by what the attempts then did: one may begin lower than a checkpoint's state let it know.
+
+    That is so for a loop with ``run.steps(total, start=…)`` after a start without the checkpoint's
+    ``state_dict``: whoever reads the journal sees it, but a sink that was open meanwhile did not.
+
+    Args:
+        starts: as the journal's ``run`` line has them.
+        first_steps: by attempt the step of its first commit.
+
+    Example:
+        >>> as_committed([Start(1, 0, None), Start(2, 10, 9)], {1: 0, 2: 6})
+        [Start(attempt=1, first_step=0, after=None), Start(attempt=2, first_step=6, after=9)]
+    """
+    return [
+        each._replace(first_step=min(each.first_step, first_steps.get(each.attempt, each.first_step)))
+        for each in starts
+    ]
+
+
 def starts_of(line: Mapping[str, Any] | None) -> list[Start]:
     """The starts in a journal's ``run`` line or a checkpoint's state; those of an older one are unknown."""
     found = []

@@ -11,6 +11,7 @@ import orjson
 
 from sightline.errors import ConfigurationError, JournalError
 from sightline.journal import commits_between, gaps_of, is_run_line, read_journal, whole_lines, whole_size
+from sightline.run_directory import no_journal
 from sightline.sinks.base import StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Lineage, Start, starts_of
@@ -55,7 +56,7 @@ class Replay:
         self._sink = sink
         self._from_step = from_step
         if not self._path.exists():
-            raise JournalError(f"{directory} has no journal {self._path.name}: expected a run directory")
+            raise JournalError(no_journal(directory))
         self._last_seq = 0
         run_line: dict[str, Any] | None = None
         steps: list[int] = []

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
 from sightline.journal import Record, is_run_line
-from sightline.run_directory import JOURNAL
+from sightline.run_directory import JOURNAL, no_journal
 from sightline.sinks.commits import is_commit
-from sightline.sinks.lineage import starts_of
+from sightline.sinks.lineage import Start, as_committed, starts_of
 from sightline.tables.table import Steps
 
 
@@ -51,11 +51,12 @@ class Lines:
         self.run: Record = {}
         self.torn = 0
         places, sizes, at_steps, attempts = array("q"), array("q"), array("q"), array("q")
+        first_steps: dict[int, int] = {}
         place = 0
         try:
             file = open(self.path, "rb")  # noqa: SIM115 - closed below; the error is of this line alone
         except (FileNotFoundError, NotADirectoryError):
-            raise RunDirectoryError(f"{run_dir} has no journal {JOURNAL}: expected a run directory") from None
+            raise RunDirectoryError(no_journal(Path(run_dir))) from None
         with file:
             for line in file:
                 if not line.endswith(b"\n"):
@@ -65,7 +66,10 @@ class Lines:
                 record = _parsed(line)
                 if record is None:
                     self.torn += 1
-                elif record.get("type") == "run":
+                    continue
+                if record.get("type") == "commit" and _has_place(record):
+                    first_steps.setdefault(_attempt(record), record["step"])
+                if record.get("type") == "run":
                     if is_run_line(record, self.path):
                         self.run = record
                 elif record.get("type") == kind and _has_place(record) and steps.has(record["step"]):
@@ -77,7 +81,9 @@ class Lines:
         self._places, self._sizes = _numbers(places), _numbers(sizes)
         self._steps, self._attempts = _numbers(at_steps), _numbers(attempts)
         self._is_over = np.zeros(len(places), bool)
-        for start in starts_of(self.run):
+        #: How each attempt began.
+        self.starts: list[Start] = as_committed(starts_of(self.run), first_steps)
+        for start in self.starts:
             self._is_over |= (self._attempts < start.attempt) & (self._steps >= start.first_step)
 
     def __len__(self) -> int:

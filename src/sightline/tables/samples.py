@@ -11,7 +11,7 @@ import orjson
 
 from sightline.errors import RunDirectoryError
 from sightline.journal import Record
-from sightline.sinks.lineage import Start, starts_of
+from sightline.sinks.lineage import Start
 from sightline.tables.lines import Lines
 from sightline.tables.table import Cell, Column, Kind, Steps, Table, named
 
@@ -85,7 +85,7 @@ def sample_table(
             tables = sample_tables(run_dir)
             has = f"it has {', '.join(tables)}" if tables else "it has none"
             raise RunDirectoryError(f"{run_dir} has no sample table {name!r}: {has}")
-        starts = starts_of(lines.run)
+        starts = lines.starts
         source = lambda torn: _rows_of_journal(shown)  # noqa: E731
         notes = ["no file of the table is here: these are the rows that the journal shows of it"]
         missing = list(range(int(lines.run.get("processes") or 1)))
@@ -136,7 +136,7 @@ def _files(run_dir: Path, name: str) -> list[_File]:
 def _starts(run_dir: Path) -> list[Start]:
     """How the attempts began; unknown where the journal is not here."""
     try:
-        return starts_of(Lines(run_dir, "run", Steps(), lambda record: None).run)
+        return Lines(run_dir, "run", Steps(), lambda record: None).starts
     except RunDirectoryError:
         return []
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sightline.event_values import dumps, plain, text
+from sightline.foreign_text import escaped
 from sightline.text_logging.entries import CHARACTERS, Entry, message_of, traceback_of
 from sightline.text_logging.loggers import component
 
@@ -153,11 +154,7 @@ def on_lines_of_its_own(body: str) -> str:
     """
     if body.isprintable():
         return body
-    body = "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
-        for char in body
-    )
-    return body.replace("\n", _INDENT)
+    return escaped(body, keep="\n\t").replace("\n", _INDENT)
 
 
 def _word(value: Any) -> str:

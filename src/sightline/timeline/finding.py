@@ -135,7 +135,11 @@ def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
             ):
                 return None, "its header lacks run, attempt, process or clock"
             if facts.get("format") != 1:
-                return None, f"format {facts.get('format')}, and this sightline reads 1"
+                return (
+                    None,
+                    f"format {facts.get('format')}, and this sightline reads 1: "
+                    f"use the version that wrote it, or a newer one",
+                )
             return facts, ""
         read += len(line)
         if read > _HEAD:

@@ -11,13 +11,14 @@ from typing import Literal, NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from sightline.foreign_text import steady
 from sightline.watching import curves
 from sightline.watching.choosing import is_goal
-from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble, how
+from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
 from sightline.watching.log_tail import Warned
 from sightline.watching.stages import OTHER, SlowStage, StageTime
-from sightline.watching.words import ago, change, clean, moment, number, span, whole
+from sightline.wording import ago, counted, duration, moment, number, size
 
 _STATES = {
     "running": ("●", "bold green"),
@@ -38,6 +39,7 @@ _KINDS = {
     "waiting": "red",
 }
 _PARTS = "▏▎▍▌▋▊▉█"
+_DIGITS = 4  # of numbers: more have no room
 _LONGEST_NAME = 40
 _TEXT_ROWS = ((55, 5), (45, 2), (0, 1))  # of a sample's text, on a terminal of at least so many rows
 
@@ -146,20 +148,20 @@ HEAD_ROWS = 4
 def head(facts: Facts, width: int, glyphs: Glyphs, now: float) -> list[Text]:
     """Four lines: who, how far, how fast, and an empty one."""
     state = facts.state
-    named = how(state)
+    named = state.state
     mark, style = _STATES[named]
     words = [
-        _styled(clean(facts.name, 60), "bold"),
+        _styled(steady(facts.name, 60), "bold"),
         _styled(f"{mark} {named}" if not glyphs.is_plain else named.upper(), style),
     ]
     if state.attempt > 1:
         words.append(Text(f"attempt {state.attempt}"))
     if state.processes:
-        words.append(Text("1 process" if state.processes == 1 else f"{whole(state.processes)} processes"))
+        words.append(Text(counted(state.processes, "process", "processes")))
     if state.started is not None:
         since = f"since {moment(state.started, now=now)}"
         if state.is_live:
-            since += f" ({span(max(0.0, math.floor(now - state.started)))})"
+            since += f" ({duration(max(0.0, math.floor(now - state.started)))})"
         words.append(_styled(since, "dim"))
     return [
         _fit(Text("   ").join(words), width),
@@ -173,15 +175,15 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
     progress = facts.progress
     if progress.step is None:
         return _styled("no commit yet", "dim")
-    text = Text("step ").append(whole(progress.step), "bold")
+    text = Text("step ").append(f"{progress.step:,}", "bold")
     if progress.total is None or progress.share is None:
         return _fit(text, width)
-    text.append(f" of {whole(progress.total)}  ")
+    text.append(f" of {progress.total:,}  ")
     percent = f"  {math.floor(100 * progress.share)} %"
     room = width - text.cell_len - len(percent)
     if room >= 8:
         filled = math.floor(room * progress.share)
-        colour = "green" if how(facts.state) in ("running", "stalled", "finished") else "red"
+        colour = "green" if facts.state.state in ("running", "stalled", "finished") else "red"
         text.append(glyphs.bar * filled, colour)
         text.append(glyphs.rest * (room - filled), "bright_black")
     return _fit(text.append(percent, "bold"), width)
@@ -190,22 +192,22 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
 def _pace(facts: Facts, now: float) -> Text:
     state, progress = facts.state, facts.progress
     if state.state == "stalled":  # its reason says both
-        return _styled(clean(state.reason, 300), "yellow")
+        return _styled(steady(state.reason, 300), "yellow")
     parts = []
     if progress.step_s is not None:
-        parts.append(Text(f"{span(progress.step_s)} a step"))
+        parts.append(Text(f"{duration(progress.step_s)} a step"))
     if state.state == "running" and progress.left_s is not None and progress.last_commit is not None:
         end = progress.last_commit + progress.left_s
         if end > now and progress.left_s:
-            left = Text("ETA ").append(span(math.ceil(end - now)), "bold")
+            left = Text("ETA ").append(duration(math.ceil(end - now)), "bold")
             parts.append(left.append(f" ({_clock(end, now)})", "dim"))
     if progress.last_commit is not None:
         when = ago(now - progress.last_commit) if state.is_live else moment(progress.last_commit, now=now)
         parts.append(_styled(f"last commit {when}", "dim"))
     if state.error:
-        parts.insert(0, _styled(clean(state.error, 300), "red"))
+        parts.insert(0, _styled(steady(state.error, 300), "red"))
     elif state.state in ("crashed", "unknown") or state.missing:
-        parts.insert(0, _styled(clean(state.reason, 300), _STATES[how(state)][1].removeprefix("bold ")))
+        parts.insert(0, _styled(steady(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
     return _styled(" · ", "dim").join(parts)
 
 
@@ -269,7 +271,7 @@ def panels(
         found.append(Panel("trouble", "", lines, rank=1, least=4, column=1))
     steps = ""
     if facts.first_step is not None and facts.last_step is not None:
-        steps = f"steps {whole(facts.first_step)} to {whole(facts.last_step)}"
+        steps = f"steps {facts.first_step:,} to {facts.last_step:,}"
     lines = _metrics(facts, left, view, glyphs)
     if lines:
         more = max(0, len(facts.wanted) - view.offset - len(facts.metrics)) if facts.metrics else 0
@@ -277,7 +279,7 @@ def panels(
     if facts.stages:
         first = facts.stages[0]
         lines = _stages(facts.stages, left, glyphs)
-        found.append(Panel("a step's time", span(first.seconds / first.share), lines, rank=3, least=5))
+        found.append(Panel("a step's time", duration(first.seconds / first.share), lines, rank=3, least=5))
     if facts.slow:
         lines = [_slow(each, left, glyphs) for each in facts.slow]
         found.append(Panel("slow processes", "", lines, rank=2, least=2))
@@ -293,9 +295,9 @@ def panels(
         lines = _hosts(facts.hosts, left, glyphs)
         found.append(Panel("hosts", "mean and peak", lines, rank=7, least=4))
     for at, table in enumerate(facts.samples[:3]):
-        note = f"step {whole(table.step)}" if table.step is not None else ""
+        note = f"step {table.step:,}" if table.step is not None else ""
         lines = _samples(table, right, text_rows)
-        title = "samples" if table.table == "samples" else f"samples: {clean(table.table, 40)}"
+        title = "samples" if table.table == "samples" else f"samples: {steady(table.table, 40)}"
         found.append(Panel(title, note, lines, rank=5 + 3 * at, least=3, column=1))
     return found
 
@@ -309,7 +311,7 @@ def _title(title: str, note: str, width: int, glyphs: Glyphs) -> Text:
 
 def _metrics_title(facts: Facts, view: View) -> str:
     if view.typed is not None:
-        return f"metrics with '{clean(view.typed, 40)}'"
+        return f"metrics with '{steady(view.typed, 40)}'"
     return f"all {len(facts.keys)} metrics" if view.shows_all else "metrics"
 
 
@@ -319,48 +321,65 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
             return []
         what = "no metric fits"
         if facts.unmatched:
-            what += f" {clean(', '.join(facts.unmatched), 80)}"
-        return [_fit(_styled(f"{what}; there are {clean(', '.join(facts.keys[:6]), 200)}", "dim"), width)]
-    names = {metric.key: clean(metric.key, 200) for metric in facts.metrics}
+            what += f" {steady(', '.join(facts.unmatched), 80)}"
+        return [_fit(_styled(f"{what}; there are {steady(', '.join(facts.keys[:6]), 200)}", "dim"), width)]
+    names = {metric.key: steady(metric.key, 200) for metric in facts.metrics}
     longest = min(max(cell_len(name) for name in names.values()), _LONGEST_NAME, max(12, width * 2 // 5))
     numbers = [("last", 8), ("mean", 8), ("change", 8)]
-    while len(numbers) > 1 and width - longest - sum(size + 2 for _, size in numbers) < 10:
+    while len(numbers) > 1 and width - longest - sum(room + 2 for _, room in numbers) < 10:
         numbers.pop()
-    curve = width - longest - 2 - sum(size + 2 for _, size in numbers)
+    curve = width - longest - 2 - sum(room + 2 for _, room in numbers)
     heading = Text(" " * (longest + 2 + max(0, curve)))
-    for name, size in numbers:
-        heading.append("  ").append(name.rjust(size), "dim")
+    for name, room in numbers:
+        heading.append("  ").append(name.rjust(room), "dim")
     lines = [_fit(heading, width)]
     for metric in facts.metrics:
         line = Text(_fit_tail(names[metric.key], longest, glyphs)).append("  ")
         if curve > 0:
             drawn = curves.sparkline(metric.values, curve, glyphs.levels)
             line.append(drawn.ljust(curve), "red" if not math.isfinite(metric.last) else "cyan")
-        for name, size in numbers:
+        for name, room in numbers:
             shown, style = _number_of(metric, name)
-            line.append("  ").append(shown.rjust(size), style)
+            line.append("  ").append(shown.rjust(room), style)
         lines.append(_fit(line, width))
     return lines
 
 
 def _number_of(metric: Metric, name: str) -> tuple[str, str]:
     if name == "last":
-        return number(metric.last), "bold" if math.isfinite(metric.last) else "bold red"
+        return number(metric.last, _DIGITS), "bold" if math.isfinite(metric.last) else "bold red"
     if name == "mean":
-        return number(metric.mean), ""
+        return number(metric.mean, _DIGITS), ""
     shown = change(metric.change)
     if not is_goal(metric.key) or metric.change is None or abs(metric.change) < 0.005:
         return shown, "dim"
     return shown, "green" if (metric.change > 0) == (metric.values[-1] >= 0) else "yellow"
 
 
+def change(relative: float | None) -> str:
+    """A change as a share, with its direction.
+
+    Example:
+        >>> [change(share) for share in (0.314, -0.0234, 0.0001, 1.5, None)]
+        ['↗ +31 %', '↘ -2.3 %', '→ 0 %', '↗ ×2.5', '']
+    """
+    if relative is None or not -1 <= relative < math.inf:
+        return ""
+    if abs(relative) < 0.005:
+        return "→ 0 %"
+    arrow = "↗" if relative > 0 else "↘"
+    if relative >= 0.995:
+        return f"{arrow} ×{1 + relative:.2g}" if relative < 99 else f"{arrow} ×{1 + relative:.0e}"
+    return f"{arrow} {relative * 100:+.{0 if abs(relative) >= 0.0995 else 1}f} %"
+
+
 def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Text]:
     names, top = [], ""
     for stage in stages:
         if stage.is_part:  # told by what it is of its whole
-            names.append(f"  {clean(stage.name.removeprefix(top).lstrip('/_'), 100)}")
+            names.append(f"  {steady(stage.name.removeprefix(top).lstrip('/_'), 100)}")
         else:
-            names.append(clean(stage.name, 100))
+            names.append(steady(stage.name, 100))
             top = stage.name
     longest = min(max(map(cell_len, names)), 24, max(10, width // 3))
     return [
@@ -370,7 +389,7 @@ def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Tex
 
 
 def _stage(stage: StageTime, name: str, width: int, glyphs: Glyphs) -> Text:
-    tail = f"{stage.share * 100:>4.0f} %  {span(stage.seconds):>9}"
+    tail = f"{stage.share * 100:>4.0f} %  {duration(stage.seconds):>9}"
     room = max(0, width - cell_len(name) - 2 - cell_len(tail) - 1)
     style = "bright_black" if stage.name == OTHER else _KINDS.get(stage.kind, "white")
     cells = min(room, room * stage.share)
@@ -387,17 +406,17 @@ def _stage(stage: StageTime, name: str, width: int, glyphs: Glyphs) -> Text:
 def _slow(each: SlowStage, width: int, glyphs: Glyphs) -> Text:
     slow = each.slow
     text = _styled(f"process {slow.process}", "bold yellow" if slow.is_chronic else "bold")
-    text.append(f" in {clean(each.stage, 60)}: ").append(f"+{span(slow.excess_s)}", "bold")
-    text.append(f" over the others' {span(each.median_s)}")
+    text.append(f" in {steady(each.stage, 60)}: ").append(f"+{duration(slow.excess_s)}", "bold")
+    text.append(f" over the others' {duration(each.median_s)}")
     often = f"in {slow.steps} of {slow.of_steps} steps" if slow.of_steps > 1 else f"in step {slow.worst_step}"
     return _fit(text.append(f", {often}", "dim"), width)
 
 
 def _trouble(each: Trouble, width: int) -> Text:
     if each.about == "files":  # as it is on every host without a shared disk
-        return _fit(_styled(clean(each.text, 400), "dim"), width)
+        return _fit(_styled(steady(each.text, 400), "dim"), width)
     text = _styled("! ", "bold red" if each.is_now else "yellow")
-    return _fit(text.append(clean(each.text, 400), "bold" if each.is_now else ""), width)
+    return _fit(text.append(steady(each.text, 400), "bold" if each.is_now else ""), width)
 
 
 def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
@@ -408,12 +427,12 @@ def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
     if processes > 1 and each.processes:
         more = f"+{len(each.processes) - 1}" if len(each.processes) > 1 else ""
         text.append(f" p{each.processes[0]}{more}", "dim")
-    text.append(f" {clean(each.logger, 60)}: ", "dim")
+    text.append(f" {steady(each.logger, 60)}: ", "dim")
     if each.count > 1:
-        text.append(f"({whole(each.count)}×) ", "bold")
-    text.append(clean(each.message, 300))
+        text.append(f"({each.count:,}×) ", "bold")
+    text.append(steady(each.message, 300))
     if each.error:
-        text.append(f" · {clean(each.error, 200)}", "red")
+        text.append(f" · {steady(each.error, 200)}", "red")
     return _fit(text, width)
 
 
@@ -425,22 +444,22 @@ def _whose(facts: Facts) -> str:
 
 
 def _sink(each: SinkState) -> Text:
-    text = _styled(clean(each.name, 40), "" if each.is_well else "bold yellow").append("  ")
+    text = _styled(steady(each.name, 40), "" if each.is_well else "bold yellow").append("  ")
     said = []
     if each.lag is not None:
-        said.append(f"{whole(each.lag)} behind" if each.lag else "up to date")
+        said.append(f"{each.lag:,} behind" if each.lag else "up to date")
     if each.commit_ms is not None:
-        said.append(f"{span(each.commit_ms / 1e3)} a commit")
+        said.append(f"{duration(each.commit_ms / 1e3)} a commit")
     if each.errors:
-        said.append(f"{whole(each.errors)} failed calls")
+        said.append(f"{each.errors:,} failed calls")
     return text.append(" · ".join(said), "dim")
 
 
 def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Text]:
-    longest = min(max(cell_len(clean(each.name, 80)) for each in figures), max(12, width // 2))
+    longest = min(max(cell_len(steady(each.name, 80)) for each in figures), max(12, width // 2))
     lines = []
     for each in figures:
-        text = Text(_fit_tail(clean(each.name, 80), longest, glyphs)).append("  ")
+        text = Text(_fit_tail(steady(each.name, 80), longest, glyphs)).append("  ")
         text.append(_figure(each.name, each.mean).rjust(10))
         text.append("  ").append(
             ("" if each.peak is None else _figure(each.name, each.peak)).rjust(10), "bold"
@@ -463,13 +482,8 @@ def _figure(name: str, value: float) -> str:
     if name.endswith("_fraction"):
         return f"{value * 100:.0f} %"
     if "bytes" not in name:
-        return number(value)
-    suffix = "/s" if name.endswith("_per_s") else ""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1024:
-            return f"{value:.3g} {unit}{suffix}"
-        value /= 1024
-    return f"{value:.3g} TiB{suffix}"
+        return number(value, _DIGITS)
+    return size(value) + ("/s" if name.endswith("_per_s") else "")
 
 
 def _samples(table: Samples, width: int, text_rows: int) -> list[Text]:
@@ -479,15 +493,15 @@ def _samples(table: Samples, width: int, text_rows: int) -> list[Text]:
         numbers = {name: row[name] for name in row if name not in texts and name != "step"}
         line = _styled(which, {"best": "bold green", "worst": "bold red"}.get(which, "bold"))
         for name, value in list(numbers.items())[:8]:
-            shown = number(value) if isinstance(value, (int, float)) else clean(str(value), 40)
-            line.append(f"  {clean(name, 40)} ", "dim").append(shown)
+            shown = number(value, _DIGITS) if isinstance(value, (int, float)) else steady(str(value), 40)
+            line.append(f"  {steady(name, 40)} ", "dim").append(shown)
         lines.append(_fit(line, width))
-        label = min(12, max((cell_len(clean(name, 40)) for name in texts), default=0))
+        label = min(12, max((cell_len(steady(name, 40)) for name in texts), default=0))
         for name, value in list(texts.items())[:6]:
             room = max(8, width - label - 4)
-            rows = _wrapped(clean(value, room * text_rows), room, text_rows)
+            rows = _wrapped(steady(value, room * text_rows), room, text_rows)
             for at, part in enumerate(rows):
-                head = set_cell_size(clean(name, 40), label) if at == 0 else " " * label
+                head = set_cell_size(steady(name, 40), label) if at == 0 else " " * label
                 lines.append(_fit(Text("  ").append(head, "dim").append("  ").append(part), width))
     return lines
 
@@ -512,7 +526,7 @@ def footer(view: View, width: int) -> Text:
     """What the keys do, or what is being typed."""
     if view.is_typing:
         return _fit(
-            _styled("/", "bold cyan").append(clean(view.typed or "", 200)).append("▏", "bold cyan"), width
+            _styled("/", "bold cyan").append(steady(view.typed or "", 200)).append("▏", "bold cyan"), width
         )
     text = Text()
     for key, does in (

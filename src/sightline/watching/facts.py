@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.foreign_text import steady
 from sightline.history import History, SampleTable
-from sightline.journal import Record
+from sightline.host_health import stalls
 from sightline.naming import RESERVED
 from sightline.run_state import RunState
 from sightline.samples import RANKED_BY
@@ -22,11 +24,12 @@ from sightline.watching import curves
 from sightline.watching.choosing import chosen, own
 from sightline.watching.log_tail import Warned
 from sightline.watching.stages import SlowStage, StageTime, slow_stages, stages_of
-from sightline.watching.words import clean, processes, span, whole
+from sightline.wording import counted, duration, processes
 
 _PACE_STEPS = 50  # over which the pace is taken; evaluations between them count, as in the time left
 _SLOW_STEPS = 50  # of which processes are compared
 _POINTS = 200  # of a metric that a program is told
+_PLACES = 3  # of processes in a stall
 _BEHIND = 10  # commits, from which a sink is in trouble
 _PROCESS_FILES = ("logs", "traces", "samples", "sessions")
 _OF_PROCESS = re.compile(r"(?:.*\.)?p(\d+)\.a(\d+)\.")
@@ -408,9 +411,9 @@ def _troubles(
     late = [each for each in history.late if _at_least(each.get("step"), first)]
     if late:
         who = processes([each["process"] for each in late if isinstance(each.get("process"), int)])
-        found.append(Trouble("late", f"{_times(len(late), 'snapshot')} came late, from {who}"))
+        found.append(Trouble("late", f"{counted(len(late), 'snapshot')} came late, from {who}"))
     if history.torn:
-        found.append(Trouble("journal", f"{_times(history.torn, 'line')} of the journal cannot be read"))
+        found.append(Trouble("journal", f"{counted(history.torn, 'line')} of the journal cannot be read"))
     if files.missing:
         text = f"files of {len(files.here)} of {files.expected} processes are here"
         found.append(Trouble("files", f"{text}: warnings of the others are not shown"))
@@ -432,7 +435,6 @@ def _missing(history: History, state: RunState, first: int) -> list[Trouble]:
 
 def _events(history: History, state: RunState, first: int) -> list[Trouble]:
     found = []
-    stalls = []
     for event in history.events:
         name, step = event.get("event"), event.get("step")
         if name == "sigterm" and event.get("attempt") == state.attempt:
@@ -447,42 +449,53 @@ def _events(history: History, state: RunState, first: int) -> list[Trouble]:
             found.append(
                 Trouble("nonfinite", f"{event.get('key')} is {kinds} first in step {step}{who}{site}")
             )
-        elif name == "stall":
-            stalls.append(event)
-        elif name == "stacks":
-            found.append(
-                Trouble("stall", f"process {event.get('process')} was long in step {step}{_at(event)}")
-            )
-    if stalls:
-        step, waiting = stalls[-1].get("step"), stalls[-1].get("waiting_for")
-        who = f" for {processes(waiting)}" if isinstance(waiting, list) and waiting else ""
-        often = f", {len(stalls)} stalls so far" if len(stalls) > 1 else ""
-        is_now = state.state == "stalled" and _at_least(step, (history.last_step or 0) + 1)
-        found.append(
-            Trouble("stall", f"step {step} {'waits' if is_now else 'waited'} long{who}{often}", is_now)
-        )
+    found += _stalls(history, state, first)
     for start in history.starts[-1:]:
         if start.attempt > 1 and start.after is not None and start.first_step >= first - 1:
             again = start.after - start.first_step + 1
-            text = f"attempt {start.attempt} began at step {whole(start.first_step)}"
+            text = f"attempt {start.attempt} began at step {start.first_step:,}"
             if again > 0:
-                text += f", and went over {_times(again, 'step')} again"
+                text += f", and went over {counted(again, 'step')} again"
             found.append(Trouble("attempt", text))
     return found
 
 
-def _at(event: Record) -> str:
-    """Where the main thread was, whose stack is the last one."""
-    lines = [line.strip() for line in str(event.get("stacks", ""))[-4000:].splitlines() if line.strip()]
-    return f", at: {lines[-1]}" if lines else ""
+def _stalls(history: History, state: RunState, first: int) -> list[Trouble]:
+    """The latest one, with where each process was; while it goes on, for how long by now."""
+    found = stalls([*history.runs[-1:], *history.events])
+    lately = [
+        each for each in found if (_at_least(each.step, first) if each.step is not None else each.waiting_for)
+    ]
+    if not lately:
+        return []
+    last = lately[-1]
+    is_now = state.state == "stalled" and last.end is None
+    now = time.time() if is_now else None
+    step = "no step" if last.step is None else f"step {last.step}"
+    said = f"{step} {'waits' if is_now else 'waited'} long"
+    if last.step is None:
+        said = "no step comes" if is_now else "no step came for long"
+    if last.waiting_for:
+        said += f" for {processes(last.waiting_for)}"
+    if last.seconds is not None:
+        said += f", {duration(last.seconds)} in all"
+    if len(lately) > 1:
+        said += f"; {len(lately)} stalls so far"
+    told = [Trouble("stall", said, is_now)]
+    named = [each for each in (*last.suspects, *last.places) if each in last.places]
+    for each in [*dict.fromkeys(named)][:_PLACES]:
+        told += [Trouble("stall", last.places[each].told(now), is_now)]
+    if last.silent:
+        told.append(Trouble("stall", f"{processes(last.silent)} cannot say where", is_now))
+    return told
 
 
 def _of_sink(sink: SinkState) -> Trouble:
     said = []
     if (sink.lag or 0) >= _BEHIND:
-        said.append(f"is {whole(sink.lag or 0)} commits behind")
+        said.append(f"is {sink.lag or 0:,} commits behind")
     if sink.errors:
-        said.append(f"has failed {_times(sink.errors, 'time')}")
+        said.append(f"has failed {counted(sink.errors, 'time')}")
     return Trouble("sink", f"sink {sink.name} {' and '.join(said)}", is_now=(sink.lag or 0) >= _BEHIND)
 
 
@@ -499,7 +512,7 @@ def _counted(history: History, first: int) -> list[Trouble]:
             continue
         step, total = int(series.steps[lately][-1]), float(series.values[lately].sum())
         is_now = name == "transport_down" and step == history.last_step
-        count = whole(int(total)) if total == int(total) else f"{total:.4g}"
+        count = f"{int(total):,}" if total == int(total) else f"{total:.4g}"
         found.append(
             Trouble("obs", f"{name.replace('_', ' ')}: {count}, last in step {step} ({key})", is_now)
             if name != "transport_down"
@@ -547,20 +560,6 @@ def _at_least(step: Any, first: int) -> bool:
     return isinstance(step, int) and step >= first
 
 
-def _times(count: int, what: str) -> str:
-    return f"{whole(count)} {what}{'' if count == 1 else 's'}"
-
-
-def how(state: RunState) -> str:
-    """The state in a word; a run that an exception has ended has failed.
-
-    Example:
-        >>> how(RunState("finished", "")), how(RunState("finished", "", error="ValueError: no"))
-        ('finished', 'failed')
-    """
-    return "failed" if state.state == "finished" and state.error else state.state
-
-
 def headline(facts: Facts) -> str:
     """The run in a line, as a program's log would have it.
 
@@ -570,10 +569,10 @@ def headline(facts: Facts) -> str:
         'x: running, step 9 of 40 (25 %), 2 s a step'
     """
     progress = facts.progress
-    text = f"{clean(facts.name, 100)}: {how(facts.state)}"
+    text = f"{steady(facts.name, 100)}: {facts.state.state}"
     if progress.step is None:
         return f"{text}, no commit yet"
     text += f", step {progress.step}"
     if progress.total is not None and progress.share is not None:
         text += f" of {progress.total} ({math.floor(100 * progress.share)} %)"
-    return text if progress.step_s is None else f"{text}, {span(progress.step_s)} a step"
+    return text if progress.step_s is None else f"{text}, {duration(progress.step_s)} a step"

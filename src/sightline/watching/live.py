@@ -26,7 +26,7 @@ from sightline.watching.drawing import FULL, HEAD_ROWS, PLAIN, Glyphs, View
 from sightline.watching.facts import Facts, Files, facts_of, files_of, processes_here
 from sightline.watching.log_tail import LogTail
 from sightline.watching.screen import Screen
-from sightline.watching.words import processes
+from sightline.wording import processes
 
 _TAIL = 16 << 20  # bytes of the journal that are read at first
 _REOPENED = 4  # times that, after which only its end is kept again
@@ -218,7 +218,7 @@ def watch(watched: Watch, output: TextIO, keyboard: TextIO | None, *, stays: boo
             keys = screen.wait(_EVERY_S)
             if watched.update():
                 facts, body = watched.facts(view, screen.size[1]), None
-                if watched.state.state == "finished" and not stays:
+                if watched.state.has_ended and not stays:
                     return True
             elif facts.state != watched.state:
                 facts = facts.with_state(watched.state)

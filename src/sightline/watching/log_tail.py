@@ -1,6 +1,8 @@
 """The latest warnings and errors in the log files of processes that are here.
 
 Bounded: of each file its end is read at first, and then what is added; of very many files the newest count.
+The readers of :mod:`sightline.run_logs` cannot do it as cheaply: they go through whole files for what is told
+of clocks, and where a level is chosen for its lines, and a live view opens at once on gigabytes of logs.
 """
 
 from __future__ import annotations

@@ -1,0 +1,216 @@
+"""Every command that reads runs, on runs in every state: one line says what is wrong, nothing is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+import sightline as sl
+from sightline.cli import main
+from tests.harness import until
+from tests.tables.recorded_runs import rewound
+
+_DOCUMENTED = (0, 1, 2, 3)
+_HOSTILE = "a b\x1b[31m"
+
+_RUN = """
+import logging, sys, time
+from pathlib import Path
+import sightline as sl
+with sl.start(sys.argv[1], name=sys.argv[2], sinks=[], naming="off") as run:
+    for step in run.steps(5):
+        if step == 3:
+            break
+        with sl.session(task=step) as session, sl.record_timing("rollout"):
+            sl.scalar(loss=1.0 / (step + 1))
+            sl.sample("rollouts", prompt="p", completion="c", reward=1.0)
+            session.accept()
+        logging.getLogger("sightline.train").warning("slow in step %d", step)
+        run.commit(step)
+    run.flush()
+    while not all(any(Path(run.dir, each).glob("p*")) for each in ("logs", "traces", "sessions")):
+        time.sleep(0.02)
+    time.sleep(1.2)  # logs and traces are in the kernel within a second
+    Path(sys.argv[1], "ready").touch()
+    time.sleep(600)
+"""
+
+
+def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
+    folder.mkdir()
+    return subprocess.Popen([sys.executable, "-c", _RUN, str(folder), name], stderr=subprocess.DEVNULL)
+
+
+def edited(run: Path, to: Path, pattern: str, old: bytes, new: bytes) -> Path:
+    """A copy of a run, with other bytes in some of its files."""
+    shutil.copytree(run, to)
+    for path in to.glob(pattern):
+        data = path.read_bytes()
+        assert old in data, path
+        path.write_bytes(data.replace(old, new))
+    return to
+
+
+def one_of_16(run: Path, to: Path, *, process: int) -> Path:
+    """What is on one host of a job of sixteen: with the journal if that is the root's."""
+    shutil.copytree(run, to)
+    (to / "metrics.jsonl").write_bytes(
+        (run / "metrics.jsonl").read_bytes().replace(b'"processes":1,', b'"processes":16,')
+    )
+    if process:
+        for name in ("metrics.jsonl", "run.json"):
+            (to / name).unlink()
+    for path in to.glob("*/*p00000.*"):
+        data = path.read_bytes().replace(b'"process":0', b'"process":%d' % process)
+        data = data.replace(b'"processes":1,', b'"processes":16,').replace(
+            b'"processes":1}', b'"processes":16}'
+        )
+        path.unlink()
+        path.with_name(path.name.replace("p00000", f"p{process:05d}")).write_bytes(data)
+    return to
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for each run: real ones, of which one is killed and one goes on, and damaged copies."""
+    root = tmp_path_factory.mktemp("every")
+    running = [start(root / name, "run") for name in ("live", "killed")]
+    try:
+        (root / "empty").mkdir()
+        (root / "empty" / "run").mkdir()
+        for name, steps in (("no-commits", 0), ("one-step", 1), ("fine", 4)):
+            with sl.start(root / name, name="run", sinks=[], naming="off") as run:
+                for step in run.steps(steps):
+                    with sl.record_timing("rollout"):
+                        sl.scalar(loss=1.0)
+                    run.commit(step)
+        rewound(root / "rewound", "run")
+        for each, name in zip(running, ("live", "killed"), strict=True):
+            until(lambda name=name, each=each: (root / name / "ready").exists() or each.poll() is not None)
+        running[1].send_signal(signal.SIGKILL)
+        running[1].wait()
+        killed = root / "killed" / "run"
+        shutil.copytree(killed, root / "cut" / "run")
+        with open(root / "cut" / "run" / "metrics.jsonl", "ab") as file:
+            file.write(b'{"type":"commit","seq":9,"st')
+        edited(killed, root / "torn" / "run", "metrics.jsonl", b'"seq":2', b'"seq":2,\x00\xff"')
+        one_of_16(killed, root / "root-of-16" / "run", process=0)
+        one_of_16(killed, root / "third-of-16" / "run", process=3)
+        old, new = b'"format":1', b'"format":9'
+        edited(killed, root / "newer-journal" / "run", "metrics.jsonl", old, new)
+        edited(killed, root / "newer-logs" / "run", "logs/*.jsonl", old, new)
+        edited(killed, root / "newer-traces" / "run", "traces/*.json", old, new)
+        edited(killed, root / "newer-sessions" / "run", "sessions/*.jsonl", old, new)
+        shutil.copytree(killed, root / "hostile" / _HOSTILE)
+        yield root
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+
+
+RUNS = (
+    "absent", "empty", "no-commits", "one-step", "fine", "rewound", "live", "killed", "cut", "torn",
+    "root-of-16", "third-of-16", "newer-journal", "newer-logs", "newer-traces", "newer-sessions", "hostile",
+)  # fmt: skip
+
+Arguments = Callable[[Path, Path, Path], list[str | Path]]
+
+#: Of each command its arguments, by the run, another run that is fine, and a place for what it makes.
+COMMANDS: dict[str, Arguments] = {
+    "ls": lambda run, fine, out: [run.parent],
+    "ls of the run": lambda run, fine, out: [run],
+    "compare": lambda run, fine, out: [run, fine],
+    "export": lambda run, fine, out: [run, "-o", out / "a.csv"],
+    "export of samples": lambda run, fine, out: [run, "-o", out / "a.csv", "--samples", "rollouts"],
+    "watch": lambda run, fine, out: [run, *([] if out.name == "json" else ["--once"])],
+    "logs": lambda run, fine, out: [run],
+    "doctor": lambda run, fine, out: [run],
+    "trace summary": lambda run, fine, out: [run],
+    "trace diff": lambda run, fine, out: [run, fine],
+    "trace merge": lambda run, fine, out: [run, "-o", out / "timeline.json.gz"],
+    "report": lambda run, fine, out: [run, "-o", out / "report.html"],
+    "sync": lambda run, fine, out: [run, "--to", "jsonl", "--dry-run"],
+    "collect": lambda run, fine, out: [out / "collected", run],
+}
+WITHOUT_JSON = ("trace merge", "sync")
+
+
+def state(folder: Path) -> dict[str, object]:
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def invoke(name: str, arguments: list[str | Path], *more: str) -> Result:
+    words = [*name.partition(" of ")[0].split(), *map(os.fspath, arguments), *more]
+    return CliRunner().invoke(main, words, prog_name="sightline")
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_command_on_a_run(folder: Path, tmp_path: Path, kind: str, command: str, as_json: bool) -> None:
+    """No traceback, a documented code, one line of error, JSON alone on stdout, and the run as it was."""
+    if as_json and command in WITHOUT_JSON:
+        pytest.skip("it has no --json")
+    run = folder / kind / (_HOSTILE if kind == "hostile" else "run")
+    out = tmp_path / ("json" if as_json else "text")
+    out.mkdir()
+    before = state(folder / kind) if kind not in ("live", "absent") else {}
+    other = folder / ("one-step" if kind == "fine" else "fine") / "run"
+    done = invoke(command, COMMANDS[command](run, other, out), *["--json"] * as_json)
+    said = f"{done.stdout}\n{done.stderr}"
+    assert done.exit_code in _DOCUMENTED, said
+    assert "Traceback" not in said
+    assert "\x1b" not in said
+    lines = done.stderr.splitlines()
+    if done.exit_code == 2:
+        assert done.stdout == "", said
+        assert len(lines) == 1, said
+        assert lines[0].startswith(f"sightline {command.partition(' of ')[0]}: "), said
+    elif as_json:
+        for text in done.stdout.splitlines() if command == "logs" else [done.stdout]:
+            orjson.loads(text)
+    else:
+        assert "next: " in done.stderr, said
+    assert "Usage" not in said
+    check_next(lines)
+    if before:
+        now = state(folder / kind)
+        if command == "sync":  # it holds the run meanwhile, and says so there
+            for each in (before, now):
+                each.pop(f"{run.name}/.lock", None)
+        assert now == before
+
+
+def check_next(lines: list[str]) -> None:
+    """Each command that is named exists, and takes what it is given."""
+    begin = next((at for at, line in enumerate(lines) if line.startswith("next: ")), len(lines))
+    for line in lines[begin:]:
+        text = line.removeprefix("next: ").strip()
+        if not text.startswith("sightline ") or "$'" in text:
+            continue
+        command: click.Command = main
+        words = shlex.split(text, comments=True)[1:]
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, text
+            command = found
+        command.make_context("sightline", words)
