@@ -81,7 +81,7 @@ def _sync(
             say_error("sightline sync", str(error))
             failed = True
         else:
-            click.echo(f"{name}: up to date; {_said(replay.handed)} handed over")
+            click.echo(f"{name}: up to date; {_said(replay.handed)} were handed over")
     if failed:
         say_next(f"sightline doctor {quoted(run_dir)} --online  # asks the servers")
     elif dry_run:
