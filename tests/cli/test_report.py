@@ -82,6 +82,14 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(tmp_path: Path) -> No
     assert answer(run.path)["runs"][0]["state"] == "finished"
 
 
+def test_a_run_that_an_exception_ended_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError, match="loss"), sl.start(tmp_path, name="run", sinks=[]):
+        raise ZeroDivisionError("the loss")
+    (figures,) = answer(tmp_path / "run")["runs"]
+    assert figures["state"] == "failed"
+    assert "ZeroDivisionError" in figures["reason"]
+
+
 def test_a_line_that_is_cut_or_torn_costs_that_line(tmp_path: Path) -> None:
     """One that is being written is nothing to speak of; a torn one in the middle is said: exit code 1."""
     run = RunFiles(tmp_path / "run")

@@ -123,6 +123,7 @@ def full_run(path: Path, *, steps: int = 60, seed: int = 0, evil: bool = False, 
     for i, step in enumerate(order):
         if i == steps * 2 // 3:
             run.begin(steps // 2)
+            run.say("event", event="steps", start=steps // 2, total=steps, time=run.time)
         values: dict[str, float | None] = {
             "train/loss": 2 * 0.97**step + 0.05 * draw.normal(), "train/reward/total/mean": step / steps,
             "train/reward/total/std": 0.2, "train/reward/total/min": -0.5, "train/reward/total/max": 1.5,

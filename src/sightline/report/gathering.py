@@ -12,7 +12,7 @@ import numpy as np
 
 from sightline.report.curves import curves
 from sightline.report.distributions import distributions
-from sightline.report.headline import headline
+from sightline.report.headline import headline, shown_state
 from sightline.report.log_lines import log_lines
 from sightline.report.packing import Packer
 from sightline.report.problems import problems
@@ -20,8 +20,8 @@ from sightline.report.process_maps import process_maps
 from sightline.report.run_data import RunData, find_runs, shortened
 from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
-from sightline.report.standing import standing
 from sightline.report.time_shares import packed, shares
+from sightline.run_state import state_of
 
 # The last line of a process that was killed; and an anchor that a segment's header has overtaken.
 _HARMLESS = ("it is cut short", "it is no later anchor of the clock")
@@ -73,7 +73,7 @@ class Runs:
         return any(grown) or self._states != before
 
     def _look(self) -> list[str]:
-        return [standing(run.dirs[0], run.history).state for run in self._runs]
+        return [shown_state(state_of(run.dirs[0])) for run in self._runs]
 
     def gather(self, *, once: bool = False) -> Gathered:
         """What there is now.
@@ -132,7 +132,9 @@ def _gathered(
 ) -> tuple[dict[str, Any], list[str], list[str]]:
     """A run as the page takes it, what was damaged, and whose files are not here."""
     history = run.history
-    stands = standing(run.dirs[0], history)
+    stands = state_of(run.dirs[0])
+    has_begun = stands.state != "unknown"
+    is_live = stands.is_live if has_begun else bool(stands.lock.is_held)
     damaged, absent = [], []
     if history.torn:
         damaged.append(f"{history.path}: {_lines(history.torn)} could not be read")
@@ -144,7 +146,7 @@ def _gathered(
             line for line in time_shares.problems if not re.search(r": files of \d+ of \d+ pro", line)
         ]
     sessions, wrong = session_views(run.dirs, packer)
-    if not stands.is_live:
+    if not is_live:
         damaged += [line for line in wrong if not line.endswith(_HARMLESS)]
     gone = run.absent()
     if gone:
@@ -159,7 +161,7 @@ def _gathered(
         "name": name,
         "dir": str(run.dirs[0]),
         "run_id": run.run_id,
-        "live": stands.is_live,
+        "live": is_live,
         "headline": headline(history, stands, time_shares),
         "curves": curves(history, packer, runs),
         "attempts": [

@@ -9,8 +9,8 @@ import numpy as np
 
 from sightline.history import History
 from sightline.report.other_names import alias_names
-from sightline.report.standing import Standing
 from sightline.report.time_shares import Shares
+from sightline.run_state import RunState
 
 _HIGHER = r"accuracy|acc|reward|score|pass@|hr@|ndcg|mrr|success|win_rate|f1|bleu|rouge|correct"
 _LOWER = r"loss|perplexity|ppl|error|wer|nll"
@@ -22,7 +22,7 @@ _ENDS = 0.1  # of the steps, at either end, that are compared
 _LINE = 80
 
 
-def headline(history: History, stands: Standing, time_shares: Shares | None) -> dict[str, Any]:
+def headline(history: History, stands: RunState, time_shares: Shares | None) -> dict[str, Any]:
     """Plain data, also for other programs."""
     first = next((run.get("started") for run in history.runs), None)
     last = history.last_time
@@ -30,13 +30,13 @@ def headline(history: History, stands: Standing, time_shares: Shares | None) -> 
     if not isinstance(first, (int, float)):
         first = float(times[0]) if len(times) else None
     return {
-        "state": stands.state,
-        "reason": stands.reason,
+        "state": shown_state(stands),
+        "reason": stands.reason if stands.error is None else f"{stands.reason}: {stands.error}",
         "attempts": max(1, len(history.runs)),
         "processes": history.processes,
         "commits": history.commits,
         "last_step": history.last_step,
-        "total_steps": _total_steps(history),
+        "total_steps": stands.total_steps,
         "started": first,
         "last_time": last,
         "wall_s": None if first is None or last is None else max(0.0, last - first),
@@ -48,12 +48,9 @@ def headline(history: History, stands: Standing, time_shares: Shares | None) -> 
     }
 
 
-def _total_steps(history: History) -> int | None:
-    """The step that the loop ends before, if it said so."""
-    for event in reversed(history.events):
-        if event.get("event") == "steps" and isinstance(event.get("total"), int):
-            return int(event["total"])
-    return None
+def shown_state(stands: RunState) -> str:
+    """How a run stands; one that an exception ended has failed."""
+    return "failed" if stands.state == "finished" and stands.error is not None else stands.state
 
 
 def _best(history: History) -> list[dict[str, Any]]:

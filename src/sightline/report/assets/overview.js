@@ -2,7 +2,7 @@
 
 const KINDS = ["rollouts", "training", "reward", "weights", "data", "evaluation", "checkpoint", "waiting", "other"];
 const kindColour = (kind) => colour(`--kind-${KINDS.includes(kind) ? kind : "other"}`);
-const stateClass = (state) => `pill ${["running", "finished", "crashed", "stalled"].includes(state) ? state : ""}`;
+const stateClass = (state) => `pill ${["running", "finished", "failed", "crashed", "stalled"].includes(state) ? state : ""}`;
 
 function card(title, value, more, extra) {
   return el("article", { class: "card" }, el("h3", {}, title), el("p", { class: "value" }, value), el("p", { class: "more" }, more || " "), extra || null);
