@@ -88,7 +88,10 @@ class RunFiles:
     def log(self, process: int, *lines: dict[str, Any]) -> None:
         (self.path / "logs").mkdir(exist_ok=True)
         path = self.path / "logs" / f"p{process:05d}.a01.jsonl"
-        header = {"type": "header", "run_id": self.run_id, "process": process, "time_ns": 0}
+        header = {
+            "type": "header", "kind": "log", "format": 1, "run_id": self.run_id, "attempt": 1,
+            "process": process, "processes": self.processes,
+        }  # fmt: skip
         path.write_bytes(b"".join(line(**each) for each in (header, *lines)))
 
     def sessions(self, process: int, sessions: Sequence[dict[str, Any]]) -> None:

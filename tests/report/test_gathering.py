@@ -19,6 +19,7 @@ from sightline.report.packing import Packer, as_json
 from sightline.report.problems import problems
 from sightline.report.process_maps import slow_process
 from sightline.report.time_shares import shares
+from sightline.run_logs.files import Damage
 from tests.report.runs import RunFiles, full_run
 
 
@@ -121,7 +122,7 @@ def test_problems_are_joined_where_they_go_on_and_in_the_order_of_time(tmp_path:
             more["nonfinite"] = {"a": "nan"}
         run.commit(step, {"a": None if "nonfinite" in more else 1.0}, **more)
     run.finish()
-    found = problems(history_of(run.path), LogLines([], 0, {}))
+    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
     assert [(each.kind, each.step, each.times) for each in found] == [
         ("attempt", 0, 1), ("missing", 2, 3), ("non-finite", 6, 2), ("non-finite", 9, 1), ("end", None, 1),
     ]  # fmt: skip
@@ -136,8 +137,30 @@ def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
     with open(run.path / "logs" / "p00000.a01.jsonl", "ab") as file:
         file.write(b'{"time":3,"level":"WARNING","mess')
     found = log_lines([run.path])
-    assert [each["message"] for each in found.lines] == ["a", "b"]
-    assert found.damaged == {}
+    assert [each.record["message"] for each in found.lines] == ["a", "b"]
+    assert (found.skipped, found.left_out, bool(found.damage)) == (0, 0, False)
+
+
+def test_of_logs_that_are_too_long_the_ends_are_read_and_how_much_was_not(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i:06d}"} for i in range(40_000)))
+    run.log(1, {"time": 1.0, "level": "WARNING", "message": "short"})
+    found = log_lines([run.path], room=400_000)
+    said = {line.record["message"] for line in found.lines}
+    assert {"short", "039999"} <= said
+    assert "000000" not in said
+    size = sum(path.stat().st_size for path in run.path.glob("logs/*"))
+    assert size - 1_000_000 < found.left_out < size - 390_000
+
+
+def test_of_too_many_warnings_the_first_and_the_last_are_shown(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i}"} for i in range(3000)))
+    found = log_lines([run.path])
+    assert [found.lines[place].record["message"] for place in (0, 999, 1000, -1)] == [
+        "0", "999", "2000", "2999",
+    ]  # fmt: skip
+    assert found.skipped == 1000
 
 
 def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:

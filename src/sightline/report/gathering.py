@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sightline.report.curves import curves
 from sightline.report.distributions import distributions
 from sightline.report.headline import headline, shown_state
+from sightline.report.host_views import host_views
 from sightline.report.log_lines import log_lines
 from sightline.report.packing import Packer
 from sightline.report.problems import problems
@@ -21,6 +20,7 @@ from sightline.report.run_data import RunData, find_runs, shortened
 from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
 from sightline.report.time_shares import packed, shares
+from sightline.run_logs.files import ranges_of
 from sightline.run_state import state_of
 
 # The last line of a process that was killed; and an anchor that a segment's header has overtaken.
@@ -139,7 +139,7 @@ def _gathered(
     if history.torn:
         damaged.append(f"{history.path}: {_lines(history.torn)} could not be read")
     logs = log_lines(run.dirs)
-    damaged += [f"{path}: {_lines(count)} could not be read" for path, count in logs.damaged.items()]
+    damaged += logs.damage.said()
     time_shares = shares(history, run.dirs)
     if time_shares is not None:
         damaged += [
@@ -148,12 +148,11 @@ def _gathered(
     sessions, wrong = session_views(run.dirs, packer)
     if not is_live:
         damaged += [line for line in wrong if not line.endswith(_HARMLESS)]
-    gone = run.absent()
-    if gone:
-        shown = ", ".join(map(str, gone[:12])) + (" …" if len(gone) > 12 else "")
+    for attempt, (gone, of) in run.absent().items():
+        which = f" of attempt {attempt}" if len(history.runs) > 1 else ""
         absent.append(
-            f"{run.dirs[0]}: files of {history.processes - len(gone)} of {history.processes} processes are "
-            f"here, without {shown}: bring them from the other hosts, and give all directories"
+            f"{run.dirs[0]}: files of {of - len(gone)} of {of} processes{which} are here, without "
+            f"{ranges_of(gone)}: bring them from the other hosts, and give all directories"
         )
     facts = run.facts()
     steps, times, attempts = history.rows()
@@ -175,7 +174,8 @@ def _gathered(
         "samples": sample_tables(history, run.dirs, runs),
         "problems": [list(each) for each in problems(history, logs)],
         "logs_left_out": logs.left_out,
-        "hosts": _host_health(run),
+        "logs_skipped": logs.skipped,
+        "hosts": host_views(history, packer),
         "texts": [[key, step, text] for key, (step, text) in history.texts.items()],
         "config": facts.pop("config", None),
         "facts": facts,
@@ -184,20 +184,6 @@ def _gathered(
         "span": [float(times.min()), float(times.max())] if len(steps) and len(attempts) else None,
     }
     return found, damaged, absent
-
-
-def _host_health(run: RunData) -> list[list[Any]]:
-    """Of each ``host/…`` metric: the last value, the largest, its step."""
-    rows: list[list[Any]] = []
-    for key in run.history.keys:
-        if key.startswith("host/"):
-            series = run.history.series(key)
-            finite = np.isfinite(series.values)
-            if finite.any():
-                at = int(np.where(finite, series.values, -np.inf).argmax())
-                last = float(series.values[finite][-1])
-                rows.append([key, last, float(series.values[at]), int(series.steps[at])])
-    return rows
 
 
 def _lines(count: int) -> str:
