@@ -149,9 +149,9 @@ def _gathered(
     if not is_live:
         damaged += [line for line in wrong if not line.endswith(_HARMLESS)]
     for attempt, (gone, of) in run.absent().items():
-        which = f" of attempt {attempt}" if len(history.runs) > 1 else ""
+        which = f" (attempt {attempt})" if len(history.runs) > 1 else ""
         absent.append(
-            f"{run.dirs[0]}: files of {of - len(gone)} of {of} processes{which} are here, without "
+            f"{run.dirs[0]}: files of {of - len(gone)} of {of} processes are here{which}, without "
             f"{ranges_of(gone)}: bring them from the other hosts, and give all directories"
         )
     facts = run.facts()
