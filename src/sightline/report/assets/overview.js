@@ -95,7 +95,7 @@ const even = new ResizeObserver(([entry]) => {
 const score = (best, value) => (/acc|pass@|rate|correct|hr@|recall|precision|success|win|share/.test(best.key) && Math.max(best.value, best.last, best.first) <= 1 && Math.min(best.value, best.last, best.first) >= 0 ? `${(100 * value).toFixed(1)} %` : number(value));
 
 function bestTable(run) {
-  const list = table({ caption: "Evaluations", page: 8, narrow: true, search: run.headline.best.length > 8, columns: [
+  const list = table({ caption: "Evaluations", page: 12, narrow: true, search: run.headline.best.length > 12, columns: [
     { name: "metric", wide: true, value: (each) => each.key, show: (each) => el("span", { title: visible(each.key) }, broken(each.key, 120)) },
     { name: "better", value: (each) => (each.higher ? "higher" : "lower") },
     { name: "first", isNumber: true, value: (each) => each.first, show: (each) => score(each, each.first) },
