@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 import sightline as sl
 from sightline.cli import main
+from sightline.report.log_lines import log_lines
 from tests.report.runs import RunFiles, full_run
 
 
@@ -82,6 +83,14 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(tmp_path: Path) -> No
     assert answer(run.path)["runs"][0]["state"] == "finished"
 
 
+def test_a_run_that_an_exception_ended_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError, match="loss"), sl.start(tmp_path, name="run", sinks=[]):
+        raise ZeroDivisionError("the loss")
+    (figures,) = answer(tmp_path / "run")["runs"]
+    assert figures["state"] == "failed"
+    assert "ZeroDivisionError" in figures["reason"]
+
+
 def test_a_line_that_is_cut_or_torn_costs_that_line(tmp_path: Path) -> None:
     """One that is being written is nothing to speak of; a torn one in the middle is said: exit code 1."""
     run = RunFiles(tmp_path / "run")
@@ -95,6 +104,54 @@ def test_a_line_that_is_cut_or_torn_costs_that_line(tmp_path: Path) -> None:
     assert found["runs"][0]["last_step"] == 1
     assert "1 line could not be read" in found["damaged"][0]
     assert "damaged: " in invoke(run.path).stderr
+
+
+def test_lines_that_sightline_never_writes_are_damage_and_no_crash(tmp_path: Path) -> None:
+    """JSON, but with fields of any other type: whatever stands in them, there is a page, and exit code 1."""
+    run = full_run(tmp_path / "run", steps=12)
+    run.say(
+        "event", event="stacks", process=3, time=run.time, span="reward", span_s=1.0, waited_s=2.0, at="x"
+    )
+    run.say("event", event="silent", processes=[3], time=run.time)
+    run.say("event", event="resumed", step=4, seconds=3.0, missing=[3], time=run.time)
+    kinds = {
+        (line["type"], line.get("event"), tuple(line)): line
+        for line in map(orjson.loads, (run.path / "metrics.jsonl").read_bytes().splitlines())
+    }
+    odd: list[Any] = [None, "x", -1, 1e308, True, [], {}, [None], ["a", {}], {"a": [1]}, 1 << 63]
+    for line in kinds.values():
+        for name in line.keys() - {"format"}:  # a newer one is refused
+            for value in odd:
+                run.write(orjson.dumps({**line, name: value}) + b"\n")
+    run.write(b'[1]\n"text"\n{"type":[]}\n{"type":"commit"}\n{}\n')
+    said = invoke(run.path)
+    assert said.exit_code == 1, said.output
+    assert "could not be read" in said.stderr
+
+
+def test_directories_of_one_run_are_one_and_other_runs_are_beside_it(tmp_path: Path) -> None:
+    """Warnings, rows and counts come from all hosts; in whatever order they are given."""
+    run, other = full_run(tmp_path / "run"), full_run(tmp_path / "other", seed=1)
+    away = tmp_path / "host-b" / "run"
+    (away / "logs").mkdir(parents=True)
+    for path in sorted((run.path / "logs").iterdir())[8:]:
+        path.rename(away / "logs" / path.name)
+    from sightline.report import Runs
+
+    for order in ([run.path, away, other.path], [other.path, away, run.path]):
+        runs = Runs(order)
+        found = runs.gather()
+        assert (len(found.names), found.absent, found.damaged) == (2, [], [])
+    warned = log_lines([run.path, away]).lines
+    assert {line.process for line in warned} == set(range(16))
+    mixed = tmp_path / "mixed"
+    (mixed / "logs").mkdir(parents=True)
+    (mixed / "logs" / "p00000.a01.jsonl").write_bytes(
+        b'{"type":"header","kind":"log","format":1,"run_id":"who","attempt":1,"process":0}\n'
+    )
+    said = invoke(run.path, mixed)
+    assert said.exit_code == 2
+    assert "run who" in said.stderr
 
 
 def test_files_of_one_of_sixteen_processes(tmp_path: Path) -> None:

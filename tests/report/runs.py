@@ -88,7 +88,10 @@ class RunFiles:
     def log(self, process: int, *lines: dict[str, Any]) -> None:
         (self.path / "logs").mkdir(exist_ok=True)
         path = self.path / "logs" / f"p{process:05d}.a01.jsonl"
-        header = {"type": "header", "run_id": self.run_id, "process": process, "time_ns": 0}
+        header = {
+            "type": "header", "kind": "log", "format": 1, "run_id": self.run_id, "attempt": 1,
+            "process": process, "processes": self.processes,
+        }  # fmt: skip
         path.write_bytes(b"".join(line(**each) for each in (header, *lines)))
 
     def sessions(self, process: int, sessions: Sequence[dict[str, Any]]) -> None:
@@ -123,6 +126,7 @@ def full_run(path: Path, *, steps: int = 60, seed: int = 0, evil: bool = False, 
     for i, step in enumerate(order):
         if i == steps * 2 // 3:
             run.begin(steps // 2)
+            run.say("event", event="steps", start=steps // 2, total=steps, time=run.time)
         values: dict[str, float | None] = {
             "train/loss": 2 * 0.97**step + 0.05 * draw.normal(), "train/reward/total/mean": step / steps,
             "train/reward/total/std": 0.2, "train/reward/total/min": -0.5, "train/reward/total/max": 1.5,

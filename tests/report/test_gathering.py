@@ -13,12 +13,16 @@ import pytest
 from sightline.history import History, ProcessTable
 from sightline.report import gather
 from sightline.report.distributions import _on_grid
+from sightline.report.headline import headline
+from sightline.report.host_views import host_views
 from sightline.report.log_lines import LogLines, log_lines
 from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer, as_json
 from sightline.report.problems import problems
 from sightline.report.process_maps import slow_process
 from sightline.report.time_shares import shares
+from sightline.run_logs.files import Damage
+from sightline.run_state import state_of
 from tests.report.runs import RunFiles, full_run
 
 
@@ -121,10 +125,67 @@ def test_problems_are_joined_where_they_go_on_and_in_the_order_of_time(tmp_path:
             more["nonfinite"] = {"a": "nan"}
         run.commit(step, {"a": None if "nonfinite" in more else 1.0}, **more)
     run.finish()
-    found = problems(history_of(run.path), LogLines([], 0, {}))
+    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
     assert [(each.kind, each.step, each.times) for each in found] == [
         ("attempt", 0, 1), ("missing", 2, 3), ("non-finite", 6, 2), ("non-finite", 9, 1), ("end", None, 1),
     ]  # fmt: skip
+
+
+def test_a_stall_says_who_was_where_for_how_long(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run", processes=4)
+    run.begin()
+    for step in range(7):
+        run.commit(step, {"a": 1.0})
+    at = run.time
+    run.say("event", event="stall", time=at + 11, step=7, seconds=11.0, waiting_for=[2, 3])
+    place = {"step": 6, "waited_s": 11.2, "span": "reward", "span_s": 11.0, "at": "rollout.py:88 in score"}
+    run.say("event", event="stacks", time=at + 11, process=2, stacks="File rollout.py", **place)
+    run.say("event", event="silent", time=at + 22, processes=[3])
+    going_on = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    assert [each.text for each in going_on if each.kind == "stall"] == [
+        "process 2 has been in reward for 11 s (rollout.py:88 in score)"
+    ]
+    run.say("event", event="resumed", time=at + 41, step=7, seconds=41.0, missing=[3])
+    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    (stall,) = [each for each in found if each.kind == "stall"]
+    assert stall.text == "process 2 was in reward for 41 s (rollout.py:88 in score)"
+    assert (stall.process, stall.time, stall.until) == (2, at, at + 41)
+    assert "File rollout.py" in stall.more
+    said = {each.kind: each.text for each in found}
+    assert "process 3" in said["silent"]
+    assert said["resumed"] == "going on after 41 s: step 7 is complete, without process 3"
+
+
+def test_hosts_have_the_latest_and_the_largest_of_each_process_and_the_least_of_what_is_free(
+    tmp_path: Path,
+) -> None:
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.begin()
+    for step, (size, free) in enumerate([(5.0, 9.0), (9.0, 3.0), (7.0, 8.0)]):
+        by_process = {"host/process/rss_bytes": [size, None], "host/disk/free_bytes": [free, free]}
+        run.commit(step, {"host/process/rss_bytes/mean": size, "host/alone": size}, by_process=by_process)
+    packer = Packer()
+    views = {view["key"]: view for view in host_views(history_of(run.path), packer)}
+    assert views.keys() == {"host/process/rss_bytes", "host/disk/free_bytes", "host/alone"}
+    assert views["host/process/rss_bytes"]["rows"] == [[0, 7.0, 2, 9.0, 1]]
+    assert views["host/disk/free_bytes"]["rows"] == [[0, 8.0, 2, 3.0, 1], [1, 8.0, 2, 3.0, 1]]
+    assert views["host/alone"]["rows"] == [[None, 7.0, 2, 9.0, 1]]
+
+
+def test_every_evaluation_is_judged_by_its_name_and_old_names_by_nobody(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin(aliases={"eval/accuracy/mean": ["eval/acc"], "throughput/train/tokens_per_s": ["tokens_per_s"]})
+    up = ("eval/accuracy/mean", "eval/hr@10", "eval/pass@1", "eval_full/reward/total/mean")
+    down = ("eval/loss", "eval/perplexity", "eval/invalid")
+    neither = ("eval/questions", "eval/reward/total/std", "eval/accuracy/count", "eval/lossless_length")
+    rates = {"tokens_per_s": 1.0, "throughput/train/tokens_per_s": 1.0}
+    for step, value in enumerate((1.0, 3.0, 2.0)):
+        run.commit(step, dict.fromkeys((*up, *down, *neither, "eval/acc"), value) | rates)
+    found = headline(history_of(run.path), state_of(run.path), None)
+    best = {each["key"]: each["value"] for each in found["best"]}
+    assert best == dict.fromkeys(up, 3.0) | dict.fromkeys(down, 1.0)
+    assert found["best"][0]["key"] == "eval/accuracy/mean"
+    assert found["throughput"]["key"] == "throughput/train/tokens_per_s"
 
 
 def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
@@ -136,8 +197,30 @@ def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
     with open(run.path / "logs" / "p00000.a01.jsonl", "ab") as file:
         file.write(b'{"time":3,"level":"WARNING","mess')
     found = log_lines([run.path])
-    assert [each["message"] for each in found.lines] == ["a", "b"]
-    assert found.damaged == {}
+    assert [each.record["message"] for each in found.lines] == ["a", "b"]
+    assert (found.skipped, found.left_out, bool(found.damage)) == (0, 0, False)
+
+
+def test_of_logs_that_are_too_long_the_ends_are_read_and_how_much_was_not(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i:06d}"} for i in range(40_000)))
+    run.log(1, {"time": 1.0, "level": "WARNING", "message": "short"})
+    found = log_lines([run.path], room=400_000)
+    said = {line.record["message"] for line in found.lines}
+    assert {"short", "039999"} <= said
+    assert "000000" not in said
+    size = sum(path.stat().st_size for path in run.path.glob("logs/*"))
+    assert size - 1_000_000 < found.left_out < size - 390_000
+
+
+def test_of_too_many_warnings_the_first_and_the_last_are_shown(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i}"} for i in range(3000)))
+    found = log_lines([run.path])
+    assert [found.lines[place].record["message"] for place in (0, 999, 1000, -1)] == [
+        "0", "999", "2000", "2999",
+    ]  # fmt: skip
+    assert found.skipped == 1000
 
 
 def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:

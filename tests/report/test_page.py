@@ -157,8 +157,46 @@ def test_what_went_wrong_is_on_one_axis_and_in_one_table(report: Path, look: Loo
     kinds = opened.page.inner_text("#problems .tabs")
     for kind in ("stall 1", "missing 1", "non-finite", "late 1", "warning 16", "attempt 2", "end 1"):
         assert kind in kinds
-    opened.page.locator("#problems .table input").fill("processes 7 missing")
+    opened.page.locator("#problems .table input").fill("process 7 missing")
     opened.until("document.querySelector('#problems .table .count').innerText === '1'")
+
+
+def test_hosts_are_told_in_units_that_people_read(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.begin()
+    for step in range(8):
+        by_process = {
+            "host/process/rss_bytes": [2.0 * 2**30, (3.0 + step) * 2**30],
+            "host/machine/received_bytes_per_s": [2.5e6, 1e6],
+            "host/machine/cpu_fraction": [0.25, 0.5],
+        }
+        values = {f"{key}/mean": sum(row) / 2 for key, row in by_process.items()}
+        run.commit(step, values, by_process=by_process)
+    opened = look(made(tmp_path, run))
+    shown = opened.page.inner_text("#hosts table").replace("\xa0", " ")
+    assert "10 GiB" in shown
+    assert "2.5 MB/s" in shown
+    assert "50 %" in shown
+    opened.page.evaluate("document.getElementById('hosts').scrollIntoView()")
+    opened.until("document.querySelectorAll('#hosts .plot .scatterlayer path.js-line').length >= 6")
+
+
+@pytest.mark.parametrize("width", [390, 700, 1000, 1280, 1900])
+def test_cards_fill_their_rows_and_names_break_between_words(report: Path, look: Look, width: int) -> None:
+    opened = look(report, viewport={"width": width, "height": 900})
+    opened.until("document.querySelector('.cards').style.gridTemplateColumns !== ''")
+    rows = opened.page.evaluate(
+        """(() => { const found = {};
+        for (const card of document.querySelectorAll('.card')) {
+          const box = card.getBoundingClientRect();
+          const row = found[Math.round(box.top)] ||= [box.left, box.right];
+          row[0] = Math.min(row[0], box.left); row[1] = Math.max(row[1], box.right);
+        } return Object.values(found).map((row) => row.map(Math.round)); })()"""
+    )
+    assert len({tuple(row) for row in rows}) == 1
+    title = opened.page.locator(".card h3 span[title='train/reward/total/mean']")
+    assert title.inner_text() == "train/reward/total/mean"
+    assert title.locator("wbr").count() == 3
 
 
 def test_light_and_dark(report: Path, look: Look) -> None:

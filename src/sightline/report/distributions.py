@@ -20,7 +20,9 @@ def distributions(history: History, packer: Packer) -> list[dict[str, Any]]:
         lines = [
             (each["step"], np.asarray(each["edges"], float), np.asarray(each["counts"], float))
             for each in history.histograms(key)
-            if isinstance(each.get("step"), int) and _is_whole(each.get("edges"), each.get("counts"))
+            if type(each.get("step")) is int
+            and abs(each["step"]) < 1 << 53
+            and _is_whole(each.get("edges"), each.get("counts"))
         ]
         if not lines:
             continue

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sightline.report.curves import curves
 from sightline.report.distributions import distributions
-from sightline.report.headline import headline
+from sightline.report.headline import headline, shown_state
+from sightline.report.host_views import host_views
 from sightline.report.log_lines import log_lines
 from sightline.report.packing import Packer
 from sightline.report.problems import problems
@@ -20,8 +19,9 @@ from sightline.report.process_maps import process_maps
 from sightline.report.run_data import RunData, find_runs, shortened
 from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
-from sightline.report.standing import standing
 from sightline.report.time_shares import packed, shares
+from sightline.run_logs.files import ranges_of
+from sightline.run_state import state_of
 
 # The last line of a process that was killed; and an anchor that a segment's header has overtaken.
 _HARMLESS = ("it is cut short", "it is no later anchor of the clock")
@@ -73,7 +73,7 @@ class Runs:
         return any(grown) or self._states != before
 
     def _look(self) -> list[str]:
-        return [standing(run.dirs[0], run.history).state for run in self._runs]
+        return [shown_state(state_of(run.dirs[0])) for run in self._runs]
 
     def gather(self, *, once: bool = False) -> Gathered:
         """What there is now.
@@ -132,26 +132,27 @@ def _gathered(
 ) -> tuple[dict[str, Any], list[str], list[str]]:
     """A run as the page takes it, what was damaged, and whose files are not here."""
     history = run.history
-    stands = standing(run.dirs[0], history)
+    stands = state_of(run.dirs[0])
+    has_begun = stands.state != "unknown"
+    is_live = stands.is_live if has_begun else bool(stands.lock.is_held)
     damaged, absent = [], []
     if history.torn:
         damaged.append(f"{history.path}: {_lines(history.torn)} could not be read")
     logs = log_lines(run.dirs)
-    damaged += [f"{path}: {_lines(count)} could not be read" for path, count in logs.damaged.items()]
+    damaged += logs.damage.said()
     time_shares = shares(history, run.dirs)
     if time_shares is not None:
         damaged += [
             line for line in time_shares.problems if not re.search(r": files of \d+ of \d+ pro", line)
         ]
     sessions, wrong = session_views(run.dirs, packer)
-    if not stands.is_live:
+    if not is_live:
         damaged += [line for line in wrong if not line.endswith(_HARMLESS)]
-    gone = run.absent()
-    if gone:
-        shown = ", ".join(map(str, gone[:12])) + (" …" if len(gone) > 12 else "")
+    for attempt, (gone, of) in run.absent().items():
+        which = f" (attempt {attempt})" if len(history.runs) > 1 else ""
         absent.append(
-            f"{run.dirs[0]}: files of {history.processes - len(gone)} of {history.processes} processes are "
-            f"here, without {shown}: bring them from the other hosts, and give all directories"
+            f"{run.dirs[0]}: files of {of - len(gone)} of {of} processes are here{which}, without "
+            f"{ranges_of(gone)}: bring them from the other hosts, and give all directories"
         )
     facts = run.facts()
     steps, times, attempts = history.rows()
@@ -159,7 +160,7 @@ def _gathered(
         "name": name,
         "dir": str(run.dirs[0]),
         "run_id": run.run_id,
-        "live": stands.is_live,
+        "live": is_live,
         "headline": headline(history, stands, time_shares),
         "curves": curves(history, packer, runs),
         "attempts": [
@@ -173,7 +174,8 @@ def _gathered(
         "samples": sample_tables(history, run.dirs, runs),
         "problems": [list(each) for each in problems(history, logs)],
         "logs_left_out": logs.left_out,
-        "hosts": _host_health(run),
+        "logs_skipped": logs.skipped,
+        "hosts": host_views(history, packer),
         "texts": [[key, step, text] for key, (step, text) in history.texts.items()],
         "config": facts.pop("config", None),
         "facts": facts,
@@ -182,20 +184,6 @@ def _gathered(
         "span": [float(times.min()), float(times.max())] if len(steps) and len(attempts) else None,
     }
     return found, damaged, absent
-
-
-def _host_health(run: RunData) -> list[list[Any]]:
-    """Of each ``host/…`` metric: the last value, the largest, its step."""
-    rows: list[list[Any]] = []
-    for key in run.history.keys:
-        if key.startswith("host/"):
-            series = run.history.series(key)
-            finite = np.isfinite(series.values)
-            if finite.any():
-                at = int(np.where(finite, series.values, -np.inf).argmax())
-                last = float(series.values[finite][-1])
-                rows.append([key, last, float(series.values[at]), int(series.steps[at])])
-    return rows
 
 
 def _lines(count: int) -> str:

@@ -9,11 +9,18 @@ import numpy as np
 
 from sightline.history import History
 from sightline.report.other_names import alias_names
-from sightline.report.standing import Standing
 from sightline.report.time_shares import Shares
+from sightline.run_state import RunState
 
-_HIGHER = r"accuracy|acc|reward|score|pass@|hr@|ndcg|mrr|success|win_rate|f1|bleu|rouge|correct"
-_LOWER = r"loss|perplexity|ppl|error|wer|nll"
+_WORD = r"(?:^|[/_]){}(?:$|[/_@])"
+_LOWER = _WORD.format(
+    r"(?:loss|perplexity|ppl|errors?|wer|cer|nll|invalid|duplicates?|failures?|failed|bits_per_byte)"
+)
+_HIGHER = _WORD.format(
+    r"(?:accuracy|acc|rewards?|score|pass|hr|recall|precision|ndcg|mrr|map|auc|success|win_rate|win|f1|bleu|rouge"
+    r"|correct|solved|exact_match|return)"
+)
+_BEST = 40
 _LEARNT = (
     r"^train/reward/total/mean$", r"^train/reward(/mean)?$", r"reward.*mean$", r"^train/loss(/mean)?$",
     r"(^|/)loss(/mean)?$", r"reward", r"accuracy",
@@ -22,7 +29,7 @@ _ENDS = 0.1  # of the steps, at either end, that are compared
 _LINE = 80
 
 
-def headline(history: History, stands: Standing, time_shares: Shares | None) -> dict[str, Any]:
+def headline(history: History, stands: RunState, time_shares: Shares | None) -> dict[str, Any]:
     """Plain data, also for other programs."""
     first = next((run.get("started") for run in history.runs), None)
     last = history.last_time
@@ -30,13 +37,13 @@ def headline(history: History, stands: Standing, time_shares: Shares | None) -> 
     if not isinstance(first, (int, float)):
         first = float(times[0]) if len(times) else None
     return {
-        "state": stands.state,
-        "reason": stands.reason,
+        "state": shown_state(stands),
+        "reason": _reason(stands),
         "attempts": max(1, len(history.runs)),
         "processes": history.processes,
         "commits": history.commits,
         "last_step": history.last_step,
-        "total_steps": _total_steps(history),
+        "total_steps": stands.total_steps,
         "started": first,
         "last_time": last,
         "wall_s": None if first is None or last is None else max(0.0, last - first),
@@ -48,26 +55,33 @@ def headline(history: History, stands: Standing, time_shares: Shares | None) -> 
     }
 
 
-def _total_steps(history: History) -> int | None:
-    """The step that the loop ends before, if it said so."""
-    for event in reversed(history.events):
-        if event.get("event") == "steps" and isinstance(event.get("total"), int):
-            return int(event["total"])
-    return None
+def shown_state(stands: RunState) -> str:
+    """How a run stands; one that an exception ended has failed."""
+    return "failed" if stands.state == "finished" and stands.error is not None else stands.state
+
+
+def _reason(stands: RunState) -> str:
+    if stands.error is not None:
+        return f"{stands.reason}: {stands.error}"
+    return "" if stands.state == "finished" and not stands.missing else stands.reason
 
 
 def _best(history: History) -> list[dict[str, Any]]:
-    """Of each evaluation what matters most of it, best value first seen."""
+    """Of every metric of an evaluation of which more, or less, is better: the first best value.
+
+    What matters most of each evaluation comes first.
+    """
     ranked: list[tuple[bool, bool, int, dict[str, Any]]] = []
     others = alias_names(history)
     for key in history.keys:
         if key in others:
             continue
         parts = key.split("/")
-        if not re.match(r"(eval|valid|test)", parts[0]) or parts[-1] in ("std", "min", "max", "count"):
+        if not re.match(r"(eval|valid|test)", parts[0]) or parts[-1] in ("std", "min", "max", "count", "sum"):
             continue
         name = "/".join(parts[1:])
-        is_high, is_low = re.search(_HIGHER, name), re.search(_LOWER, name)
+        is_low = re.search(_LOWER, name) is not None
+        is_high = not is_low and re.search(_HIGHER, name) is not None
         if not is_high and not is_low:
             continue
         series = history.series(key)
@@ -79,14 +93,19 @@ def _best(history: History) -> list[dict[str, Any]]:
         ranked.append(
             (not is_high, not name.startswith("accuracy"), len(name), {
                 "key": key, "value": float(series.values[at]), "step": int(series.steps[at]),
-                "last": float(values[-1]), "first": float(values[0]), "higher": bool(is_high),
+                "last": float(values[-1]), "first": float(values[0]), "higher": is_high,
+                "over": len(values),
             })
         )  # fmt: skip
     ranked.sort(key=lambda each: each[:3])
-    by_eval: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
+    first: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
     for _, _, _, found in ranked:
-        by_eval.setdefault(found["key"].split("/")[0], found)
-    return list(by_eval.values())[:4]
+        of = found["key"].split("/")[0]
+        (rest if of in seen else first).append(found)
+        seen.add(of)
+    return [*first, *rest][:_BEST]
 
 
 def _learnt(history: History) -> dict[str, Any] | None:
@@ -115,8 +134,14 @@ def _learnt(history: History) -> dict[str, Any] | None:
 
 
 def _throughput(history: History) -> dict[str, Any] | None:
-    keys = [key for key in history.keys if key.startswith("throughput/") or key.endswith("_per_s")]
-    keys.sort(key=lambda key: ("tokens" not in key, len(key)))
+    others = alias_names(history)
+    keys = [
+        key
+        for key in history.keys
+        if key not in others
+        and (key.startswith("throughput/") or (key.endswith("_per_s") and not key.startswith("host/")))
+    ]
+    keys.sort(key=lambda key: (not key.startswith("throughput/"), "tokens" not in key, len(key)))
     for key in keys:
         values = history.series(key).values
         values = values[np.isfinite(values)]

@@ -21,8 +21,8 @@ from sightline.errors import ConfigurationError
 _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = (
     "basics.js", "data.js", "smoothing.js", "figures.js", "tables.js", "overview.js", "metrics.js",
-    "stages.js", "processes.js", "sessions.js", "distributions.js", "samples.js", "problems.js", "facts.js",
-    "live.js", "main.js",
+    "stages.js", "processes.js", "sessions.js", "distributions.js", "samples.js", "problems.js", "hosts.js",
+    "facts.js", "live.js", "main.js",
 )  # fmt: skip
 _STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 

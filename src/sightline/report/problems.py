@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sightline.history import History
+from sightline.host_health import Place, Stall
+from sightline.report.events import events, stalls
 from sightline.report.log_lines import LogLines
 
 _MOST = 3000
 _TEXT = 4000
+_TOLD = 4  # processes of a stall that have a row of their own
 
 
 class Problem(NamedTuple):
@@ -20,12 +24,14 @@ class Problem(NamedTuple):
 
     Attributes:
         time: seconds since the epoch.
-        kind: ``attempt``, ``end``, ``error``, ``warning``, ``non-finite``, ``missing``, ``stall``, ``late``.
+        kind: ``attempt``, ``end``, ``error``, ``warning``, ``non-finite``, ``missing``, ``stall``,
+            ``silent``, ``resumed``, ``late``.
         step: where; None if that is unknown.
         process: whose; None for all, or none.
         text: what.
         times: how many are meant.
         more: a traceback, or stacks.
+        until: when it was over, if it lasted; as ``time``.
     """
 
     time: float
@@ -35,13 +41,14 @@ class Problem(NamedTuple):
     text: str
     times: int = 1
     more: str = ""
+    until: float | None = None
 
 
 def problems(history: History, logs: LogLines) -> list[Problem]:
-    """All of them by time; of too many the newest, but each kind has its share."""
+    """All of them by time; of too many the first and the last, but each kind has its share."""
     found = sorted(
-        [*_attempts(history), *_events(history), *_missing(history), *_nonfinite(history), *_late(history),
-         *_logged(logs)],
+        [*_attempts(history), *_events(history), *_stalls(history), *_missing(history), *_nonfinite(history),
+         *_late(history), *_logged(logs)],
         key=lambda each: each.time,
     )  # fmt: skip
     if len(found) <= _MOST:
@@ -49,10 +56,9 @@ def problems(history: History, logs: LogLines) -> list[Problem]:
     by_kind: defaultdict[str, list[Problem]] = defaultdict(list)
     for each in found:
         by_kind[each.kind].append(each)
-    share = _MOST // len(by_kind)
-    return sorted(
-        itertools.chain.from_iterable(of[-share:] for of in by_kind.values()), key=lambda each: each.time
-    )
+    half = _MOST // len(by_kind) // 2
+    ends = (of if len(of) <= 2 * half else of[:half] + of[-half:] for of in by_kind.values())
+    return sorted(itertools.chain.from_iterable(ends), key=lambda each: each.time)
 
 
 def _attempts(history: History) -> Iterator[Problem]:
@@ -64,37 +70,73 @@ def _attempts(history: History) -> Iterator[Problem]:
 
 
 def _events(history: History) -> Iterator[Problem]:
-    for event in history.events:
-        name, at = event.get("event"), _time(event.get("time"))
-        step = event.get("step") if isinstance(event.get("step"), int) else None
+    for event in events(history):
+        name, at, step = event.get("event"), event.get("time", 0.0), event.get("step")
         if name == "finish":
-            missing = event.get("missing") or []
-            more = f"; without the end of processes {', '.join(map(str, missing))}" if missing else ""
+            missing = event.get("missing")
+            more = f"; without the end of {_named(missing)}" if missing else ""
             yield Problem(at, "end", None, None, f"attempt {event.get('attempt')} ends{more}")
         elif name == "failed":
             yield Problem(at, "error", step, None, f"the run ended by an exception: {event.get('error')}")
-        elif name == "stall":
-            waits = ", ".join(map(str, (event.get("waiting_for") or [])[:16]))
-            yield Problem(at, "stall", step, None, f"step {step} waits for processes {waits}")
-        elif name == "stacks":
-            process = event.get("process")
-            stacks = str(event.get("stacks", ""))[:_TEXT]
-            yield Problem(at, "stall", step, process, "one step has taken long", more=stacks)
+        elif name == "silent":
+            processes = event.get("processes", [])
+            text = f"{_named(processes)} cannot say where: dead, stopped, cut off, or in C code"
+            yield Problem(at, "silent", step, _only(processes), text)
+        elif name == "resumed":
+            missing = event.get("missing")
+            without = f", without {_named(missing)}" if missing else ""
+            text = f"going on after {event.get('seconds', 0.0):.0f} s: step {step} is complete{without}"
+            yield Problem(at, "resumed", step, None, text)
         elif name == "nonfinite":
-            where = ", ".join(map(str, event.get("processes") or []))
+            processes = event.get("processes", [])
+            where = f"on {_named(processes)}" if processes else "on unknown processes"
             site = f", recorded at {event['site']}" if event.get("site") else ""
-            text = f"{event.get('key')}: first non-finite value, on processes {where or 'unknown'}{site}"
+            text = f"{event.get('key')}: first non-finite value, {where}{site}"
             yield Problem(at, "non-finite", step, None, text)
+
+
+def _stalls(history: History) -> Iterator[Problem]:
+    """Of each stall, where those were whom it was about; what the others said stands below."""
+    for stall in stalls(history):
+        said = [stall.places[process] for process in stall.suspects if process in stall.places]
+        said = said or list(stall.places.values())
+        rest = [place for place in stall.places.values() if place not in said[:_TOLD]]
+        more = "\n\n".join(f"{_told(place, stall)}\n{place.stack}".rstrip() for place in [*said, *rest])
+        if not said:
+            waits = f"waits for {_named(stall.waiting_for)}" if stall.waiting_for else "does not come"
+            text = f"{'the next step' if stall.step is None else f'step {stall.step}'} {waits}"
+            yield Problem(stall.begin, "stall", stall.step, _only(stall.waiting_for), text, until=stall.end)
+        for place in said[:_TOLD]:
+            yield Problem(
+                stall.begin, "stall", stall.step, place.process, _told(place, stall), more=more[:_TEXT],
+                until=stall.end,
+            )  # fmt: skip
+
+
+def _told(place: Place, stall: Stall) -> str:
+    """Where a process was, in the past if that is over."""
+    if stall.end is None:
+        return place.told()
+    told = place.told(now=stall.end)
+    return told.replace(" has been in ", " was in ", 1).replace(" has not ", " had not ", 1)
+
+
+def _named(processes: Sequence[int]) -> str:
+    shown = ", ".join(map(str, processes[:16])) + (" …" if len(processes) > 16 else "")
+    return f"process{'es' if len(processes) != 1 else ''} {shown}"
+
+
+def _only(processes: Sequence[int]) -> int | None:
+    return processes[0] if len(processes) == 1 else None
 
 
 def _missing(history: History) -> Iterator[Problem]:
     for processes, group in itertools.groupby(history.missing, key=lambda each: tuple(each.processes)):
         same = list(group)
-        shown = ", ".join(map(str, processes[:16])) + (" …" if len(processes) > 16 else "")
-        until = f" to {same[-1].step}" if len(same) > 1 else ""
+        last = f" to {same[-1].step}" if len(same) > 1 else ""
         yield Problem(
-            same[0].time, "missing", same[0].step, processes[0] if len(processes) == 1 else None,
-            f"processes {shown} missing in step {same[0].step}{until}", len(same),
+            same[0].time, "missing", same[0].step, _only(processes),
+            f"{_named(processes)} missing in step {same[0].step}{last}", len(same),
         )  # fmt: skip
 
 
@@ -132,11 +174,12 @@ def _late(history: History) -> Iterator[Problem]:
 
 def _logged(logs: LogLines) -> Iterator[Problem]:
     for line in logs.lines:
-        kind = "warning" if line.get("level") == "WARNING" else "error"
-        more = "\n".join(str(line[name]) for name in ("exception", "stack") if line.get(name))
-        step = line.get("step") if isinstance(line.get("step"), int) else None
-        text = f"{line.get('logger', '')}: {line.get('message', '')}"[:_TEXT]
-        yield Problem(line["time"], kind, step, line.get("process"), text, more=more[:_TEXT])
+        said = line.record
+        kind = "warning" if line.level < logging.ERROR else "error"
+        more = "\n".join(str(said[name]) for name in ("exception", "stack") if said.get(name))
+        step = said.get("step") if type(said.get("step")) is int else None
+        text = f"{said.get('logger', '')}: {said.get('message', '')}"[:_TEXT]
+        yield Problem(line.time_ns / 1e9, kind, step, line.process, text, more=more[:_TEXT])
 
 
 def _time(value: Any) -> float:

@@ -10,11 +10,12 @@ from typing import Any
 
 from sightline.errors import RunDirectoryError
 from sightline.history import History
+from sightline.report.checked_history import CheckedHistory
 from sightline.run_directory import JOURNAL
+from sightline.run_logs.files import Damage, RunFiles, missing
 from sightline.sinks.syncing import facts_of
 
 _HEAD = 4096
-_FILES = ("logs", "traces", "sessions", "samples")
 
 
 class RunData:
@@ -32,13 +33,13 @@ class RunData:
 
     def __init__(self, run_dir: Path) -> None:
         self.dirs = [run_dir]
-        self._history: History | None = History(run_dir)
+        self._history: History | None = CheckedHistory(run_dir)
 
     @property
     def history(self) -> History:
         """What its journal says, as far as it has been read."""
         if self._history is None:
-            self._history = History(self.dirs[0])
+            self._history = CheckedHistory(self.dirs[0])
         return self._history
 
     def release(self) -> None:
@@ -60,21 +61,19 @@ class RunData:
         """What its ``run.json`` says."""
         return facts_of(self.dirs[0])
 
-    def here(self) -> set[int]:
-        """Processes of which any file is here."""
-        found = set()
-        for run_dir in self.dirs:
-            for folder in _FILES:
-                for path in run_dir.glob(f"{folder}/*p[0-9]*"):
-                    match = re.search(r"(?:^|\.)p(\d+)\.", path.name)
-                    if match:
-                        found.add(int(match[1]))
-        return found
+    def absent(self) -> dict[int, tuple[list[int], int]]:
+        """By attempt the processes of which no file is here, though others have some, and how many there are.
 
-    def absent(self) -> list[int]:
-        """Processes of which no file is here, though others have some."""
-        here = self.here()
-        return sorted(set(range(self.history.processes)) - here) if here else []
+        Raises:
+            RunDirectoryError: one of the directories is of another run.
+        """
+        here = RunFiles(self.dirs, Damage()).present()
+        attempts = {attempt for attempt, _ in here}
+        sizes: dict[Any, Any] = {run.get("attempt"): run.get("processes") for run in self.history.runs}
+        told = [
+            {"attempt": attempt, "processes": size} for attempt, size in sizes.items() if attempt in attempts
+        ]
+        return {attempt: (gone, sizes[attempt]) for attempt, gone in missing(told, here).items()}
 
 
 def find_runs(run_dirs: Iterable[Path]) -> list[RunData]:

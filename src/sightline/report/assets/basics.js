@@ -46,6 +46,11 @@ function say(value, most = Infinity) {
   return part;
 }
 
+/** A key, which may break after a slash, or an underscore that more than a unit follows. */
+function broken(key, most = 80) {
+  return [...String(key).slice(0, most).split(/(?<=\/)|(?<=_)(?=[^/_]{3})/).flatMap((part, at) => (at ? [el("wbr", {}), say(part)] : [say(part)])), String(key).length > most ? "…" : null].filter(Boolean);
+}
+
 /** A text for the plotting library, which reads tags, entities and `%{…}` in its labels. */
 const label = (value, most = 80) => visible(String(value).slice(0, most)).replace(/[&<>]/g, (char) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[char]).replaceAll("%{", "%\u2060{");
 

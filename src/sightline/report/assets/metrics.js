@@ -50,7 +50,7 @@ function chartsOf(runs) {
   const made = new Map(), taken = new Set();
   for (const run of runs) {
     for (const [base, parts] of Object.entries(run.curves.bands)) {
-      const chart = made.get(base) || { name: base, parts: {}, minor: Object.values(parts).every((key) => run.curves.aliases.includes(key)) };
+      const chart = made.get(base) || { name: base, parts: {}, minor: base.startsWith("host/") || Object.values(parts).every((key) => run.curves.aliases.includes(key)) };
       Object.assign(chart.parts, parts);
       made.set(base, chart);
       Object.values(parts).forEach((key) => taken.add(key));
@@ -62,7 +62,7 @@ function chartsOf(runs) {
       if (key.startsWith("time/") && key.endsWith("_s_max") && run.byKey.has(key.slice(0, -4))) continue;
       const parts = { mean: key };
       if (key.startsWith("time/") && run.byKey.has(`${key}_max`)) parts.max = `${key}_max`;
-      made.set(key, { name: key, parts, minor: key.endsWith("_slowest") || run.curves.aliases.includes(key) });
+      made.set(key, { name: key, parts, minor: key.endsWith("_slowest") || key.startsWith("host/") || run.curves.aliases.includes(key) });
     }
   }
   return [...made.values()];

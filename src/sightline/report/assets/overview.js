@@ -2,7 +2,7 @@
 
 const KINDS = ["rollouts", "training", "reward", "weights", "data", "evaluation", "checkpoint", "waiting", "other"];
 const kindColour = (kind) => colour(`--kind-${KINDS.includes(kind) ? kind : "other"}`);
-const stateClass = (state) => `pill ${["running", "finished", "crashed", "stalled"].includes(state) ? state : ""}`;
+const stateClass = (state) => `pill ${["running", "finished", "failed", "crashed", "stalled"].includes(state) ? state : ""}`;
 
 function card(title, value, more, extra) {
   return el("article", { class: "card" }, el("h3", {}, title), el("p", { class: "value" }, value), el("p", { class: "more" }, more || " "), extra || null);
@@ -47,7 +47,7 @@ function problemCount(run) {
   for (const [, kind, , , , count] of run.problems) {
     if (kind === "error") found.error += 1;
     else if (kind === "warning") found.warning += 1;
-    else if (kind !== "attempt" && kind !== "end") found.other += count;
+    else if (!["attempt", "end", "resumed"].includes(kind)) found.other += count;
   }
   return found;
 }
@@ -62,18 +62,50 @@ function cards(run) {
   found.push(card("Wall time", seconds(top.wall_s), `since ${moment(top.started)}`));
   if (top.learnt) {
     const { key, first, last, line, over } = top.learnt;
-    found.push(card(el("span", { title: visible(key) }, say(key, 60)), el("span", { class: "nowrap" }, `${number(first, 3)} → ${number(last, 3)}`), `mean of the first and last ${over > 1 ? `${number(over)} values` : "value"}`, line.length > 1 ? sparkline(line, key) : null));
+    found.push(card(el("span", { title: visible(key) }, broken(key)), el("span", { class: "nowrap" }, `${number(first, 3)} → ${number(last, 3)}`), `mean of the first and last ${over > 1 ? `${number(over)} values` : "value"}`, line.length > 1 ? sparkline(line, key) : null));
   }
   for (const best of top.best.slice(0, 2)) {
-    const isShare = /acc|pass@|rate|correct/.test(best.key) && best.value <= 1 && best.value >= 0;
-    found.push(card(el("span", { title: visible(best.key) }, `Best `, say(best.key, 60)), isShare ? `${(100 * best.value).toFixed(1)} %` : number(best.value), `at step ${number(best.step)} · last ${isShare ? `${(100 * best.last).toFixed(1)} %` : number(best.last)}`));
+    found.push(card(el("span", { title: visible(best.key) }, "Best ", broken(best.key)), score(best, best.value), best.over > 1 ? `at step ${number(best.step)} · last ${score(best, best.last)}` : `at step ${number(best.step)}`));
   }
-  if (top.throughput) found.push(card(el("span", { title: visible(top.throughput.key) }, say(top.throughput.key.replace(/^throughput\//, ""), 60)), number(top.throughput.median, 3), `lately · last ${number(top.throughput.last, 3)}`));
+  if (top.throughput) found.push(card(el("span", { title: visible(top.throughput.key) }, broken(top.throughput.key)), number(top.throughput.median, 3), `lately · last ${number(top.throughput.last, 3)}`));
   if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the steps' time goes into training"));
   const wrong = problemCount(run);
   found.push(card("Trouble", wrong.error + wrong.warning + wrong.other ? number(wrong.error + wrong.warning + wrong.other) : "none",
     wrong.error + wrong.warning + wrong.other ? el("a", { href: "#problems" }, [[wrong.error, "error"], [wrong.warning, "warning"], [wrong.other, "other"]].filter(([count]) => count).map(([count, what]) => `${number(count)} ${what}${count > 1 ? "s" : ""}`).join(", ")) : "nothing was noticed"));
-  return el("div", { class: "cards" }, found);
+  const host = el("div", { class: "cards" }, found);
+  even.disconnect();
+  even.observe(host);
+  return host;
+}
+
+/** As many cards in each row; what is left over makes the first ones wider that have a drawing. */
+const even = new ResizeObserver(([entry]) => {
+  const cards = [...entry.target.children], width = entry.contentRect.width;
+  const rows = Math.ceil(cards.length / Math.max(2, Math.floor((width + 10) / 158)));
+  const columns = Math.ceil(cards.length / rows);
+  let left = columns * rows - cards.length;
+  entry.target.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+  for (const each of cards) each.classList.remove("is-wide");
+  for (const each of [...cards].sort((a, b) => Boolean(b.querySelector("svg")) - Boolean(a.querySelector("svg")))) {
+    if (left-- <= 0) break;
+    each.classList.add("is-wide");
+  }
+});
+
+const score = (best, value) => (/acc|pass@|rate|correct|hr@|recall|precision|success|win|share/.test(best.key) && Math.max(best.value, best.last, best.first) <= 1 && Math.min(best.value, best.last, best.first) >= 0 ? `${(100 * value).toFixed(1)} %` : number(value));
+
+function bestTable(run) {
+  const list = table({ caption: "Evaluations", page: 12, narrow: true, search: run.headline.best.length > 12, columns: [
+    { name: "metric", wide: true, value: (each) => each.key, show: (each) => el("span", { title: visible(each.key) }, broken(each.key, 120)) },
+    { name: "better", value: (each) => (each.higher ? "higher" : "lower") },
+    { name: "first", isNumber: true, value: (each) => each.first, show: (each) => score(each, each.first) },
+    { name: "best", isNumber: true, value: (each) => each.value, show: (each) => el("b", {}, score(each, each.value)) },
+    { name: "at step", isNumber: true, value: (each) => each.step },
+    { name: "last", isNumber: true, value: (each) => each.last, show: (each) => score(each, each.last) },
+    { name: "times", isNumber: true, value: (each) => each.over },
+  ] });
+  list.update(run.headline.best);
+  return list.node;
 }
 
 function comparison() {
@@ -122,6 +154,7 @@ function showOverview() {
   const parts = [cards(run)];
   for (const line of [...run.damaged, ...run.absent]) parts.push(el("p", { class: "note warn" }, say(line, 1000)));
   if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes"), shareBar(run.headline.kinds, "Share of the steps' time by kind"));
+  if (run.headline.best.length > 2 || run.headline.best.some((each) => each.over > 2)) parts.push(bestTable(run));
   if (all.runs.length > 1) parts.push(el("h3", {}, "Runs side by side"), el("div", { class: "side" }, comparison(), differences()));
   emptied(overview.body).append(...parts);
   overview.lead(all.runs.length > 1 ? `of ${visible(run.name)}` : "");

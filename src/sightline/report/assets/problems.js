@@ -1,7 +1,7 @@
 // What went wrong, and when.
 
 const problemsSection = section("problems", "Events");
-const PROBLEMS = ["error", "stall", "missing", "non-finite", "late", "warning", "attempt", "end"];
+const PROBLEMS = ["error", "stall", "silent", "missing", "non-finite", "late", "warning", "resumed", "attempt", "end"];
 const problemColour = (kind) => colour(`--problem-${kind}`);
 const hiddenKinds = new Set();
 const problemsOf = (kind) => all.run.problems.filter((row) => row[1] === kind);
@@ -44,8 +44,9 @@ function buildProblems(body) {
   const drawn = present.length ? figure(host, () => drawProblems(present), { height: 66 + 24 * present.length }) : { redraw() {} };
   return () => {
     for (const [kind, words] of counts) words.textContent = `${kind} ${number(problemsOf(kind).length)}`;
-    note.hidden = !all.run.logs_left_out;
-    note.textContent = `The logs are long: of ${(all.run.logs_left_out / 1e6).toFixed(0)} MB at their beginnings nothing is shown.`;
+    const { logs_left_out: unread, logs_skipped: skipped } = all.run;
+    note.hidden = !unread && !skipped;
+    note.replaceChildren(...[unread ? `The logs are long: ${number(unread / 1e6, 3)} MB at their beginnings were not read. ` : null, skipped ? `Of the warnings and errors in them the first and the last are shown, and ${number(skipped)} between them are left out. ` : null, el("code", {}, "sightline logs --level warning"), " shows all."].filter(Boolean));
     list.update(all.run.problems);
     drawn.redraw();
   };
@@ -53,28 +54,14 @@ function buildProblems(body) {
 
 function drawProblems(present) {
   const lanes = present.filter((kind) => !hiddenKinds.has(kind));
-  const traces = lanes.map((kind) => {
+  const at = (time) => new Date(time * 1000 - shiftOf(time * 1000)).toISOString().slice(0, 23);
+  const traces = lanes.flatMap((kind) => {
     const those = problemsOf(kind).filter((row) => row[0]);
-    return { type: "scatter", mode: "markers", x: those.map((row) => new Date(row[0] * 1000 - shiftOf(row[0] * 1000)).toISOString().slice(0, 23)), y: those.map(() => kind),
+    const lasted = those.filter((row) => row[7]).flatMap((row) => [[at(row[0]), kind], [at(row[7]), kind], [null, null]]);
+    return [...(lasted.length ? [{ type: "scatter", mode: "lines", x: lasted.map((each) => each[0]), y: lasted.map((each) => each[1]), line: { width: 7, color: faded(problemColour(kind), 0.45) }, hoverinfo: "skip" }] : []), { type: "scatter", mode: "markers", x: those.map((row) => at(row[0])), y: those.map(() => kind),
       marker: { symbol: "line-ns-open", size: 13, color: problemColour(kind), line: { width: 2, color: problemColour(kind) } },
-      text: those.map((row) => label(row[4], 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" };
+      text: those.map((row) => label(row[4], 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" }];
   });
   return { traces, layout: { hovermode: "closest", margin: { l: 74 }, xaxis: { type: "date" }, yaxis: { type: "category", categoryorder: "array", categoryarray: [...lanes].reverse(), tickmode: "linear", dtick: 1, showgrid: true } },
     label: `Events over time: ${present.map((kind) => `${problemsOf(kind).length} ${kind}`).join(", ")}` };
-}
-
-const hosts = section("hosts", "Hosts");
-let hostTable = null;
-
-function showHosts() {
-  const rows = all.run.hosts;
-  hosts.show(rows.length > 0);
-  hosts.lead("the last value, and the largest; their curves are among the metrics, under host");
-  if (!hostTable) {
-    hostTable = table({ caption: "Health of the hosts", page: 20, narrow: true, columns: [
-      { name: "metric", value: (row) => row[0], wide: true }, { name: "last", isNumber: true, value: (row) => row[1] },
-      { name: "largest", isNumber: true, value: (row) => row[2] }, { name: "at step", isNumber: true, value: (row) => row[3] } ] });
-    hosts.body.append(hostTable.node);
-  }
-  hostTable.update(rows);
 }
