@@ -39,13 +39,14 @@ from sightline.spans import (
     TaskSpan,
     Track,
 )
-from sightline.step import active_step, listeners
+from sightline.step import active_step, listeners, process_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _BEFORE = 4096  # records that are kept while nobody writes
 _NAMES = 1000  # span objects that a thread keeps
 _ON, _OFF, _ANNOTATING = 0, 1, 2
+_PROCESS = 0  # in the place of a thread: whatever thread has no step of its own
 
 
 class PerfTracer:
@@ -158,10 +159,17 @@ class PerfTracer:
         return None if found is None else found.name
 
     def note_step(self, number: int | None) -> None:
-        """A step begins on this thread, or, with None, goes back to what it is elsewhere."""
-        if self._mode != _OFF and self._running() is None:  # spans of tasks know theirs
-            track = self._local.track
-            track.append((STEP, (track.tid, perf_counter_ns(), number)))
+        """A step begins on this thread or in this task, or, with None, goes back to what it is elsewhere."""
+        if self._mode == _OFF:
+            return
+        track, now = self._local.track, perf_counter_ns()
+        everywhere = process_step()
+        if self._running() is None:
+            track.append((STEP, (track.tid, now, number)))
+            if everywhere in (number, None):  # which is said by this, too
+                return
+        # Spans of tasks know theirs. Threads without a step of their own go by the process's.
+        track.append((STEP, (_PROCESS, now, everywhere)))
 
     # --- emptying ------------------------------------------------------------------------------------------
 

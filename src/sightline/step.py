@@ -58,8 +58,11 @@ def step(number: int) -> Iterator[int]:
 def active_step() -> int | None:
     """The active step of this context, else the latest of the process, else None."""
     active = _ACTIVE.get()
-    if active is not None:
-        return active
+    return process_step() if active is None else active
+
+
+def process_step() -> int | None:
+    """The step entered last of those that are open, on any thread and in any task; None if none is."""
     try:
         return _open[-1].number
     except IndexError:
