@@ -400,3 +400,43 @@ with tempfile.TemporaryDirectory() as folder:
     assert list(pathlib.Path(folder, "run", "sessions").iterdir())
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env=dict(os.environ))
+
+
+@pytest.mark.parametrize("when", ["before the run", "in the run"])
+def test_an_asyncio_that_is_loaded_late_is_noticed_at_once(when: str, tmp_path: Path) -> None:
+    """Spans of a task stand in one lane, though no trace was written since asyncio was imported."""
+    code = """
+import sys, sightline as sl
+from sightline.perf_tracer import TRACER
+with sl.trace_scope("without"):
+    pass
+assert "asyncio" not in sys.modules
+def tasks():
+    import asyncio
+    async def task(i):
+        with sl.trace_scope(f"outer {i}"):
+            await asyncio.sleep(0.001)
+            with sl.trace_scope(f"inner {i}"):
+                await asyncio.sleep(0.001)
+                assert TRACER.current_span() == f"inner {i}"
+    async def main():
+        await asyncio.gather(*map(task, range(6)))
+    asyncio.run(main())
+if sys.argv[1] == "before the run":
+    tasks()
+with sl.start("runs", name="run", sinks=[]):
+    if sys.argv[1] == "in the run":
+        assert "asyncio" not in sys.modules
+        tasks()
+    with sl.trace_scope("on the thread"):
+        pass
+"""
+    subprocess.run(
+        [sys.executable, "-c", code, when], check=True, timeout=60, cwd=tmp_path, env=dict(os.environ)
+    )
+    run = tmp_path / "runs" / "run"
+    lanes = {event["name"]: event["id2"] for event in events(run, "b")}
+    assert len(lanes) == 12
+    for i in range(6):
+        assert lanes[f"outer {i}"] == lanes[f"inner {i}"]
+    assert {event["name"] for event in events(run, "X")} == {"without", "on the thread"}

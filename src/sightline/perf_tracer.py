@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Literal, TypeVar
 
@@ -46,6 +47,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _BEFORE = 4096  # records that are kept while nobody writes
 _NAMES = 1000  # span objects that a thread keeps
 _ON, _OFF, _ANNOTATING = 0, 1, 2
+# In the place of asyncio's own function, until it is loaded: gives None, as quickly as can be, and from then
+# on a module. Asyncio loads this one when those that loops need are whole.
+_WITHOUT_ASYNCIO = partial(sys.modules.get, "asyncio.runners")
 _PROCESS = 0  # in the place of a thread: whatever thread has no step of its own
 
 
@@ -86,7 +90,7 @@ class PerfTracer:
         self._flows = _flow_ids()
         self._nowhere = Track(0, self._before.append)
         self._writers = 0
-        self._running: Callable[[], object] = [].clear  # of all functions that give None the quickest
+        self._running: Callable[[], object] = _WITHOUT_ASYNCIO
         self._annotation: Any = None
         self._local = _Local(self)
         self.trace_scope = _trace_scope_of(self)
@@ -154,7 +158,7 @@ class PerfTracer:
         while task_span is not None and task_span.lane < 0:  # it has ended: what was made in it may go on
             task_span = task_span.parent
         on_thread = self._local.track.current
-        here, around = (on_thread, task_span) if self._running() is None else (task_span, on_thread)
+        here, around = (task_span, on_thread) if self._is_in_loop() else (on_thread, task_span)
         found = around if here is None else here
         return None if found is None else found.name
 
@@ -164,7 +168,7 @@ class PerfTracer:
             return
         track, now = self._local.track, perf_counter_ns()
         everywhere = process_step()
-        if self._running() is None:
+        if not self._is_in_loop():
             track.append((STEP, (track.tid, now, number)))
             if everywhere in (number, None):  # which is said by this, too
                 return
@@ -175,7 +179,6 @@ class PerfTracer:
 
     def begin_writing(self) -> None:
         """From now on nothing is left out: somebody calls :meth:`take`, several times a second."""
-        self._notice_asyncio()
         self._writers += 1
         self._use(self._buffer.append)
         for track in list(self._tracks):
@@ -189,7 +192,6 @@ class PerfTracer:
 
     def take(self, limit: int = 1 << 20) -> list[Record]:
         """Records in the order in which they were made, ``limit`` at most."""
-        self._notice_asyncio()
         taken: list[Record] = []
         while self._before:
             taken.append(self._before.popleft())
@@ -258,11 +260,14 @@ class PerfTracer:
         """The spans that are not of the usual kind."""
         if self._mode == _OFF:
             return OFF_SPAN
-        if self._running() is not None:
+        if self._is_in_loop():
             return TaskSpan(_checked(name), args, self)
-        span = AnnotatedSpan(_checked(name), self._local.track, self, self._annotation)
-        span.args = args or None
-        return span
+        if self._mode == _ON:  # asyncio has just been loaded
+            span: AnySpan = self.trace_scope(name, **args)
+            return span
+        annotated = AnnotatedSpan(_checked(name), self._local.track, self, self._annotation)
+        annotated.args = args or None
+        return annotated
 
     def _around(self, function: F, name: str, args: Args) -> F:
         """A function with a span around each call; around the life of what a generator function gives."""
@@ -321,10 +326,17 @@ class PerfTracer:
         else:
             next(self._drops)
 
+    def _is_in_loop(self) -> bool:
+        """Whether an event loop runs on this thread."""
+        if self._running() is None:
+            return False
+        if self._running is _WITHOUT_ASYNCIO:
+            self._notice_asyncio()
+        return self._running() is not None
+
     def _notice_asyncio(self) -> None:
-        events = sys.modules.get("asyncio.events")
-        if events is not None:
-            self._running = getattr(events, "_get_running_loop", self._running)
+        if _WITHOUT_ASYNCIO() is not None:
+            self._running = sys.modules["asyncio.events"]._get_running_loop
 
     def _forget_all(self) -> None:
         """In a forked child: the trace is the parent's; a run of the child's own switches it on again."""
