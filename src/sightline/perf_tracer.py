@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
+from types import BuiltinFunctionType
 from typing import Any, Literal, TypeVar
 
 from sightline.decorating import around, around_generator, decorated, is_generator
@@ -86,11 +87,12 @@ class PerfTracer:
         self._tracks: weakref.WeakSet[Track] = weakref.WeakSet()
         self._tids = itertools.count(1)
         self._lanes = Lanes()
-        self._open_tasks: dict[int, TaskSpan] = {}
+        self._open_tasks: dict[TaskSpan, None] = {}
         self._flows = _flow_ids()
         self._nowhere = Track(0, self._before.append)
         self._writers = 0
         self._running: Callable[[], object] = _WITHOUT_ASYNCIO
+        self._task_of: Callable[[Any], object] = _no_task
         self._annotation: Any = None
         self._local = _Local(self)
         self.trace_scope = _trace_scope_of(self)
@@ -232,7 +234,7 @@ class PerfTracer:
                 chain.append(OpenSpan(track.tid, None, span.name, start, args))
                 span = span.parent
             found += reversed(chain)
-        tasks = [each for each in list(self._open_tasks.values()) if native_id is None or each.tid in tids]
+        tasks = [each for each in list(self._open_tasks) if native_id is None or each.track.tid in tids]
         return found + [OpenSpan(None, each.lane, each.name, each.start, each.args) for each in tasks]
 
     def turn(self, on: bool) -> None:
@@ -260,14 +262,21 @@ class PerfTracer:
         """The spans that are not of the usual kind."""
         if self._mode == _OFF:
             return OFF_SPAN
-        if self._is_in_loop():
-            return TaskSpan(_checked(name), args, self)
-        if self._mode == _ON:  # asyncio has just been loaded
-            span: AnySpan = self.trace_scope(name, **args)
-            return span
-        annotated = AnnotatedSpan(_checked(name), self._local.track, self, self._annotation)
-        annotated.args = args or None
-        return annotated
+        loop = self._running()
+        if loop is not None:
+            return self._of_task(name, args, loop)
+        span = AnnotatedSpan(_checked(name), self._local.track, self, self._annotation)
+        span.args = args or None
+        return span
+
+    def _of_task(self, name: str, args: Args, loop: object) -> AnySpan:
+        if self._running is _WITHOUT_ASYNCIO:  # it has just been loaded, and may run elsewhere
+            self._notice_asyncio()
+            made: AnySpan = self.trace_scope(name, **args)
+            return made
+        return TaskSpan(
+            name if name.__class__ is str else _checked(name), args, self, loop, self._local.track
+        )
 
     def _around(self, function: F, name: str, args: Args) -> F:
         """A function with a span around each call; around the life of what a generator function gives."""
@@ -282,7 +291,7 @@ class PerfTracer:
         return decorated(function, wrap)
 
     def _life(self, name: str, args: Args) -> TaskSpan | OffSpan:
-        return OFF_SPAN if self._mode == _OFF else TaskSpan(name, args, self, alone=True)
+        return OFF_SPAN if self._mode == _OFF else TaskSpan.alone(name, args, self)
 
     def _flow_out(self, lane: int | None = None) -> int:
         flow = next(self._flows)
@@ -336,6 +345,10 @@ class PerfTracer:
 
     def _notice_asyncio(self) -> None:
         if _WITHOUT_ASYNCIO() is not None:
+            current = sys.modules["asyncio.tasks"].current_task
+            if not isinstance(current, BuiltinFunctionType):  # up to Python 3.11, where a dict is quicker
+                current = sys.modules["asyncio.tasks"]._current_tasks.get
+            self._task_of = current
             self._running = sys.modules["asyncio.events"]._get_running_loop
 
     def _forget_all(self) -> None:
@@ -389,8 +402,11 @@ def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
             >>> with sl.trace_scope("rollout", category="compute", prompts=8) as span:
             ...     span.set(tokens=512)
         """
-        if tracer._mode or tracer._running() is not None:
+        if tracer._mode:
             return tracer._other(name, args)
+        loop = tracer._running()
+        if loop is not None:
+            return tracer._of_task(name, args, loop)
         span: Span | None = local.take(name, None)
         if span is None:
             span = _new_span(name, local.track, tracer)
@@ -411,6 +427,10 @@ def _checked(name: Any, call: str = "trace_scope") -> str:
     if not isinstance(name, str):
         raise RecordError(f"{call}({name!r}): expected a name, got {type(name).__name__}")
     return name
+
+
+def _no_task(loop: object) -> None:
+    return None
 
 
 def _flow_ids() -> itertools.count[int]:
