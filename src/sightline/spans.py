@@ -233,7 +233,7 @@ class TaskSpan:
         track = tracer._local.track
         self._owns_lane = True
         if self.task is not self:
-            # Asking for the loop costs a system call up to Python 3.11.
+            # Asking for the loop costs a system call on Python 3.11.
             loop = self._loop if track is self.track else tracer._running()
             self.task = task = None if loop is None else tracer._task_of(loop)
             parent = TASK_SPAN.get()
