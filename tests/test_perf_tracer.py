@@ -182,6 +182,29 @@ def test_spans_of_executor_threads_go_by_the_steps_of_an_async_loop(tmp_path: Pa
     }  # fmt: skip
 
 
+def test_a_span_of_a_task_that_is_open_for_long_begins_with_its_own_step(tmp_path: Path) -> None:
+    """Also where others have entered later steps by then."""
+
+    async def long(run: sl.Run) -> None:
+        with sl.step(3):
+            await asyncio.sleep(0)
+            with sl.trace_scope("long", n=1):
+                while not any("long" in path.read_text() for path in run.wait_dir().glob("traces/*")):
+                    await asyncio.sleep(0.05)
+
+    async def main(run: sl.Run) -> None:
+        with sl.step(4):
+            first = asyncio.create_task(long(run))
+            await asyncio.sleep(0)
+            with sl.step(5):
+                await first
+
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        asyncio.run(main(run))
+    (begins,) = events(tmp_path / "run", "b")
+    assert begins["args"] == {"step": 3, "n": 1}
+
+
 def test_a_thread_that_ends_its_step_leaves_those_of_others(tmp_path: Path) -> None:
     """Spans of threads without a step go by the latest that is open."""
 

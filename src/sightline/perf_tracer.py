@@ -235,7 +235,10 @@ class PerfTracer:
                 span = span.parent
             found += reversed(chain)
         tasks = [each for each in list(self._open_tasks) if native_id is None or each.track.tid in tids]
-        return found + [OpenSpan(None, each.lane, each.name, each.start, each.args) for each in tasks]
+        for each in tasks:
+            args = each.args if each.step is None else {"step": each.step, **(each.args or {})}
+            found.append(OpenSpan(None, each.lane, each.name, each.start, args))
+        return found
 
     def turn(self, on: bool) -> None:
         """Switches recording on or off; not off while a run of this process is traced."""

@@ -41,7 +41,7 @@ class OpenSpan(NamedTuple):
         lane: its lane among the asynchronous ones; None if it is on a thread.
         name: as it was given.
         start: on ``perf_counter_ns``.
-        args: its arguments so far.
+        args: its arguments so far; in a lane with the step that it began in.
     """
 
     tid: int | None
