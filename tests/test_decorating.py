@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pytest
@@ -120,6 +120,90 @@ def test_above_classmethod_and_staticmethod_it_is_as_good_as_below(decorator: An
     assert list(Actor().generator()) == [0, 1, 2]
     assert Actor.of_class.__doc__ == "Docs."
     assert isinstance(vars(Actor)["of_class"], classmethod)
+
+
+class Coroutine:
+    """An object whose calls give a coroutine."""
+
+    async def __call__(self, inside: Callable[[], bool]) -> bool:
+        await asyncio.sleep(0)
+        return inside()
+
+
+class Generates:
+    """An object whose calls give a generator."""
+
+    def __call__(self, inside: Callable[[], bool]) -> Iterator[bool]:
+        yield inside()
+
+
+class GeneratesAsync:
+    """An object whose calls give an async generator."""
+
+    async def __call__(self, inside: Callable[[], bool]) -> AsyncIterator[bool]:
+        await asyncio.sleep(0)
+        yield inside()
+
+
+class Calls:
+    """An object whose calls go to another object that can be called."""
+
+    __call__ = Coroutine()
+
+
+async def coroutine_function(inside: Callable[[], bool]) -> bool:
+    return inside()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Coroutine(), Generates(), GeneratesAsync(), Calls(), Coroutine().__call__, partial(Coroutine()),
+        partial(partial(coroutine_function)), partial(GeneratesAsync().__call__), partial(Generates()),
+    ],
+    ids=["coroutine", "generator", "async generator", "calls another", "bound method", "partial",
+         "partial of a partial", "partial of a bound method", "partial of a generator"],
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["scope", "timing", "span", "session", "phase"])
+def test_objects_and_partials_that_give_coroutines_are_inside_while_those_run(
+    what: str, function: Callable[..., Any]
+) -> None:
+    """As functions of their kind are, and not only while they are made."""
+    tracker, tracer, sessions = sl.StatsTracker(), PerfTracer(enabled=True), SessionTracer(enabled=True)
+    tracer._notice_asyncio()
+    spans: list[str] = []
+
+    def is_inside() -> bool:
+        if what == "scope":
+            tracker.scalar(seen=1)
+            return "it/seen" in tracker.export(reduce="local")
+        if what == "timing":
+            return not tracker.export(reduce="local")  # it has not ended
+        if what == "span":
+            spans.extend(span.name for span in tracer.open_spans())
+            return spans == ["it"]
+        session = sessions.current_session()
+        if what == "session":
+            return session is not None and session.status == "pending"
+        return session is not None and [phase.end for phase in session.phases] == [0]
+
+    decorator: Any = {
+        "scope": tracker.scope("it"),
+        "timing": tracker.record_timing("it"),
+        "span": tracer.trace_scope("it"),
+        "session": sessions.session(otherwise="accepted"),
+        "phase": sessions.session_phase("it"),
+    }[what]
+    decorated = decorator(function)
+
+    async def main() -> list[bool]:
+        with sessions.session(otherwise="accepted"):
+            made = decorated(is_inside)
+            if hasattr(made, "__await__"):
+                return [await made]
+            return list(made) if hasattr(made, "__next__") else [item async for item in made]
+
+    assert asyncio.run(main()) == [True]
 
 
 def test_a_span_around_a_classmethod_is_recorded() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from sightline.session_tracer import SessionTracer
 from sightline.spans import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD
 from sightline.step import active_step
 from tests.recorded import names, of_kind, spans
+from tests.trace_files import events
 
 
 @pytest.fixture
@@ -141,6 +143,87 @@ def test_work_that_a_task_gives_to_a_thread_knows_the_span_around_the_step_and_t
 
     tracer._notice_asyncio()
     asyncio.run(main())
+
+
+def test_spans_of_executor_threads_go_by_the_steps_of_an_async_loop(tmp_path: Path) -> None:
+    """Those of `run.steps`, and of tasks that end theirs in any order: the latest that is open."""
+
+    def work(name: str) -> None:
+        with sl.trace_scope(name):
+            pass
+
+    async def stays(number: int, entered: asyncio.Event, end: asyncio.Event) -> None:
+        with sl.step(number):
+            entered.set()
+            await end.wait()
+
+    async def main(run: sl.Run) -> None:
+        loop = asyncio.get_running_loop()
+        for step in run.steps(2):
+            await loop.run_in_executor(None, work, f"in {step}")
+        await loop.run_in_executor(None, work, "after")
+        first, second, entered = asyncio.Event(), asyncio.Event(), [asyncio.Event() for _ in range(2)]
+        tasks = [asyncio.create_task(stays(10, entered[0], first))]
+        await entered[0].wait()
+        tasks.append(asyncio.create_task(stays(11, entered[1], second)))
+        await entered[1].wait()
+        first.set()
+        await tasks[0]
+        await loop.run_in_executor(None, work, "first has ended")
+        second.set()
+        await tasks[1]
+        await loop.run_in_executor(None, work, "both have ended")
+
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        asyncio.run(main(run))
+    found = {event["name"]: event.get("args", {}).get("step") for event in events(tmp_path / "run", "X")}
+    assert found == {
+        "in 0": 0, "in 1": 1, "after": None, "first has ended": 11, "both have ended": None,
+    }  # fmt: skip
+
+
+def test_a_span_of_a_task_that_is_open_for_long_begins_with_its_own_step(tmp_path: Path) -> None:
+    """Also where others have entered later steps by then."""
+
+    async def long(run: sl.Run) -> None:
+        with sl.step(3):
+            await asyncio.sleep(0)
+            with sl.trace_scope("long", n=1):
+                while not any("long" in path.read_text() for path in run.wait_dir().glob("traces/*")):
+                    await asyncio.sleep(0.05)
+
+    async def main(run: sl.Run) -> None:
+        with sl.step(4):
+            first = asyncio.create_task(long(run))
+            await asyncio.sleep(0)
+            with sl.step(5):
+                await first
+
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        asyncio.run(main(run))
+    (begins,) = events(tmp_path / "run", "b")
+    assert begins["args"] == {"step": 3, "n": 1}
+
+
+def test_a_thread_that_ends_its_step_leaves_those_of_others(tmp_path: Path) -> None:
+    """Spans of threads without a step go by the latest that is open."""
+
+    def work() -> None:
+        with sl.trace_scope("bare"):
+            pass
+
+    def other() -> None:
+        with sl.step(7):
+            pass
+
+    with sl.start(tmp_path, name="run", sinks=[]) as run, sl.step(3):
+        for target in (other, work):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+        run.flush()
+    (span,) = events(tmp_path / "run", "X")
+    assert span["args"] == {"step": 3}
 
 
 def test_a_task_within_a_block_of_its_thread_knows_it(tracer: PerfTracer) -> None:
@@ -340,3 +423,43 @@ with tempfile.TemporaryDirectory() as folder:
     assert list(pathlib.Path(folder, "run", "sessions").iterdir())
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env=dict(os.environ))
+
+
+@pytest.mark.parametrize("when", ["before the run", "in the run"])
+def test_an_asyncio_that_is_loaded_late_is_noticed_at_once(when: str, tmp_path: Path) -> None:
+    """Spans of a task stand in one lane, though no trace was written since asyncio was imported."""
+    code = """
+import sys, sightline as sl
+from sightline.perf_tracer import TRACER
+with sl.trace_scope("without"):
+    pass
+assert "asyncio" not in sys.modules
+def tasks():
+    import asyncio
+    async def task(i):
+        with sl.trace_scope(f"outer {i}"):
+            await asyncio.sleep(0.001)
+            with sl.trace_scope(f"inner {i}"):
+                await asyncio.sleep(0.001)
+                assert TRACER.current_span() == f"inner {i}"
+    async def main():
+        await asyncio.gather(*map(task, range(6)))
+    asyncio.run(main())
+if sys.argv[1] == "before the run":
+    tasks()
+with sl.start("runs", name="run", sinks=[]):
+    if sys.argv[1] == "in the run":
+        assert "asyncio" not in sys.modules
+        tasks()
+    with sl.trace_scope("on the thread"):
+        pass
+"""
+    subprocess.run(
+        [sys.executable, "-c", code, when], check=True, timeout=60, cwd=tmp_path, env=dict(os.environ)
+    )
+    run = tmp_path / "runs" / "run"
+    lanes = {event["name"]: event["id2"] for event in events(run, "b")}
+    assert len(lanes) == 12
+    for i in range(6):
+        assert lanes[f"outer {i}"] == lanes[f"inner {i}"]
+    assert {event["name"] for event in events(run, "X")} == {"without", "on the thread"}

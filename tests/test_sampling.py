@@ -1,5 +1,8 @@
 """What is asked at every commit."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,3 +98,52 @@ def test_a_sampler_may_remove_itself(add: Callable[..., Callable[[], None]]) -> 
     sample(sl.StatsTracker())
     sample(sl.StatsTracker())
     assert asked == ["once", "always", "always"]
+
+
+FORKED = """
+import os, signal, sys
+import sightline as sl
+from sightline.sampling import add_sampler
+
+add_sampler(lambda tracker: tracker.scalar("parents", 1))
+add_sampler(lambda tracker: tracker.scalar("renewed", 1), in_children=True)
+parent = sl.start("parent", name="run", sinks=[])
+if sys.argv[1] == "used":
+    with sl.session(task="before") as session:
+        session.accept()
+# Held at the fork, as a thread of the parent may hold it that writes just then.
+parent._sessions._taking.acquire()
+child = os.fork()
+if not child:
+    with sl.start("child", name="run", sinks=[]) as run:
+        with sl.session(task="child") as session:
+            session.accept()
+        run.commit(0)
+    os._exit(0)
+parent._sessions._taking.release()
+assert os.waitpid(child, 0)[1] == 0
+with sl.session(task="after") as session:
+    session.accept()
+parent.commit(0)
+parent.finish()
+"""
+
+
+@pytest.mark.parametrize("parent", ["unused", "used"])
+def test_a_forked_childs_run_has_its_own_sessions_and_samplers(parent: str, tmp_path: Path) -> None:
+    """While the parent's run is open, and a lock of the parent's held: nobody waits, and nothing is lost."""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, parent],
+        check=True, timeout=60, cwd=tmp_path, env=dict(os.environ),
+    )  # fmt: skip
+    tasks, values = {}, {}
+    for name in ("parent", "child"):
+        run = tmp_path / name / "run"
+        tasks[name] = [record.task for record in sl.read_sessions(run)]
+        (values[name],) = [r["values"] for r in sl.read_journal(run) if r["type"] == "commit"]
+    before = ["before"] if parent == "used" else []
+    assert tasks == {"parent": [*before, "after"], "child": ["child"]}
+    assert values["child"]["rollout/session/accepted"] == 1
+    assert values["parent"]["rollout/session/accepted"] == len(before) + 1
+    assert [name for name in ("parents", "renewed") if name in values["child"]] == ["renewed"]
+    assert [name for name in ("parents", "renewed") if name in values["parent"]] == ["parents", "renewed"]

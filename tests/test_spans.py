@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import sightline as sl
 from sightline.perf_tracer import PerfTracer
-from sightline.spans import ASYNC
+from sightline.spans import ASYNC, Lanes
 from tests.recorded import names, of_kind, spans
 
 
@@ -183,3 +187,140 @@ def test_while_a_profile_runs_spans_are_annotations_too(tracer: PerfTracer) -> N
         pass
     assert seen == ["+a", "-a"]
     assert names(tracer.take()) == ["b", "a", "a"]
+
+
+def test_a_task_knows_the_span_it_was_made_in_whatever_its_maker_enters_later(tracer: PerfTracer) -> None:
+    """Until that one ends, and then the one around that."""
+    seen: list[str | None] = []
+
+    async def made(turn: asyncio.Event, taken: asyncio.Event) -> None:
+        for _ in range(4):
+            await turn.wait()
+            turn.clear()
+            seen.append(tracer.current_span())
+            taken.set()
+
+    async def main() -> None:
+        turn, taken = asyncio.Event(), asyncio.Event()
+
+        async def look() -> None:
+            turn.set()
+            await taken.wait()
+            taken.clear()
+
+        with tracer.trace_scope("outer"):
+            with tracer.trace_scope("inner"):
+                task = asyncio.create_task(made(turn, taken))
+                await look()
+                with tracer.trace_scope("later"):
+                    await look()
+            with tracer.trace_scope("other"):
+                await look()
+        await look()
+        await task
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    assert seen == ["inner", "inner", "outer", None]
+
+
+def test_spans_that_end_out_of_order_leave_the_right_one_open(tracer: PerfTracer) -> None:
+    async def main() -> None:
+        first, second = tracer.trace_scope("first"), tracer.trace_scope("second")
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert tracer.current_span() == "second"
+        second.__exit__(None, None, None)
+        assert tracer.current_span() is None
+        with tracer.trace_scope("third"):
+            assert tracer.current_span() == "third"
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    assert tracer.open_spans() == []
+
+
+def test_tasks_that_make_their_successors_keep_no_chain_of_spans(tracer: PerfTracer) -> None:
+    """Each is made within the span of the one before, and ends after that."""
+
+    class Marker:
+        pass
+
+    markers: list[weakref.ref[Marker]] = []
+
+    async def task(left: int, before: asyncio.Event, end: asyncio.Event) -> None:
+        after = asyncio.Event()
+        with tracer.trace_scope("task", marker=Marker()) as span:
+            markers.append(weakref.ref(span.args["marker"]))  # type: ignore[union-attr,index]
+            if left:
+                successor = asyncio.create_task(task(left - 1, after, end))
+                del successor
+                await asyncio.sleep(0)
+            await before.wait()
+        after.set()
+        if not left:
+            tracer.take()
+            gc.collect()
+            alive.extend(number for number, marker in enumerate(markers) if marker() is not None)
+            end.set()
+
+    async def main() -> None:
+        begin, end = asyncio.Event(), asyncio.Event()
+        begin.set()
+        first = asyncio.create_task(task(50, begin, end))
+        del first
+        await end.wait()
+
+    alive: list[int] = []
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    assert len(markers) == 51
+    assert set(alive) <= {49, 50}
+
+
+def test_a_span_of_a_loop_that_another_thread_enters_has_a_lane_of_its_own(tracer: PerfTracer) -> None:
+    """It is in no task there, whatever the loop does meanwhile."""
+
+    async def main() -> None:
+        with tracer.trace_scope("around"):
+            span = tracer.trace_scope("elsewhere")
+
+            def enter() -> None:
+                with span:
+                    pass
+
+            await asyncio.to_thread(enter)
+
+    tracer._notice_asyncio()
+    asyncio.run(main())
+    records = {name: (lane, tid) for name, lane, tid, *_ in of_kind(tracer.take(), ASYNC)}
+    assert records["around"][0] != records["elsewhere"][0]
+    assert records["around"][1] != records["elsewhere"][1]
+
+
+def test_threads_take_and_give_back_lanes_and_none_has_anothers() -> None:
+    lanes, held = Lanes(), [0] * 1000
+    begin = threading.Barrier(8)
+
+    def work() -> None:
+        begin.wait()
+        for _ in range(5000):
+            mine = [lanes.take() for _ in range(3)]
+            for lane in mine:
+                held[lane] += 1
+                assert held[lane] == 1
+            for lane in mine:
+                held[lane] -= 1
+                lanes.give_back(lane)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(work) for _ in range(8)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    taken = [lanes.take() for _ in range(24)]
+    assert len(set(taken)) == 24

@@ -334,6 +334,50 @@ def test_exceptions_and_stacks_are_written_down(logs: TextLogging, tmp_path: Pat
     assert "exception" not in none
 
 
+def test_no_extra_disappears(logs: TextLogging, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever names it uses: those of a record, of what formatters make, and of the fields of the call."""
+    own = {name: f"extra {name}" for name in logging.makeLogRecord({}).__dict__}
+    log.info("own", extra=own)
+    log.info(
+        "made later", extra={"message": "important", "asctime": "then", "taskName": "t", "fields": 3, "k": 1}
+    )
+    log.info("twice", k=1, name="x", fields="f", extra={"k": 2, "k_": 3, "name": "y", "fields": 4})
+    log.info("mapping", k=1, extra={"fields": {"k": 2, 3: 4}, "other": 5})
+    logging.LoggerAdapter(log, {"message": "m", "shard": 4}).info("adapted")
+    assert [line["fields"] for line in logged(logs, tmp_path)] == [
+        own,
+        {"message": "important", "asctime": "then", "taskName": "t", "fields": 3, "k": 1},
+        {"k": 1, "k_": 2, "k__": 3, "name": "x", "name_": "y", "fields": "f", "fields_": 4},
+        {"k": 1, "k_": 2, "3": 4, "other": 5},
+        {"message": "m", "shard": 4},
+    ]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_fields_of_the_standard_librarys_loggers_are_kept_beside_other_extras(tmp_path: Path) -> None:
+    """One named `fields` is a field, or several; what a formatter has made is none."""
+
+    class Formats(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logging.Formatter("%(asctime)s %(message)s").format(record)
+
+    theirs = logging.getLogger("theirs")
+    formats = Formats()
+    theirs.addHandler(formats)
+    logs = sl.setup_file_logging(
+        tmp_path, "unit.log", config=sl.TextLoggingConfig(console_processes="9", loggers=["theirs"])
+    )
+    try:
+        theirs.warning("a", extra={"fields": 3, "k": 1})
+        theirs.warning("b", extra={"fields": {"k": 2}, "k": 1})
+        theirs.warning("c")
+        lines = logged(logs, tmp_path)
+    finally:
+        logs.close()
+        theirs.removeHandler(formats)
+    assert [line.get("fields") for line in lines] == [{"fields": 3, "k": 1}, {"k": 1, "k_": 2}, None]
+
+
 def test_the_caller_is_found_through_wrappers(logs: TextLogging, tmp_path: Path) -> None:
     """`stacklevel` and adapters mean what they mean in the standard library."""
 

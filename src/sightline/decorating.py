@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from sightline.errors import RecordError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Enter = Callable[[], AbstractContextManager[Any]]
+Kind = Literal["function", "coroutine", "generator", "async generator"]
+
+_DEEPEST = 100  # callables within each other that are looked through
 
 
 def decorated(function: F, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> F:
@@ -60,13 +64,14 @@ def around(function: F, enter: Enter) -> F:
 
 def _around(function: Callable[..., Any], enter: Enter) -> Callable[..., Any]:
     wrapper: Callable[..., Any]
-    if inspect.iscoroutinefunction(function):
+    kind = kind_of(function)
+    if kind == "coroutine":
 
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with enter():
                 return await function(*args, **kwargs)
 
-    elif inspect.isasyncgenfunction(function):
+    elif kind == "async generator":
 
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             body = function(*args, **kwargs)
@@ -86,7 +91,7 @@ def _around(function: Callable[..., Any], enter: Enter) -> Callable[..., Any]:
                 except BaseException as error:  # noqa: BLE001 - thrown in by the consumer, whatever it is
                     resume, value = body.athrow, error
 
-    elif inspect.isgeneratorfunction(function):
+    elif kind == "generator":
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             body = function(*args, **kwargs)
@@ -133,7 +138,7 @@ def _around_life(
     wrapper: Callable[..., Any]
     if is_generator(function):
         return around_generator(function, enter, lambda inside: around(function, inside))
-    if inspect.iscoroutinefunction(function):
+    if kind_of(function) == "coroutine":
 
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with enter(args, kwargs) as inside, inside():
@@ -150,7 +155,38 @@ def _around_life(
 
 def is_generator(function: Callable[..., Any]) -> bool:
     """Whether calls give a generator, of either kind."""
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    return kind_of(function) in ("generator", "async generator")
+
+
+def kind_of(function: Callable[..., Any]) -> Kind:
+    """What calls give: of callable objects their ``__call__`` says it, of partials what they are made of.
+
+    Example:
+        >>> class Reward:
+        ...     async def __call__(self, text):
+        ...         return len(text)
+        >>> kind_of(Reward()), kind_of(functools.partial(Reward(), "text")), kind_of(len)
+        ('coroutine', 'coroutine', 'function')
+    """
+    for _ in range(_DEEPEST):
+        if inspect.iscoroutinefunction(function):
+            return "coroutine"
+        if inspect.isasyncgenfunction(function):
+            return "async generator"
+        if inspect.isgeneratorfunction(function):
+            return "generator"
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, types.MethodType):
+            function = function.__func__
+        elif isinstance(function, (type, types.FunctionType)):
+            break
+        else:
+            call = getattr(type(function), "__call__", None)  # noqa: B004 - not whether, but which
+            if call is None or isinstance(call, types.WrapperDescriptorType):  # written in C
+                break
+            function = call
+    return "function"
 
 
 def around_generator(
@@ -166,7 +202,7 @@ def around_generator(
         body: which function makes the generator, by what was entered; of the kind that ``function`` is.
     """
     wrapper: Callable[..., Any]
-    if inspect.isgeneratorfunction(function):
+    if kind_of(function) == "generator":
 
         def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             with enter(args, kwargs) as entered:

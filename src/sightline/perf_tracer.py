@@ -14,7 +14,9 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
+from types import BuiltinFunctionType
 from typing import Any, Literal, TypeVar
 
 from sightline.decorating import around, around_generator, decorated, is_generator
@@ -39,13 +41,17 @@ from sightline.spans import (
     TaskSpan,
     Track,
 )
-from sightline.step import active_step, listeners
+from sightline.step import active_step, listeners, process_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _BEFORE = 4096  # records that are kept while nobody writes
 _NAMES = 1000  # span objects that a thread keeps
 _ON, _OFF, _ANNOTATING = 0, 1, 2
+# In the place of asyncio's own function, until it is loaded: gives None, as quickly as can be, and from then
+# on a module. Asyncio loads this one when those that loops need are whole.
+_WITHOUT_ASYNCIO = partial(sys.modules.get, "asyncio.runners")
+_PROCESS = 0  # in the place of a thread: whatever thread has no step of its own
 
 
 class PerfTracer:
@@ -81,11 +87,12 @@ class PerfTracer:
         self._tracks: weakref.WeakSet[Track] = weakref.WeakSet()
         self._tids = itertools.count(1)
         self._lanes = Lanes()
-        self._open_tasks: dict[int, TaskSpan] = {}
+        self._open_tasks: dict[TaskSpan, None] = {}
         self._flows = _flow_ids()
         self._nowhere = Track(0, self._before.append)
         self._writers = 0
-        self._running: Callable[[], object] = [].clear  # of all functions that give None the quickest
+        self._running: Callable[[], object] = _WITHOUT_ASYNCIO
+        self._task_of: Callable[[Any], object] = _no_task
         self._annotation: Any = None
         self._local = _Local(self)
         self.trace_scope = _trace_scope_of(self)
@@ -153,21 +160,27 @@ class PerfTracer:
         while task_span is not None and task_span.lane < 0:  # it has ended: what was made in it may go on
             task_span = task_span.parent
         on_thread = self._local.track.current
-        here, around = (on_thread, task_span) if self._running() is None else (task_span, on_thread)
+        here, around = (task_span, on_thread) if self._is_in_loop() else (on_thread, task_span)
         found = around if here is None else here
         return None if found is None else found.name
 
     def note_step(self, number: int | None) -> None:
-        """A step begins on this thread, or, with None, goes back to what it is elsewhere."""
-        if self._mode != _OFF and self._running() is None:  # spans of tasks know theirs
-            track = self._local.track
-            track.append((STEP, (track.tid, perf_counter_ns(), number)))
+        """A step begins on this thread or in this task, or, with None, goes back to what it is elsewhere."""
+        if self._mode == _OFF:
+            return
+        track, now = self._local.track, perf_counter_ns()
+        everywhere = process_step()
+        if not self._is_in_loop():
+            track.append((STEP, (track.tid, now, number)))
+            if everywhere in (number, None):  # which is said by this, too
+                return
+        # Spans of tasks know theirs. Threads without a step of their own go by the process's.
+        track.append((STEP, (_PROCESS, now, everywhere)))
 
     # --- emptying ------------------------------------------------------------------------------------------
 
     def begin_writing(self) -> None:
         """From now on nothing is left out: somebody calls :meth:`take`, several times a second."""
-        self._notice_asyncio()
         self._writers += 1
         self._use(self._buffer.append)
         for track in list(self._tracks):
@@ -181,7 +194,6 @@ class PerfTracer:
 
     def take(self, limit: int = 1 << 20) -> list[Record]:
         """Records in the order in which they were made, ``limit`` at most."""
-        self._notice_asyncio()
         taken: list[Record] = []
         while self._before:
             taken.append(self._before.popleft())
@@ -222,8 +234,11 @@ class PerfTracer:
                 chain.append(OpenSpan(track.tid, None, span.name, start, args))
                 span = span.parent
             found += reversed(chain)
-        tasks = [each for each in list(self._open_tasks.values()) if native_id is None or each.tid in tids]
-        return found + [OpenSpan(None, each.lane, each.name, each.start, each.args) for each in tasks]
+        tasks = [each for each in list(self._open_tasks) if native_id is None or each.track.tid in tids]
+        for each in tasks:
+            args = each.args if each.step is None else {"step": each.step, **(each.args or {})}
+            found.append(OpenSpan(None, each.lane, each.name, each.start, args))
+        return found
 
     def turn(self, on: bool) -> None:
         """Switches recording on or off; not off while a run of this process is traced."""
@@ -250,11 +265,21 @@ class PerfTracer:
         """The spans that are not of the usual kind."""
         if self._mode == _OFF:
             return OFF_SPAN
-        if self._running() is not None:
-            return TaskSpan(_checked(name), args, self)
+        loop = self._running()
+        if loop is not None:
+            return self._of_task(name, args, loop)
         span = AnnotatedSpan(_checked(name), self._local.track, self, self._annotation)
         span.args = args or None
         return span
+
+    def _of_task(self, name: str, args: Args, loop: object) -> AnySpan:
+        if self._running is _WITHOUT_ASYNCIO:  # it has just been loaded, and may run elsewhere
+            self._notice_asyncio()
+            made: AnySpan = self.trace_scope(name, **args)
+            return made
+        return TaskSpan(
+            name if name.__class__ is str else _checked(name), args, self, loop, self._local.track
+        )
 
     def _around(self, function: F, name: str, args: Args) -> F:
         """A function with a span around each call; around the life of what a generator function gives."""
@@ -269,7 +294,7 @@ class PerfTracer:
         return decorated(function, wrap)
 
     def _life(self, name: str, args: Args) -> TaskSpan | OffSpan:
-        return OFF_SPAN if self._mode == _OFF else TaskSpan(name, args, self, alone=True)
+        return OFF_SPAN if self._mode == _OFF else TaskSpan.alone(name, args, self)
 
     def _flow_out(self, lane: int | None = None) -> int:
         flow = next(self._flows)
@@ -313,10 +338,21 @@ class PerfTracer:
         else:
             next(self._drops)
 
+    def _is_in_loop(self) -> bool:
+        """Whether an event loop runs on this thread."""
+        if self._running() is None:
+            return False
+        if self._running is _WITHOUT_ASYNCIO:
+            self._notice_asyncio()
+        return self._running() is not None
+
     def _notice_asyncio(self) -> None:
-        events = sys.modules.get("asyncio.events")
-        if events is not None:
-            self._running = getattr(events, "_get_running_loop", self._running)
+        if _WITHOUT_ASYNCIO() is not None:
+            current = sys.modules["asyncio.tasks"].current_task
+            if not isinstance(current, BuiltinFunctionType):  # up to Python 3.11, where a dict is quicker
+                current = sys.modules["asyncio.tasks"]._current_tasks.get
+            self._task_of = current
+            self._running = sys.modules["asyncio.events"]._get_running_loop
 
     def _forget_all(self) -> None:
         """In a forked child: the trace is the parent's; a run of the child's own switches it on again."""
@@ -369,8 +405,11 @@ def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
             >>> with sl.trace_scope("rollout", category="compute", prompts=8) as span:
             ...     span.set(tokens=512)
         """
-        if tracer._mode or tracer._running() is not None:
+        if tracer._mode:
             return tracer._other(name, args)
+        loop = tracer._running()
+        if loop is not None:
+            return tracer._of_task(name, args, loop)
         span: Span | None = local.take(name, None)
         if span is None:
             span = _new_span(name, local.track, tracer)
@@ -391,6 +430,10 @@ def _checked(name: Any, call: str = "trace_scope") -> str:
     if not isinstance(name, str):
         raise RecordError(f"{call}({name!r}): expected a name, got {type(name).__name__}")
     return name
+
+
+def _no_task(loop: object) -> None:
+    return None
 
 
 def _flow_ids() -> itertools.count[int]:

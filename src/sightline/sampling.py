@@ -3,11 +3,15 @@
 A sampler is called on the committing thread, just before the records are drained, and records into the
 tracker that is being committed: what it says is of this commit. It stands outside all scopes of the caller,
 so that its keys are the same wherever the commit is made.
+
+A forked child has none of its parent's samplers, whose locks and records are the parent's, but for those that
+begin anew in a child and say so.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Protocol
@@ -31,19 +35,25 @@ class Recorder(Protocol):
 
 
 class _Asked:
-    def __init__(self, sampler: Callable[[Any], None]) -> None:
+    def __init__(self, sampler: Callable[[Any], None], in_children: bool) -> None:
         self.sampler = sampler
+        self.in_children = in_children
         self.failed = False
 
 
 _asked: list[_Asked] = []
 
 
-def add_sampler(sampler: Callable[[Any], None]) -> Callable[[], None]:
+def add_sampler(sampler: Callable[[Any], None], *, in_children: bool = False) -> Callable[[], None]:
     """Has ``sampler(tracker)`` called at each commit of this process; returns what ends that.
 
     It should take microseconds, since the training thread waits for it, and must not commit. What it raises
     is logged, once for each sampler, and goes no further.
+
+    Args:
+        sampler: takes the tracker that is committed.
+        in_children: it is asked in forked children too, since it renews its locks there and lets go of what
+            the parent has seen.
 
     Example:
         >>> remove = add_sampler(lambda tracker: tracker.total("commits", 1))
@@ -55,7 +65,7 @@ def add_sampler(sampler: Callable[[Any], None]) -> Callable[[], None]:
         {'commits': 1}
         >>> remove()
     """
-    asked = _Asked(sampler)
+    asked = _Asked(sampler, in_children)
     _asked.append(asked)
 
     def remove() -> None:
@@ -75,3 +85,10 @@ def sample(tracker: Recorder) -> None:
                 asked.failed = True
                 name = getattr(asked.sampler, "__qualname__", repr(asked.sampler))
                 log.exception("sightline: %s failed at a commit (said once); its values are missing", name)
+
+
+def _after_fork_in_child() -> None:
+    _asked[:] = [asked for asked in _asked if asked.in_children]
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -83,7 +83,7 @@ class SessionWriter:
     def sample(self, tracker: Recorder) -> None:
         """Records the metrics of all that has ended by now; called at each commit."""
         if not self._tracer.enabled or not self._is_ours(tracker):
-            return  # else in a forked child, which a lock may have reached in the middle
+            return
         while self._take() == _AT_ONCE:
             pass
         with self._taking:

@@ -17,10 +17,10 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sightline.errors import RecordError
-from sightline.step import active_step
+from sightline.step import ACTIVE, active_step, process_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 Args = dict[str, Any]
@@ -41,7 +41,7 @@ class OpenSpan(NamedTuple):
         lane: its lane among the asynchronous ones; None if it is on a thread.
         name: as it was given.
         start: on ``perf_counter_ns``.
-        args: its arguments so far.
+        args: its arguments so far; in a lane with the step that it began in.
     """
 
     tid: int | None
@@ -89,7 +89,11 @@ class Recorder(Protocol):
     @property
     def _lanes(self) -> Lanes: ...
     @property
-    def _open_tasks(self) -> dict[int, TaskSpan]: ...
+    def _open_tasks(self) -> dict[TaskSpan, None]: ...
+    @property
+    def _running(self) -> Callable[[], Any]: ...
+    @property
+    def _task_of(self) -> Callable[[Any], object]: ...
     def _flow_out(self, lane: int | None = None) -> int: ...
     def _flow_in(self, flow: int, lane: int | None = None) -> None: ...
     def _around(self, function: F, name: str, args: Args) -> F: ...
@@ -196,55 +200,79 @@ class Span:
 class TaskSpan:
     """A block that shares its thread with others: in an asyncio task, or a generator's life.
 
-    Drawn in a lane: spans of one task are nested in it, and one that has a lane of its own gives it back.
+    Drawn in a lane: spans of one task are nested in it, and one that has a lane of its own gives it back. A
+    context may hold one that has ended, and then means the innermost one around that has not: so one context
+    variable is set for each block, and none set back.
     """
 
-    __slots__ = ("_owns_lane", "args", "lane", "name", "parent", "start", "step", "task", "tid", "tracer")
+    __slots__ = (
+        "_loop", "_owns_lane", "args", "lane", "name", "parent", "start", "step", "task", "tracer", "track",
+    )  # fmt: skip
 
-    def __init__(self, name: str, args: Args, tracer: Recorder, *, alone: bool = False) -> None:
+    def __init__(self, name: str, args: Args, tracer: Recorder, loop: object, track: Track) -> None:
         self.name = name
         self.args: Args | None = args or None
         self.tracer = tracer
-        self.task: object = self if alone else None
+        self._loop = loop
+        self.track = track
+        self.lane = -1  # while it is not open
+        self.task: object = None
         self.parent: TaskSpan | None = None
-        self.lane = -1
-        self.start = 0
+
+    @classmethod
+    def alone(cls, name: str, args: Args, tracer: Recorder) -> TaskSpan:
+        """One that is in no task, and has none within it."""
+        made = cls(name, args, tracer, None, tracer._nowhere)
+        made.task = made
+        return made
 
     def __enter__(self) -> TaskSpan:
         if self.lane >= 0:
             raise RecordError(f"trace_scope({self.name!r}) is entered already; make one for each block")
-        alone = self.task is self
-        if not alone:
-            self.task = _current_task()
-            self.parent = TASK_SPAN.get()
+        tracer = self.tracer
+        track = tracer._local.track
+        self._owns_lane = True
+        if self.task is not self:
+            # Asking for the loop costs a system call on Python 3.11.
+            loop = self._loop if track is self.track else tracer._running()
+            self.task = task = None if loop is None else tracer._task_of(loop)
+            parent = TASK_SPAN.get()
+            while parent is not None and parent.lane < 0:
+                parent = parent.parent
             TASK_SPAN.set(self)
-        parent = self.parent
-        self._owns_lane = parent is None or parent.lane < 0 or parent.task is not self.task
-        self.lane = self.tracer._lanes.take() if self._owns_lane else cast(TaskSpan, parent).lane
-        self.step = active_step()
-        self.tid = self.tracer._local.track.tid
+            self.parent = parent
+            if parent is not None and parent.task is task:
+                self._owns_lane = False
+                self.lane = parent.lane
+        if self._owns_lane:
+            self.lane = tracer._lanes.take()
+        step = ACTIVE.get()
+        self.step = process_step() if step is None else step
+        self.track = track
+        tracer._open_tasks[self] = None
         self.start = perf_counter_ns()
-        self.tracer._open_tasks[id(self)] = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         end = perf_counter_ns()
-        tracer = self.tracer
-        if self.lane < 0:  # it has been left before
+        lane = self.lane
+        if lane < 0:  # it has been left before
             return
         if kind is not None and kind is not GeneratorExit:
             self.set(exception=described(kind, error))
-        if TASK_SPAN.get() is self:
-            TASK_SPAN.set(self.parent)
-        tracer._open_tasks.pop(id(self), None)
-        tracer._local.track.append(
-            (ASYNC, (self.name, self.lane, self.tid, self.start, end, self.args, self.step))
-        )
+        tracer, track = self.tracer, self.track
+        tracer._open_tasks.pop(self, None)
+        track.append((ASYNC, (self.name, lane, track.tid, self.start, end, self.args, self.step)))
+        self.lane = -1
+        self.task = None
+        parent = self.parent
+        while parent is not None and parent.lane < 0:  # so that no chain of those that have ended grows
+            parent = parent.parent
+        self.parent = parent
         if self._owns_lane:
-            tracer._lanes.give_back(self.lane)
-        self.lane, self.parent, self.task = -1, None, None
+            tracer._lanes.give_back(lane)
 
     async def __aenter__(self) -> TaskSpan:
         return self.__enter__()
@@ -332,20 +360,20 @@ AnySpan = Span | TaskSpan | OffSpan
 
 
 class Lanes:
-    """Numbers of lanes, the lowest free one first."""
+    """Numbers of lanes, the lowest free one first. Each step is one of C's, so no lock is needed."""
 
     def __init__(self) -> None:
         self._free: list[int] = []
         self._next = itertools.count(1)
-        self._lock = threading.Lock()
 
     def take(self) -> int:
-        with self._lock:
+        try:
             return heapq.heappop(self._free) if self._free else next(self._next)
+        except IndexError:  # another thread has taken the last one
+            return next(self._next)
 
     def give_back(self, lane: int) -> None:
-        with self._lock:
-            heapq.heappush(self._free, lane)
+        heapq.heappush(self._free, lane)
 
 
 def described(kind: type[BaseException], error: BaseException | None) -> str:
@@ -367,5 +395,5 @@ def _current_task() -> object:
         return None
 
 
-#: The innermost span of a task, also where its context was taken along.
+#: The innermost span of a task, also where its context was taken along; it may have ended (see above).
 TASK_SPAN: ContextVar[TaskSpan | None] = ContextVar("sightline_span", default=None)

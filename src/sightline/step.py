@@ -11,7 +11,8 @@ import numpy as np
 
 from sightline.errors import RecordError
 
-_ACTIVE: ContextVar[int | None] = ContextVar("sightline_step", default=None)
+#: The step of this thread or task; None where it has none of its own.
+ACTIVE: ContextVar[int | None] = ContextVar("sightline_step", default=None)
 
 
 class _Block:
@@ -43,7 +44,7 @@ def step(number: int) -> Iterator[int]:
         7
     """
     number = checked_step(number)
-    token = _ACTIVE.set(number)
+    token = ACTIVE.set(number)
     block = _Block(number)
     _open.append(block)
     _tell(number)
@@ -51,18 +52,21 @@ def step(number: int) -> Iterator[int]:
         yield number
     finally:
         _open.remove(block)
-        _ACTIVE.reset(token)
-        _tell(_ACTIVE.get())
+        ACTIVE.reset(token)
+        _tell(ACTIVE.get())
 
 
 def active_step() -> int | None:
     """The active step of this context, else the latest of the process, else None."""
-    active = _ACTIVE.get()
-    if active is not None:
-        return active
+    active = ACTIVE.get()
+    return process_step() if active is None else active
+
+
+def process_step() -> int | None:
+    """The step entered last of those that are open, on any thread and in any task; None if none is."""
     try:
-        return _open[-1].number
-    except IndexError:
+        return _open[-1].number if _open else None
+    except IndexError:  # another thread has ended the last one
         return None
 
 

@@ -88,7 +88,7 @@ class HostMonitor:
         self.stop()
 
     def _start(self) -> None:
-        self._removers = [add_sampler(self._hand_over), watch_memory(self._tracker)]
+        self._removers = [add_sampler(self._hand_over, in_children=True), watch_memory(self._tracker)]
         self._look_on()
 
     def _renew(self) -> None:

@@ -35,7 +35,7 @@ def watch_memory(tracker: Recorder | None = None) -> Callable[[], None]:
     with _lock:
         _asking.append((key, tracker))
         if _remove is None:
-            _remove = add_sampler(sample_memory)
+            _remove = add_sampler(sample_memory, in_children=True)
 
     def stop() -> None:
         global _remove

@@ -103,7 +103,7 @@ class Monitor:
         self._removers = [
             partial(_unregister, monitoring.unregister_event_duration_listener, self._on_duration),
             partial(_unregister, monitoring.unregister_event_listener, self._on_event),
-            add_sampler(self._sample_compilations),
+            add_sampler(self._sample_compilations, in_children=True),
             watch_memory(self._tracker),
         ]
 

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sightline.event_values import plain, text
+from sightline.text_logging.loggers import add_field
 
 CHARACTERS = 100_000  #: of a message, a traceback or a stack
 _PLAIN = frozenset((str, int, float, bool, type(None)))
-_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "fields"}
+_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "fields"}
 OWN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
 _LONG = 10_000  # characters
 _SMALL = 16  # elements of an array that are shown
@@ -95,9 +96,10 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any] | None:
     else:
         fields = {name: value for name, value in attributes.items() if name not in _OWN}
         if isinstance(given, Mapping):
-            fields |= given
+            for name, value in given.items():
+                add_field(fields, name, value)
         elif given is not None:
-            fields["fields"] = given
+            add_field(fields, "fields", given)
     if not fields or _can_all_wait(fields.values()):
         return fields or None
     found = plain(fields)

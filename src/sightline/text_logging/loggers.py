@@ -17,6 +17,9 @@ from sightline.errors import RecordError
 #: The parent of all loggers made here, and the logger of the package's own messages.
 PARENT = "sightline"
 
+#: What formatters put on a record, and ``fields``, where those of our calls are.
+_MADE_LATER = frozenset(("message", "asctime", "fields"))
+
 _Site = tuple[str, int, int]
 _MOST_SITES = 10_000
 
@@ -29,7 +32,8 @@ _INTERNAL = {logging._srcfile, (lambda: None).__code__.co_filename}
 class Logger(logging.Logger):
     """A logger whose calls take fields by keyword. Made by :func:`get_logger`.
 
-    All the rest is the standard library's: levels, filters, handlers, ``exc_info``, ``extra``.
+    All the rest is the standard library's: levels, filters, handlers, ``exc_info``, ``extra``. That may have
+    any name: where a field or the record has it already, as with ``message``, the value is a field.
     """
 
     _cache: dict[int, bool]  # of the standard library's
@@ -124,13 +128,34 @@ class Logger(logging.Logger):
             self.name, level, path, line, msg, args, exc_info, function, stack
         )
         if isinstance(extra, Mapping):
-            # What is the record's own already becomes a field, where the standard library would raise.
+            # What would replace something of the record is a field, where the standard library would raise.
             own = record.__dict__
-            fields = {str(name): value for name, value in extra.items() if name in own} | fields
-            own.update({name: value for name, value in extra.items() if name not in own})
+            for name, value in extra.items():
+                if name == "fields" and isinstance(value, Mapping):
+                    for inner, one in value.items():
+                        add_field(fields, inner, one)
+                elif name in own or name in _MADE_LATER or name in fields:
+                    add_field(fields, name, value)
+                else:
+                    own[name] = value
         if fields:
             record.fields = fields
         self.handle(record)
+
+
+def add_field(fields: dict[str, Any], name: object, value: Any) -> None:
+    """Adds a field, under its name with ``_`` behind it if that is taken, so that none gets lost.
+
+    Example:
+        >>> fields = {"loss": 0.5}
+        >>> add_field(fields, "loss", 0.25)
+        >>> fields
+        {'loss': 0.5, 'loss_': 0.25}
+    """
+    name = str(name)
+    while name in fields:
+        name += "_"
+    fields[name] = value
 
 
 def get_logger(name: str = "") -> Logger:
