@@ -75,7 +75,9 @@ def watch(browser: Browser, run_dir: Path, picture: Path) -> None:
     shown = console.export_html(inline_styles=True)
     page = browser.new_page(viewport={"width": 1280, "height": 400}, color_scheme="dark")
     page.set_content(shown)
-    page.add_style_tag(content="body{background:#101418;color:#d8dee4;margin:16px} pre{font-size:13.5px!important}")
+    page.add_style_tag(
+        content="body{background:#101418;color:#d8dee4;margin:16px} pre{font-size:13.5px!important}"
+    )
     page.locator("pre").first.screenshot(path=picture)
     page.close()
 

@@ -7,7 +7,7 @@ the header says where that is on other clocks.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Mapping
 from time import perf_counter_ns
@@ -28,6 +28,7 @@ _MANY = 1 << 16  # records that wait; beyond, recording threads let this one go 
 _WAITING = 1 << 18  # beyond, new ones are dropped
 _BEGUN_AFTER_NS = 500_000_000  # a span that is open for so long is written as one that has begun
 _ANCHOR_EVERY_NS = 10_000_000_000
+_FLOWS = 10_000  # ends of arrows of a thread that wait for the spans around them
 _STEPS = 256  # changes of the step that are remembered, by thread
 _NAMES = 10_000
 
@@ -65,9 +66,9 @@ class TraceWriter:
         self._late_lanes: list[int] = []  # when the last span of each ends
         self._anchored = 0
         self._syncs: deque[Sync] = deque()
-        self._flows: dict[
-            int, list[tuple[int, str]]
-        ] = {}  # by thread, until the spans around them stand there
+        # Ends of arrows by thread, when and how, until the spans around them stand there.
+        self._flows: dict[int, list[tuple[int, str]]] = {}
+        self._latest: dict[int, int] = {}  # when the span began that ended last on a thread
         self._is_closing = False
         self._holds_back: Literal["no", "yield", "drop"] = "no"
         self._dropped = 0
@@ -136,7 +137,9 @@ class TraceWriter:
         """Records as lines of the file."""
         out: list[str] = []
         add = out.append
-        heads, latest, begun, flows = self._heads, self._steps.latest, self._begun, self._flows
+        heads, steps, begun, flows, latest = (
+            self._heads, self._steps.latest, self._begun, self._flows, self._latest,
+        )  # fmt: skip
         for record in records:
             if len(record) != 5:
                 self._other(record[0], record[1], add)
@@ -150,7 +153,7 @@ class TraceWriter:
                 add(self._event("X", name, args, tid, start, step, f',"dur":{_us(end - start)}'))
             else:  # the usual case, of which there may be millions
                 try:
-                    head, (since, tail) = heads[name], latest[tid]
+                    head, (since, tail) = heads[name], steps[tid]
                 except KeyError:
                     head, (since, tail) = self._head(name), self._tail(tid)
                 if start < since:
@@ -160,6 +163,7 @@ class TraceWriter:
                 add(f'{head}{tid},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
             if flows:
                 out += self._flows_within(tid, start, end)
+            latest[tid] = start
         return out
 
     def _other(self, kind: int, what: Any, add: Any) -> None:
@@ -226,30 +230,47 @@ class TraceWriter:
         if lane is not None:
             # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
             add(self._moment(tid, now, of_lane))
-        elif not any(where == tid and start <= now for where, _, start in self._begun):
-            # An arrow without a slice around it is an error, so it waits for its span.
-            self._flows.setdefault(tid, []).append((now, line))
+        elif any(where == tid and start <= now for where, _, start in self._begun):
+            add(self._moment(tid, now))  # whether it is the innermost one that has begun, is not known
+        else:  # without a slice around it, it is an error, so it waits for its span
+            waiting = self._flows.setdefault(tid, [])
+            insort(waiting, (now, line))
+            if len(waiting) > 2 * _FLOWS:
+                loose, self._flows[tid] = waiting[:_FLOWS], waiting[_FLOWS:]
+                for each in self._with_moments(tid, loose):
+                    add(each)
             return
         add(line)
 
-    def _moment(self, tid: int, now: int, more: str = "") -> str:
+    def _moment(self, tid: int, now: int, more: str = ',"arrow":1') -> str:
+        """A slice that takes no time, for an arrow that would not find the right one.
+
+        Perfetto draws an arrow at the slice that has begun last on its thread, also if that has ended.
+        """
         at = f'"pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)}'
         return f'{{"ph":"i","name":"flow",{at},"s":"t"{more}}},\n'
 
-    def _flows_within(self, tid: int, start: int, end: int) -> list[str]:
-        """Arrows whose span stands there now."""
-        waiting = self._flows.pop(tid, [])
-        later = [each for each in waiting if not start <= each[0] <= end]
-        if later:
-            self._flows[tid] = later
-        return [line for at, line in waiting if start <= at <= end]
+    def _with_moments(self, tid: int, flows: Iterable[tuple[int, str]]) -> list[str]:
+        return [each for at, line in flows for each in (self._moment(tid, at), line)]
+
+    def _flows_within(self, tid: int, start: int, end: int, *, is_open: bool = False) -> list[str]:
+        """Arrows whose span stands there now: the lines that follow that of the span at once."""
+        waiting = self._flows.get(tid)
+        if not waiting:
+            return []
+        first, last = bisect_left(waiting, (start,)), bisect_left(waiting, (end + 1,))
+        found = waiting[first:last]
+        if len(found) == len(waiting):
+            del self._flows[tid]
+        elif found:
+            del waiting[first:last]
+        if is_open or self._latest.get(tid, -1) >= start:  # others lie within
+            return self._with_moments(tid, found)
+        return [line for _, line in found]
 
     def _loose_flows(self) -> list[str]:
         """Arrows that are in no span: the objects of the spans were used after their blocks."""
-        lines = []
-        for tid, waiting in self._flows.items():
-            for at, line in waiting:
-                lines += [self._moment(tid, at), line]
+        lines = [each for tid, flows in self._flows.items() for each in self._with_moments(tid, flows)]
         self._flows.clear()
         return lines
 
@@ -279,7 +300,7 @@ class TraceWriter:
                 self._begun.add(key)
                 lines.append(self._begin(span))
                 if span.tid is not None:
-                    lines += self._flows_within(span.tid, span.start, now)
+                    lines += self._flows_within(span.tid, span.start, now, is_open=True)
         return lines
 
     def _begin(self, span: OpenSpan) -> str:

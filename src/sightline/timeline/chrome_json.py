@@ -21,7 +21,8 @@ class ChromeJson(TraceFile):
 
     Spans of threads are ``X`` events, those in lanes ``b`` and ``e``, with the ``id2`` that viewers need to
     draw them in their process; arrows are ``s`` and ``f``. An arrow of a lane, or of no span, gets a moment
-    named ``flow`` on its thread, since arrows bind to slices of threads.
+    named ``flow`` on its thread, since arrows bind to slices of threads; so does one of a span with others
+    in it, since they bind to the slice that has begun last, also if it has ended.
     """
 
     def begin(self, file: BinaryIO) -> None:
@@ -30,6 +31,7 @@ class ChromeJson(TraceFile):
             self._file = cast(IO[bytes], gzip.GzipFile("", "wb", _LEVEL, file, mtime=0))
         self._names: dict[str, str] = {}
         self._ties = Ties()
+        self._latest: dict[tuple[int, int], int] = {}  # when the span began that ended last on a thread
         self._lines: list[str] = []
         self._comma = ""
         self._file.write(
@@ -82,8 +84,12 @@ class ChromeJson(TraceFile):
             where = f'"cat":{_json(category or "lane")},"id2":{{"local":"0x{lane:x}"}}'
             self._add(f'{{"ph":"b",{about},{where},"ts":{us(start - zero)}{_more("", args)}}}')
             self._add(f'{{"ph":"e",{about},{where},"ts":{us(end - zero)}}}')
+        is_leaf = False
+        if lane is None:
+            is_leaf = self._latest.get((row.pid, tid), start - 1) < start
+            self._latest[row.pid, tid] = start
         for each in flows:
-            if lane is not None:
+            if not is_leaf:
                 self._moment(row, tid, each)
             self._flow(row, tid, each)
 
