@@ -105,6 +105,10 @@ class Reader:
             return
         ns = _ns(event["ts"])
         at = self._at(ns)
+        if phase in ("b", "e"):  # `cat` and the lane together are the track
+            args = dict(args)
+            given = args.pop("category", "")
+            category = given if type(given) is str else ""
         if phase == "X":
             end = self._at(ns + max(0, _ns(event["dur"])))
             yield from self._ended((False, tid), name, at, end, tid, category, args)
@@ -123,6 +127,8 @@ class Reader:
                 return
             each = begun.pop(place)
             args = {**each.args, **args}
+            if phase == "e" and category:
+                each = each._replace(category=category)
             yield from self._ended(
                 where, name, each.start, max(at, each.start), each.tid, each.category, args
             )
