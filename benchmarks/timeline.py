@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.pairs import Figure, figure
+from sightline.perf_tracer import PerfTracer
+from sightline.process_files import Place, ProcessFiles
+from sightline.spans import ASYNC, BASE_NS, COUNTER, FLOW, INSTANT, Record
+from sightline.trace_writer import TraceWriter
 
 PROCESSES = 8
 FEW, MANY = 25_000, 250_000  # events of each
+_AT_ONCE = 10_000
 
 # A process of its own, whose peak of memory is its own.
 _MERGE = """
@@ -49,38 +54,39 @@ def figures() -> Iterator[Figure]:
 
 
 def write(run_dir: Path, events: int) -> None:
-    """Traces of a run: half of the events nested spans, the rest lanes, arrows, counters, instants."""
-    (run_dir / "traces").mkdir(parents=True)
+    """Traces of a run, as its processes write them: half of the events nested spans, the rest lanes, arrows
+    (each tenth in no span), counters, instants."""
+    place = Place(run_dir, "run", 1)
     for process in range(PROCESSES):
-        pid = process + 1
-        header = {
-            "format": 1, "base_ns": 0, "run_id": "run", "attempt": 1, "process": process,
-            "processes": PROCESSES, "host": "host", "perf_counter_ns": 0, "time_ns": 1_800_000_000 * 10**9,
-        }  # fmt: skip
-        with open(run_dir / "traces" / f"p{process:05d}.a01.0000.json", "w") as file:
-            about = json.dumps(header)
-            file.write(f'[\n{{"ph":"M","name":"sightline","pid":{pid},"tid":1,"args":{about}}},\n')
-            for i in range(0, events, 10):
-                at, place = i * 10, f'"pid":{pid},"tid":{1 + i % 3},"ts"'
-                for k in range(4):
-                    file.write(
-                        f'{{"ph":"X","name":"inner {k}",{place}:{at + k * 2 + 1}.001,"dur":1.500,'
-                        f'"args":{{"step":{i // 1000}}}}},\n'
-                    )
-                flow = f'"id":"0x{(process // 2 << 40) + i:x}"'
-                phase = "f" if process % 2 else "s"
-                file.write(f'{{"ph":"{phase}","cat":"flow","name":"flow",{flow},{place}:{at + 50}.000}},\n')
-                file.write(
-                    f'{{"ph":"X","name":"outer","cat":"compute",{place}:{at}.000,"dur":95.000,'
-                    f'"args":{{"step":{i // 1000},"tokens":{i},"text":"some words"}}}},\n'
-                )
-                lane = f'"cat":"lane","id2":{{"local":"0x{pid:x}{i % 16:08x}"}}'
-                file.write(f'{{"ph":"b","name":"task",{lane},{place}:{at}.000}},\n')
-                file.write(f'{{"ph":"e","name":"task",{lane},{place}:{at + 90}.000}},\n')
-                file.write(
-                    f'{{"ph":"C","name":"queue","pid":{pid},"ts":{at}.000,"args":{{"value":{i % 7}}}}},\n'
-                )
-                file.write(f'{{"ph":"i","name":"mark",{place}:{at + 20}.000,"s":"t"}},\n')
+        files = ProcessFiles(lambda: place, process=process, processes=PROCESSES)
+        writer = TraceWriter(PerfTracer(enabled=True), files)
+        for first in range(0, events, _AT_ONCE):
+            records = [
+                record for i in range(first, min(first + _AT_ONCE, events), 10) for record in _ten(process, i)
+            ]
+            lines = writer.lines(records)
+            writer._file.put("".join(lines).encode(), len(records))
+            assert files.flush(60.0)
+        assert writer.close(60.0)
+        assert files.close()
+
+
+def _ten(process: int, i: int) -> Iterator[Record]:
+    """Ten events or so, in the order in which a tracer has them."""
+    at, tid, step = BASE_NS + i * 10_000, 1 + i % 3, i // 1000
+    phase, arrow = "f" if process % 2 else "s", (process // 2 << 40) + i + 1
+    for k in range(4):
+        yield f"inner {k}", tid, at + k * 2000 + 1001, at + k * 2000 + 2501, {"n": k}
+    is_loose = i % 100 == 0
+    if not is_loose:
+        yield FLOW, (phase, arrow, tid, None, at + 50_000)
+    yield COUNTER, ("queue", at, {"value": i % 7})
+    yield INSTANT, ("mark", tid, at + 20_000, None)
+    about = {"category": "compute", "tokens": i, "text": "some words"}
+    yield "outer", tid, at, at + 95_000, about
+    yield ASYNC, ("task", i % 16, tid, at, at + 90_000, None, step)
+    if is_loose:
+        yield FLOW, (phase, arrow, tid, None, at + 97_000)
 
 
 def _merged(run_dir: Path, kind: str) -> tuple[float, float, int]:

@@ -195,17 +195,24 @@ def test_what_waits_is_bounded_and_what_is_left_out_counted() -> None:
 def test_a_source_that_fails_is_left_out_and_the_others_go_on(
     files: ProcessFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its trouble is said."""
+    """Its trouble is said, and it is told that it is asked no more."""
+    told: list[str] = []
 
     def broken() -> bool:
         raise RuntimeError("no")
 
-    files.add_source(broken)
+    def ends() -> bool:
+        raise SystemExit
+
+    files.add_source(broken, left_out=lambda: told.append("broken"))
+    files.add_source(ends, left_out=lambda: told.append("ends"))
     file = write(files, LINES, b"one\n")
     assert file.path is not None
     assert bodies(file.path) == [b"one"]
     assert "a source of files fails" in caplog.text
-    assert broken not in files._sources
+    assert len(files._sources) == 1
+    assert not {broken, ends} & set(files._sources)
+    assert sorted(told) == ["broken", "ends"]
 
 
 def test_a_header_that_fails_is_no_end_of_the_writing(files: ProcessFiles) -> None:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sightline as sl
+from sightline.event_values import dumps, plain, text
 from sightline.perf_tracer import PerfTracer
 from sightline.process_files import Place, ProcessFiles
 from sightline.spans import BASE_NS
@@ -136,22 +138,109 @@ def test_whatever_the_arguments_and_names_are_the_file_stays_whole(
         def __getattribute__(self, name: str) -> Any:
             raise RuntimeError(name)
 
+    class Ends(list[int]):
+        def __len__(self) -> int:
+            raise SystemExit
+
+        def __bool__(self) -> bool:
+            raise KeyboardInterrupt
+
     circular: list[Any] = []
     circular.append(circular)
     hostile: list[Any] = [
-        Hostile(), circular, float("inf"), "\ud800", b"\xff", "x" * 10**6, {"a": {1: object()}}, "\n\0\u2028",
+        Hostile(), Ends(), circular, float("inf"), "\ud800", b"\xff", "x" * 10**6, {"a": {1: object()}},
+        "\n\0\u2028", ["a", 1], np.arange(3), {"\ud800": [{}]},
     ]  # fmt: skip
     writer = start()
     for value in hostile:
         with tracer.trace_scope('a\ud800\n"', category=value, value=value) as span:
             span.set(**{"\ud800": value})
-        tracer.instant("\0", value=value)
+        tracer.instant("\0", **{"category": value, "value": value})
         tracer.counter("c", value)
+        tracer.add_span("lane", BASE_NS + 1, BASE_NS + 2, lane=True, category=value, value=value)
         with pytest.raises(ValueError, match="broken"), tracer.trace_scope("raises"):
             raise ValueError("broken \ud800")
+    with tracer.trace_scope("after"):
+        pass
     assert writer.close()
-    found = events(tmp_path, "X", "i", "C")
-    assert len(found) == 4 * len(hostile)
+    found = events(tmp_path, "X", "i", "C", "b")
+    assert len(found) == 5 * len(hostile) + 1
+    categories = [event["cat"] for event in found if event["ph"] in "Xi" and "cat" in event]
+    assert categories == [text for value in hostile for text in [shown(value)] * 2]
+    assert [e["args"]["category"] for e in found if e["ph"] == "b"] == [shown(value) for value in hostile]
+
+
+def shown(value: Any) -> str:
+    """A category as text: short, whatever it was."""
+    given = value if type(value) is str else plain_in_thread(value)
+    return text(given if isinstance(given, str) else dumps(given).decode(), 1000)
+
+
+def plain_in_thread(value: Any) -> Any:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(plain(value)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_record_that_cannot_be_written_costs_itself_only_and_is_counted(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start()
+    for i in range(3):
+        tracer.add_span("odd", "no", "times")  # type: ignore[arg-type]
+        with tracer.trace_scope("fine", i=i):
+            pass
+    assert writer.close()
+    assert [event["name"] for event in events(tmp_path, "X")] == ["fine"] * 3
+    (told,) = [event for event in events(tmp_path, "i") if event["name"] == "sightline: events dropped"]
+    assert told["args"]["dropped"] == 3
+
+
+def test_the_tracer_of_a_writer_that_has_failed_keeps_no_more_than_before_a_run(
+    start: Callable[..., TraceWriter],
+    tracer: PerfTracer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    writer = start()
+
+    def fails(now: int) -> list[str]:
+        raise SystemExit
+
+    monkeypatch.setattr(writer, "_begin_open", fails)
+    tracer.instant("a")
+    assert writer._files.flush()
+    assert "a source of files fails" in caplog.text
+    for i in range(100_000):
+        tracer.instant("b", i=i)
+    assert tracer.waiting() <= 5000
+    assert writer._files._ticker is not None
+    assert writer._files._ticker.is_alive()
+
+
+def test_very_long_names_are_cut_and_that_is_said(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    long = "x" * (17 << 20)
+    writer = start()
+    for args in ({}, {"n": 1}, {"category": long}):
+        with tracer.trace_scope(long, **args):
+            pass
+    tracer.instant(long, category=long)
+    tracer.counter(long, 1)
+    tracer.counter("c", **{long: 1})
+    tracer.add_span(long, BASE_NS + 1, BASE_NS + 2, lane=True, category=long)
+    with tracer.trace_scope("deep", **{str(i): ["\0" * 10_000] * 100 for i in range(50)}):
+        pass
+    assert writer.close()
+    cut = f"{'x' * 1000}… ({len(long) - 1000} characters more)"
+    found = events(tmp_path, "X", "i", "C", "b", "e")
+    assert [event["name"] for event in found] == [cut] * 5 + ["c"] + [cut] * 2 + ["deep"]
+    assert found[2]["cat"] == found[3]["cat"] == found[6]["args"]["category"] == cut
+    assert list(found[5]["args"]) == [cut]
+    assert max(path.stat().st_size for path in tmp_path.glob("traces/*")) < 1 << 20
 
 
 def test_a_span_that_is_open_for_long_stands_there_as_begun_and_ends_later(

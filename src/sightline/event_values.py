@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import threading
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -65,7 +66,10 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
         return value if kind is not int or -(2**63) <= value < 2**63 else _big(value)
     try:
         return _other(value, depth, left)
-    except Exception as error:  # noqa: BLE001 - a user's object may do anything
+    except BaseException as error:  # a user's object may do anything, as ending a thread of ours
+        is_ours = threading.current_thread() is not threading.main_thread()
+        if not isinstance(error, Exception) and not is_ours:  # it may be Ctrl-C
+            raise
         return f"<{kind.__name__}: {type(error).__name__}>"
 
 

@@ -68,6 +68,7 @@ class ProcessFiles:
         self.chores: list[Callable[[], None]] = []
         self._place = place
         self._sources: list[Callable[[], bool]] = []
+        self._left_out: dict[Callable[[], bool], Callable[[], object]] = {}  # to be told
         self._files: list[ProcessFile] = []
         # Not an Event: a signal handler that logs in the middle of its `set` would wait for itself.
         self._urgent: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -93,13 +94,16 @@ class ProcessFiles:
             self._files.append(file)
         return file
 
-    def add_source(self, source: Callable[[], bool]) -> None:
+    def add_source(self, source: Callable[[], bool], *, left_out: Callable[[], object] | None = None) -> None:
         """Has a function called several times a second, on another thread, to put what it has into files.
 
         It must not touch disk or network. It returns whether it has more, and is then called again at once.
+        One that raises is called no more, and ``left_out`` is called once, so that nothing is kept for it.
         """
         with self._changed:
             self._sources.append(source)
+            if left_out is not None:
+                self._left_out[source] = left_out
             if self._ticker is None and self._is_ours and not self._is_closing:
                 self._ticker = threading.Thread(target=self._tick, name="sightline-recorder", daemon=True)
                 self._writer = threading.Thread(target=self._write, name="sightline-files", daemon=True)
@@ -111,6 +115,7 @@ class ProcessFiles:
         with self._changed:
             if source in self._sources:
                 self._sources.remove(source)
+            self._left_out.pop(source, None)
 
     def hurry(self) -> None:
         """Has the sources asked at once. Safe in signal handlers and finalisers."""
@@ -173,9 +178,14 @@ class ProcessFiles:
     def _ask(self, source: Callable[[], bool]) -> bool:
         try:
             return source()
-        except Exception:  # one source's trouble is not the others'
+        except BaseException:  # one source's trouble is not the others', nor this thread's
             log.warning("sightline: a source of files fails (it is left out now)", exc_info=True)
+            told = self._left_out.get(source, bool)
             self.remove_source(source)
+            try:
+                told()
+            except Exception:
+                log.warning("sightline: a source of files cannot be ended", exc_info=True)
             return False
 
     def _write(self) -> None:
@@ -208,7 +218,7 @@ class ProcessFiles:
         for chore in list(self.chores):
             try:
                 chore()
-            except Exception:
+            except BaseException:
                 log.warning("sightline: a chore fails (it is left out now)", exc_info=True)
                 self.chores.remove(chore)
 
@@ -316,7 +326,7 @@ class ProcessFile:
                 if self._file < 0 or begins or self._size >= self._segment_bytes:
                     self._next_segment(place)
                 self._append(data)
-            except Exception as error:  # noqa: BLE001 - the thread must live, whatever the disk or a header does
+            except BaseException as error:  # noqa: BLE001 - the thread must live, whatever the disk or a header does
                 with self._files._changed:
                     self._dropped += count
                 if not self._said:

@@ -7,14 +7,14 @@ the header says where that is on other clocks.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Mapping
 from time import perf_counter_ns
 from typing import Any, Literal
 
 from sightline.clock import Sync, anchor
-from sightline.event_values import dumps, plain
+from sightline.event_values import bounded, dumps, plain, text
 from sightline.perf_tracer import PerfTracer
 from sightline.process_files import ProcessFiles
 from sightline.spans import ASYNC, BASE_NS, COUNTER, FLOW, INSTANT, STEP, THREAD, OpenSpan, Record
@@ -28,6 +28,10 @@ _MANY = 1 << 16  # records that wait; beyond, recording threads let this one go 
 _WAITING = 1 << 18  # beyond, new ones are dropped
 _BEGUN_AFTER_NS = 500_000_000  # a span that is open for so long is written as one that has begun
 _ANCHOR_EVERY_NS = 10_000_000_000
+_FLOWS = 10_000  # ends of arrows of a thread that wait for the spans around them
+_LONGEST_NAME = 1000  # characters, also of a category
+_ARGUMENTS = 4 << 20  # characters of a span's arguments, beyond which they are a text of their beginning
+_SHOWN = 10_000  # bytes of it
 _STEPS = 256  # changes of the step that are remembered, by thread
 _NAMES = 10_000
 
@@ -65,23 +69,30 @@ class TraceWriter:
         self._late_lanes: list[int] = []  # when the last span of each ends
         self._anchored = 0
         self._syncs: deque[Sync] = deque()
-        self._flows: dict[
-            int, list[tuple[int, str]]
-        ] = {}  # by thread, until the spans around them stand there
+        # Ends of arrows by thread, when and how, until the spans around them stand there.
+        self._flows: dict[int, list[tuple[int, str]]] = {}
+        self._latest: dict[int, int] = {}  # when the span began that ended last on a thread
         self._is_closing = False
+        self._is_taking = True
         self._holds_back: Literal["no", "yield", "drop"] = "no"
         self._dropped = 0
         tracer.begin_writing()
-        files.add_source(self.write)
+        files.add_source(self.write, left_out=self._stop_taking)
 
     def close(self, timeout: float = 10.0) -> bool:
         """Writes what has been recorded by now; returns whether that was done in time."""
-        self._tracer.end_writing()
+        self._stop_taking()
         self._anchored = 0  # the last anchor
         self._is_closing = True
         done = self._files.flush(timeout)
         self._files.remove_source(self.write)
         return done
+
+    def _stop_taking(self) -> None:
+        """The tracer keeps the last few records only, as it does while nobody writes."""
+        if self._is_taking:
+            self._is_taking = False
+            self._tracer.end_writing()
 
     def note_sync(self, sync: Sync) -> None:
         """Writes where this process's clock stands against the root's. From any thread."""
@@ -136,30 +147,36 @@ class TraceWriter:
         """Records as lines of the file."""
         out: list[str] = []
         add = out.append
-        heads, latest, begun, flows = self._heads, self._steps.latest, self._begun, self._flows
+        heads, steps, begun, flows, latest = (
+            self._heads, self._steps.latest, self._begun, self._flows, self._latest,
+        )  # fmt: skip
         for record in records:
-            if len(record) != 5:
-                self._other(record[0], record[1], add)
-                continue
-            name, tid, start, end, args = record
-            if begun and (tid, None, start) in begun:
-                begun.discard((tid, None, start))
-                add(self._event("E", name, args, tid, end, self._steps.at(tid, start)))
-            elif args is not None or start - BASE_NS < 1000:
-                step = self._steps.at(tid, start)
-                add(self._event("X", name, args, tid, start, step, f',"dur":{_us(end - start)}'))
-            else:  # the usual case, of which there may be millions
-                try:
-                    head, (since, tail) = heads[name], latest[tid]
-                except KeyError:
-                    head, (since, tail) = self._head(name), self._tail(tid)
-                if start < since:
-                    tail = _tail(self._steps.at(tid, start))
-                ns = end - start
-                ts, took = str(start - BASE_NS), str(ns) if ns > 999 else f"{ns:04d}"
-                add(f'{head}{tid},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
-            if flows:
-                out += self._flows_within(tid, start, end)
+            try:
+                if len(record) != 5:
+                    self._other(record[0], record[1], add)
+                    continue
+                name, tid, start, end, args = record
+                if begun and (tid, None, start) in begun:
+                    begun.discard((tid, None, start))
+                    add(self._event("E", name, args, tid, end, self._steps.at(tid, start)))
+                elif args is not None or start - BASE_NS < 1000:
+                    step = self._steps.at(tid, start)
+                    add(self._event("X", name, args, tid, start, step, f',"dur":{_us(end - start)}'))
+                else:  # the usual case, of which there may be millions
+                    try:
+                        head, (since, tail) = heads[name], steps[tid]
+                    except KeyError:
+                        head, (since, tail) = self._head(name), self._tail(tid)
+                    if start < since:
+                        tail = _tail(self._steps.at(tid, start))
+                    ns = end - start
+                    ts, took = str(start - BASE_NS), str(ns) if ns > 999 else f"{ns:04d}"
+                    add(f'{head}{tid},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
+                if flows:
+                    out += self._flows_within(tid, start, end)
+                latest[tid] = start
+            except Exception:  # noqa: BLE001 - whatever is in a record, it is that record's trouble
+                self._dropped += 1
         return out
 
     def _other(self, kind: int, what: Any, add: Any) -> None:
@@ -168,24 +185,22 @@ class TraceWriter:
         elif kind == ASYNC:
             name, lane, tid, start, end, args, step = what
             step = self._steps.at(tid, start) if step is None else step
+            where = self._in_lane(lane, start, end)
             if (None, lane, start) in self._begun:
                 self._begun.discard((None, lane, start))
+                add(self._event("e", name, args, tid, end, step, where))  # more may be known by now
             else:
-                begins = self._in_lane(lane, start, end)
-                if lane is None and args and args.get("category"):  # alone in its lane, as others are not
-                    begins = begins.replace('"lane"', _json(str(args["category"])), 1)
-                add(self._event("b", name, args, tid, start, step, begins))
-                lane = begins
-            ends = lane if isinstance(lane, str) else self._in_lane(lane, start, end)
-            add(self._event("e", name, None, tid, end, None, ends))
+                add(self._event("b", name, args, tid, start, step, where))
+                add(self._event("e", name, None, tid, end, None, where))
         elif kind == INSTANT:
             name, tid, now, args = what
             add(self._instant(name, tid, now, args, self._steps.at(tid, now), "t"))
         elif kind == COUNTER:
             name, now, series = what
-            values = {key: number for key, value in series.items() if (number := _number(value)) is not None}
+            numbers = ((text(key, _LONGEST_NAME), _number(value)) for key, value in series.items())
+            values = {key: number for key, number in numbers if number is not None}
             add(
-                f'{{"ph":"C","name":{_json(name)},"pid":{self._pid},"ts":{_us(now - BASE_NS)},'
+                f'{{"ph":"C","name":{_name(name)},"pid":{self._pid},"ts":{_us(now - BASE_NS)},'
                 f'"args":{_json(values)}}},\n'
             )
         elif kind == FLOW:
@@ -201,15 +216,21 @@ class TraceWriter:
         self, phase: str, name: str, args: Any, tid: int, at: int, step: int | None, more: str = ""
     ) -> str:
         shown: dict[str, Any] = {} if step is None else {"step": step}
-        category = ""
+        about = tail = ""
         if args:
             given = dict(args)
-            category = given.pop("category", None) or ""
+            if (category := _category(given.pop("category", None))) and phase in "be":
+                shown["category"] = category  # the place of `cat` is taken by what makes a lane one track
+            elif category:
+                about = f',"cat":{_json(category)}'
             shown |= plain(given)
-        tail = f',"args":{_json(shown)}' if shown else ""
-        about = f',"cat":{_json(str(category))}' if category and '"cat"' not in more else ""
+        if shown:
+            tail = f',"args":{_json(shown)}'
+            if len(tail) > _ARGUMENTS:
+                kept = {key: shown[key] for key in ("step", "category") if key in shown}
+                tail = f',"args":{_json({**kept, "arguments": bounded(shown, _SHOWN)[0]})}'
         return (
-            f'{{"ph":"{phase}","name":{_json(name)}{about},"pid":{self._pid},"tid":{tid},'
+            f'{{"ph":"{phase}","name":{_name(name)}{about},"pid":{self._pid},"tid":{tid},'
             f'"ts":{_us(at - BASE_NS)}{more}{tail}}},\n'
         )
 
@@ -226,30 +247,47 @@ class TraceWriter:
         if lane is not None:
             # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
             add(self._moment(tid, now, of_lane))
-        elif not any(where == tid and start <= now for where, _, start in self._begun):
-            # An arrow without a slice around it is an error, so it waits for its span.
-            self._flows.setdefault(tid, []).append((now, line))
+        elif any(where == tid and start <= now for where, _, start in self._begun):
+            add(self._moment(tid, now))  # whether it is the innermost one that has begun, is not known
+        else:  # without a slice around it, it is an error, so it waits for its span
+            waiting = self._flows.setdefault(tid, [])
+            insort(waiting, (now, line))
+            if len(waiting) > 2 * _FLOWS:
+                loose, self._flows[tid] = waiting[:_FLOWS], waiting[_FLOWS:]
+                for each in self._with_moments(tid, loose):
+                    add(each)
             return
         add(line)
 
-    def _moment(self, tid: int, now: int, more: str = "") -> str:
+    def _moment(self, tid: int, now: int, more: str = ',"arrow":1') -> str:
+        """A slice that takes no time, for an arrow that would not find the right one.
+
+        Perfetto draws an arrow at the slice that has begun last on its thread, also if that has ended.
+        """
         at = f'"pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)}'
         return f'{{"ph":"i","name":"flow",{at},"s":"t"{more}}},\n'
 
-    def _flows_within(self, tid: int, start: int, end: int) -> list[str]:
-        """Arrows whose span stands there now."""
-        waiting = self._flows.pop(tid, [])
-        later = [each for each in waiting if not start <= each[0] <= end]
-        if later:
-            self._flows[tid] = later
-        return [line for at, line in waiting if start <= at <= end]
+    def _with_moments(self, tid: int, flows: Iterable[tuple[int, str]]) -> list[str]:
+        return [each for at, line in flows for each in (self._moment(tid, at), line)]
+
+    def _flows_within(self, tid: int, start: int, end: int, *, is_open: bool = False) -> list[str]:
+        """Arrows whose span stands there now: the lines that follow that of the span at once."""
+        waiting = self._flows.get(tid)
+        if not waiting:
+            return []
+        first, last = bisect_left(waiting, (start,)), bisect_left(waiting, (end + 1,))
+        found = waiting[first:last]
+        if len(found) == len(waiting):
+            del self._flows[tid]
+        elif found:
+            del waiting[first:last]
+        if is_open or self._latest.get(tid, -1) >= start:  # others lie within
+            return self._with_moments(tid, found)
+        return [line for _, line in found]
 
     def _loose_flows(self) -> list[str]:
         """Arrows that are in no span: the objects of the spans were used after their blocks."""
-        lines = []
-        for tid, waiting in self._flows.items():
-            for at, line in waiting:
-                lines += [self._moment(tid, at), line]
+        lines = [each for tid, flows in self._flows.items() for each in self._with_moments(tid, flows)]
         self._flows.clear()
         return lines
 
@@ -279,7 +317,7 @@ class TraceWriter:
                 self._begun.add(key)
                 lines.append(self._begin(span))
                 if span.tid is not None:
-                    lines += self._flows_within(span.tid, span.start, now)
+                    lines += self._flows_within(span.tid, span.start, now, is_open=True)
         return lines
 
     def _begin(self, span: OpenSpan) -> str:
@@ -291,8 +329,9 @@ class TraceWriter:
     def _head(self, name: str) -> str:
         if len(self._heads) > _NAMES:
             self._heads.clear()
-        head = f'{{"ph":"X","name":{_json(name)},"pid":{self._pid},"tid":'
-        self._heads[name] = head
+        head = f'{{"ph":"X","name":{_name(name)},"pid":{self._pid},"tid":'
+        if len(name) <= _LONGEST_NAME:
+            self._heads[name] = head
         return head
 
     def _tail(self, tid: int) -> tuple[int, str]:
@@ -321,7 +360,7 @@ class TraceWriter:
         return f'{{"ph":"M",{about}}},\n'
 
     def _thread_name(self, tid: int, name: str) -> str:
-        return self.metadata("thread_name", {"name": plain(name)}, tid)
+        return self.metadata("thread_name", {"name": text(name, _LONGEST_NAME)}, tid)
 
 
 class _Steps:
@@ -363,6 +402,19 @@ class _Steps:
 
 def _tail(step: int | None) -> str:
     return "},\n" if step is None else f',"args":{{"step":{step}}}}},\n'
+
+
+def _name(name: str) -> str:
+    """A name as JSON, cut where it is very long."""
+    return _json(name if str.__len__(name) <= _LONGEST_NAME else text(name, _LONGEST_NAME))
+
+
+def _category(given: Any) -> str:
+    """A category as text, whatever it is; empty if there is none."""
+    if given is None:
+        return ""
+    shown = given if type(given) is str else plain(given)
+    return text(shown if type(shown) is str else _json(shown), _LONGEST_NAME)
 
 
 def _json(value: Any) -> str:

@@ -72,7 +72,7 @@ def test_two_runs_are_compared(runs: tuple[Path, Path]) -> None:
     done = invoke("diff", *runs)
     assert done.exit_code == 0, done.output
     assert "train/rollout" in done.output
-    found = {each["name"]: each for each in orjson.loads(invoke("diff", *runs, "--json").stdout)}
+    found = {each["name"]: each for each in orjson.loads(invoke("diff", *runs, "--json").stdout)["stages"]}
     assert found["train/rollout"]["change_s"] < 0
     assert found["train/rollout"]["before_s"] >= 0.05
 
@@ -191,3 +191,24 @@ def test_what_is_not_here_is_named_for_programs(tmp_path: Path) -> None:
     (missing,) = orjson.loads(done.stdout)["missing"]
     assert "files of 1 of 4 processes are here, without 0, 1, 3" in missing
     assert invoke("summary", run).exit_code == 1
+    whole = traced(tmp_path, "whole", 0.001)
+    done = invoke("diff", whole, run, "--json")
+    assert done.exit_code == 3
+    assert orjson.loads(done.stdout)["missing"] == [missing]
+    assert orjson.loads(invoke("diff", whole, whole, "--json").stdout)["missing"] == []
+
+
+def test_sessions_are_told_of_a_run_that_was_not_traced(tmp_path: Path) -> None:
+    off = sl.PerfTracerConfig(enabled=False)
+    with sl.start(tmp_path, name="run", sinks=[], tracing=off) as run:
+        for step in run.steps(2):
+            with sl.session(task=step) as session:
+                session.accept()
+            run.commit(step)
+    done = invoke("summary", tmp_path / "run")
+    assert done.exit_code == 1
+    assert "2 sessions: 2 accepted" in done.stdout
+    assert "has no traces" in done.stderr
+    found = orjson.loads(invoke("summary", tmp_path / "run", "--json", "--steps", "1").stdout)
+    assert (found["sessions"]["sessions"], found["steps"]) == (1, [])
+    assert invoke("summary", tmp_path / "run", "--steps", "7").exit_code == 2

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from sightline.analysis import analyse
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.events import Instant
 from sightline.timeline.merging import Timeline, merge
+from sightline.timeline.stages import one_run, stage_spans
 from tests.harness import Worker, Workers, until, workers_of
 from tests.multiprocess import tracing_workers as script
 from tests.perfetto import Engine, Trace
@@ -181,7 +183,9 @@ def test_processes_of_a_launched_job_are_one_timeline(tmp_path: Path, engine: En
     assert report.problems == []
     trace = engine.load(tmp_path / "out.json.gz")
     assert trace.errors() == {}
-    assert slices(trace) == {"send": steps, "receive": steps, "work": 2 * steps}
+    assert slices(trace) == {
+        "send": steps, "pack": steps, "receive": steps, "prepare": steps, "work": 2 * steps,
+    }  # fmt: skip
     assert trace.counts().flows == steps
     assert trace.counts().counters == steps
     order = trace.query(
@@ -193,6 +197,19 @@ def test_processes_of_a_launched_job_are_one_timeline(tmp_path: Path, engine: En
         name.rpartition(" · ")[0] for name in trace.column("select name from process where name like '%·%'")
     ]
     assert sorted(names) == ["process 0 · trainer", "process 1 · rollout"]
+    spans = stage_spans(one_run([tmp_path / "runs" / "run"]))
+    sends = {span.step: span for span in spans if span.name == "send"}
+    waiting = [span for span in spans if span.waits_for is not None]
+    assert [span.name for span in waiting] == ["receive"] * steps
+    for span in waiting:
+        assert span.waits_for is not None
+        process, at = span.waits_for
+        assert process == 0
+        assert sends[span.step].start < at <= sends[span.step].end
+    for found in analyse(spans).steps:
+        path = [(part.process, part.stage) for part in found.critical]
+        assert (0, "pack") in path  # that is what process 1 waited for
+        assert path.index((0, "pack")) < path.index((1, "receive"))
 
 
 def test_processes_whose_clocks_are_wrong_are_aligned_within_what_is_stated(workers: Workers) -> None:

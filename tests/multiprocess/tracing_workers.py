@@ -71,23 +71,45 @@ def connect_if_told() -> None:
 
 
 def ordered(*, steps: int) -> None:
-    """Two processes under `sightline launch`: the root sends each step's arrow, the other receives it."""
+    """Two processes under `sightline launch`: the root sends each step's arrow, the other waits for it.
+
+    The other one's step ends last, so the root's part of it is what the step waits for.
+    """
     connect()
     with sl.start("runs", name="run", sinks=[], naming="off", role=("trainer", "rollout")[RANK]) as run:
         for step in run.steps(steps):
-            place = Path(f"arrow.{step}")
             if RANK == 0:
+                tell(f"ended.{step - 1}")
                 with sl.trace_scope("send") as span:
-                    place.with_suffix(".part").write_text(str(span.flow_out()))
-                    place.with_suffix(".part").rename(f"arrow.{step}")
+                    with sl.trace_scope("pack"):
+                        wait_for(f"waits.{step}")
+                        time.sleep(0.002)
+                    tell(f"arrow.{step}", str(span.flow_out()))
             else:
-                while not place.exists():
-                    time.sleep(0.001)
                 with sl.trace_scope("receive") as span:
-                    span.flow_in(int(place.read_text()))
+                    with sl.trace_scope("prepare"):
+                        pass
+                    tell(f"waits.{step}")
+                    span.flow_in(int(wait_for(f"arrow.{step}")))
+                    time.sleep(0.002)
             with sl.trace_scope("work", category="compute", step_again=step):
                 sl.scalar("train/loss", step)
             run.commit(step)
+            if RANK:
+                wait_for(f"ended.{step}")
+        tell(f"ended.{steps - 1}")
+
+
+def tell(name: str, text: str = "") -> None:
+    part = Path(f"{name}.{RANK}.part")
+    part.write_text(text)
+    part.rename(name)
+
+
+def wait_for(name: str) -> str:
+    while not Path(name).exists():
+        time.sleep(0.001)
+    return Path(name).read_text()
 
 
 def compared() -> None:

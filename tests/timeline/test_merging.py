@@ -188,6 +188,16 @@ def test_the_archive_moves_later_files_later(tmp_path: Path) -> None:
     assert "clocks" not in second
 
 
+def test_the_archive_has_a_task_once_that_ended_in_the_next_segment(tmp_path: Path, merged: Merged) -> None:
+    """While it is open its thread is not known, and it is written whole where it ends."""
+    where = {"cat": "lane", "id2": {"local": "0x100000001"}, "name": "task", "ts": 10}
+    Live(tmp_path / "run").add(ph="b", tid=0, **where).write()
+    second = Live(tmp_path / "run", segment=1).add(ph="b", tid=1, **where)
+    run = second.add(ph="e", tid=1, **{**where, "ts": 20}).write()
+    trace, _ = merged(run, kind="tar")
+    assert trace.column("select name from slice") == ["task"]
+
+
 def test_a_torn_file_does_not_fail_the_archive(tmp_path: Path, merged: Merged) -> None:
     Live(tmp_path / "run").span("a", 1, 1).raw(b'{"ph":"X","na{"ph"\n').add(
         ph="B", name="long", tid=1, ts=3

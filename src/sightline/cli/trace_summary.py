@@ -15,6 +15,7 @@ from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import INCOMPLETE, say_next
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
+from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
 from sightline.wording import counted, duration
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sightline.analysis import Analysis, Slow, Stage, StepTimes
     from sightline.session_analysis import SessionAnalysis
     from sightline.timeline.merging import Timeline
+    from sightline.timeline.report import Report
 
 _ROWS = 15
 _MATTERS = 0.01  # of a step: less is not worth a line
@@ -54,11 +56,22 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     Exit code 0: all was read; 1: something was damaged or missing; 2: nothing was read; 3: with --json, files
     of some processes are not here, which `missing` names.
     """
+    from sightline.analysis import analyse
+
     steps = _range(first_last)
-    found, timeline = analysed(run_dirs, steps)
-    sessions = analysed_sessions(timeline, steps, slowest)
-    report = timeline.report
-    if not found.steps and (steps is not None or sessions is None):
+    sessions: SessionAnalysis | None
+    try:
+        found, timeline = analysed(run_dirs, steps)
+    except RunDirectoryError as error:
+        alone = _sessions_alone(run_dirs, steps, slowest)
+        if alone is None:
+            raise
+        found, (sessions, report) = analyse(()), alone
+        report.problems.append(f"{error}; so only the sessions are told")
+    else:
+        report = timeline.report
+        sessions = analysed_sessions(timeline, steps, slowest)
+    if not found.steps and report.processes and (steps is not None or sessions is None):
         report.problems.append(_no_steps(steps))
     if as_json:
         data = {
@@ -75,7 +88,7 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     for line in report.problems:
         click.echo(f"problem: {one_line(line, 2000)}", err=True)
     if not as_json:
-        say_next(f"sightline trace view {quoted_all(run_dirs)}")
+        say_next(f"sightline {'trace view' if report.processes else 'doctor'} {quoted_all(run_dirs)}")
     sys.exit(INCOMPLETE if as_json and report.missing else 1 if report.problems else 0)
 
 
@@ -89,7 +102,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
     \b
       sightline trace diff runs/before runs/after
 
-    Exit codes as of `summary`.
+    Exit codes as of `summary`. With --json, `missing` names processes of which the files are not here.
     """
     from sightline.analysis import differences
 
@@ -98,9 +111,15 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
         if not found_steps:
             timeline.report.problems.append(_no_steps(None))
     found = differences(first, second)
+    problems = [*some.report.problems, *more.report.problems]
+    missing = [*some.report.missing, *more.report.missing]
     if as_json:
-        rows = [{**each._asdict(), "change_s": each.change_s} for each in found]
-        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+        data = {
+            "stages": [{**each._asdict(), "change_s": each.change_s} for each in found],
+            "missing": missing,
+            "problems": problems,
+        }
+        click.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2))
     else:
         print_lines([f"own time a step: {one_line(before)} → {one_line(after)}"])
         headings = [Heading("stage", shrinks_to=16), Heading("before", True), Heading("after", True)]
@@ -117,12 +136,11 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
             ],
             indent="  ",
         )
-    problems = [*some.report.problems, *more.report.problems]
     for line in problems:
         click.echo(f"problem: {one_line(line, 2000)}", err=True)
     if not as_json:
         say_next(f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings")
-    sys.exit(1 if problems else 0)
+    sys.exit(INCOMPLETE if as_json and missing else 1 if problems else 0)
 
 
 def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> tuple[Analysis, Timeline]:
@@ -145,6 +163,34 @@ def analysed_sessions(
     from sightline.timeline.stages import sessions
 
     return analyse_sessions((each for each in sessions(timeline) if _is_in(steps, each.step)), slowest)
+
+
+def _sessions_alone(
+    run_dirs: Sequence[Path], steps: tuple[int, int] | None, slowest: int
+) -> tuple[SessionAnalysis, Report] | None:
+    """The sessions of a run of which there are no traces, by each process's own time of day; None if there
+    are none either."""
+    from sightline.session_analysis import analyse_sessions
+    from sightline.session_files import read_sessions
+    from sightline.timeline.report import Report
+
+    if any(each for run_dir in run_dirs for each in run_dir.glob("traces/*.json")):
+        return None
+    report = Report()
+    found = list(
+        read_sessions(
+            [path for run_dir in run_dirs for path in sorted(run_dir.glob("sessions/p*.jsonl"))],
+            on_damage=lambda each: report.problems.append(f"{each.path}:{each.line}: {each.reason}"),
+        )
+    )
+    headers = [each.parts[0].source.header for each in found]
+    if len({header.get("run_id") for header in headers}) != 1:
+        return None
+    attempts = [header.get("attempt", 1) for header in headers]
+    last = max(attempts)
+    ours = [each for each, attempt in zip(found, attempts, strict=True) if attempt == last]
+    sessions = analyse_sessions((each for each in ours if _is_in(steps, each.step)), slowest)
+    return None if sessions is None else (sessions, report)
 
 
 def _is_in(steps: tuple[int, int] | None, step: int | None) -> bool:

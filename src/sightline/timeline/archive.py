@@ -99,7 +99,9 @@ def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -
                 continue
             phase = event.get("ph")
             if phase in ("B", "b", "X"):
-                key = str([phase == "b", *(event.get(each) for each in ("id", "id2", "tid", "name", "ts"))])
+                # Of a lane: while it is open, its thread is not known.
+                where = ("id", "id2") if phase == "b" else ("tid",)
+                key = str([phase == "b", *(event.get(each) for each in (*where, "name", "ts"))])
                 if key in begun:
                     if phase == "X":  # it has begun in an earlier segment
                         event |= {"ph": "E", "ts": event["ts"] + event.pop("dur", 0)}

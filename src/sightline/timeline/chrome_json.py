@@ -7,7 +7,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import orjson
 
-from sightline.timeline.events import Counter, Event, Flow, FlowEnd, Instant, Span, Thread
+from sightline.timeline.events import SESSION_LANES, Counter, Event, Flow, FlowEnd, Instant, Span, Thread
 from sightline.timeline.rows import Row
 from sightline.timeline.writing import Ties, TraceFile, us
 
@@ -20,8 +20,10 @@ class ChromeJson(TraceFile):
     """Writes ``{"traceEvents": [...]}``; compressed where the name ends in ``.gz``.
 
     Spans of threads are ``X`` events, those in lanes ``b`` and ``e``, with the ``id2`` that viewers need to
-    draw them in their process; arrows are ``s`` and ``f``. An arrow of a lane, or of no span, gets a moment
-    named ``flow`` on its thread, since arrows bind to slices of threads.
+    draw them in their process. ``cat`` and ``id2`` together make the track, so the category of a span in a
+    lane is an argument; but sessions have lanes for themselves. Arrows are ``s`` and ``f``. One of a lane, or
+    of no span, gets a moment named ``flow`` on its thread, since arrows bind to slices of threads; so does
+    one of a span with others in it, since they bind to the slice that began last, also if it has ended.
     """
 
     def begin(self, file: BinaryIO) -> None:
@@ -30,6 +32,7 @@ class ChromeJson(TraceFile):
             self._file = cast(IO[bytes], gzip.GzipFile("", "wb", _LEVEL, file, mtime=0))
         self._names: dict[str, str] = {}
         self._ties = Ties()
+        self._latest: dict[tuple[int, int], int] = {}  # when the span began that ended last on a thread
         self._lines: list[str] = []
         self._comma = ""
         self._file.write(
@@ -79,11 +82,18 @@ class ChromeJson(TraceFile):
         else:
             start = self._ties.start((row.pid, lane), start, end)
             about = f'"name":{self._name(name)},"pid":{row.pid},"tid":{row.tid(tid)}'
-            where = f'"cat":{_json(category or "lane")},"id2":{{"local":"0x{lane:x}"}}'
+            cat = category if lane >= SESSION_LANES else "lane"
+            if category and cat == "lane":
+                args = {"category": category, **args}
+            where = f'"cat":{_json(cat)},"id2":{{"local":"0x{lane:x}"}}'
             self._add(f'{{"ph":"b",{about},{where},"ts":{us(start - zero)}{_more("", args)}}}')
             self._add(f'{{"ph":"e",{about},{where},"ts":{us(end - zero)}}}')
+        is_leaf = False
+        if lane is None:
+            is_leaf = self._latest.get((row.pid, tid), start - 1) < start
+            self._latest[row.pid, tid] = start
         for each in flows:
-            if lane is not None:
+            if not is_leaf:
                 self._moment(row, tid, each)
             self._flow(row, tid, each)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 Args = dict[str, Any]
+SESSION_LANES = 2 << 24  #: lanes from here on hold sessions, and those below spans
 
 
 class FlowEnd(NamedTuple):

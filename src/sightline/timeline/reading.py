@@ -3,10 +3,14 @@
 A span that is open for long stands in the file as begun, and again in each further segment; its end, or all
 of it, comes later. Of that one span is made. What never ended ends with the span around it, or where the
 files end, and has the argument ``unfinished``.
+
+The ends of an arrow that lie in a span on a thread stand in the lines after it, or, while a span around it
+has only begun, before it. Then, as in lanes, the first to end of the spans around an arrow has it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -32,7 +36,11 @@ class _Begun(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    end: FlowEnd
+    """An end of an arrow; in their order in time."""
+
+    at: int
+    id: int
+    is_out: bool
     tid: int
 
 
@@ -55,6 +63,7 @@ class Reader:
         self._starts = starts
         self._begun: defaultdict[Where, list[_Begun]] = defaultdict(list)
         self._flows: defaultdict[Where, list[_Waiting]] = defaultdict(list)
+        self._held: Span | None = None  # of a thread, while the arrows in it may follow
         self._latest = 0
         self._threads: set[int] = set()
 
@@ -82,6 +91,13 @@ class Reader:
             or type(args) is not dict
         ):
             raise TypeError(name)
+        if phase == "i" and ("arrow" in event or "lane" in event):
+            return  # it is there for an arrow only
+        if self._held is not None:
+            if phase in ("s", "f") and self._is_in_held(event, tid):
+                return
+            held, self._held = self._held, None
+            yield held
         if phase == "M":
             if name == "thread_name" and tid not in self._threads:
                 self._threads.add(tid)
@@ -89,6 +105,10 @@ class Reader:
             return
         ns = _ns(event["ts"])
         at = self._at(ns)
+        if phase in ("b", "e"):  # `cat` and the lane together are the track
+            args = dict(args)
+            given = args.pop("category", "")
+            category = given if type(given) is str else ""
         if phase == "X":
             end = self._at(ns + max(0, _ns(event["dur"])))
             yield from self._ended((False, tid), name, at, end, tid, category, args)
@@ -107,14 +127,15 @@ class Reader:
                 return
             each = begun.pop(place)
             args = {**each.args, **args}
+            if phase == "e" and category:
+                each = each._replace(category=category)
             yield from self._ended(
                 where, name, each.start, max(at, each.start), each.tid, each.category, args
             )
         elif phase == "i":
-            if "lane" not in event:  # else it is of an arrow, which has its place by now
-                if name == DROPPED:
-                    self.dropped += int(args["dropped"])
-                yield Instant(name, at, tid, "p" if event.get("s") == "p" else "t", category, args)
+            if name == DROPPED:
+                self.dropped += int(args["dropped"])
+            yield Instant(name, at, tid, "p" if event.get("s") == "p" else "t", category, args)
         elif phase == "C":
             yield Counter(name, at, {key: v for key, v in args.items() if isinstance(v, (int, float))})
         elif phase in ("s", "f"):
@@ -134,7 +155,10 @@ class Reader:
             if self._begun.get(where):
                 yield from self._inner(where, start, end)
         flows = self._taken(where, start, end) if self._flows else ()
-        yield Span(name, start, end, tid, where[1] if where[0] else None, category, args, flows)
+        if where[0]:
+            yield Span(name, start, end, tid, where[1], category, args, flows)
+        else:
+            self._held = Span(name, start, end, tid, None, category, args, flows)
 
     def _inner(self, where: Where, start: int, end: int) -> Iterator[Event]:
         """Begun spans within one that ends: their own ends have been lost."""
@@ -152,28 +176,47 @@ class Reader:
     def _flow(self, event: dict[str, Any], tid: int, at: int, is_out: bool) -> Iterator[Event]:
         where = (True, int(event["lane"], 16) % (1 << 32)) if "lane" in event else (False, tid)
         waiting = self._flows[where]
-        waiting.append(_Waiting(FlowEnd(flow_id(event["id"]), at, is_out), tid))
-        if len(waiting) > _FLOWS:
-            yield self._loose(waiting.pop(0))
+        insort(waiting, _Waiting(at, flow_id(event["id"]), is_out, tid))
+        if len(waiting) > 2 * _FLOWS:
+            loose, self._flows[where] = waiting[:_FLOWS], waiting[_FLOWS:]
+            for each in loose:
+                yield self._loose(each)
+
+    def _is_in_held(self, event: dict[str, Any], tid: int) -> bool:
+        """Whether an arrow belongs to the span before it; it has it then."""
+        held, at = self._held, self._at(_ns(event["ts"]))
+        if held is None or "lane" in event or tid != held.tid or not held.start <= at <= held.end:
+            return False
+        end = self._drawn(FlowEnd(flow_id(event["id"]), at, event["ph"] == "s"), held.end)
+        self._held = held._replace(flows=(*held.flows, end))
+        return True
 
     def _taken(self, where: Where, start: int, end: int) -> tuple[FlowEnd, ...]:
         """The arrows of a span that has ended."""
         waiting = self._flows.get(where)
         if not waiting:
             return ()
-        taken = [each.end for each in waiting if start <= each.end.at <= end]
-        if taken:
-            self._flows[where] = [each for each in waiting if not start <= each.end.at <= end]
-        return tuple(
-            each if each.is_out else each._replace(at=min(self._starts.not_before(each.id, each.at), end))
-            for each in taken
-        )
+        first, last = bisect_left(waiting, (start,)), bisect_left(waiting, (end + 1,))
+        taken = waiting[first:last]
+        if len(taken) == len(waiting):
+            del self._flows[where]
+        else:
+            del waiting[first:last]
+        return tuple(self._drawn(FlowEnd(each.id, each.at, each.is_out), end) for each in taken)
+
+    def _drawn(self, flow: FlowEnd, end: int) -> FlowEnd:
+        """An arrow's end in a span, not before its beginning."""
+        if flow.is_out:
+            return flow
+        return flow._replace(at=min(self._starts.not_before(flow.id, flow.at), end))
 
     def _loose(self, waiting: _Waiting) -> Flow:
-        end, tid = waiting
-        return Flow(tid, end if end.is_out else end._replace(at=self._starts.not_before(end.id, end.at)))
+        at, id, is_out, tid = waiting
+        return Flow(tid, FlowEnd(id, at if is_out else self._starts.not_before(id, at), is_out))
 
     def _rest(self) -> Iterator[Event]:
+        if self._held is not None:
+            yield self._held
         for where, begun in self._begun.items():
             for each in reversed(begun):
                 yield self._unfinished(where, each, self._latest)

@@ -22,11 +22,10 @@ from sightline.session_files import (
     read_sessions,
 )
 from sightline.timeline.clocks import ProcessClock
-from sightline.timeline.events import Args, Event, FlowEnd, Span
+from sightline.timeline.events import SESSION_LANES, Args, Event, FlowEnd, Span
 from sightline.timeline.finding import ProcessTrace
 from sightline.timeline.report import Report
 
-_LANES = 2 << 24  # beside those of spans
 _CATEGORY = "session"
 
 
@@ -221,5 +220,5 @@ def _lanes(bars: Iterable[tuple[int, int, int]]) -> list[int]:
         else:
             lane = counts[which] = counts.get(which, 0) + 1
         heapq.heappush(ours, (end, lane))
-        lanes[i] = _LANES + lane
+        lanes[i] = SESSION_LANES + lane
     return lanes

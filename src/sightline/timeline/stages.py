@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from sightline.analysis import StageSpan
+from sightline.analysis import STEP, StageSpan
 from sightline.errors import RunDirectoryError
 from sightline.session_files import SessionRecord
 from sightline.timeline.events import Span
 from sightline.timeline.merging import Timeline
 from sightline.timeline.sessions import records_of
 
-LANES = 1 << 20  #: beyond this, the numbers of threads are those of lanes
+LANES = 1 << 20  #: beyond this, the numbers of threads are those of lanes; itself that of a loop in lanes
 
 
 def one_run(run_dirs: Sequence[Path], *, advance: Callable[[int], object] = lambda size: None) -> Timeline:
@@ -79,7 +82,27 @@ def stage_spans(
         known = spans[place].waits_for
         if source is not None and (known is None or source[1] > known[1]):
             spans[place] = spans[place]._replace(waits_for=source)
+    _gather_loops(spans)
     return spans
+
+
+def _gather_loops(spans: list[StageSpan]) -> None:
+    """Brings a loop that is an asyncio task together: each step is in the lane that was free."""
+    steps: defaultdict[int, list[StageSpan]] = defaultdict(list)
+    for span in spans:
+        if span.tid >= LANES and span.category == STEP:
+            steps[span.process].append(span)
+    lanes: dict[tuple[int, int], list[StageSpan]] = {}  # the steps in each, in order
+    for process, own in steps.items():
+        own.sort(key=lambda span: span.start)
+        if all(before.end <= after.start for before, after in pairwise(own)):  # else there are several loops
+            for span in own:
+                lanes.setdefault((process, span.tid), []).append(span)
+    for i, span in enumerate(spans):
+        own = lanes.get((span.process, span.tid), [])
+        place = bisect_right(own, span.start, key=lambda step: step.start) - 1
+        if place >= 0 and span.end <= own[place].end:
+            spans[i] = span._replace(tid=LANES)
 
 
 def sessions(timeline: Timeline) -> Iterator[SessionRecord]:
