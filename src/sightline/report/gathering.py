@@ -20,8 +20,8 @@ from sightline.report.run_data import RunData, find_runs, shortened
 from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
 from sightline.report.time_shares import packed, shares
-from sightline.run_logs.files import ranges_of
 from sightline.run_state import state_of
+from sightline.wording import ranges_of
 
 # The last line of a process that was killed; and an anchor that a segment's header has overtaken.
 _HARMLESS = ("it is cut short", "it is no later anchor of the clock")
