@@ -207,6 +207,26 @@ def test_what_cannot_work_is_said_before_anything_long_begins(
     assert "pip install 'sightline[report]'" in said.stderr
 
 
+def test_only_a_page_is_replaced_unasked_and_a_file_of_the_run_never(tmp_path: Path) -> None:
+    """With --force other files are, but none of the run itself."""
+    run = full_run(tmp_path / "run").path
+    own = [run / "metrics.jsonl", run / "run.json", run / "logs" / "p00001.a01.jsonl"]
+    before = [path.read_bytes() if path.exists() else b"" for path in own]
+    for path in own:
+        said = invoke(run, "-o", path, "--force")
+        assert said.exit_code == 2
+        assert "of the run itself" in said.stderr
+    assert [path.read_bytes() if path.exists() else b"" for path in own] == before
+    kept = tmp_path / "keep.txt"
+    kept.write_text("mine")
+    said = invoke(run, "-o", kept)
+    assert said.exit_code == 2
+    assert "--force" in said.stderr
+    assert kept.read_text() == "mine"
+    assert invoke(run, "-o", kept, "--force").exit_code == 0
+    assert invoke(run, "-o", kept).exit_code == 0
+
+
 def test_a_journal_without_a_line_yet(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").touch()

@@ -42,6 +42,22 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def test_only_a_timeline_is_replaced_unasked_and_a_file_of_the_run_never(run_dir: Path) -> None:
+    """With --force other files are, but none of the run itself."""
+    for own in (run_dir / "metrics.jsonl", *run_dir.glob("traces/*.json")):
+        before = own.read_bytes()
+        done = trace("merge", run_dir, "-o", own, "--force")
+        assert (done.returncode, "of the run itself" in done.stderr) == (2, True)
+        assert own.read_bytes() == before
+    mine = run_dir.parent / "mine.json"
+    mine.write_text("mine")
+    done = trace("merge", run_dir, "-o", mine)
+    assert (done.returncode, "--force" in done.stderr, mine.read_text()) == (2, True, "mine")
+    assert trace("merge", run_dir, "-o", mine, "--force").returncode == 0
+    usual = run_dir.parent / "timeline.pftrace"
+    assert [trace("merge", run_dir, "-o", usual).returncode for _ in range(2)] == [0, 0]
+
+
 def test_a_run_is_merged_and_the_next_command_is_named(run_dir: Path) -> None:
     done = trace("merge", run_dir)
     file = run_dir / "timeline.json.gz"

@@ -13,8 +13,8 @@ import orjson
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
 from sightline.cli.next_steps import next_steps
+from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
-from sightline.errors import ConfigurationError
 from sightline.foreign_text import one_line
 from sightline.wording import counted
 
@@ -90,7 +90,8 @@ def export(
         ("process_values" if process_values else "metrics") + (".long" if long else "")
     )  # fmt: skip
     to = out or run_dir / f"{stem}.{kind}"
-    _check_place(to, run_dir, is_ours=out is None, force=force)
+    if to != _PIPE:
+        check_place(to, [run_dir], is_ours=lambda path: out is None, force=force)
 
     with progress("exporting", 2 * _bytes(run_dir, samples)) as advance:
         table = _table(run_dir, metrics, steps, attempts, long, samples, process_values, advance)
@@ -173,21 +174,6 @@ def _write(table: Table, to: Path, run_dir: Path, kind: str, spreadsheet: bool) 
         return written
     with replacing(to) as part, open(part, "wb", buffering=1 << 20) as file:
         return put(file)
-
-
-def _check_place(to: Path, run_dir: Path, *, is_ours: bool, force: bool) -> None:
-    """Refuses what must not be replaced.
-
-    Raises:
-        ConfigurationError: such a file is there.
-    """
-    if is_ours or to == _PIPE or not to.exists():
-        return
-    inside = to.resolve().is_relative_to(run_dir.resolve())
-    if inside and (to.suffix in (".json", ".jsonl", ".log") or to.name == ".lock"):
-        raise ConfigurationError(f"{to} is a file of the run itself: choose another name")
-    if not force:
-        raise ConfigurationError(f"{to} is there already: choose another name, or give --force to replace it")
 
 
 def _facts(run_dir: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 
 from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
 from sightline.cli.next_steps import next_steps
+from sightline.cli.output_place import check_place
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted_all
 from sightline.wording import counted, size
@@ -29,9 +30,16 @@ if TYPE_CHECKING:
 @click.option("--port", type=int, default=0, help="With --serve: the port; default: any that is free.")
 @click.option("--open/--no-open", "opens", default=None, help="Open it in a browser; default: with --serve, "
               "on a terminal.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the file, even if it is no report.")
 @click.option("--json", "as_json", is_flag=True, help="The headline figures, for other programs.")
 def report(
-    run_dirs: tuple[Path, ...], output: Path | None, serve: bool, port: int, opens: bool | None, as_json: bool
+    run_dirs: tuple[Path, ...],
+    output: Path | None,
+    serve: bool,
+    port: int,
+    opens: bool | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Make one page about a run, or several side by side: is it learning, where does its time go, which host
     is slow, what went wrong and when, what do the completions look like.
@@ -57,6 +65,7 @@ def report(
     path = output if output is not None else run_dirs[0] / "report.html"
     if not os.access(path.parent, os.W_OK | os.X_OK) or path.is_dir():
         raise RunDirectoryError(f"{path} cannot be written: expected a file in a directory of yours after -o")
+    check_place(path, run_dirs, is_ours=lambda there: output is None or _is_page(there), force=force)
     found = runs.gather(once=True)
     whole = page(found.names, found.data)
     _write(path, whole)
@@ -97,6 +106,12 @@ def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None
         server.wait()
     finally:
         server.close()
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is a page that this command has made."""
+    with open(path, "rb") as file:
+        return " – sightline</title>".encode() in file.read(1 << 16)
 
 
 def _write(path: Path, data: bytes) -> None:

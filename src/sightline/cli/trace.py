@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sightline.cli.frame import say_next
+from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
 from sightline.errors import ConfigurationError
@@ -62,8 +63,14 @@ trace.add_command(diff)
 )
 @_metric
 @_xla
+@click.option("--force", is_flag=True, help="Replace OUT, even if it has no usual name of a timeline.")
 def merge(
-    run_dirs: tuple[Path, ...], out: Path | None, kind: Format | None, metrics: tuple[str, ...], xla: bool
+    run_dirs: tuple[Path, ...],
+    out: Path | None,
+    kind: Format | None,
+    metrics: tuple[str, ...],
+    xla: bool,
+    force: bool,
 ) -> None:
     """Merge the traces of all processes and attempts into one file that Perfetto opens.
 
@@ -82,6 +89,7 @@ def merge(
     if kind == "tar" and metrics:
         raise click.BadParameter("--metric: an archive holds the files of the processes only")
     out = out or run_dirs[0] / _NAMES[kind]
+    check_place(out, run_dirs, is_ours=lambda path: path.name in _NAMES.values(), force=force)
     report = _merged(run_dirs, out, kind, metrics, xla)
     _say(report)
     click.echo(one_line(out, 4096))
