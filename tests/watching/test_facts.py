@@ -285,3 +285,20 @@ def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     tail.update()
     assert len(tail.warned) == 100
     assert tail.warned[-1].message.startswith("message 1999 ")
+
+
+def test_who_has_dropped_out_is_told_as_long_as_it_is_out(tmp_path: Path) -> None:
+    """The journal names it in one commit only; the metrics after it are of the others."""
+    lines = [run_line(processes=2)]
+    for step in range(30):
+        fields = orjson.loads(commit(step, {"a": 1.0}, missing=[1] if step == 3 else None))
+        lines.append(line(**{**fields, "expected": 2, "reported": 2 if step < 3 else 1}))
+    run = written(tmp_path / "run", *lines)
+    found = facts(run, window=10)
+    assert [each.text for each in found.troubles if each.about == "missing"] == [
+        "process 1 is out since step 3: metrics are of 1 of 2 processes"
+    ]
+    assert (found.plain()["out"], found.plain()["reported"]) == ({"1": 3}, (1, 2))
+    back = orjson.loads(commit(30, {"a": 1.0}))
+    written(run, *lines, line(**{**back, "expected": 2, "reported": 2}))
+    assert not [each for each in facts(run, window=10).troubles if each.about == "missing"]

@@ -192,6 +192,8 @@ class Facts:
         stages: where the time of a step goes.
         slow: who holds up the others.
         sinks: those that store, and those with errors.
+        out: the processes that have dropped out, each with the step from which on.
+        reported: how many processes the last commit is of, and of how many it should be.
         troubles: what is not as it should be.
         warned: the latest warnings of the logs that are here, in their order.
         samples: of each table.
@@ -213,6 +215,8 @@ class Facts:
     stages: list[StageTime] = field(default_factory=list)
     slow: list[SlowStage] = field(default_factory=list)
     sinks: list[SinkState] = field(default_factory=list)
+    out: dict[int, int] = field(default_factory=dict)
+    reported: tuple[int, int] | None = None
     troubles: list[Trouble] = field(default_factory=list)
     warned: list[Warned] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
@@ -240,6 +244,7 @@ class Facts:
             for table in self.samples
         ]
         found["files"]["missing"] = self.files.missing
+        found["out"] = {str(process): step for process, step in self.out.items()}
         found["texts"] = {key: {"step": step, "text": text} for key, (step, text) in self.texts.items()}
         return found
 
@@ -312,6 +317,8 @@ def facts_of(
         stages=stages_of(history, keys, timed_from, wall_s),
         slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, wall_s),
         sinks=sinks,
+        out=dict(history.out),
+        reported=history.reported,
         troubles=_troubles(history, state, sinks, files, first),
         warned=list(warned),
         samples=[_last_rows(name, table) for name, table in history.samples.items() if table.rows],
@@ -403,6 +410,7 @@ def _troubles(
     history: History, state: RunState, sinks: Sequence[SinkState], files: Files, first: int
 ) -> list[Trouble]:
     found = [
+        *_out(history, state),
         *_missing(history, state, first),
         *_events(history, state, first),
         *(_of_sink(sink) for sink in sinks if not sink.is_well),
@@ -420,6 +428,26 @@ def _troubles(
     return sorted(found, key=lambda each: not each.is_now)
 
 
+def _out(history: History, state: RunState) -> list[Trouble]:
+    """Who has dropped out, so that the metrics are of the others."""
+    if history.reported is None or history.reported[0] >= history.reported[1]:
+        return []
+    reported, expected = history.reported
+    rest = f"metrics are of {reported:,} of {counted(expected, 'process', 'processes')}"
+    if not history.out:  # it has lost them before what was read of it, or they are behind
+        return [Trouble("missing", rest, state.is_live)]
+    since: dict[int, list[int]] = {}
+    for process, step in history.out.items():
+        since.setdefault(step, []).append(process)
+    texts = [
+        f"{processes(sorted(who))} {'is' if len(who) == 1 else 'are'} out since step {step}"
+        for step, who in sorted(since.items())
+    ]
+    return [
+        Trouble("missing", f"{text}: {rest}" if text == texts[-1] else text, state.is_live) for text in texts
+    ]
+
+
 def _missing(history: History, state: RunState, first: int) -> list[Trouble]:
     if state.missing and state.state == "stalled":
         return []  # said with the stall
@@ -428,7 +456,9 @@ def _missing(history: History, state: RunState, first: int) -> list[Trouble]:
         return []
     last = lately[-1]
     is_now = state.is_live and last.step == history.last_step
-    who = sorted({process for each in lately for process in each.processes if isinstance(process, int)})
+    who = sorted({process for each in lately for process in each.processes})
+    if history.out and set(who) <= set(history.out) and len(lately) == len({*history.out.values()}):
+        return []  # said with who is out
     steps = f"step {last.step}" if len(lately) == 1 else f"{len(lately)} commits, last in step {last.step}"
     return [Trouble("missing", f"{processes(who)} missing in {steps}", is_now)]
 
