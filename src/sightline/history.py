@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
+from sightline.host_health import PREFIXES
 from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
@@ -111,6 +112,8 @@ class History:
         out: the processes that were missing and have not been heard of since, each with the step from which
             on; what an attempt has lost is back in the next.
         reported: how many processes the last commit is of, and of how many it should be; None before it.
+        health: how each process of the last attempt was when it last said so, by key (as in
+            ``host/process/rss_bytes``) and process.
         samples: by table.
         texts: the last text under each key, and its step.
         nonfinite: ``(step, key, kind)`` of each value that is not finite, the first 10,000.
@@ -155,6 +158,7 @@ class History:
         self.late: list[Record] = []
         self.missing: list[Missing] = []
         self.out: dict[int, int] = {}
+        self.health: dict[str, dict[int, float]] = {}
         self.reported: tuple[int, int] | None = None
         self.samples: dict[str, SampleTable] = {}
         self.texts: dict[str, tuple[int, str]] = {}
@@ -247,6 +251,7 @@ class History:
             if kind == "run" and is_run_line(record, self.path):
                 self.runs.append(record)
                 self.out.clear()
+                self.health.clear()
                 self.reported = None
             elif kind == "event":
                 _append_bounded(self.events, record, _EVENTS)
@@ -308,6 +313,13 @@ class History:
             for key, numbers in values.items():
                 if not isinstance(numbers, list):
                     continue
+                if key.startswith(PREFIXES):
+                    latest = self.health.setdefault(key, {})
+                    latest.update(
+                        (process, value)
+                        for process, value in zip(processes, numbers, strict=False)
+                        if type(value) in _NUMBERS
+                    )
                 rows = self._processes.get(key)
                 if rows is None:
                     rows = self._processes[key] = _ProcessRows()
@@ -437,6 +449,18 @@ class History:
         kept = ~self._is_over(steps, attempts)
         found, first = np.unique(steps[kept], return_index=True)
         return found, times[kept][first]
+
+    def step_seconds(self) -> NDArray[np.float64]:
+        """Seconds since the step before was first committed, float64 ``[n]``, as :meth:`steps` has them.
+
+        NaN for the first one of an attempt, before which there may have been a pause.
+        """
+        steps, times, attempts = self._cached_rows()
+        kept = ~self._is_over(steps, attempts)
+        _, first = np.unique(steps[kept], return_index=True)
+        seconds = np.diff(times[kept][first], prepend=np.nan)
+        seconds[1:][np.diff(attempts[kept][first]) != 0] = np.nan
+        return seconds
 
     def _is_over(self, steps: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows a later attempt has gone over again."""

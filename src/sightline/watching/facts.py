@@ -34,6 +34,7 @@ _BEHIND = 10  # commits, from which a sink is in trouble
 _PROCESS_FILES = ("logs", "traces", "samples", "sessions")
 _OF_PROCESS = re.compile(r"(?:.*\.)?p(\d+)\.a(\d+)\.")
 _HAS_LIMIT = re.compile(r"memory/(used|in_use|peak)_bytes$")
+_IS_LEFT = re.compile(r"/free_bytes$")
 _SINK = re.compile(rf"{RESERVED}sink/(.+)/(lag_steps|commit_ms|errors)")
 
 
@@ -43,7 +44,7 @@ class Progress:
 
     Attributes:
         step: of the last commit; None before the first.
-        total: the step that the loop ends before; None if it does not say.
+        total: the step that the loop ends before, one above its last; None if it does not say.
         share: that is done, 0 to 1.
         step_s: seconds a step, the mean of the last fifty.
         left_s: from the last commit to the end of the loop.
@@ -122,15 +123,19 @@ class HostFigure:
 
     Attributes:
         name: of the figure, without ``host/``.
-        mean: over processes and the time since the commit before.
-        peak: the largest; None if only one number is known.
-        limit: the most that it may be; None if that is unknown.
+        mean: over the processes, of the latest reading of each.
+        peak: of the process that is worst, by its share of the limit if it has one; of free space that is the
+            least. None if only one number is known.
+        limit: the most that it may be, for that process; None if that is unknown.
+        worst: the process; None if the journal has no readings of each, so that the numbers are of the last
+            commit.
     """
 
     name: str
     mean: float
     peak: float | None
     limit: float | None
+    worst: int | None = None
 
     @property
     def share(self) -> float | None:
@@ -297,10 +302,12 @@ def facts_of(
     steps, times = history.steps()
     steps, times = steps[-window:], times[-window:]
     first = int(steps[0]) if len(steps) else 0
-    wall_s = float(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
+    gaps = history.step_seconds()[-window:][1:]
+    within = np.isfinite(gaps)  # not the pause before an attempt
+    wall_s = float(gaps[within].mean()) if within.any() else None
     wanted = chosen(keys, patterns) if choose is None else choose(keys)
     # What the first of several steps took lies before its commit, and so outside of their wall time.
-    timed_from = int(steps[1]) if len(steps) > 1 else first
+    timed = steps[1:][within] if within.any() else steps
     files = files or files_of(run_dir, max(state.processes, history.processes))
     sinks = _sinks(history, first)
     return Facts(
@@ -314,7 +321,7 @@ def facts_of(
         wanted=wanted,
         metrics=metrics_of(history, wanted[slice(*page)] if page else wanted, first),
         unmatched=[each for each in patterns if not chosen(keys, [each])],
-        stages=stages_of(history, keys, timed_from, wall_s),
+        stages=stages_of(history, keys, timed, wall_s),
         slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, wall_s),
         sinks=sinks,
         out=dict(history.out),
@@ -378,9 +385,28 @@ def _hosts(history: History, keys: Sequence[str], first: int) -> list[HostFigure
         mean, peak = said.get("mean", said.get("max")), said.get("max")
         if mean is None or name.rpartition("/")[2] == "limit_bytes":
             continue
+        if each := _of_processes(history, name):
+            found.append(each)
+            continue
         limit = seen.get(f"{name.rpartition('/')[0]}/limit_bytes", {}) if _HAS_LIMIT.search(name) else {}
         found.append(HostFigure(name, mean, peak, limit.get("mean", limit.get("max"))))
     return found
+
+
+def _of_processes(history: History, name: str) -> HostFigure | None:
+    """A figure by what each process that is there has said last: a commit has those that just spoke."""
+
+    def latest(name: str) -> dict[int, float]:
+        found = history.health.get(f"host/{name}") or history.health.get(f"jax/{name}") or {}
+        return {process: value for process, value in found.items() if process not in history.out}
+
+    own = latest(name)
+    if not own:
+        return None
+    limits = latest(f"{name.rpartition('/')[0]}/limit_bytes") if _HAS_LIMIT.search(name) else {}
+    sign = -1 if _IS_LEFT.search(name) else 1
+    worst = max(own, key=lambda process: sign * own[process] / (limits.get(process) or 1.0))
+    return HostFigure(name, sum(own.values()) / len(own), own[worst], limits.get(worst), worst)
 
 
 def _sinks(history: History, first: int) -> list[SinkState]:
@@ -596,7 +622,7 @@ def headline(facts: Facts) -> str:
     Example:
         >>> from sightline.run_state import RunState
         >>> headline(Facts("runs/x", "x", RunState("running", "held"), Progress(9, 40, 0.25, 2.0, 60, 0.0)))
-        'x: running, step 9 of 40 (25 %), 2 s a step'
+        'x: running, step 9 of 39 (25 %), 2 s a step'
     """
     progress = facts.progress
     text = f"{steady(facts.name, 100)}: {facts.state.state}"
@@ -604,5 +630,5 @@ def headline(facts: Facts) -> str:
         return f"{text}, no commit yet"
     text += f", step {progress.step}"
     if progress.total is not None and progress.share is not None:
-        text += f" of {progress.total} ({math.floor(100 * progress.share)} %)"
+        text += f" of {progress.total - 1} ({math.floor(100 * progress.share)} %)"
     return text if progress.step_s is None else f"{text}, {duration(progress.step_s)} a step"
