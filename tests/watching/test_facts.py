@@ -138,7 +138,7 @@ def test_how_a_run_has_ended_is_told(tmp_path: Path) -> None:
     assert headline(facts(bad)).startswith("grpo: failed")
     assert "ValueError: no gradient" in shown(bad)
     left = written(tmp_path / "left", *begin, finish.replace(b"[]", b"[1]"))
-    assert "process 1 did not reach" in shown(left)
+    assert "process 1 did not reach" in shown(left, 120)
     asked = written(tmp_path / "asked", *begin, line(type="event", event="sigterm", attempt=1, time=1009.0))
     assert "it was asked to end (SIGTERM)" in shown(asked)
 
@@ -285,6 +285,12 @@ def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     tail.update()
     assert len(tail.warned) == 100
     assert tail.warned[-1].message.startswith("message 1999 ")
+
+
+def test_what_is_not_finite_is_told_once(tmp_path: Path) -> None:
+    event = line(type="event", event="nonfinite", key="a", step=1, processes=[0], nan=1, time=1.0, attempt=1)
+    run = written(tmp_path / "run", run_line(), commit(0, {"a": 1.0}), event, commit(1, {"obs/nonfinite": 1}))
+    assert [each.about for each in facts(run).troubles] == ["nonfinite"]
 
 
 def test_who_has_dropped_out_is_told_as_long_as_it_is_out(tmp_path: Path) -> None:

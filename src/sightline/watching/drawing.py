@@ -205,9 +205,9 @@ def _pace(facts: Facts, now: float) -> Text:
         when = ago(now - progress.last_commit) if state.is_live else moment(progress.last_commit, now=now)
         parts.append(_styled(f"last commit {when}", "dim"))
     if state.error:
-        parts.insert(0, _styled(steady(state.error, 300), "red"))
+        parts.append(_styled(steady(state.error, 300), "red"))
     elif state.state in ("crashed", "unknown") or state.missing:
-        parts.insert(0, _styled(steady(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
+        parts.append(_styled(steady(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
     return _styled(" · ", "dim").join(parts)
 
 

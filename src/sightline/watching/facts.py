@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -435,12 +435,13 @@ def _sinks(history: History, first: int) -> list[SinkState]:
 def _troubles(
     history: History, state: RunState, sinks: Sequence[SinkState], files: Files, first: int
 ) -> list[Trouble]:
+    events = _events(history, state, first)
     found = [
         *_out(history, state),
         *_missing(history, state, first),
-        *_events(history, state, first),
+        *events,
         *(_of_sink(sink) for sink in sinks if not sink.is_well),
-        *_counted(history, first),
+        *_counted(history, first, but={each.about for each in events}),
     ]
     late = [each for each in history.late if _at_least(each.get("step"), first)]
     if late:
@@ -555,12 +556,12 @@ def _of_sink(sink: SinkState) -> Trouble:
     return Trouble("sink", f"sink {sink.name} {' and '.join(said)}", is_now=(sink.lag or 0) >= _BEHIND)
 
 
-def _counted(history: History, first: int) -> list[Trouble]:
-    """What is counted under ``obs/``, as the commits have it."""
+def _counted(history: History, first: int, but: Container[str]) -> list[Trouble]:
+    """What is counted under ``obs/``, as the commits have it, but for what events have told."""
     found = []
     for key in history.keys:
         name = key.removeprefix(RESERVED)
-        if name == key or name.startswith("sink/") or name == "late_snapshots":
+        if name == key or name.startswith("sink/") or name == "late_snapshots" or name in but:
             continue
         series = history.series(key)
         lately = (series.steps >= first) & np.isfinite(series.values) & (series.values != 0)
