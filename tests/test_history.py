@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -299,3 +300,55 @@ def test_an_attempt_that_began_lower_than_it_knew_has_gone_over_steps(
     assert [(each.attempt, each.first_step) for each in history.starts] == [(1, 0), (2, 3)]
     assert history.series("loss").steps.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert history.gone_over("loss").steps.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"time": "abc"}, {"time": [1]}, {"attempt": "two"}, {"attempt": 2**63}, {"step": True},
+        {"step": 2**63},
+        {"nonfinite": {"a": "odd"}}, {"nonfinite": 3}, {"missing": 1}, {"missing": ["x"]}, {"texts": "no"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_commit_with_odd_fields_is_damaged_and_costs_itself_only(
+    tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    """Whatever somebody has written there."""
+    fields = {"type": "commit", "seq": 2, "step": 1, "attempt": 1, "time": 2.0, "values": {"a": 7.0}}
+    history = written(
+        tmp_path, run_line(), commit(1, 0, a=1.0), line(**{**fields, **odd}), commit(3, 2, a=3.0)
+    )
+    assert (history.torn, history.commits) == (1, 2)
+    assert history.series("a").values.tolist() == [1.0, 3.0]
+
+
+def test_odd_lines_of_other_types_do_no_harm(tmp_path: Path) -> None:
+    """Values of processes without numbers, a table without a count, a run without processes."""
+    history = written(
+        tmp_path,
+        run_line(processes="two"),
+        commit(1, 0, a=1.0),
+        line(type="process_values", step=0, processes=["x"], values={"a": [1.0]}),
+        line(type="process_values", step=0, processes=[0], values={"a": 1.0, "b": [2.0]}),
+        line(type="sample", step=0, table="t", rows=[{"a": 1}], recorded="many"),
+    )
+    assert (history.processes, history.process_keys, history.samples["t"].recorded) == (1, ["b"], 1)
+
+
+def test_who_is_out_is_known_until_it_is_heard_of(tmp_path: Path) -> None:
+    """Only the first commit without a process names it."""
+
+    def of(seq: int, reported: int, **more: object) -> bytes:
+        return line(type="commit", seq=seq, step=seq, attempt=1, time=1.0, values={}, expected=3,
+                    reported=reported, **more)  # fmt: skip
+
+    lines = [run_line(processes=3), of(1, 3), of(2, 1, missing=[1, 2]), of(3, 1)]
+    history = written(tmp_path, *lines)
+    assert (history.out, history.reported) == ({1: 2, 2: 2}, (1, 3))
+    own = line(type="process_values", step=4, processes=[0, 2], values={"a": [1.0, 2.0]})
+    lines += [of(4, 2), own]
+    assert written(tmp_path, *lines).out == {1: 2}
+    assert written(tmp_path, *lines, line(type="late", process=1, step=2)).out == {}
+    assert written(tmp_path, *lines, of(5, 3)).out == {}
+    assert written(tmp_path, *lines, run_line((1, 0, None), (2, 3, 4), processes=3)).out == {}

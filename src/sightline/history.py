@@ -18,10 +18,11 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
+from sightline.host_health import PREFIXES
 from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
-from sightline.sinks.commits import is_commit
+from sightline.sinks.commits import is_commit, is_number, is_sound
 from sightline.sinks.lineage import Start, as_committed, starts_of
 
 _READ = 8 << 20  # bytes at a time
@@ -108,10 +109,15 @@ class History:
         events: the ``event`` lines, the newest 10,000.
         late: the ``late`` lines, as many.
         missing: the commits that did not hear of all processes, as many.
+        out: the processes that were missing and have not been heard of since, each with the step from which
+            on; what an attempt has lost is back in the next.
+        reported: how many processes the last commit is of, and of how many it should be; None before it.
+        health: how each process of the last attempt was when it last said so, by key (as in
+            ``host/process/rss_bytes``) and process.
         samples: by table.
         texts: the last text under each key, and its step.
         nonfinite: ``(step, key, kind)`` of each value that is not finite, the first 10,000.
-        torn: lines that could not be read.
+        torn: lines that could not be read, or whose fields are not what they should be.
         commits: how many there are, of all attempts.
 
     Raises:
@@ -151,6 +157,9 @@ class History:
         self.events: list[Record] = []
         self.late: list[Record] = []
         self.missing: list[Missing] = []
+        self.out: dict[int, int] = {}
+        self.health: dict[str, dict[int, float]] = {}
+        self.reported: tuple[int, int] | None = None
         self.samples: dict[str, SampleTable] = {}
         self.texts: dict[str, tuple[int, str]] = {}
         self.nonfinite: list[tuple[int, str, str]] = []
@@ -233,15 +242,23 @@ class History:
         if not isinstance(record, dict):
             self.torn += 1
         elif is_commit(record):
-            self._take_commit(record)
+            if is_sound(record):
+                self._take_commit(record)
+            else:
+                self.torn += 1
         else:
             kind = record.get("type")
             if kind == "run" and is_run_line(record, self.path):
                 self.runs.append(record)
+                self.out.clear()
+                self.health.clear()
+                self.reported = None
             elif kind == "event":
                 _append_bounded(self.events, record, _EVENTS)
             elif kind == "late":
                 _append_bounded(self.late, record, _EVENTS)
+                if isinstance(record.get("process"), int):
+                    self.out.pop(record["process"], None)
             elif kind == "process_values":
                 self._take_process_values(record)
             elif kind == "sample":
@@ -269,16 +286,40 @@ class History:
             for column, key in enumerate(keys):
                 self._by_key.setdefault(key, []).append((blocks, column))
         blocks.append(row, list(values.values()))
+        self._note_reported(record)
         if record.get("missing"):
             missing = Missing(record["step"], self._times[-1], list(record["missing"]))
             _append_bounded(self.missing, missing, _EVENTS)
         for key, text in (record.get("texts") or {}).items():
             self.texts[key] = record["step"], text
 
+    def _note_reported(self, record: Record) -> None:
+        """A process is named as missing once, and then not waited for until it is back."""
+        expected, reported = record.get("expected"), record.get("reported")
+        if isinstance(expected, int) and isinstance(reported, int):
+            self.reported = reported, expected
+            if reported >= expected:
+                self.out.clear()
+        for process in record.get("missing") or ():
+            self.out.setdefault(process, record["step"])
+
     def _take_process_values(self, record: Record) -> None:
         step, processes, values = (record.get(name) for name in ("step", "processes", "values"))
-        if isinstance(step, int) and isinstance(processes, list) and isinstance(values, dict):
+        if not isinstance(processes, list) or not all(map(is_number, processes)):
+            self.torn += 1
+        elif isinstance(step, int) and is_number(step) and isinstance(values, dict):
+            for process in processes:
+                self.out.pop(process, None)
             for key, numbers in values.items():
+                if not isinstance(numbers, list):
+                    continue
+                if key.startswith(PREFIXES):
+                    latest = self.health.setdefault(key, {})
+                    latest.update(
+                        (process, value)
+                        for process, value in zip(processes, numbers, strict=False)
+                        if type(value) in _NUMBERS
+                    )
                 rows = self._processes.get(key)
                 if rows is None:
                     rows = self._processes[key] = _ProcessRows()
@@ -289,7 +330,8 @@ class History:
         if not isinstance(name, str) or not isinstance(rows, list):
             return
         table = self.samples.setdefault(name, SampleTable())
-        table.recorded += int(record.get("recorded") or len(rows))
+        recorded = record.get("recorded")
+        table.recorded += recorded if isinstance(recorded, int) else len(rows)
         for row in rows:
             if not isinstance(row, dict):
                 continue
@@ -328,7 +370,8 @@ class History:
     @property
     def processes(self) -> int:
         """How many the last attempt has; 1 where that is unknown."""
-        return int(self.runs[-1].get("processes") or 1) if self.runs else 1
+        known = self.runs[-1].get("processes") if self.runs else 1
+        return max(1, known) if isinstance(known, int) else 1
 
     def series(self, key: str) -> Series:
         """A metric as it is now: what a later attempt has gone over again is left out.
@@ -406,6 +449,18 @@ class History:
         kept = ~self._is_over(steps, attempts)
         found, first = np.unique(steps[kept], return_index=True)
         return found, times[kept][first]
+
+    def step_seconds(self) -> NDArray[np.float64]:
+        """Seconds since the step before was first committed, float64 ``[n]``, as :meth:`steps` has them.
+
+        NaN for the first one of an attempt, before which there may have been a pause.
+        """
+        steps, times, attempts = self._cached_rows()
+        kept = ~self._is_over(steps, attempts)
+        _, first = np.unique(steps[kept], return_index=True)
+        seconds = np.diff(times[kept][first], prepend=np.nan)
+        seconds[1:][np.diff(attempts[kept][first]) != 0] = np.nan
+        return seconds
 
     def _is_over(self, steps: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows a later attempt has gone over again."""

@@ -274,7 +274,7 @@ def is_run_line(record: Mapping[str, Any], path: Path) -> bool:
     if record["format"] > FORMAT:
         raise JournalError(
             f"{path} has format {record['format']}, and this sightline writes {FORMAT}: "
-            f"use the version that wrote it, or a newer one"
+            f"a newer version wrote it: pip install --upgrade sightline"
         )
     return True
 

@@ -103,7 +103,7 @@ def look(place: FilePlace, path: str, name: str, size: int) -> Copy:
     if isinstance(facts.get("format"), int) and facts["format"] > _FORMAT:
         raise RunDirectoryError(
             f"{place.name}/{path} has format {facts['format']}, and this sightline knows {_FORMAT}: "
-            f"use the version that wrote it, or a newer one"
+            f"a newer version wrote it: pip install --upgrade sightline"
         )
     run_id = facts.get("run_id")
     if not isinstance(run_id, str) or not run_id.isprintable() or not 0 < len(run_id) <= 200:

@@ -321,9 +321,9 @@ class _Index:
         anchor = _anchor_of(said)
         if anchor is None or said.get("format") != 1:
             reason = (
-                f"format {said.get('format')!r}, and this sightline reads 1: use the version that wrote it"
+                f"format {said.get('format')!r}, and this sightline reads 1: pip install --upgrade sightline"
             )
-            self._damaged(Damage(path, number, f"{reason}, or a newer one"))
+            self._damaged(Damage(path, number, reason))
             return False
         self._sources.append(Source(path, said, [anchor]))
         return True

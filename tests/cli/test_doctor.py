@@ -88,7 +88,7 @@ def test_a_run_that_ended_well_has_nothing_wrong(run_dir: Path) -> None:
     done = doctor(run_dir)
     assert done.returncode == 0, done.stdout
     assert "✓ state" in done.stdout
-    assert "finished: step 19 of 20" in done.stdout
+    assert "finished: step 19 of 19" in done.stdout
     assert "jsonl has everything" in done.stdout
     assert done.stdout.endswith("nothing is wrong\n")
     assert done.stderr.startswith("next: ")
@@ -99,7 +99,7 @@ def test_states_of_runs_are_told_with_what_to_do(workers: Workers) -> None:
     worker = started(workers, 5, ("jsonl",))
     path = worker.disk / "runs" / "run"
     found = findings(path, code=0)
-    assert found["state"]["what"].startswith("running: step 4 of 100")
+    assert found["state"]["what"].startswith("running: step 4 of 99")
     assert found["lock"]["what"] == f"held by process {worker.popen.pid} on {os.uname().nodename}"
     worker.signal(signal.SIGKILL)
     worker.wait(-signal.SIGKILL)
@@ -108,7 +108,7 @@ def test_states_of_runs_are_told_with_what_to_do(workers: Workers) -> None:
     cursor.parent.mkdir()
     cursor.write_bytes(orjson.dumps({"run_id": sl_run_id(path), "offset": 0, "seq": 2, "kept": {}}))
     found = findings(path, code=1)
-    assert found["state"]["what"].startswith("crashed: step 4 of 100")
+    assert found["state"]["what"].startswith("crashed: step 4 of 99")
     assert "resume='must'" in found["state"]["fix"]
     assert found["sink"]["what"] == "jsonl is 3 commits behind, by its cursor"
     assert found["sink"]["fix"] == f"sightline sync {path} --to jsonl"
@@ -152,7 +152,7 @@ def test_a_run_that_stalls_names_who_is_waited_for(run_dir: Path) -> None:
     journal.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     found = findings(run_dir, code=1)
     held.close()
-    assert found["state"]["what"].startswith("stalled: step 19 of 20")
+    assert found["state"]["what"].startswith("stalled: step 19 of 19")
     assert "step 20 waits for process 3; process 3 has been in reward for 4" in found["state"]["why"]
     assert "(rollout.py:88 in score)" in found["state"]["why"]
     assert "logs/p00003" in found["state"]["fix"]

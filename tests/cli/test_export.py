@@ -219,3 +219,10 @@ def test_no_run_is_an_error(tmp_path: Path) -> None:
     done = export(tmp_path)
     assert done.exit_code == 2
     assert "expected a run directory" in done.stderr
+
+
+def test_a_commit_with_odd_fields_is_a_line_that_could_not_be_read(tmp_path: Path) -> None:
+    odd = {**commit(2, 1, a=2.0), "attempt": 2**63}
+    written(tmp_path / "run", run_line(), commit(1, 0, a=1.0), odd, commit(3, 2, a=3.0))
+    done = export(tmp_path / "run", "-o", "-")
+    assert (done.exit_code, [row["step"] for row in rows_in(done.stdout)]) == (1, ["0", "2"])

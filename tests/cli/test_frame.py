@@ -78,6 +78,26 @@ def test_an_error_is_one_line_and_a_code(error: str, code: int, line: str) -> No
         assert "Traceback" in shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (["watc"], "sightline: No such command 'watc'"),
+        (["--odd"], "sightline: No such option '--odd'"),
+        (["watch"], "sightline watch: Missing argument 'RUN_DIR'"),
+        (["report", "x", "--port", "65536"], "sightline report: Invalid value for '--port': 65536"),
+        (["trace", "merge", "x", "--odd\x1b[2J"], "sightline trace merge: No such option '--odd"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_leads_to_the_help(typed: list[str], line: str) -> None:
+    said = CliRunner().invoke(main, typed, prog_name="sightline")
+    assert said.exit_code == 2
+    assert said.stderr.startswith(line)
+    command = line.partition(":")[0]
+    assert said.stderr.endswith(f"; see {command} --help\n")
+    assert said.stderr.count("\n") == 1
+    assert said.stderr.strip().isprintable()
+
+
 def test_what_comes_next_is_said_apart_from_the_output() -> None:
     @click.command()
     def one() -> None:

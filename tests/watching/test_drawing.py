@@ -47,7 +47,7 @@ def test_a_narrow_page_has_one_column_and_a_wide_one_two(tmp_path: Path) -> None
     run = rich_run(tmp_path / "run")
     narrow, wide = shown(run, 80), shown(run, 200)
     for page_ in (narrow, wide):
-        for part in ("grpo", "crashed", "step 59 of 200", "train/loss", "rollout", "process 13 in rollout",
+        for part in ("grpo", "crashed", "step 59 of 199", "train/loss", "rollout", "process 13 in rollout",
                      "sink wandb is 59 commits behind", "no container", "memory/used_bytes", "97 %", "best",
                      "2 + 2?", "x⏎⏎y", "16 processes"):  # fmt: skip
             assert part in page_, part

@@ -61,7 +61,7 @@ def test_a_run_with_everything_is_told_in_full(tmp_path: Path) -> None:
     memory = next(each for each in found.hosts if each.name == "memory/used_bytes")
     assert (memory.mean, memory.peak) == (60e9, 97e9)
     assert (found.files.here, found.files.missing) == ([0], list(range(1, 16)))
-    assert headline(found) == "grpo: crashed, step 59 of 200 (30 %), 2 s a step"
+    assert headline(found) == "grpo: crashed, step 59 of 199 (30 %), 2 s a step"
     assert orjson.loads(orjson.dumps(found.plain()))["metrics"][1]["key"] == "train/loss"
 
 
@@ -138,7 +138,7 @@ def test_how_a_run_has_ended_is_told(tmp_path: Path) -> None:
     assert headline(facts(bad)).startswith("grpo: failed")
     assert "ValueError: no gradient" in shown(bad)
     left = written(tmp_path / "left", *begin, finish.replace(b"[]", b"[1]"))
-    assert "process 1 did not reach" in shown(left)
+    assert "process 1 did not reach" in shown(left, 120)
     asked = written(tmp_path / "asked", *begin, line(type="event", event="sigterm", attempt=1, time=1009.0))
     assert "it was asked to end (SIGTERM)" in shown(asked)
 
@@ -285,3 +285,60 @@ def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     tail.update()
     assert len(tail.warned) == 100
     assert tail.warned[-1].message.startswith("message 1999 ")
+
+
+def test_what_is_not_finite_is_told_once(tmp_path: Path) -> None:
+    event = line(type="event", event="nonfinite", key="a", step=1, processes=[0], nan=1, time=1.0, attempt=1)
+    run = written(tmp_path / "run", run_line(), commit(0, {"a": 1.0}), event, commit(1, {"obs/nonfinite": 1}))
+    assert [each.about for each in facts(run).troubles] == ["nonfinite"]
+
+
+def test_who_has_dropped_out_is_told_as_long_as_it_is_out(tmp_path: Path) -> None:
+    """The journal names it in one commit only; the metrics after it are of the others."""
+    lines = [run_line(processes=2)]
+    for step in range(30):
+        fields = orjson.loads(commit(step, {"a": 1.0}, missing=[1] if step == 3 else None))
+        lines.append(line(**{**fields, "expected": 2, "reported": 2 if step < 3 else 1}))
+    run = written(tmp_path / "run", *lines)
+    found = facts(run, window=10)
+    assert [each.text for each in found.troubles if each.about == "missing"] == [
+        "process 1 is out since step 3: metrics are of 1 of 2 processes"
+    ]
+    assert (found.plain()["out"], found.plain()["reported"]) == ({"1": 3}, (1, 2))
+    back = orjson.loads(commit(30, {"a": 1.0}))
+    written(run, *lines, line(**{**back, "expected": 2, "reported": 2}))
+    assert not [each for each in facts(run, window=10).troubles if each.about == "missing"]
+
+
+def test_what_hosts_use_is_of_the_latest_reading_of_each_process(tmp_path: Path) -> None:
+    """A commit's own figure is of those that have spoken since the one before."""
+    used, limit, free = "host/memory/used_bytes", "host/memory/limit_bytes", "host/disk/free_bytes"
+
+    def values(low: float) -> dict[str, float]:
+        return {f"{used}/mean": low, f"{used}/max": low, f"{limit}/max": 100.0, f"{free}/min": 5.0,
+                f"{free}/mean": 5.0}  # fmt: skip
+
+    lines = [
+        run_line(processes=3),
+        commit(0, values(60.0)),
+        process_values(0, {used: [10.0, 90.0, 80.0], limit: [100.0, 100.0, 80.0], free: [5.0, 9.0, 7.0]}),
+        commit(1, values(10.0)),
+        process_values(1, {used: [12.0], limit: [100.0], free: [6.0]}),
+    ]
+    figures = {each.name: each for each in facts(written(tmp_path / "run", *lines)).hosts}
+    memory, disk = figures["memory/used_bytes"], figures["disk/free_bytes"]
+    assert (memory.mean, memory.peak, memory.limit, memory.worst) == (182 / 3, 80.0, 80.0, 2)
+    assert memory.share == 1.0
+    assert (disk.mean, disk.peak, disk.worst) == (22 / 3, 6.0, 0)
+
+
+def test_a_pause_between_attempts_is_no_part_of_a_step(tmp_path: Path) -> None:
+    lines = [run_line()]
+    lines += [commit(step, {"time/update_s": 2.0}) for step in range(5)]
+    lines += [run_line(2, starts=[[1, 0, None], [2, 5, 4]])]
+    lines += [
+        commit(step, {"time/update_s": 60.0 if step == 5 else 2.0}, attempt=2, moment=90000.0 + 2 * step)
+        for step in range(5, 10)
+    ]
+    (stage,) = facts(written(tmp_path / "run", *lines)).stages
+    assert (stage.name, stage.seconds, stage.share) == ("update", 2.0, 1.0)

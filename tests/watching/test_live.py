@@ -52,24 +52,24 @@ def test_a_run_is_followed_as_it_goes(workers: Workers) -> None:
     _, run = running(workers)
     with watching(run) as terminal:
         title = terminal.ask("pane_title")
-        seen = terminal.shows("grpo   ● running", "step 4 of 1,000", "train/loss", "prompt 4", "q quit")
+        seen = terminal.shows("grpo   ● running", "step 4 of 999", "train/loss", "prompt 4", "q quit")
         assert "metrics ──" in seen
         (run.parent / "next5").touch()
-        terminal.shows("step 5 of 1,000", "prompt 5")
+        terminal.shows("step 5 of 999", "prompt 5")
         terminal.resize(200, 30)
-        seen = terminal.shows("step 5 of 1,000", "q quit")
+        seen = terminal.shows("step 5 of 999", "q quit")
         wide = until(lambda: re.search(r"^metrics ─.*samples: rollouts ─", terminal.text, re.MULTILINE))
         assert wide
         terminal.resize(60, 12)
         until(lambda: "samples" not in terminal.text and "train/loss" in terminal.text)
         (run.parent / "next6").touch()
-        terminal.shows("step 6 of 1,000")
+        terminal.shows("step 6 of 999")
         assert terminal.ask("pane_title") == title
         assert terminal.ask("alternate_on") == "1"
         terminal.type("q")
         assert terminal.ended() == 0
         terminal.resize(100, 12)
-        terminal.shows("grpo: running, step 6 of 1000 (0 %)", "next: sightline watch")
+        terminal.shows("grpo: running, step 6 of 999 (0 %)", "next: sightline watch")
 
 
 def test_keys_choose_the_metrics(workers: Workers) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -31,9 +31,17 @@ class Frame(click.Group):
         _give_debug(cmd)
         super().add_command(cmd, name)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as error:
+            _end_by_usage(error)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            _end_by_usage(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -57,6 +65,15 @@ class Frame(click.Group):
                 f"where)",
             )
             sys.exit(_DEFECT)
+
+
+def _end_by_usage(error: click.UsageError) -> NoReturn:
+    """Wrong usage in one line, with where the right one is told."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error
+    command = error.ctx.command_path if error.ctx is not None else "sightline"
+    say_error(command, f"{error.format_message().rstrip('.')}; see {command} --help")
+    sys.exit(NOTHING_DONE)
 
 
 def say_error(command: str, message: str) -> None:

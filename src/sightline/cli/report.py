@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; default: "
               "report.html in the first RUN_DIR.")  # fmt: skip
 @click.option("--serve", is_flag=True, help="Serve it on this machine instead, and follow the run.")
-@click.option("--port", type=int, default=0, help="With --serve: the port; default: any that is free.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="With --serve: the port; default: any that is free.",
+)
 @click.option("--open/--no-open", "opens", default=None, help="Open it in a browser; default: with --serve, "
               "on a terminal.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file, even if it is no report.")

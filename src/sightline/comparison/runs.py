@@ -18,7 +18,7 @@ from sightline.sinks.commits import flat
 from sightline.sinks.syncing import facts_of
 from sightline.tables.table import matching
 
-_NO_METRICS = ("*_s_slowest", "*_s_max", "obs/sink/*")  # unless they are asked for
+_NO_METRICS = ("*_s_slowest", "*_s_max", "obs/sink/*", "host/*")  # unless they are asked for
 _FACTS = ("versions", "git", "host", "processes", "command", "cwd")
 
 
@@ -104,7 +104,8 @@ def compare(
 
     Args:
         histories: of the runs, read.
-        metrics: patterns of keys; none: all but process numbers, maxima of timings and old names.
+        metrics: patterns of keys; none: all but process numbers, maxima of timings, what
+            hosts are like, and old names.
         step: compare at this step only.
         elapsed: compare after so many seconds only.
 

@@ -91,7 +91,7 @@ class ARun:
 
     def state_check(self) -> list[Finding]:
         state = self.state
-        of = f" of {state.total_steps}" if state.total_steps is not None else ""
+        of = f" of {state.total_steps - 1}" if state.total_steps else ""
         where = f"step {state.last_step}{of}" if state.last_step is not None else "no step yet"
         if state.last_commit is not None:
             where += f", committed {ago(time.time() - state.last_commit)}"

@@ -285,7 +285,7 @@ class RunFiles:
         if not isinstance(facts.get("format", 1), int) or facts.get("format", 1) > FORMAT:
             raise RunDirectoryError(
                 f"{path} has format {facts['format']}, and this sightline reads {FORMAT}: "
-                f"use the version that wrote it, or a newer one"
+                f"a newer version wrote it: pip install --upgrade sightline"
             )
         if not (
             isinstance(facts.get("run_id"), str)

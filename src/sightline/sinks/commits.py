@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sightline.sinks.base import Record
 
 SEQ = "sightline/seq"  #: under this name each record in a back end has the seq of its commit
+_KINDS = {"nan", "inf", "-inf"}
 
 
 class Lines(NamedTuple):
@@ -50,6 +51,28 @@ def is_commit(record: Mapping[str, Any]) -> bool:
         and isinstance(record.get("step"), int)
         and isinstance(record.get("values"), dict)
     )
+
+
+def is_sound(commit: Record) -> bool:
+    """Whether what a commit has besides its values is of the right kinds: anybody may edit a file."""
+    moment, attempt = commit.get("time") or 0.0, commit.get("attempt") or 1
+    nonfinite, missing, texts = (commit.get(name) or () for name in ("nonfinite", "missing", "texts"))
+    return (
+        is_number(commit["step"])
+        and is_number(attempt)
+        and type(moment) in (int, float)
+        and (
+            nonfinite == ()
+            or (isinstance(nonfinite, dict) and _KINDS.issuperset(map(str, nonfinite.values())))
+        )
+        and (missing == () or (isinstance(missing, list) and all(map(is_number, missing))))
+        and (texts == () or isinstance(texts, dict))
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one of a step, an attempt or a process: of a size that NumPy's integers have."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def commits_in(records: Iterable[Record]) -> Iterator[Record]:

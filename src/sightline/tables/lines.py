@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sightline.errors import RunDirectoryError
 from sightline.journal import Record, is_run_line
 from sightline.run_directory import JOURNAL, no_journal
-from sightline.sinks.commits import is_commit
+from sightline.sinks.commits import is_commit, is_number, is_sound
 from sightline.sinks.lineage import Start, as_committed, starts_of
 from sightline.tables.table import Steps
 
@@ -64,7 +64,7 @@ class Lines:
                 begin, place = place, place + len(line)
                 advance(len(line))
                 record = _parsed(line)
-                if record is None:
+                if record is None or (is_commit(record) and not is_sound(record)):
                     self.torn += 1
                     continue
                 if record.get("type") == "commit" and _has_place(record):
@@ -138,12 +138,12 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _has_place(record: Record) -> bool:
-    return is_commit(record) if record["type"] == "commit" else isinstance(record.get("step"), int)
+    return is_commit(record) if record["type"] == "commit" else is_number(record.get("step"))
 
 
 def _attempt(record: Record) -> int:
     attempt = record.get("attempt")
-    return attempt if isinstance(attempt, int) else 1
+    return attempt if isinstance(attempt, int) and is_number(attempt) else 1
 
 
 def _numbers(values: Sequence[int]) -> NDArray[np.int64]:

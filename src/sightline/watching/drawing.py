@@ -178,7 +178,7 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
     text = Text("step ").append(f"{progress.step:,}", "bold")
     if progress.total is None or progress.share is None:
         return _fit(text, width)
-    text.append(f" of {progress.total:,}  ")
+    text.append(f" of {progress.total - 1:,}  ")
     percent = f"  {math.floor(100 * progress.share)} %"
     room = width - text.cell_len - len(percent)
     if room >= 8:
@@ -205,9 +205,9 @@ def _pace(facts: Facts, now: float) -> Text:
         when = ago(now - progress.last_commit) if state.is_live else moment(progress.last_commit, now=now)
         parts.append(_styled(f"last commit {when}", "dim"))
     if state.error:
-        parts.insert(0, _styled(steady(state.error, 300), "red"))
+        parts.append(_styled(steady(state.error, 300), "red"))
     elif state.state in ("crashed", "unknown") or state.missing:
-        parts.insert(0, _styled(steady(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
+        parts.append(_styled(steady(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
     return _styled(" · ", "dim").join(parts)
 
 
@@ -293,7 +293,7 @@ def panels(
         found.append(Panel("sinks", "", lines, rank=6, least=3, column=1))
     if facts.hosts:
         lines = _hosts(facts.hosts, left, glyphs)
-        found.append(Panel("hosts", "mean and peak", lines, rank=7, least=4))
+        found.append(Panel("hosts", "mean and worst", lines, rank=7, least=4))
     for at, table in enumerate(facts.samples[:3]):
         note = f"step {table.step:,}" if table.step is not None else ""
         lines = _samples(table, right, text_rows)
@@ -457,6 +457,7 @@ def _sink(each: SinkState) -> Text:
 
 def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Text]:
     longest = min(max(cell_len(steady(each.name, 80)) for each in figures), max(12, width // 2))
+    several = len({each.worst for each in figures}) > 1 or any(each.worst for each in figures)
     lines = []
     for each in figures:
         text = Text(_fit_tail(steady(each.name, 80), longest, glyphs)).append("  ")
@@ -464,12 +465,15 @@ def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Te
         text.append("  ").append(
             ("" if each.peak is None else _figure(each.name, each.peak)).rjust(10), "bold"
         )
+        if several:
+            who = "" if each.worst is None else f"p{each.worst}"
+            text.append("  ").append(who.ljust(5), "dim")
         share = each.share
         if share is not None and math.isfinite(share):
             style = "cyan"  # being busy is no trouble, being full is
             if each.limit:
                 style = "red" if share > 0.95 else "yellow" if share > 0.85 else "green"
-            room = max(0, min(20, width - longest - 32))
+            room = max(0, min(20, width - text.cell_len - 8))
             filled = round(min(1.0, max(0.0, share)) * room)
             text.append("  ").append(glyphs.bar * filled, style)
             text.append(glyphs.rest * (room - filled), "bright_black")

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ _BEHIND = 10  # commits, from which a sink is in trouble
 _PROCESS_FILES = ("logs", "traces", "samples", "sessions")
 _OF_PROCESS = re.compile(r"(?:.*\.)?p(\d+)\.a(\d+)\.")
 _HAS_LIMIT = re.compile(r"memory/(used|in_use|peak)_bytes$")
+_IS_LEFT = re.compile(r"/free_bytes$")
 _SINK = re.compile(rf"{RESERVED}sink/(.+)/(lag_steps|commit_ms|errors)")
 
 
@@ -43,7 +44,7 @@ class Progress:
 
     Attributes:
         step: of the last commit; None before the first.
-        total: the step that the loop ends before; None if it does not say.
+        total: the step that the loop ends before, one above its last; None if it does not say.
         share: that is done, 0 to 1.
         step_s: seconds a step, the mean of the last fifty.
         left_s: from the last commit to the end of the loop.
@@ -122,15 +123,19 @@ class HostFigure:
 
     Attributes:
         name: of the figure, without ``host/``.
-        mean: over processes and the time since the commit before.
-        peak: the largest; None if only one number is known.
-        limit: the most that it may be; None if that is unknown.
+        mean: over the processes, of the latest reading of each.
+        peak: of the process that is worst, by its share of the limit if it has one; of free space that is the
+            least. None if only one number is known.
+        limit: the most that it may be, for that process; None if that is unknown.
+        worst: the process; None if the journal has no readings of each, so that the numbers are of the last
+            commit.
     """
 
     name: str
     mean: float
     peak: float | None
     limit: float | None
+    worst: int | None = None
 
     @property
     def share(self) -> float | None:
@@ -192,6 +197,8 @@ class Facts:
         stages: where the time of a step goes.
         slow: who holds up the others.
         sinks: those that store, and those with errors.
+        out: the processes that have dropped out, each with the step from which on.
+        reported: how many processes the last commit is of, and of how many it should be.
         troubles: what is not as it should be.
         warned: the latest warnings of the logs that are here, in their order.
         samples: of each table.
@@ -213,6 +220,8 @@ class Facts:
     stages: list[StageTime] = field(default_factory=list)
     slow: list[SlowStage] = field(default_factory=list)
     sinks: list[SinkState] = field(default_factory=list)
+    out: dict[int, int] = field(default_factory=dict)
+    reported: tuple[int, int] | None = None
     troubles: list[Trouble] = field(default_factory=list)
     warned: list[Warned] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
@@ -240,6 +249,7 @@ class Facts:
             for table in self.samples
         ]
         found["files"]["missing"] = self.files.missing
+        found["out"] = {str(process): step for process, step in self.out.items()}
         found["texts"] = {key: {"step": step, "text": text} for key, (step, text) in self.texts.items()}
         return found
 
@@ -292,10 +302,12 @@ def facts_of(
     steps, times = history.steps()
     steps, times = steps[-window:], times[-window:]
     first = int(steps[0]) if len(steps) else 0
-    wall_s = float(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
+    gaps = history.step_seconds()[-window:][1:]
+    within = np.isfinite(gaps)  # not the pause before an attempt
+    wall_s = float(gaps[within].mean()) if within.any() else None
     wanted = chosen(keys, patterns) if choose is None else choose(keys)
     # What the first of several steps took lies before its commit, and so outside of their wall time.
-    timed_from = int(steps[1]) if len(steps) > 1 else first
+    timed = steps[1:][within] if within.any() else steps
     files = files or files_of(run_dir, max(state.processes, history.processes))
     sinks = _sinks(history, first)
     return Facts(
@@ -309,9 +321,11 @@ def facts_of(
         wanted=wanted,
         metrics=metrics_of(history, wanted[slice(*page)] if page else wanted, first),
         unmatched=[each for each in patterns if not chosen(keys, [each])],
-        stages=stages_of(history, keys, timed_from, wall_s),
+        stages=stages_of(history, keys, timed, wall_s),
         slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, wall_s),
         sinks=sinks,
+        out=dict(history.out),
+        reported=history.reported,
         troubles=_troubles(history, state, sinks, files, first),
         warned=list(warned),
         samples=[_last_rows(name, table) for name, table in history.samples.items() if table.rows],
@@ -371,9 +385,28 @@ def _hosts(history: History, keys: Sequence[str], first: int) -> list[HostFigure
         mean, peak = said.get("mean", said.get("max")), said.get("max")
         if mean is None or name.rpartition("/")[2] == "limit_bytes":
             continue
+        if each := _of_processes(history, name):
+            found.append(each)
+            continue
         limit = seen.get(f"{name.rpartition('/')[0]}/limit_bytes", {}) if _HAS_LIMIT.search(name) else {}
         found.append(HostFigure(name, mean, peak, limit.get("mean", limit.get("max"))))
     return found
+
+
+def _of_processes(history: History, name: str) -> HostFigure | None:
+    """A figure by what each process that is there has said last: a commit has those that just spoke."""
+
+    def latest(name: str) -> dict[int, float]:
+        found = history.health.get(f"host/{name}") or history.health.get(f"jax/{name}") or {}
+        return {process: value for process, value in found.items() if process not in history.out}
+
+    own = latest(name)
+    if not own:
+        return None
+    limits = latest(f"{name.rpartition('/')[0]}/limit_bytes") if _HAS_LIMIT.search(name) else {}
+    sign = -1 if _IS_LEFT.search(name) else 1
+    worst = max(own, key=lambda process: sign * own[process] / (limits.get(process) or 1.0))
+    return HostFigure(name, sum(own.values()) / len(own), own[worst], limits.get(worst), worst)
 
 
 def _sinks(history: History, first: int) -> list[SinkState]:
@@ -402,11 +435,13 @@ def _sinks(history: History, first: int) -> list[SinkState]:
 def _troubles(
     history: History, state: RunState, sinks: Sequence[SinkState], files: Files, first: int
 ) -> list[Trouble]:
+    events = _events(history, state, first)
     found = [
+        *_out(history, state),
         *_missing(history, state, first),
-        *_events(history, state, first),
+        *events,
         *(_of_sink(sink) for sink in sinks if not sink.is_well),
-        *_counted(history, first),
+        *_counted(history, first, but={each.about for each in events}),
     ]
     late = [each for each in history.late if _at_least(each.get("step"), first)]
     if late:
@@ -420,6 +455,26 @@ def _troubles(
     return sorted(found, key=lambda each: not each.is_now)
 
 
+def _out(history: History, state: RunState) -> list[Trouble]:
+    """Who has dropped out, so that the metrics are of the others."""
+    if history.reported is None or history.reported[0] >= history.reported[1]:
+        return []
+    reported, expected = history.reported
+    rest = f"metrics are of {reported:,} of {counted(expected, 'process', 'processes')}"
+    if not history.out:  # it has lost them before what was read of it, or they are behind
+        return [Trouble("missing", rest, state.is_live)]
+    since: dict[int, list[int]] = {}
+    for process, step in history.out.items():
+        since.setdefault(step, []).append(process)
+    texts = [
+        f"{processes(sorted(who))} {'is' if len(who) == 1 else 'are'} out since step {step}"
+        for step, who in sorted(since.items())
+    ]
+    return [
+        Trouble("missing", f"{text}: {rest}" if text == texts[-1] else text, state.is_live) for text in texts
+    ]
+
+
 def _missing(history: History, state: RunState, first: int) -> list[Trouble]:
     if state.missing and state.state == "stalled":
         return []  # said with the stall
@@ -428,7 +483,9 @@ def _missing(history: History, state: RunState, first: int) -> list[Trouble]:
         return []
     last = lately[-1]
     is_now = state.is_live and last.step == history.last_step
-    who = sorted({process for each in lately for process in each.processes if isinstance(process, int)})
+    who = sorted({process for each in lately for process in each.processes})
+    if history.out and set(who) <= set(history.out) and len(lately) == len({*history.out.values()}):
+        return []  # said with who is out
     steps = f"step {last.step}" if len(lately) == 1 else f"{len(lately)} commits, last in step {last.step}"
     return [Trouble("missing", f"{processes(who)} missing in {steps}", is_now)]
 
@@ -499,12 +556,12 @@ def _of_sink(sink: SinkState) -> Trouble:
     return Trouble("sink", f"sink {sink.name} {' and '.join(said)}", is_now=(sink.lag or 0) >= _BEHIND)
 
 
-def _counted(history: History, first: int) -> list[Trouble]:
-    """What is counted under ``obs/``, as the commits have it."""
+def _counted(history: History, first: int, but: Container[str]) -> list[Trouble]:
+    """What is counted under ``obs/``, as the commits have it, but for what events have told."""
     found = []
     for key in history.keys:
         name = key.removeprefix(RESERVED)
-        if name == key or name.startswith("sink/") or name == "late_snapshots":
+        if name == key or name.startswith("sink/") or name == "late_snapshots" or name in but:
             continue
         series = history.series(key)
         lately = (series.steps >= first) & np.isfinite(series.values) & (series.values != 0)
@@ -566,7 +623,7 @@ def headline(facts: Facts) -> str:
     Example:
         >>> from sightline.run_state import RunState
         >>> headline(Facts("runs/x", "x", RunState("running", "held"), Progress(9, 40, 0.25, 2.0, 60, 0.0)))
-        'x: running, step 9 of 40 (25 %), 2 s a step'
+        'x: running, step 9 of 39 (25 %), 2 s a step'
     """
     progress = facts.progress
     text = f"{steady(facts.name, 100)}: {facts.state.state}"
@@ -574,5 +631,5 @@ def headline(facts: Facts) -> str:
         return f"{text}, no commit yet"
     text += f", step {progress.step}"
     if progress.total is not None and progress.share is not None:
-        text += f" of {progress.total} ({math.floor(100 * progress.share)} %)"
+        text += f" of {progress.total - 1} ({math.floor(100 * progress.share)} %)"
     return text if progress.step_s is None else f"{text}, {duration(progress.step_s)} a step"

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.analysis import Slow, kind_of, slow_in_table
 from sightline.history import History
@@ -67,21 +68,22 @@ def timings(keys: list[str]) -> dict[str, str]:
     }
 
 
-def stages_of(history: History, keys: list[str], first_step: int, wall_s: float | None) -> list[StageTime]:
+def stages_of(
+    history: History, keys: list[str], steps: NDArray[np.int64], wall_s: float | None
+) -> list[StageTime]:
     """The stages, the longest first, each with its parts behind it, and ``other`` at the end.
 
     Args:
         keys: that count.
-        first_step: where the steps begin that are looked at.
-        wall_s: of a step, the mean; None: unknown, so that the timing of the step counts.
+        steps: those that are looked at, int64 ``[n]``, ascending.
+        wall_s: of these, the mean; None: unknown, so that the timing of the step counts.
     """
-    steps, _ = history.steps()
-    count = int(np.count_nonzero(steps >= first_step))
+    count = len(steps)
     seconds: dict[str, float] = {}
     key_of: dict[str, str] = {}
     for key, path in timings(keys).items():
         series = history.series(key)
-        values = series.values[series.steps >= first_step]
+        values = series.values[np.isin(series.steps, steps, assume_unique=True)]
         values = values[np.isfinite(values)]
         if len(values) and count:
             seconds[path] = float((values / count).sum())
