@@ -47,6 +47,7 @@ class Plan:
         up_to_date: files of which nothing more is to be had.
         refused: folders and files of other runs, and why.
         conflicts: files that are different from those that are here, and why.
+        moved: files that have got another name while they were read, and come with the next time.
     """
 
     run_id: str
@@ -55,6 +56,7 @@ class Plan:
     up_to_date: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -134,9 +136,12 @@ def carry_out(made: Plan, run_dir: Path) -> Iterator[int]:
             part = path.with_name(f".{path.name}.collect.part")
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                is_other = yield from _bring(step, part)
-                if is_other:
+                came = yield from _bring(step, part)
+                if came == "other":
                     made.conflicts.append((step.name, f"is not how {step.source.place.name} has it begin"))
+                if came == "moved":
+                    made.moved.append(step.name)
+                if came != "whole":
                     continue
                 os.replace(part, path)
             finally:
@@ -277,25 +282,24 @@ def _known_by(copy: Copy) -> tuple[str, bytes]:
 
 
 def _bring(step: Step, part: Path) -> Any:
-    """Copies one file; returns whether its beginning is other than what is here."""
+    """Copies one file; returns whether it came ``whole``, has ``moved`` meanwhile, as a full segment does,
+    or begins with something ``other`` than what is here."""
     source, target = step.source, step.target
     same = 0 if target is None or not source.is_lines else whole_size(target)
     with open(part, "wb") as file:
         for start in range(0, source.size, BLOCK):
             data = source.place.read(source.path, start, min(source.size, start + BLOCK))
             if len(data) < min(BLOCK, source.size - start):
-                raise RunDirectoryError(
-                    f"{source.place.name}/{source.path} has become shorter while it was read: try again"
-                )
+                return "moved"
             if target is not None and start < same:
                 end = min(same, start + len(data))
                 if target.place.read(target.path, start, end) != data[: end - start]:
-                    return True
+                    return "other"
             file.write(data)
             yield len(data)
         file.flush()
         os.fsync(file.fileno())
-    return False
+    return "whole"
 
 
 def _has_ended(path: Path) -> bool:

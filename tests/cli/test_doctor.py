@@ -207,7 +207,7 @@ def test_files_of_other_hosts_are_missed(run_dir: Path) -> None:
     assert json.loads(done.stdout)["incomplete"] == list(range(1, 16))
     shown = doctor(run_dir)
     assert shown.returncode == 0
-    assert "files of 1 of 16 processes are here, without processes 1, 2, 3" in shown.stdout
+    assert "files of 1 of 16 processes are here, without processes 1-15" in shown.stdout
     assert f"sightline collect {run_dir}" in shown.stderr
 
 

@@ -104,7 +104,7 @@ def test_the_view_ends_with_the_run(workers: Workers) -> None:
         (run.parent / "end").touch()
         worker.wait()
         assert terminal.ended() == 0
-        assert "✓ finished" in terminal.shows("train/loss", "next: sightline trace summary")
+        assert "✓ finished" in terminal.shows("train/loss", "next: sightline")
 
 
 def test_a_killed_run_is_seen_and_its_next_attempt_too(workers: Workers) -> None:
@@ -113,7 +113,7 @@ def test_a_killed_run_is_seen_and_its_next_attempt_too(workers: Workers) -> None
         terminal.shows("● running")
         worker.signal(signal.SIGKILL)
         worker.wait(-signal.SIGKILL)
-        terminal.shows("✗ crashed", "no process holds it")
+        terminal.shows("✗ crashed", "its journal has no end")
         running(workers, attempt=2)
         terminal.shows("● running", "attempt 2")
         terminal.type("q")
@@ -131,7 +131,7 @@ def test_a_run_that_has_ended_is_shown_once(tmp_path: Path) -> None:
     run = rich_run(tmp_path / "run")
     with watching(run, size=(80, 70)) as terminal:
         assert terminal.ended() == 0
-        assert "✗ crashed" in terminal.shows("next: sightline trace summary")
+        assert "✗ crashed" in terminal.shows("next: sightline")
     with watching(run, "--stay") as terminal:
         terminal.shows("✗ crashed", "q quit")
         terminal.type("q")
@@ -175,7 +175,7 @@ def test_a_stopped_view_gives_the_terminal_back_and_takes_it_again(tmp_path: Pat
         terminal.type("clear", "Enter", "fg", "Enter")
         terminal.shows("train/loss", "q quit")
         terminal.type("q")
-        terminal.shows("next: sightline trace summary")
+        terminal.shows("next: sightline")
         assert terminal.ask("alternate_on") == "0"
         terminal.type("exit", "Enter")
         assert terminal.ended() == 0

@@ -77,6 +77,7 @@ def _facts(made: Plan, processes: Processes | None, dry_run: bool) -> dict[str, 
         "bytes": made.size,
         "up_to_date": made.up_to_date,
         "refused": [{"what": what, "why": why} for what, why in made.refused],
+        "moved": made.moved,
         "conflicts": [{"what": what, "why": why} for what, why in made.conflicts],
         "processes": None if processes is None else processes._asdict(),
         "missing": [] if processes is None else processes.missing,
@@ -91,6 +92,10 @@ def _say(made: Plan, processes: Processes | None, dry_run: bool) -> None:
         f"{len(made.steps) - new:,} longer ones "
         f"({size(made.size)}); {made.up_to_date:,} are up to date"
     )
+    if made.moved:
+        click.echo(
+            f"{counted(len(made.moved), 'file')} moved on while it was read: collect again for the rest"
+        )
     if processes is None:
         return
     said = [

