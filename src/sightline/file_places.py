@@ -54,6 +54,11 @@ class FolderPlace:
 
     def sizes(self) -> dict[str, int]:
         found = {}
+        if not self.folder.is_dir():
+            raise RunDirectoryError(
+                f"{self.name} is no directory: expected one with a run's files, or an fsspec URL, as in "
+                f"gs://bucket/runs/grpo"
+            )
         with _said_by(self.name):
             for where, _, names in os.walk(self.folder, onerror=_raise):
                 for name in names:
@@ -100,12 +105,12 @@ class UrlPlace:
         try:
             from fsspec.core import url_to_fs
         except ImportError:
-            raise ConfigurationError(f"{url} needs fsspec: pip install 'sightline[collect]'") from None
+            raise ConfigurationError(f"{url} needs fsspec: {_install(url)}") from None
         self.name = url.rstrip("/")
         try:
             self._fs, self._root = url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
-            raise ConfigurationError(f"{url} needs another package: {error}") from None
+            raise ConfigurationError(f"{url} needs another package: {error}: {_install(url)}") from None
         except Exception as error:
             raise ConfigurationError(
                 f"{url}: {error}: expected a folder, or a URL that fsspec knows, as in gs://bucket/runs/grpo"
@@ -154,6 +159,19 @@ def open_place(where: str | os.PathLike[str]) -> FolderPlace | UrlPlace:
     if "://" not in text or text.startswith("file://"):
         return FolderPlace(Path(text.removeprefix("file://")))
     return UrlPlace(text)
+
+
+def _install(url: str) -> str:
+    kind = url.partition("://")[0]
+    package = {
+        "gs": "gcsfs",
+        "gcs": "gcsfs",
+        "s3": "s3fs",
+        "s3a": "s3fs",
+        "az": "adlfs",
+        "abfs": "adlfs",
+    }.get(kind)
+    return f"pip install 'sightline[collect]'{f' {package}' if package else ''}"
 
 
 @contextmanager

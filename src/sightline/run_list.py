@@ -78,7 +78,10 @@ def runs_below(folder: Path, *, now: float | None = None) -> list[ListedRun]:
         [('a', 'finished', 1.0), ('b', 'finished', 1.0)]
     """
     if not folder.is_dir():
-        raise RunDirectoryError(f"{folder} is no directory: expected a folder of runs, as in runs")
+        raise RunDirectoryError(
+            f"{folder} is no directory: expected a folder of runs. sl.start({str(folder)!r}) in a training "
+            f"starts one there; sightline ls DIR lists those elsewhere"
+        )
     moment = time.time() if now is None else now
     paths = [folder] if _is_run(folder) else sorted(_found(folder, _DEPTH, set()))
     with ThreadPoolExecutor(min(_THREADS, len(paths) or 1)) as threads:

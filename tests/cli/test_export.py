@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -207,12 +210,20 @@ def test_a_live_run_of_two_processes_and_after_their_deaths(workers: Workers) ->
         (["--json", "-o", "-"], "give -o a file"),
         (["--to", "parquet", "--spreadsheet"], "--spreadsheet is for csv"),
         (["--to", "xlsx"], "csv"),
+        (["-m", "train/los"], "there are train/loss"),
+        (["-m", "nope", "--long"], "no metric fits nope: there are"),
+        (["-m", "nope", "--process-values"], "no process's own values fits nope: there are"),
+        (["--steps", "1000-2000"], "the run has steps 0 to"),
+        (["--steps", "1000-2000", "--long"], "the run has steps 0 to"),
+        (["--samples", "rollouts/hard", "--steps", "1000-"], "is of steps 1000-"),
     ],
 )
 def test_wrong_usage_says_what_is_right(run: Path, arguments: list[str], said: str) -> None:
+    before = sorted(run.iterdir())
     done = export(run, *arguments)
     assert done.exit_code == 2
     assert said in done.stderr
+    assert sorted(run.iterdir()) == before
 
 
 def test_no_run_is_an_error(tmp_path: Path) -> None:
@@ -226,3 +237,23 @@ def test_a_commit_with_odd_fields_is_a_line_that_could_not_be_read(tmp_path: Pat
     written(tmp_path / "run", run_line(), commit(1, 0, a=1.0), odd, commit(3, 2, a=3.0))
     done = export(tmp_path / "run", "-o", "-")
     assert (done.exit_code, [row["step"] for row in rows_in(done.stdout)]) == (1, ["0", "2"])
+
+
+def test_what_is_shown_on_a_terminal_does_not_act_on_it(tmp_path: Path) -> None:
+    """Into a pipe it goes as it was recorded."""
+    with sl.start(tmp_path, name="run", sinks=[], naming="off") as live:
+        sl.text("note", "a\x1b[2Jb")
+        live.commit(0)
+    command = [sys.executable, "-m", "sightline.cli", "export", str(tmp_path / "run"), "-o", "-"]
+    main_end, end = pty.openpty()
+    with subprocess.Popen(command, stdout=end, stderr=subprocess.DEVNULL) as process:
+        os.close(end)
+        seen = b""
+        with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end any more
+            while data := os.read(main_end, 4096):
+                seen += data
+        assert process.wait() == 0
+    os.close(main_end)
+    assert b"a\\x1b[2Jb" in seen
+    assert b"\x1b" not in seen
+    assert b"a\x1b[2Jb" in subprocess.run(command, capture_output=True, check=True).stdout

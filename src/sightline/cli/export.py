@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import orjson
@@ -15,7 +16,8 @@ from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
 from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
-from sightline.foreign_text import one_line
+from sightline.errors import ConfigurationError
+from sightline.foreign_text import escaped, one_line
 from sightline.wording import counted
 
 if TYPE_CHECKING:
@@ -95,17 +97,16 @@ def export(
 
     with progress("exporting", 2 * _bytes(run_dir, samples)) as advance:
         table = _table(run_dir, metrics, steps, attempts, long, samples, process_values, advance)
+        if metrics or steps_text is not None:
+            own = _Filters(metrics, steps, steps_text, process_values=process_values, samples=samples)
+            own.check(table, run_dir, places=0 if long else (4 if process_values else 3) + attempts)
         written = _write(table, to, run_dir, kind, spreadsheet)
 
     notes = list(table.notes)
     if table.torn:
         notes.append(f"{counted(table.torn, 'line')} could not be read")
     if not written.rows and samples is None and not process_values:
-        notes.append(
-            "no commit is in it yet" if steps_text is None else f"no commit is in steps {steps_text}"
-        )
-    if len(table.columns) <= 3 + attempts and metrics:
-        notes.append(f"no metric fits {', '.join(map(one_line, metrics))}")
+        notes.append("no commit is in it yet")
     if written.formulas and not spreadsheet:
         notes.append(
             f"{written.formulas} texts begin as formulas do: for a spreadsheet give --spreadsheet, which "
@@ -132,6 +133,64 @@ def export(
             else next_steps(run_dir, but="export")[0]
         )
     sys.exit(FOUND_WRONG if table.torn else INCOMPLETE if as_json and table.missing else 0)
+
+
+class _Filters(NamedTuple):
+    """What was asked for; a table without any of it would be no answer."""
+
+    metrics: Sequence[str]
+    steps: Steps
+    steps_text: str | None
+    process_values: bool
+    samples: str | None
+
+    def check(self, table: Table, run_dir: Path, *, places: int) -> None:
+        """Refuses an empty table of a run that has something.
+
+        Args:
+            places: columns that say where a row is, of a table with a column for each key; else 0.
+
+        Raises:
+            ConfigurationError: nothing fits; the message has what there is.
+        """
+        if next(table.rows(), None) is not None and not (self.metrics and len(table.columns) <= places):
+            return
+        if self.samples is not None:
+            raise ConfigurationError(f"no row of {self.samples!r} is of steps {self.steps_text}")
+        from sightline.history import History
+        from sightline.tables.table import matching
+
+        history = History(run_dir)
+        history.update()
+        if not history.commits:
+            return
+        keys = history.process_keys if self.process_values else [*history.keys, *history.texts]
+        if self.metrics and not any(map(matching(self.metrics), keys)):
+            near = [key for each in self.metrics for key in get_close_matches(each, keys, 5, 0.4)]
+            shown = list(dict.fromkeys(near or keys))[:5]
+            what = "process's own values" if self.process_values else "metric"
+            there = f"there are {', '.join(shown)}{', …' if len(keys) > len(shown) else ''}" if keys else (
+                "there are none"
+            )  # fmt: skip
+            raise ConfigurationError(f"no {what} fits {', '.join(self.metrics)}: {there}")
+        steps, _ = history.steps()
+        if not any(map(self.steps.has, steps.tolist())):
+            raise ConfigurationError(
+                f"no commit is in steps {self.steps_text}: the run has steps {steps[0]} to {steps[-1]}"
+            )
+        raise ConfigurationError(
+            f"{', '.join(self.metrics) or 'the table'}: nothing is in steps {self.steps_text or 'of the run'}"
+        )
+
+
+class _Shown:
+    """A terminal, on which nothing that was recorded acts."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> int:
+        return int(self._stream.write(escaped(data.decode(), keep="\n").encode(errors="backslashreplace")))
 
 
 def _table(
@@ -169,7 +228,7 @@ def _write(table: Table, to: Path, run_dir: Path, kind: str, spreadsheet: bool) 
 
     if to == _PIPE:
         stdout = sys.stdout.buffer
-        written = put(stdout)
+        written = put(_Shown(stdout) if sys.stdout.isatty() else stdout)
         stdout.flush()
         return written
     with replacing(to) as part, open(part, "wb", buffering=1 << 20) as file:

@@ -14,6 +14,7 @@ import orjson
 
 from sightline.cli.frame import INCOMPLETE, say_error, say_next
 from sightline.cli.next_steps import next_steps
+from sightline.errors import ConfigurationError, SightlineError
 from sightline.foreign_text import quoted
 from sightline.wording import ranges_of
 
@@ -78,9 +79,37 @@ def logs(
         pattern=choosing.pattern(grep) if grep else None,
     )
     found = RunLogs(run_dirs, choice)
+    _check_whose(found, choice)
     printer = _Printer(found, as_json=as_json, folds=not no_fold)
     _print(found, printer, follow, tail)
     sys.exit(_end(found, printer, choice, run_dirs, since))
+
+
+def _check_whose(found: RunLogs, choice: Choice) -> None:
+    """Refuses processes and attempts that no header knows of.
+
+    Raises:
+        ConfigurationError: none of them is there.
+    """
+    if not found.sizes:
+        return
+    of, attempts = max(found.sizes.values()), sorted(found.sizes)
+    if choice.processes is not None and not any(each in choice.processes for each in range(of)):
+        there = f"processes 0 to {of - 1}" if of > 1 else "process 0 only"
+        raise ConfigurationError(f"--process: none of these is in the run, which has {there}")
+    if choice.attempts is not None and not any(each in choice.attempts for each in attempts):
+        raise ConfigurationError(f"--attempt: none of these is in the run, which has {ranges_of(attempts)}")
+
+
+def _has_crashed(run_dir: Path) -> str:
+    """What its log cannot say itself; empty if that is not so, or unknown."""
+    from sightline.run_state import state_of
+
+    try:
+        state = state_of(run_dir)
+    except (SightlineError, OSError):
+        return ""
+    return state.reason if state.state == "crashed" else ""
 
 
 class _Printer:
@@ -149,6 +178,8 @@ def _end(
     if not printer.count and not found.damage:
         why = f"; --since {since} counts from now" if since and choice.since_ns is not None else ""
         say_error("sightline logs", f"no line is to be shown{why}")
+    if crashed := _has_crashed(run_dirs[0]):
+        say_error("sightline logs", f"the run has crashed: {crashed}")
     if missing:
         collect = f"sightline collect {quoted(run_dirs[0])} FROM…  # brings the files of other hosts here"
         say_next(collect, *next_steps(*run_dirs, but="logs")[:1])

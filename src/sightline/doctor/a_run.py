@@ -18,9 +18,10 @@ from sightline.doctor.installation import installed, release
 from sightline.doctor.journal_health import Health, Span, health_of
 from sightline.doctor.process_traces import clock_findings, dropped_findings
 from sightline.doctor.run_files import RunFiles, files_of
+from sightline.errors import RunDirectoryError
 from sightline.foreign_text import quoted
 from sightline.journal import commits_between
-from sightline.run_directory import JOURNAL
+from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import RunState, state_of
 from sightline.wording import ago, counted, duration, processes, size
 
@@ -38,6 +39,8 @@ class ARun:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.state: RunState = state_of(directory)
+        if not (directory / JOURNAL).exists() and any(directory.glob(f"*/{JOURNAL}")):
+            raise RunDirectoryError(no_journal(directory))
         self._name = quoted(directory)
         self._health: Health | None = None
         self._files: RunFiles | None = None

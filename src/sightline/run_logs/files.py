@@ -14,7 +14,7 @@ import orjson
 
 from sightline.errors import RunDirectoryError
 from sightline.journal import is_run_line
-from sightline.run_directory import JOURNAL
+from sightline.run_directory import JOURNAL, no_journal
 from sightline.text_logging.lines import FORMAT
 
 _BLOCK = 256 << 10
@@ -224,6 +224,8 @@ class RunFiles:
                 self.journals.append(journal)
                 self._check_journal(journal)
             elif not any((directory / folder).is_dir() for folder in _FOLDERS):
+                if any(directory.glob(f"*/{JOURNAL}")):
+                    raise RunDirectoryError(no_journal(directory))
                 raise RunDirectoryError(
                     f"{directory} has no journal {JOURNAL} and no logs: expected a run directory, "
                     f"as in runs/latest"
