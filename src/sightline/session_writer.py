@@ -68,7 +68,7 @@ class SessionWriter:
         self._lost = 0  # since the last commit
         self._anchored = self._told = perf_counter_ns()
         tracer.begin_writing(flush_threshold, files.hurry)
-        files.add_source(self.write)
+        files.add_source(self.write, left_out=tracer.end_writing)
         self._remove_sampler = add_sampler(self.sample)
 
     def close(self, timeout: float = 10.0) -> bool:
