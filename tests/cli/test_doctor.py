@@ -221,6 +221,12 @@ def test_a_part_of_a_run_is_not_taken_for_a_broken_one(run_dir: Path) -> None:
     assert "whose root wrote elsewhere" in found["state"]["what"]
 
 
+def test_a_folder_of_runs_names_them(run_dir: Path) -> None:
+    done = doctor(run_dir.parent)
+    assert done.returncode == 2
+    assert f"it has runs: {run_dir.name}" in done.stderr or f", {run_dir.name}" in done.stderr
+
+
 def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
     assert findings(tmp_path, code=1)["state"]["what"] == "there is no metrics.jsonl here"
     nowhere = doctor(tmp_path / "nowhere")

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,6 +177,27 @@ def test_one_of_sixteen(tmp_path: Path) -> None:
     assert "no files of 15 of 16 processes are here (0-2,4-15)" in done.stderr
     assert logs(run, "--json").returncode == 3
     assert logs(run, "--json", "--process", "3").returncode == 0
+    for arguments, said in (
+        (["--process", "16"], "which has processes 0 to 15"),
+        (["--attempt", "2"], "has 1"),
+    ):
+        done = logs(run, *arguments)
+        assert (done.returncode, done.stdout, said in done.stderr) == (2, "", True)
+
+
+def test_a_crash_is_said_at_the_end_and_a_folder_of_runs_names_them(tmp_path: Path) -> None:
+    """A process that was killed could not write that."""
+    script = (
+        "import os, sys, sightline as sl\n"
+        "run = sl.start(sys.argv[1], name='one', sinks=[], naming='off')\n"
+        "sl.scalar(a=1.0); run.commit(0); run.flush(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, capture_output=True)
+    done = logs(tmp_path / "one")
+    assert done.returncode == 0
+    assert "sightline logs: the run has crashed: " in done.stderr
+    done = logs(tmp_path)
+    assert (done.returncode, "it has runs: latest, one" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

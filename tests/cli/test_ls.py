@@ -139,3 +139,4 @@ def test_a_folder_without_runs_says_what_to_do(tmp_path: Path) -> None:
     done = ls(tmp_path / "none")
     assert done.exit_code == 2
     assert "no directory" in done.stderr
+    assert "sl.start(" in done.stderr

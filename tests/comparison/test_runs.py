@@ -154,3 +154,17 @@ def test_steps_that_no_two_runs_share_leave_nothing_to_compare_but_times(tmp_pat
     found = compare(read(a, b))
     assert found.at_step == []
     assert [row.key for row in found.at_time] == ["x"]
+
+
+def test_what_hosts_are_like_is_compared_on_request_only(tmp_path: Path) -> None:
+    """Two runs of one training differ in it always."""
+    for name, used in (("a", 1e9), ("b", 5e9)):
+        lines = [run_line()]
+        lines += [
+            commit(step + 1, step, **{"loss": 1.0, "host/memory/used_bytes/max": used}) for step in range(9)
+        ]
+        written(tmp_path / name, *lines)
+    histories = read(tmp_path / "a", tmp_path / "b")
+    assert [row.key for row in compare(histories).at_step] == ["loss"]
+    asked = compare(histories, metrics=["host/*"])
+    assert [row.key for row in asked.at_step] == ["host/memory/used_bytes/max"]
