@@ -49,7 +49,7 @@ def test_changes_durations_and_sizes_of_any_size_are_short(value: float) -> None
     assert cell_len(change(value)) <= 9
     assert cell_len(duration(abs(value))) <= 10
     assert cell_len(ago(value)) <= 14
-    assert cell_len(moment(value)) <= 22
+    assert cell_len(moment(value)) <= 23
     if 1 <= abs(value) < 1e15:
         assert cell_len(size(value)) <= 9
 

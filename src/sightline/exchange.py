@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
+import os
 import time
 
 import orjson
@@ -21,6 +23,7 @@ from sightline.transports.base import Transport
 
 log = logging.getLogger("sightline")
 
+_AT_EXIT_S = 10.0
 _POLL_S = (0.001, 0.05)  # first and longest pause between two looks
 
 
@@ -47,6 +50,12 @@ class Exchange:
             self._poster = Poster(
                 self.transport, lambda: self._channel, Patience(0, 0)
             )  # exports are settled
+            atexit.register(self._flush_at_exit, os.getpid())
+
+    def _flush_at_exit(self, process: int) -> None:
+        """The root may wait for what this process has exported last; soon after, nothing is posted any more."""
+        if os.getpid() == process:
+            self._poster.flush(_AT_EXIT_S)
 
     def export(
         self, snapshot: Snapshot, *, wall_s: float, everywhere: bool, timeout: float
