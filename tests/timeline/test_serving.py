@@ -56,7 +56,7 @@ def test_the_interface_on_the_web_may_fetch_the_trace(serve: Serve, trace: Path)
     status, headers, body = ask(server, "/a%20run.json.gz", Origin=WEB)
     assert (status, body) == (200, trace.read_bytes())
     assert headers["access-control-allow-origin"] == WEB
-    assert server.fetched.is_set()
+    assert server.fetched.wait(10)
     status, headers, _ = ask(
         server,
         "/a%20run.json.gz",
@@ -125,7 +125,7 @@ def test_the_offline_interface_is_whole_and_finds_its_trace(serve: Serve, trace:
         assert file.suffix != ".wasm" or headers["content-type"] == "application/wasm"
     assert not server.fetched.is_set()
     assert ask(server, "/localtrace", Origin=f"http://127.0.0.1:{server.port}")[2] == trace.read_bytes()
-    assert server.fetched.is_set()
+    assert server.fetched.wait(10)
     assert ask(server, "/file_info")[0] == 200
 
 
