@@ -53,7 +53,7 @@ class Exchange:
             atexit.register(self._flush_at_exit, os.getpid())
 
     def _flush_at_exit(self, process: int) -> None:
-        """The root may wait for what this process has exported last; soon after, nothing is posted any more."""
+        """The root may wait for what this process has exported last, and soon nothing is posted any more."""
         if os.getpid() == process:
             self._poster.flush(_AT_EXIT_S)
 
