@@ -23,8 +23,7 @@ from sightline.report.time_shares import packed, shares
 from sightline.run_state import state_of
 from sightline.wording import ranges_of
 
-# The last line of a process that was killed; and an anchor that a segment's header has overtaken.
-_HARMLESS = ("it is cut short", "it is no later anchor of the clock")
+_HARMLESS = ("it is cut short",)  # the last line of a process that was killed
 
 
 class Gathered(NamedTuple):
