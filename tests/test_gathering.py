@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from sightline.errors import ConfigurationError, RunDirectoryError
+from sightline.file_places import FolderPlace
 from sightline.gathering import Plan, carry_out, plan, processes_of
 from tests.run_logs.written import Written
 
@@ -110,6 +111,46 @@ def test_a_rotated_segment_is_known_under_its_new_name(tmp_path: Path) -> None:
     old.write()
     again = collect(run, tmp_path / "old")
     assert (again.steps, again.conflicts) == ([], [])
+
+
+def test_a_segment_that_fills_up_at_any_moment_is_no_conflict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first look at it, between two, while it is read: at each read of a file or of the folder."""
+    for moment in range(40):
+        folder, run = tmp_path / f"h{moment}", tmp_path / f"run{moment}"
+        log = host(folder, 1)
+        collect(run, folder)
+        log.say(9, "longer").write()
+        reads = 0
+
+        class Place(FolderPlace):
+            def sizes(self) -> dict[str, int]:
+                self._fill()
+                return super().sizes()
+
+            def read(self, path: str, start: int, end: int) -> bytes:
+                self._fill()
+                return super().read(path, start, end)
+
+            def _fill(self) -> None:
+                nonlocal reads
+                reads += 1
+                if reads == moment + 1:
+                    log.say(10, "last of it").write("p00001.a01.0000.jsonl")
+                    after = Written(folder, 1, processes=3, segment=1, pid=2)
+                    after.say(11, "longer than what was before" * 30).write()
+
+        with monkeypatch.context() as patched:
+            patched.setattr("sightline.gathering.open_place", lambda place: Place(Path(place)))
+            made = collect(run, folder)
+            assert (made.conflicts, made.refused) == ([], []), moment
+        if reads <= moment:
+            break
+        collect(run, folder)
+        assert files(run) == files(folder), moment
+    else:
+        pytest.fail("it reads more often than was tried")
 
 
 def test_what_is_different_is_a_conflict_and_stays(tmp_path: Path) -> None:

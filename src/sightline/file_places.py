@@ -35,7 +35,7 @@ class FilePlace(Protocol):
         ...
 
     def read(self, path: str, start: int, end: int) -> bytes:
-        """The bytes of a file from ``start`` to before ``end``; fewer at its end."""
+        """The bytes of a file from ``start`` to before ``end``; fewer at its end, none if it is gone by now."""
         ...
 
     def put(self, path: str, file: Path) -> None:
@@ -78,9 +78,13 @@ class FolderPlace:
                 return None
 
     def read(self, path: str, start: int, end: int) -> bytes:
-        with _said_by(f"{self.name}/{path}"), open(self.folder / path, "rb") as file:
-            file.seek(start)
-            return file.read(end - start)
+        with _said_by(f"{self.name}/{path}"):
+            try:
+                with open(self.folder / path, "rb") as file:
+                    file.seek(start)
+                    return file.read(end - start)
+            except FileNotFoundError:
+                return b""
 
     def put(self, path: str, file: Path) -> None:
         target = self.folder / path
@@ -137,7 +141,10 @@ class UrlPlace:
         if start >= end:
             return b""
         with _said_by(f"{self.name}/{path}"):
-            return bytes(self._fs.cat_file(f"{self._root}/{path}", start=start, end=end))
+            try:
+                return bytes(self._fs.cat_file(f"{self._root}/{path}", start=start, end=end))
+            except FileNotFoundError:
+                return b""
 
     def put(self, path: str, file: Path) -> None:
         target = f"{self._root}/{path}"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sightline import wording
 from sightline.errors import RunDirectoryError
 from sightline.file_places import BLOCK, FilePlace, FolderPlace, open_place
-from sightline.run_copies import Copy, look, names_in, relation, unnumbered, whole_size
+from sightline.run_copies import Copy, is_still, look, names_in, relation, unnumbered, whole_size
 from sightline.run_logs.files import Damage, RunFiles, missing
 
 _SPARE = 16 << 20  # bytes of the disk that are left alone
@@ -93,6 +93,17 @@ def plan(run_dir: Path, sources: Sequence[str | os.PathLike[str]]) -> Plan:
         RunDirectoryError: a place that cannot be read or holds no files of a run; nothing tells the run.
         ConfigurationError: a URL that needs another package.
     """
+    made = _plan(run_dir, sources)
+    said: list[tuple[str, str]] = []
+    # A segment that fills up between two looks at it seems another file. It is found in its place at the next
+    # try; what is different stays so.
+    while made.conflicts and made.conflicts != said:
+        said = made.conflicts
+        made = _plan(run_dir, sources)
+    return made
+
+
+def _plan(run_dir: Path, sources: Sequence[str | os.PathLike[str]]) -> Plan:
     target = FolderPlace(run_dir)
     here = [look(target, path, name, size) for path, name, size in _own(target)]
     groups: list[tuple[str, list[Copy]]] = []
@@ -294,12 +305,12 @@ def _bring(step: Step, part: Path) -> Any:
             if target is not None and start < same:
                 end = min(same, start + len(data))
                 if target.place.read(target.path, start, end) != data[: end - start]:
-                    return "other"
+                    return "other" if is_still(source) else "moved"
             file.write(data)
             yield len(data)
         file.flush()
         os.fsync(file.fileno())
-    return "whole"
+    return "whole" if is_still(source) else "moved"
 
 
 def _has_ended(path: Path) -> bool:

@@ -115,6 +115,15 @@ def look(place: FilePlace, path: str, name: str, size: int) -> Copy:
     )  # fmt: skip
 
 
+def is_still(copy: Copy) -> bool:
+    """Whether the file that has a copy's name is still the one that was looked at, and not the one after it.
+
+    Raises:
+        RunDirectoryError: it cannot be read.
+    """
+    return copy.is_numbered or look(copy.place, copy.path, copy.name, copy.size).head == copy.head
+
+
 def relation(source: Copy, target: Copy) -> Relation:
     """What a copy is to another one of the same file.
 

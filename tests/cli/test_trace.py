@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -82,7 +84,10 @@ def test_the_name_of_the_file_says_its_format(run_dir: Path, tmp_path: Path, nam
 
 def test_lines_for_other_readers(run_dir: Path) -> None:
     assert trace("merge", run_dir, "--jsonl").returncode == 0
-    assert len((run_dir / "traces.jsonl").read_bytes().splitlines()) == 10 + 5 + 3
+    events = [json.loads(line) for line in (run_dir / "traces.jsonl").read_text().splitlines()]
+    kinds = Counter(event["ph"] for event in events)
+    assert (kinds["X"], kinds["C"]) == (10, 5)
+    assert {event["name"] for event in events if event["ph"] == "M"} >= {"process_name", "thread_name"}
 
 
 def test_what_is_wrong_with_the_files_is_said_and_shows_in_the_exit_code(tmp_path: Path) -> None:
