@@ -113,39 +113,46 @@ def test_a_rotated_segment_is_known_under_its_new_name(tmp_path: Path) -> None:
     assert (again.steps, again.conflicts) == ([], [])
 
 
+class FillsUp(FolderPlace):
+    """A host whose log reaches its segment's end just before the n-th look at anything there."""
+
+    def __init__(self, log: Written, moment: int) -> None:
+        super().__init__(log.run)
+        self._log = log
+        self._moment = moment
+        self.looks = 0
+
+    def sizes(self) -> dict[str, int]:
+        self._look()
+        return super().sizes()
+
+    def read(self, path: str, start: int, end: int) -> bytes:
+        self._look()
+        return super().read(path, start, end)
+
+    def _look(self) -> None:
+        if self.looks == self._moment:
+            self._log.say(10, "last of it").write("p00001.a01.0000.jsonl")
+            after = Written(self.folder, 1, processes=3, segment=1, pid=2)
+            after.say(11, "longer than what was before" * 30).write()
+        self.looks += 1
+
+
 def test_a_segment_that_fills_up_at_any_moment_is_no_conflict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the first look at it, between two, while it is read: at each read of a file or of the folder."""
+    """Before the first look at it, between two, while it is read."""
     for moment in range(40):
         folder, run = tmp_path / f"h{moment}", tmp_path / f"run{moment}"
         log = host(folder, 1)
         collect(run, folder)
         log.say(9, "longer").write()
-        reads = 0
-
-        class Place(FolderPlace):
-            def sizes(self) -> dict[str, int]:
-                self._fill()
-                return super().sizes()
-
-            def read(self, path: str, start: int, end: int) -> bytes:
-                self._fill()
-                return super().read(path, start, end)
-
-            def _fill(self) -> None:
-                nonlocal reads
-                reads += 1
-                if reads == moment + 1:
-                    log.say(10, "last of it").write("p00001.a01.0000.jsonl")
-                    after = Written(folder, 1, processes=3, segment=1, pid=2)
-                    after.say(11, "longer than what was before" * 30).write()
-
+        place = FillsUp(log, moment)
         with monkeypatch.context() as patched:
-            patched.setattr("sightline.gathering.open_place", lambda place: Place(Path(place)))
+            patched.setattr("sightline.gathering.open_place", lambda _, place=place: place)
             made = collect(run, folder)
-            assert (made.conflicts, made.refused) == ([], []), moment
-        if reads <= moment:
+        assert (made.conflicts, made.refused) == ([], []), moment
+        if place.looks <= moment:
             break
         collect(run, folder)
         assert files(run) == files(folder), moment

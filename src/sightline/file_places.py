@@ -35,7 +35,7 @@ class FilePlace(Protocol):
         ...
 
     def read(self, path: str, start: int, end: int) -> bytes:
-        """The bytes of a file from ``start`` to before ``end``; fewer at its end, none if it is gone by now."""
+        """The bytes of a file from ``start`` to before ``end``; fewer at its end, none if it is gone."""
         ...
 
     def put(self, path: str, file: Path) -> None:
