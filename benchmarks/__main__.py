@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 
 from rich.console import Console
 from rich.table import Table
@@ -31,11 +32,18 @@ def main(names: list[str]) -> None:
     if unknown:
         raise SystemExit(f"unknown benchmark {unknown[0]!r}; expected some of {', '.join(GROUPS)}")
     table = Table("what", "median", "middle half", "bar", "", "note", title="sightline, measured in pairs")
+    failed = []
     for name in names or GROUPS:
         print(f"{name} …", file=sys.stderr, flush=True)
-        for each in importlib.import_module(f"benchmarks.{name}").figures():
-            table.add_row(*_row(each))
+        try:
+            for each in importlib.import_module(f"benchmarks.{name}").figures():
+                table.add_row(*_row(each))
+        except Exception:  # noqa: BLE001 - the figures of the others took minutes
+            traceback.print_exc()
+            failed.append(name)
     Console(width=None if sys.stdout.isatty() else 150).print(table)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}; see above")
 
 
 def _row(f: Figure) -> tuple[str, ...]:

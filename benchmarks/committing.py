@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import sightline as sl
 from benchmarks.pairs import Figure, figure
@@ -22,13 +23,13 @@ def figures() -> Iterator[Figure]:
     found, ours_us = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
-        sl.start(folder, sinks=[]) as run,
+        sl.start(folder, sinks=[], naming="off") as run,
         wandb.init(
             mode="offline", dir=folder, project="bench", settings=wandb.Settings(console="off")
         ) as theirs,
     ):
         for step in range(_ROUNDS):
-            metrics = {name: float(step + i) for i, name in enumerate(names)}
+            metrics: dict[str, Any] = {name: float(step + i) for i, name in enumerate(names)}
             sl.scalar(**metrics)
             start = time.perf_counter()
             run.commit(step)

@@ -65,13 +65,14 @@ def _work(folder: Path) -> None:
     """One process of the training; both switch at the same steps."""
     import sightline as sl
     import sightline.jax
+    from sightline.session_tracer import SessionTracer
     from sightline.stats_tracker import StatsTracker
 
     sightline.jax.initialize()
     from runners.common.config import load
     from runners.grpo_gsm8k import train as training
+    from runners.grpo_gsm8k.callbacks import Callback, Step
     from runners.grpo_gsm8k.config import Config
-    from runners.grpo_gsm8k.train import Hooks, train
 
     steps = 3 * _ROUNDS * _BLOCK + _BLOCK
     config = load(
@@ -85,12 +86,14 @@ def _work(folder: Path) -> None:
     )  # fmt: skip
     off = StatsTracker("off", enabled=False)
     recording = {name: (getattr(sl, name), getattr(off, name)) for name in _RECORDING}
+    recording["session"] = sl.session, SessionTracer(enabled=False).session
+    recording["sample"] = sl.sample, _nothing
     commit = sl.Run.commit
     draw = random.Random(0)
     order = [kind for _ in range(_ROUNDS) for kind in draw.sample(("on", "off", "again"), 3)]
     seconds: dict[str, list[list[float]]] = {"on": [], "off": [], "again": []}
     last = time.perf_counter()
-    recorded, make_update = True, training.make_update
+    recorded, make_update = True, training.make_update  # type: ignore[attr-defined]
 
     def make_both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """The halves of an update, each with a twin that is first called, and so traced, while all is off."""
@@ -101,30 +104,31 @@ def _work(folder: Path) -> None:
     def one_of(on: Any, off: Any, *args: Any) -> Any:
         return (on if recorded else off)(*args)
 
-    training.make_update = make_both
+    training.make_update = make_both  # type: ignore[attr-defined]
 
     def switch(kind: str) -> None:
         nonlocal recorded
         recorded = kind == "on"
         for name, (on, nothing) in recording.items():
             setattr(sl, name, on if kind == "on" else nothing)
-        sl.Run.commit = commit if kind == "on" else _nothing  # type: ignore[method-assign, assignment]
+        sl.Run.commit = commit if kind == "on" else _nothing  # type: ignore[method-assign]
 
-    def on_step(step: int, *_: Any) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        block, place = divmod(step - 1 - _BLOCK, _BLOCK)  # the first block compiles
-        if 0 <= block < len(order):
-            kind = order[block]
-            if place == 0:
-                seconds[kind].append([])
-            else:
-                seconds[kind][-1].append(now - last)
-        if place == _BLOCK - 1 and 0 <= block + 1 < len(order):
-            switch(order[block + 1])
-        last = time.perf_counter()
+    class Switching(Callback):
+        def on_step(self, step: Step) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            block, place = divmod(step.step - 1 - _BLOCK, _BLOCK)  # the first block compiles
+            if 0 <= block < len(order):
+                kind = order[block]
+                if place == 0:
+                    seconds[kind].append([])
+                else:
+                    seconds[kind][-1].append(now - last)
+            if place == _BLOCK - 1 and 0 <= block + 1 < len(order):
+                switch(order[block + 1])
+            last = time.perf_counter()
 
-    train(config, Hooks(on_step=on_step))
+    training.train(config, [Switching()])
     import jax
 
     if jax.process_index() == 0:

@@ -35,7 +35,7 @@ def figure(
     what: str, values: Sequence[float], bar: float | None = None, unit: str = "×", note: str = ""
 ) -> Figure:
     """The median and quartiles of some values."""
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
     return Figure(what, middle, low, high, bar, unit, note)
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import sightline as sl
 from benchmarks.pairs import Figure, figure
@@ -71,7 +72,11 @@ def _while_they_fail() -> Figure:
         raise ConnectionError("fails")
 
     over = threading.Event()
-    troubles = {"raises": fail, "hangs": over.wait, "slow": lambda: over.wait(1.0)}
+    troubles: dict[str, Callable[[], object]] = {
+        "raises": fail,
+        "hangs": over.wait,
+        "slow": lambda: over.wait(1.0),
+    }
     log = logging.getLogger("sightline")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -100,7 +105,8 @@ def _while_they_fail() -> Figure:
 
 def _commit_s(run: sl.Run, step: int) -> float:
     """How long the commit holds its caller."""
-    sl.scalar(**{f"metric_{i}": step / (i + 1) for i in range(_METRICS)})
+    metrics: dict[str, Any] = {f"metric_{i}": step / (i + 1) for i in range(_METRICS)}
+    sl.scalar(**metrics)
     begun = time.perf_counter()
     run.commit(step)
     took = time.perf_counter() - begun
@@ -126,7 +132,8 @@ def _memory(name: str, folder: str) -> Iterator[Figure]:
     with sl.start(folder, name="bench", sinks=[name], logger=settings) as run:
         for step in run.steps(_STEPS):
             with sl.scope("train"):
-                sl.scalar(**{f"metric_{i}": (step + i) / 7 for i in range(_METRICS)})
+                metrics: dict[str, Any] = {f"metric_{i}": (step + i) / 7 for i in range(_METRICS)}
+                sl.scalar(**metrics)
             run.commit(step)
             if (step + 1) % (_STEPS // _SAMPLES) == 0:
                 assert run.flush(600)  # nothing waits in queues: what is left is what is held

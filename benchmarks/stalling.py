@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.pairs import Figure, figure
 
@@ -49,11 +50,13 @@ def _work(folder: Path) -> None:
     sightline.jax.initialize()
     process = jax.process_index()
     payload = np.ones((_METRICS, 5), np.float32)
-    metrics = {f"metric_{i}": float(i) for i in range(_METRICS)}
+    metrics: dict[str, Any] = {f"metric_{i}": float(i) for i in range(_METRICS)}
     multiply = jax.jit(lambda x: x @ x)
     x = jax.device_put(np.eye(400, dtype=np.float32), jax.local_devices()[0])
-    stall, with_commit, without = [], [], []
-    with sl.start(folder / f"runs{process}", name="bench", sinks=[]) as run:
+    stall: list[float] = []
+    with_commit: list[float] = []
+    without: list[float] = []
+    with sl.start(folder / f"runs{process}", name="bench", sinks=[], naming="off") as run:
         for step in range(_ROUNDS):
             sl.scalar(**metrics)
             start = time.perf_counter()

@@ -90,6 +90,19 @@ def test_a_span_that_is_kept_may_be_entered_again_and_by_other_threads_and_tasks
     assert {record[4]["n"] for record in spans(records) if record[0] == "kept"} == {1}
 
 
+def test_a_span_that_is_kept_stays_on_its_thread(tracer: PerfTracer) -> None:
+    """Also when it has ended in between, and another block of its name could have it."""
+    kept = tracer.trace_scope("a")
+    for _ in range(3):
+        with kept:
+            pass
+        with tracer.trace_scope("a"), tracer.trace_scope("a"), kept:
+            pass
+    found = spans(tracer.take())
+    assert len(found) == 12
+    assert {record[1] for record in found} == {tracer._local.track.tid}
+
+
 def test_a_span_that_is_left_twice_or_never_entered_disturbs_nobody(tracer: PerfTracer) -> None:
     with tracer.trace_scope("outer"):
         left = tracer.trace_scope("a")

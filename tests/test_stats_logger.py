@@ -484,6 +484,18 @@ def test_odd_keys_are_said_once_with_their_place(
     assert "train/" not in final.partition("none of")[0]
 
 
+def test_of_many_odd_keys_some_are_shown_and_the_others_counted(
+    make: Make, tracker: sl.StatsTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = make(naming="warn")
+    tracker.scalar(**{f"odd_{i}": 1.0 for i in range(100)})
+    logger.commit(1)
+    logger.flush(10)
+    (said,) = warnings_of(caplog)
+    assert said.count("recorded at") == 20
+    assert said.endswith("… and 80 more")
+
+
 def test_under_strict_an_odd_key_makes_every_commit_of_it_raise(make: Make, tracker: sl.StatsTracker) -> None:
     """Where it can be mended: with key, place, reason and the settings; and nothing is lost by it."""
     logger = make(naming="strict")

@@ -375,7 +375,7 @@ class _Local(threading.local):
 
     def renew(self, tracer: PerfTracer) -> None:
         self.track = tracer._new_track()
-        self.take = self.track.spans.pop
+        self.last = self.track.spans.get
         # Spans that were entered again, what takes part for them, and in which task.
         self.again: list[tuple[Span, AnySpan, object]] = []
 
@@ -410,11 +410,11 @@ def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
         loop = tracer._running()
         if loop is not None:
             return tracer._of_task(name, args, loop)
-        span: Span | None = local.take(name, None)
-        if span is None:
+        span: Span | None = local.last(name)
+        if span is None or span.state:
             span = _new_span(name, local.track, tracer)
+        span.state = 1
         span.args = args or None
-        span.is_fresh = True
         return span
 
     return trace_scope
@@ -423,7 +423,8 @@ def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
 def _new_span(name: str, track: Track, tracer: PerfTracer) -> Span:
     if len(track.spans) >= _NAMES:
         track.spans.clear()
-    return Span(_checked(name), track, tracer)
+    span = track.spans[name] = Span(_checked(name), track, tracer)
+    return span
 
 
 def _checked(name: Any, call: str = "trace_scope") -> str:

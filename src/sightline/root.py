@@ -41,6 +41,7 @@ _LONGEST_QUEUE = 4096  # commits of this process that wait to be merged; more ar
 _RETRY_S = 1.0  # to write what the disk has refused
 _LONGEST_LOOK_S = 1.0  # between two looks at the clock; what is longer is this process having been stopped
 _REMEMBERED = 1024  # closed slots and steps whose line numbers are kept
+_MOST_ODD = 20  # unconventional keys told in one message
 _MOST_NAMED = 64  # processes listed for one non-finite key; when all of them are, the journal stays small
 
 
@@ -609,10 +610,13 @@ class Root:
         new = [reason for reason in reasons if reason not in self._said]
         self._said.update(new)
         if new:
+            shown = new[:_MOST_ODD]
+            if len(new) > len(shown):
+                shown.append(f"… and {len(new) - len(shown)} more")
             log.warning(
                 "sightline: outside of the naming conventions (docs/naming.md; naming='off' silences this):"
                 "\n  %s",
-                "\n  ".join(new),
+                "\n  ".join(shown),
             )
 
     def _trace_nonfinite(

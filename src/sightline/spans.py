@@ -1,7 +1,7 @@
 """Spans, as they are recorded on threads and in asyncio tasks: two readings of the clock and an append.
 
 A :class:`Span` is a block on a thread. Objects are used again: one lies ready for each name and thread, is
-taken by ``trace_scope`` and put back when its block ends, since making an object would be most of the cost.
+taken by ``trace_scope`` and free again when its block ends, since making an object would be most of the cost.
 Inside an event loop, where blocks of several tasks interleave on one thread, each is a :class:`TaskSpan` of
 its own, and knows its task. What they need of the tracer that has made them is a :class:`Recorder`.
 """
@@ -62,7 +62,7 @@ class Track:
         self.native_id = threading.get_native_id()
         self.append = append
         self.current: Span | None = None  # the innermost open one
-        self.spans: dict[str, Span] = {}  # by name, ready to be used
+        self.spans: dict[str, Span] = {}  # the last one of each name, to be used again
 
 
 class Local(Protocol):
@@ -105,7 +105,7 @@ class Span:
     It is for one block. One that is kept and entered again, or by another thread, lets a new one take part.
     """
 
-    __slots__ = ("args", "is_fresh", "name", "parent", "start", "tracer", "track")
+    __slots__ = ("args", "name", "parent", "start", "state", "tracer", "track")
 
     def __init__(self, name: str, track: Track, tracer: Recorder) -> None:
         self.name = name
@@ -114,12 +114,12 @@ class Span:
         self.args: Args | None = None
         self.parent: Span | None = None
         self.start = 0
-        self.is_fresh = True
+        self.state = 1  # 0: free, 1: somebody's, 2: entered. Numbers, since names would be looked up.
 
     def __enter__(self) -> AnySpan:
-        if not self.is_fresh:
+        if self.state != 1:
             return self._enter_again()
-        self.is_fresh = False
+        self.state = 2
         track = self.track
         self.parent = track.current
         track.current = self
@@ -134,12 +134,14 @@ class Span:
         if track.current is self and kind is None:
             track.current = self.parent
             track.append((self.name, track.tid, self.start, end, self.args))
-            track.spans[self.name] = self
+            self.state = 0
         else:
             self._leave(end, kind, error)
 
     def _enter_again(self) -> AnySpan:
         tracer = self.tracer
+        if self.track.spans.get(self.name) is self:
+            del self.track.spans[self.name]  # it is kept, so that nobody else may have it
         self.track = tracer._nowhere  # whoever is in it already finds it by its own thread
         stand_in: AnySpan = tracer.trace_scope(self.name, **(self.args or {}))
         tracer._local.again.append((self, stand_in, _current_task()))
@@ -322,7 +324,6 @@ class AnnotatedSpan(Span):
     ) -> None:
         super().__exit__(kind, error, trace)
         self._annotation.__exit__(kind, error, trace)
-        self.track.spans.pop(self.name, None)  # which the next one of this name must not be
 
 
 class OffSpan:
