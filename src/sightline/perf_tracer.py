@@ -95,7 +95,7 @@ class PerfTracer:
         self._task_of: Callable[[Any], object] = _no_task
         self._annotation: Any = None
         self._local = _Local(self)
-        self.trace_scope = _trace_scope_of(self)
+        self.trace_scope, self._switch = _trace_scope_of(self)
         _tracers.add(self)
 
     # --- recording -----------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class PerfTracer:
         """Switches recording on or off; not off while a run of this process is traced."""
         if not on and self._writers:
             return
-        self._mode = _ON if on and self.enabled else _OFF
+        self._set_mode(_ON if on and self.enabled else _OFF)
         if not on:
             self._before.clear()
             self._buffer.clear()
@@ -257,14 +257,16 @@ class PerfTracer:
         """
         self._annotation = annotation
         if self._mode != _OFF:
-            self._mode = _ON if annotation is None else _ANNOTATING
+            self._set_mode(_ON if annotation is None else _ANNOTATING)
 
     # --- inside --------------------------------------------------------------------------------------------
 
-    def _other(self, name: str, args: Args) -> AnySpan:
-        """The spans that are not of the usual kind."""
-        if self._mode == _OFF:
-            return OFF_SPAN
+    def _set_mode(self, mode: int) -> None:
+        self._mode = mode
+        self._switch(mode, self._running)
+
+    def _annotated(self, name: str, args: Args) -> AnySpan:
+        """While a profile runs."""
         loop = self._running()
         if loop is not None:
             return self._of_task(name, args, loop)
@@ -353,6 +355,7 @@ class PerfTracer:
                 current = sys.modules["asyncio.tasks"]._current_tasks.get
             self._task_of = current
             self._running = sys.modules["asyncio.events"]._get_running_loop
+            self._switch(self._mode, self._running)
 
     def _forget_all(self) -> None:
         """In a forked child: the trace is the parent's; a run of the child's own switches it on again."""
@@ -375,13 +378,20 @@ class _Local(threading.local):
 
     def renew(self, tracer: PerfTracer) -> None:
         self.track = tracer._new_track()
-        self.last = self.track.spans.get
+        self.spans = self.track.spans
         # Spans that were entered again, what takes part for them, and in which task.
         self.again: list[tuple[Span, AnySpan, object]] = []
 
 
-def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
+def _trace_scope_of(tracer: PerfTracer) -> tuple[Callable[..., Any], Callable[[int, Any], None]]:
+    """The tracer's call, and what tells it the tracer's mode and how to ask for an event loop: the variables
+    of a closure are read faster than attributes."""
     local = tracer._local
+    mode, running = tracer._mode, tracer._running
+
+    def switch(new_mode: int, new_running: Callable[[], object]) -> None:
+        nonlocal mode, running
+        mode, running = new_mode, new_running
 
     def trace_scope(name: str, /, **args: Any) -> AnySpan:
         """A span: a block, or a function, as it is drawn in the trace.
@@ -405,19 +415,22 @@ def _trace_scope_of(tracer: PerfTracer) -> Callable[..., Any]:
             >>> with sl.trace_scope("rollout", category="compute", prompts=8) as span:
             ...     span.set(tokens=512)
         """
-        if tracer._mode:
-            return tracer._other(name, args)
-        loop = tracer._running()
+        if mode:
+            return OFF_SPAN if mode == _OFF else tracer._annotated(name, args)
+        loop = running()
         if loop is not None:
             return tracer._of_task(name, args, loop)
-        span: Span | None = local.last(name)
-        if span is None or span.state:
+        try:
+            span: Span = local.spans[name]
+            if span.state:
+                span = _new_span(name, local.track, tracer)
+        except (KeyError, TypeError):  # none yet; no name
             span = _new_span(name, local.track, tracer)
         span.state = 1
         span.args = args or None
         return span
 
-    return trace_scope
+    return trace_scope, switch
 
 
 def _new_span(name: str, track: Track, tracer: PerfTracer) -> Span:
