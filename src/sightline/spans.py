@@ -105,7 +105,7 @@ class Span:
     It is for one block. One that is kept and entered again, or by another thread, lets a new one take part.
     """
 
-    __slots__ = ("args", "name", "parent", "start", "state", "tracer", "track")
+    __slots__ = ("args", "name", "parent", "start", "tracer", "track")
 
     def __init__(self, name: str, track: Track, tracer: Recorder) -> None:
         self.name = name
@@ -113,13 +113,13 @@ class Span:
         self.tracer = tracer
         self.args: Args | None = None
         self.parent: Span | None = None
-        self.start = 0
-        self.state = 1  # 0: free, 1: somebody's, 2: entered. Numbers, since names would be looked up.
+        # When its block began; -1: not yet, 0: it has ended, and the object may be used again. One field and
+        # numbers, since each access would be seen in what a span costs.
+        self.start = -1
 
     def __enter__(self) -> AnySpan:
-        if self.state != 1:
+        if self.start != -1:
             return self._enter_again()
-        self.state = 2
         track = self.track
         self.parent = track.current
         track.current = self
@@ -134,7 +134,7 @@ class Span:
         if track.current is self and kind is None:
             track.current = self.parent
             track.append((self.name, track.tid, self.start, end, self.args))
-            self.state = 0
+            self.start = 0
         else:
             self._leave(end, kind, error)
 
