@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sightline.history import History
 from sightline.host_health import Place, Stall
-from sightline.report.events import events, stalls
+from sightline.report.events import stalls
 from sightline.report.log_lines import LogLines
 
 _MOST = 3000
@@ -70,7 +70,7 @@ def _attempts(history: History) -> Iterator[Problem]:
 
 
 def _events(history: History) -> Iterator[Problem]:
-    for event in events(history):
+    for event in history.events:
         name, at, step = event.get("event"), event.get("time", 0.0), event.get("step")
         if name == "finish":
             missing = event.get("missing")
