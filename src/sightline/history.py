@@ -300,9 +300,12 @@ class History:
             self.texts[key] = record["step"], text
 
     def _note_reported(self, record: Record) -> None:
-        """A process is named as missing once, and then not waited for until it is back."""
+        """A process is named as missing once, and then not waited for until it is back.
+
+        A commit of final values is one process's, and says nothing of the others.
+        """
         expected, reported = record.get("expected"), record.get("reported")
-        if isinstance(expected, int) and isinstance(reported, int):
+        if isinstance(expected, int) and isinstance(reported, int) and expected >= self.processes:
             self.reported = reported, expected
             if reported >= expected:
                 self.out.clear()
@@ -463,15 +466,16 @@ class History:
         return found, times[kept][first]
 
     def step_seconds(self) -> NDArray[np.float64]:
-        """Seconds since the step before was first committed, float64 ``[n]``, as :meth:`steps` has them.
+        """Seconds from the last commit of the step before to the step's own last one, float64 ``[n]``, as
+        :meth:`steps` has them.
 
         NaN for the first one of an attempt, before which there may have been a pause.
         """
         steps, times, attempts = self._cached_rows()
-        kept = ~self._is_over(steps, attempts)
-        _, first = np.unique(steps[kept], return_index=True)
-        seconds = np.diff(times[kept][first], prepend=np.nan)
-        seconds[1:][np.diff(attempts[kept][first]) != 0] = np.nan
+        rows = np.flatnonzero(~self._is_over(steps, attempts))[::-1]
+        rows = rows[np.unique(steps[rows], return_index=True)[1]]
+        seconds = np.maximum(np.diff(times[rows], prepend=np.nan), 0.0)
+        seconds[1:][np.diff(attempts[rows]) != 0] = np.nan
         return seconds
 
     def _is_over(self, steps: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from tests.watching.journals import (
     facts,
     line,
     logged,
+    process_values,
     rich_run,
     run_line,
     shown,
@@ -121,3 +122,21 @@ def test_a_view_may_have_all_metrics_or_those_that_fit(tmp_path: Path) -> None:
     assert len(every.metrics) == len(every.keys)
     found = watched.facts(View(typed="rew max"))
     assert [metric.key for metric in found.metrics] == ["train/reward/total/max"]
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 140])
+def test_no_figure_is_cut(tmp_path: Path, width: int) -> None:
+    """Also the longest ones, beside the longest names: names give way, and then curves."""
+    name = "train/a_component_with_a_rather_long_name/and_another_part/loss"
+    lines = [run_line(processes=2)]
+    for step in range(20):
+        own = [1.0, 3.0]
+        lines.append(commit(step, {name: -1.2345e-17 * (20 if step < 5 else 1), "train/kl": -123456.5,
+                                   f"time/{name}_s": 2.0}))  # fmt: skip
+        lines.append(process_values(step, {f"time/{name}_s": own}))
+    text = shown(written(tmp_path / "run", *lines), width, patterns=["train/*"])
+    (loss,) = [row for row in text.splitlines() if "-1.235e-17" in row]
+    assert loss.endswith("↘ -95 %")
+    assert "-1.235e-17" in loss
+    (slow,) = [row for row in text.splitlines() if row.startswith("process 1 in ")]
+    assert "+2 s over the others' 1 s, in 20 of 20 steps" in slow
