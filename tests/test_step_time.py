@@ -47,8 +47,8 @@ def test_watch_and_report_tell_the_same_shares_of_one_run(tmp_path: Path) -> Non
     assert reported is not None
     assert watched.kinds == reported.kinds
     assert watched.goodput == reported.goodput
-    told = {stage.key: (stage.own_share, stage.own_s) for stage in watched.stages if stage.key}
-    assert told == {f"time/{row['stage']}_s": (row["share"], row["own"]) for row in reported.stages}
+    told = {stage.name: (stage.own_share, stage.own_s) for stage in watched.stages if stage.key}
+    assert told == {row["stage"]: (row["share"], row["own"]) for row in reported.stages}
     # 38 steps whose beginning is known, and three evaluations of a second each.
     wall_s = 38 + 3
     assert watched.step_s == pytest.approx(wall_s / 38)

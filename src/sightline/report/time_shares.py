@@ -14,7 +14,7 @@ from sightline.errors import RunDirectoryError
 from sightline.history import History
 from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer
-from sightline.step_time import step_time, timings
+from sightline.step_time import step_time
 
 TRACE_BYTES = 24 << 20  # of all processes, that are read: some seconds
 _BUCKETS = 300
@@ -124,7 +124,7 @@ def _of_timings(history: History) -> Shares | None:
     if found is None:
         return None
     rows = [
-        {"stage": timings([stage.key])[stage.key], "kind": stage.kind, "share": stage.own_share,
+        {"stage": stage.name, "kind": stage.kind, "share": stage.own_share,
          "own": stage.own_s, "whole": stage.share if stage.seconds > stage.own_s else None, "slow": None}
         for stage in sorted(found.stages, key=lambda stage: -stage.own_s) if stage.key
     ]  # fmt: skip
