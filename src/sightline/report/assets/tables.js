@@ -100,7 +100,7 @@ const FOLDS = 10000, FOLDED = 3000; // characters: of longer texts so many are s
 const unfolded = new Set();
 
 /** Puts a text into a node; of a long one the beginning, and returns a button that shows the rest. */
-function folding(node, value, longest = FOLDS) {
+function folding(node, value, longest = FOLDS, shown = FOLDED) {
   const text = String(value);
   if (text.length <= longest) { node.append(say(text)); return null; }
   const name = `${text.length} ${text.slice(0, 200)}`; // by which it stays as it is when there is new data
@@ -110,7 +110,7 @@ function folding(node, value, longest = FOLDS) {
   } });
   function show() {
     const isWhole = unfolded.has(name);
-    node.replaceChildren(isWhole ? say(text) : say(text, FOLDED));
+    node.replaceChildren(isWhole ? say(text) : say(text, shown));
     button.setAttribute("aria-expanded", String(isWhole));
     button.textContent = isWhole ? "Show less" : `Show all ${text.length.toLocaleString("en")} characters`;
   }
