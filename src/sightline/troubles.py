@@ -48,6 +48,8 @@ def absences(history: History) -> list[Absence]:
 
 def stalls(history: History) -> list[Stall]:
     """The stalls of a run, from first to last; the last one may go on."""
+    if not any(event.get("event") == "stall" for event in history.events):
+        return []
     reader = Stalls()
     commits = np.sort(history.rows()[1])
     runs = [run for run in history.runs if "started" in run]
