@@ -303,6 +303,22 @@ def test_no_label_of_an_axis_is_cut(tmp_path: Path, look: Look, width: int) -> N
     assert opened.page.evaluate(cut) == []
 
 
+def test_an_open_row_is_as_wide_as_what_is_seen_of_its_table(tmp_path: Path, look: Look) -> None:
+    """Also where the table itself is wider, so that it is scrolled sideways."""
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    row = {"process": 0, "text": "word " * 500, **{f"a_long_number_{n}": 1234.5 for n in range(12)}}
+    run.say("sample", seq=1, step=0, k=0, table="wide", recorded=1, rows=[row])
+    for width in (390, 700, 1280):
+        opened = look(made(tmp_path, run), viewport={"width": width, "height": 900})
+        opened.page.locator("#samples button.open").click()
+        seen, pre = (opened.page.locator(f"#samples {each}").bounding_box() for each in (".scroll", "pre"))
+        assert seen["x"] <= pre["x"]
+        assert pre["x"] + pre["width"] <= seen["x"] + seen["width"]
+        assert pre["width"] > 0.75 * seen["width"]
+
+
 def test_a_row_keeps_its_colours_when_it_is_opened_and_pointed_at(report: Path, look: Look) -> None:
     opened = look(report)
     ground = "getComputedStyle(document.querySelector('#samples tr.opens td.shaded')).backgroundColor"
@@ -490,6 +506,9 @@ def test_a_text_of_a_megabyte_is_folded_until_somebody_wants_all_of_it(tmp_path:
 def test_runs_side_by_side(tmp_path: Path, look: Look) -> None:
     """Curves are laid over each other, each can be left out, and what differs in the settings is told."""
     runs = full_run(tmp_path / "before", lr=0.1), full_run(tmp_path / "after", seed=1, lr=0.3)
+    opened = look(made(tmp_path, *runs), viewport={"width": 390, "height": 844})
+    for which in ("#overview table.plain:not(.mono)", "#overview table.mono"):
+        assert opened.page.locator(which).bounding_box()["width"] > 300
     opened = look(made(tmp_path, *runs))
     table = opened.page.inner_text("#overview table.mono")
     assert "lr" in table

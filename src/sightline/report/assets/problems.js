@@ -18,7 +18,7 @@ function buildProblems(body) {
     filter: (row) => !hiddenKinds.has(row[1]),
     columns: [
       { name: "time", bare: true, value: (row) => row[0], show: (row) => el("time", { datetime: row[0] ? new Date(row[0] * 1000).toISOString() : null }, moment(row[0])) },
-      { name: "kind", bare: true, value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", {}, dot, row[1]); } },
+      { name: "kind", bare: true, value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", { class: "nowrap" }, dot, row[1]); } },
       { name: "step", isNumber: true, value: (row) => row[2] },
       { name: "process", isNumber: true, value: (row) => row[3] },
       { name: "what", bare: true, wide: true, value: (row) => row[4] },

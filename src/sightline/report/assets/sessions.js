@@ -29,7 +29,7 @@ function buildSessions(body) {
   const lives = el("article", { class: "chart is-wide" }, el("header", {}, el("h4", {}, "Lives of the slowest and the latest sessions")));
   const list = table({ caption: "These sessions", page: 10, id: (row) => row.id, sort: [3, true], columns: [
     { name: "task", bare: true, value: (row) => row.task, wide: true },
-    { name: "status", bare: true, value: (row) => row.status, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = statusColour(row.status); return el("span", {}, dot, say(row.status)); } },
+    { name: "status", bare: true, value: (row) => row.status, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = statusColour(row.status); return el("span", { class: "nowrap" }, dot, say(row.status)); } },
     { name: "reason", value: (row) => row.reason, wide: true }, { name: "took", isNumber: true, value: (row) => row.total, show: (row) => seconds(row.total) },
     { name: "step", isNumber: true, value: (row) => row.step }, { name: "stale", isNumber: true, value: (row) => row.staleness }, { name: "retries", isNumber: true, value: (row) => row.retries },
     { name: "processes", value: (row) => row.processes.join(", ") },
