@@ -22,9 +22,9 @@ from sightline.host_health import PREFIXES
 from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
-from sightline.sinks.commits import is_commit, is_sound
+from sightline.sinks.commits import is_commit, is_number, is_sound
 from sightline.sinks.lineage import Start, as_committed, starts_of
-from sightline.sound_lines import is_number, is_sound_run, sane_event
+from sightline.sound_lines import is_sound_run, sane_event
 
 _READ = 8 << 20  # bytes at a time
 _BLOCK_ROWS = 1024

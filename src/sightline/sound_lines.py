@@ -16,16 +16,6 @@ _NUMBERS = frozenset(("attempt", "step", "process", "start", "total"))
 _PROCESSES = frozenset(("waiting_for", "processes", "missing"))
 
 
-def is_number(value: Any) -> bool:
-    """Whether it is one of a step, an attempt or a process: of a size that NumPy's integers have."""
-    return type(value) is int and -(2**63) <= value < 2**63
-
-
-def is_seconds(value: Any) -> bool:
-    """Whether it is a moment, in s since the epoch, or a duration, of a size that there can be."""
-    return type(value) in (int, float) and abs(value) < _LATEST
-
-
 def is_sound_run(run: Mapping[str, Any]) -> bool:
     """Whether what a ``run`` line says of its attempt is of the right kinds.
 
@@ -35,10 +25,10 @@ def is_sound_run(run: Mapping[str, Any]) -> bool:
     """
     processes = run.get("processes", 1)
     return (
-        is_number(run.get("attempt", 1))
-        and is_number(processes)
+        _is_number(run.get("attempt", 1))
+        and _is_number(processes)
         and processes <= _MOST_PROCESSES
-        and is_seconds(run.get("started", 0.0))
+        and _is_seconds(run.get("started", 0.0))
         and isinstance(run.get("starts") or [], list)
     )
 
@@ -53,13 +43,21 @@ def sane_event(event: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in event.items():
         if name in _SECONDS:
-            if is_seconds(value):
+            if _is_seconds(value):
                 found[name] = float(value)
         elif name in _NUMBERS:
-            if is_number(value):
+            if _is_number(value):
                 found[name] = value
         elif name in _PROCESSES:
-            found[name] = [each for each in value if is_number(each)] if isinstance(value, list) else []
+            found[name] = [each for each in value if _is_number(each)] if isinstance(value, list) else []
         else:
             found[name] = value
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _LATEST

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sightline.sinks.base import Record
-from sightline.sound_lines import is_number, is_seconds
 
 SEQ = "sightline/seq"  #: under this name each record in a back end has the seq of its commit
 _KINDS = {"nan", "inf", "-inf"}
@@ -61,16 +60,19 @@ def is_sound(commit: Record) -> bool:
     return (
         is_number(commit["step"])
         and is_number(attempt)
-        and is_seconds(moment)
+        and type(moment) in (int, float)
         and (
             nonfinite == ()
             or (isinstance(nonfinite, dict) and _KINDS.issuperset(map(str, nonfinite.values())))
         )
         and (missing == () or (isinstance(missing, list) and all(map(is_number, missing))))
-        and (
-            texts == () or (isinstance(texts, dict) and all(isinstance(each, str) for each in texts.values()))
-        )
+        and (texts == () or (isinstance(texts, dict) and all(isinstance(e, str) for e in texts.values())))
     )
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one of a step, an attempt or a process: of a size that NumPy's integers have."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def commits_in(records: Iterable[Record]) -> Iterator[Record]:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from sightline.errors import RunDirectoryError
 from sightline.journal import Record, is_run_line
 from sightline.run_directory import JOURNAL, no_journal
-from sightline.sinks.commits import is_commit, is_sound
+from sightline.sinks.commits import is_commit, is_number, is_sound
 from sightline.sinks.lineage import Start, as_committed, starts_of
-from sightline.sound_lines import is_number
 from sightline.tables.table import Steps
 
 
