@@ -136,7 +136,18 @@ def test_no_figure_is_cut(tmp_path: Path, width: int) -> None:
         lines.append(process_values(step, {f"time/{name}_s": own}))
     text = shown(written(tmp_path / "run", *lines), width, patterns=["train/*"])
     (loss,) = [row for row in text.splitlines() if "-1.235e-17" in row]
-    assert loss.endswith("↘ -95 %")
-    assert "-1.235e-17" in loss
+    assert "-7.098e-17   ↘ -95 %" in loss
     (slow,) = [row for row in text.splitlines() if row.startswith("process 1 in ")]
     assert "+2 s over the others' 1 s, in 20 of 20 steps" in slow
+
+
+def test_a_long_trouble_has_a_second_row(tmp_path: Path) -> None:
+    """So that at 80 columns the line of code is there, and what follows it."""
+    key, site = "train/a_component/with_a_long_name/importance_ratio", "/home/somebody/project/train.py:212"
+    event = line(type="event", event="nonfinite", key=key, step=1, processes=[7], nan=1, site=site, attempt=1,
+                 time=1002.0)  # fmt: skip
+    text = shown(written(tmp_path / "run", run_line(), commit(0, {}), event, commit(1, {key: 1.0})), 80)
+    at = text.index(f"! {key} is nan first in step 1")
+    rows = text[at:].splitlines()
+    assert f"{rows[0][2:]} {rows[1][2:]}" == f"{key} is nan first in step 1 on process 7, recorded at {site}"
+    assert rows[1].startswith("  ")

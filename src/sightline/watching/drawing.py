@@ -273,7 +273,7 @@ def panels(
     left, right = widths[0], widths[-1]
     found = []
     if facts.troubles:
-        lines = [_trouble(each, right) for each in facts.troubles]
+        lines = [line for each in facts.troubles for line in _trouble(each, right)]
         found.append(Panel("trouble", "", lines, rank=1, least=4, column=1))
     steps = ""
     if facts.first_step is not None and facts.last_step is not None:
@@ -434,11 +434,14 @@ def _slow(each: SlowStage, width: int, glyphs: Glyphs) -> Text:
     return _fit(text.append(excess, "bold").append(others).append(f", {often}", "dim"), width)
 
 
-def _trouble(each: Trouble, width: int) -> Text:
-    if each.about == "files":  # as it is on every host without a shared disk
-        return _fit(_styled(steady(each.text, 400), "dim"), width)
-    text = _styled("! ", "bold red" if each.is_now else "yellow")
-    return _fit(text.append(steady(each.text, 400), "bold" if each.is_now else ""), width)
+def _trouble(each: Trouble, width: int) -> list[Text]:
+    """In two rows at most: what it ends with says where."""
+    is_usual = each.about == "files"  # as it is on every host without a shared disk
+    mark, style = ("", "dim") if is_usual else ("! ", "bold" if each.is_now else "")
+    rows = _wrapped(steady(each.text, 400), max(8, width - len(mark)), 2)
+    lines = [_styled(" " * len(mark), "").append(row, style) for row in rows]
+    lines[0] = _styled(mark, "bold red" if each.is_now else "yellow").append(rows[0], style)
+    return [_fit(line, width) for line in lines]
 
 
 def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
