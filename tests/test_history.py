@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import sightline as sl
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.history import History, bands
+from sightline.run_state import state_of
 
 
 def line(**fields: object) -> bytes:
@@ -217,7 +218,7 @@ def test_what_cannot_be_read_is_counted_and_the_rest_is_there(tmp_path: Path) ->
         line(type="of a later version", x=1),
         commit(2, 2, a=2.0) + b'{"type":"commit","seq":3',
     )
-    assert history.torn == 2
+    assert history.torn == 4
     assert history.series("a").values.tolist() == [2.0]
 
 
@@ -352,3 +353,39 @@ def test_who_is_out_is_known_until_it_is_heard_of(tmp_path: Path) -> None:
     assert written(tmp_path, *lines, line(type="late", process=1, step=2)).out == {}
     assert written(tmp_path, *lines, of(5, 3)).out == {}
     assert written(tmp_path, *lines, run_line((1, 0, None), (2, 3, 4), processes=3)).out == {}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"processes": "two"}, {"processes": 1 << 40}, {"started": "noon"}, {"attempt": 1.5}, {"starts": 3}],
+    ids=str,
+)
+def test_a_run_line_with_odd_fields_is_damaged(tmp_path: Path, odd: dict[str, Any]) -> None:
+    """For a view that reads all of the journal, or its end, and for how the run stands."""
+    lines = [run_line(**odd), *(commit(n, n, a=1.0) for n in range(1, 100))]
+    history = written(tmp_path, *lines)
+    assert (history.torn, history.runs, history.processes, history.commits) == (1, [], 1, 99)
+    tail = History(tmp_path, tail=500)
+    tail.update()
+    assert (tail.runs, tail.last_step) == ([], 99)
+    state = state_of(tmp_path)
+    assert (state.last_step, state.processes, state.started) == (99, 0, None)
+
+
+def test_events_come_without_fields_of_other_kinds(tmp_path: Path) -> None:
+    odd = {"event": "stall", "time": 1e300, "step": [1], "waiting_for": [1, "x"], "key": 3}
+    history = written(tmp_path, run_line(), line(type="event", **odd), line(type="late", process=[1], step=2))
+    assert history.events == [{"type": "event", "event": "stall", "waiting_for": [1], "key": 3}]
+    assert history.late == [{"type": "late", "step": 2}]
+
+
+def test_rows_of_samples_have_the_step_of_their_line(tmp_path: Path) -> None:
+    """Whatever stands in them; a line without one is damaged."""
+    rows = [{"step": [1], "a": 1}, "x"]
+    history = written(
+        tmp_path,
+        run_line(),
+        line(type="sample", step=3, table="t", rows=rows),
+        line(type="sample", step=[3], table="t", rows=rows),
+    )
+    assert (history.samples["t"].rows, history.torn) == ([{"step": 3, "a": 1}], 1)

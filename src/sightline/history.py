@@ -24,6 +24,7 @@ from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit, is_number, is_sound
 from sightline.sinks.lineage import Start, as_committed, starts_of
+from sightline.sound_lines import is_sound_run, sane_event
 
 _READ = 8 << 20  # bytes at a time
 _BLOCK_ROWS = 1024
@@ -106,7 +107,7 @@ class History:
     Attributes:
         begins_at: how many bytes before those that are read were left out.
         runs: the ``run`` lines, one for each attempt.
-        events: the ``event`` lines, the newest 10,000.
+        events: the ``event`` lines, the newest 10,000; without fields of another kind than they should be.
         late: the ``late`` lines, as many.
         missing: the commits that did not hear of all processes, as many.
         out: the processes that were missing and have not been heard of since, each with the step from which
@@ -219,7 +220,7 @@ class History:
                 return
             begin = begin_of_attempt(file, attempt, self._offset)
             for _, record in itertools.islice(lines_from(file, begin, self._offset), _HEAD_LINES):
-                if record.get("type") == "run" and is_run_line(record, self.path):
+                if record.get("type") == "run" and is_run_line(record, self.path) and is_sound_run(record):
                     self.runs.append(record)
                     return
 
@@ -249,16 +250,21 @@ class History:
         else:
             kind = record.get("type")
             if kind == "run" and is_run_line(record, self.path):
+                if not is_sound_run(record):
+                    self.torn += 1
+                    return
                 self.runs.append(record)
                 self.out.clear()
                 self.health.clear()
                 self.reported = None
+            elif kind == "commit":
+                self.torn += 1
             elif kind == "event":
-                _append_bounded(self.events, record, _EVENTS)
+                _append_bounded(self.events, sane_event(record), _EVENTS)
             elif kind == "late":
-                _append_bounded(self.late, record, _EVENTS)
-                if isinstance(record.get("process"), int):
-                    self.out.pop(record["process"], None)
+                late = sane_event(record)
+                _append_bounded(self.late, late, _EVENTS)
+                self.out.pop(late.get("process", -1), None)
             elif kind == "process_values":
                 self._take_process_values(record)
             elif kind == "sample":
@@ -294,9 +300,12 @@ class History:
             self.texts[key] = record["step"], text
 
     def _note_reported(self, record: Record) -> None:
-        """A process is named as missing once, and then not waited for until it is back."""
+        """A process is named as missing once, and then not waited for until it is back.
+
+        A commit of final values is one process's, and says nothing of the others.
+        """
         expected, reported = record.get("expected"), record.get("reported")
-        if isinstance(expected, int) and isinstance(reported, int):
+        if isinstance(expected, int) and isinstance(reported, int) and expected >= self.processes:
             self.reported = reported, expected
             if reported >= expected:
                 self.out.clear()
@@ -304,30 +313,36 @@ class History:
             self.out.setdefault(process, record["step"])
 
     def _take_process_values(self, record: Record) -> None:
-        step, processes, values = (record.get(name) for name in ("step", "processes", "values"))
-        if not isinstance(processes, list) or not all(map(is_number, processes)):
+        processes, values = record.get("processes"), record.get("values")
+        if not (
+            is_number(record.get("step"))
+            and isinstance(processes, list)
+            and all(map(is_number, processes))
+            and isinstance(values, dict)
+        ):
             self.torn += 1
-        elif isinstance(step, int) and is_number(step) and isinstance(values, dict):
-            for process in processes:
-                self.out.pop(process, None)
-            for key, numbers in values.items():
-                if not isinstance(numbers, list):
-                    continue
-                if key.startswith(PREFIXES):
-                    latest = self.health.setdefault(key, {})
-                    latest.update(
-                        (process, value)
-                        for process, value in zip(processes, numbers, strict=False)
-                        if type(value) in _NUMBERS
-                    )
-                rows = self._processes.get(key)
-                if rows is None:
-                    rows = self._processes[key] = _ProcessRows()
-                rows.append(step, processes, numbers)
+            return
+        for process in processes:
+            self.out.pop(process, None)
+        for key, numbers in values.items():
+            if not isinstance(numbers, list):
+                continue
+            if key.startswith(PREFIXES):
+                latest = self.health.setdefault(key, {})
+                latest.update(
+                    (process, value)
+                    for process, value in zip(processes, numbers, strict=False)
+                    if type(value) in _NUMBERS
+                )
+            rows = self._processes.get(key)
+            if rows is None:
+                rows = self._processes[key] = _ProcessRows()
+            rows.append(record["step"], processes, numbers)
 
     def _take_samples(self, record: Record) -> None:
-        name, rows = record.get("table"), record.get("rows")
-        if not isinstance(name, str) or not isinstance(rows, list):
+        name, rows, step = record.get("table"), record.get("rows"), record.get("step")
+        if not isinstance(name, str) or not isinstance(rows, list) or not is_number(step):
+            self.torn += 1
             return
         table = self.samples.setdefault(name, SampleTable())
         recorded = record.get("recorded")
@@ -336,7 +351,7 @@ class History:
             if not isinstance(row, dict):
                 continue
             table.columns += [each for each in row if each not in table.columns]
-            table.rows.append({"step": record.get("step"), **row})
+            table.rows.append({"step": step} | row | {"step": step})
         if len(table.rows) > _SAMPLES:  # every other one of the older half
             half = len(table.rows) // 2
             table.rows[:half] = table.rows[:half:2]
@@ -451,15 +466,16 @@ class History:
         return found, times[kept][first]
 
     def step_seconds(self) -> NDArray[np.float64]:
-        """Seconds since the step before was first committed, float64 ``[n]``, as :meth:`steps` has them.
+        """Seconds from the last commit of the step before to the step's own last one, float64 ``[n]``, as
+        :meth:`steps` has them.
 
         NaN for the first one of an attempt, before which there may have been a pause.
         """
         steps, times, attempts = self._cached_rows()
-        kept = ~self._is_over(steps, attempts)
-        _, first = np.unique(steps[kept], return_index=True)
-        seconds = np.diff(times[kept][first], prepend=np.nan)
-        seconds[1:][np.diff(attempts[kept][first]) != 0] = np.nan
+        rows = np.flatnonzero(~self._is_over(steps, attempts))[::-1]
+        rows = rows[np.unique(steps[rows], return_index=True)[1]]
+        seconds = np.maximum(np.diff(times[rows], prepend=np.nan), 0.0)
+        seconds[1:][np.diff(attempts[rows]) != 0] = np.nan
         return seconds
 
     def _is_over(self, steps: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from sightline.errors import JournalError, RunDirectoryError
 from sightline.journal import lines_backwards, whole_end
 from sightline.run_directory import JOURNAL
 from sightline.run_state import MOST_BYTES, RunState, state_of
-from sightline.sinks.commits import is_commit, values_of
+from sightline.sinks.commits import is_commit, is_sound, values_of
 
 _DEPTH = 3  # folder/run, folder/group/run, folder/group/group/run
 _COMMITS = 32  # in which the latest value of each metric is looked for: evaluations come now and then
@@ -181,7 +181,7 @@ def _take(line: bytes, metrics: dict[str, float]) -> bool:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return False
-    if not isinstance(record, dict) or not is_commit(record):
+    if not isinstance(record, dict) or not is_commit(record) or not is_sound(record):
         return False
     for key, value in values_of(record).items():
         if key not in metrics and isinstance(value, (int, float)):

@@ -22,6 +22,7 @@ from sightline import wording
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.journal import is_run_line, lines_backwards, whole_end
 from sightline.run_directory import JOURNAL, Lock, lock_of
+from sightline.sound_lines import is_sound_run, sane_event
 from sightline.sparse_files import data_from
 from sightline.stall import StallWatch
 
@@ -177,7 +178,7 @@ def _look(path: Path) -> _Seen:
                 steps.add(record["step"])
             elif kind == "event" and not seen.run:
                 seen.events.setdefault(str(record.get("event")), record)
-            elif kind == "run" and is_run_line(record, path) and not seen.run:
+            elif kind == "run" and is_run_line(record, path) and is_sound_run(record) and not seen.run:
                 seen.run = record
             if seen.commits and (seen.run or len(steps) > _STEPS or read > _TAIL_BYTES):
                 break
@@ -185,11 +186,11 @@ def _look(path: Path) -> _Seen:
             # The lines behind it were not all read, so the loop's event is looked for too.
             beginning = lines_from(file, begin_of_attempt(file, seen.attempt, size), size)
             for _, record in itertools.islice(beginning, _HEAD_LINES):
-                if record.get("type") == "run" and is_run_line(record, path):
+                if record.get("type") == "run" and is_run_line(record, path) and is_sound_run(record):
                     seen.run = record
                 elif record.get("type") == "event" and record.get("event") == "steps":
                     seen.loop = record
-        seen.loop = seen.events.get("steps") or seen.loop
+        seen.loop = sane_event(seen.events.get("steps") or seen.loop)
     if not seen.run and not seen.commits:
         raise JournalError(
             f"{path} has no whole line yet"
@@ -302,6 +303,7 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
             reason = (
                 f"no commit for {wording.duration(now - last['time'])}, usually {step_s or 0:.3g} s a step"
             )
+            stall = None if stall is None else sane_event(stall)
             if stall is not None and stall.get("time", 0) >= last["time"]:
                 missing = _processes(stall.get("waiting_for"))
                 reason += f"; step {stall.get('step')} waits for {wording.processes(missing)}"

@@ -127,6 +127,10 @@ def test_lines_that_sightline_never_writes_are_damage_and_no_crash(tmp_path: Pat
     said = invoke(run.path)
     assert said.exit_code == 1, said.output
     assert "could not be read" in said.stderr
+    other = full_run(tmp_path / "other", steps=12).path
+    for typed in (["ls", tmp_path], ["watch", run.path, "--once"], ["compare", run.path, other]):
+        said = CliRunner().invoke(main, list(map(str, typed)))
+        assert said.exit_code in (0, 1), said.output
 
 
 def test_directories_of_one_run_are_one_and_other_runs_are_beside_it(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 import signal
 from typing import Any
 
+from sightline.history import History
 from sightline.host_health import host_health, stalls
+from sightline.report.log_lines import log_lines
+from sightline.report.problems import Problem, problems
+from sightline.wording import duration
 from tests.harness import Job, Workers, until
 
 LATE = 2
@@ -11,6 +15,15 @@ LATE = 2
 
 def events(job: Job, name: str) -> list[dict[str, Any]]:
     return [record for record in job.root.journal() if record.get("event") == name]
+
+
+def told(job: Job) -> list[Problem]:
+    """What a report has, with the files of all processes."""
+    (name,) = [each.name for each in job.root.runs]
+    dirs = [job[number].disk / "runs" / name for number in range(3)]
+    history = History(dirs[0])
+    history.update()
+    return problems(history, log_lines(dirs))
 
 
 def at_step_8(job: Job, name: str) -> list[dict[str, Any]]:
@@ -57,6 +70,22 @@ def test_a_process_that_is_late_is_named_with_its_span_and_line(workers: Workers
     log = next(job[LATE].disk.glob("runs/*/logs/p00002.*.log")).read_text()
     assert "open spans: step (" in log
     assert "thread MainThread" in log
+    rows = told(job)
+    (row,) = [each for each in rows if each.kind == "stall" and each.step == 8]
+    assert (
+        f"waited {duration(stall.seconds)} for process {LATE}: process {LATE} was in reward for " in row.text
+    )
+    assert (row.process, row.until) == (LATE, stall.end)
+    assert "thread MainThread" in row.more  # which its log alone has
+    again = (
+        "step 8 waits for",
+        f"process {LATE} has been in reward",
+        "step 8 is complete",
+        "open spans: step (",
+    )
+    assert [
+        each.text for each in rows if each is not row and any(words in each.text for words in again)
+    ] == []
     health = host_health(job.root.journal())
     assert set(health) == {0, 1, 2}
     assert all(each["host/process/rss_bytes"].peak > 1e7 for each in health.values())
@@ -91,6 +120,9 @@ def test_one_that_holds_the_interpreter_cannot_say_where_it_is_and_that_is_said(
     (stall,) = [each for each in stalls(job.root.journal()) if each.silent]
     assert (stall.waiting_for, stall.silent) == ((LATE,), (LATE,))
     assert "process 2 cannot say where" in job.root.output
+    (row,) = [each for each in told(job) if "say where" in each.text]
+    assert (row.kind, row.step) == ("stall", 8)
+    assert f"process {LATE} could not say where" in row.text
     assert stall.end is not None
 
 
@@ -101,3 +133,5 @@ def test_going_on_without_the_late_one_names_it(workers: Workers) -> None:
     go_on(job)
     (stall,) = [each for each in stalls(job.root.journal()) if each.missing]
     assert (stall.missing, stall.suspects) == ((LATE,), (LATE,))
+    (row,) = [each for each in told(job) if "went on without" in each.text]
+    assert f"it went on without process {LATE}" in row.text

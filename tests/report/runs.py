@@ -43,6 +43,7 @@ class RunFiles:
         self.seq = 0
         self.attempt = 0
         self.time = START
+        self.last_step: int | None = None
         self.starts: list[list[int | None]] = []
         path.mkdir(parents=True, exist_ok=True)
 
@@ -52,7 +53,7 @@ class RunFiles:
 
     def begin(self, step: int = 0, **more: Any) -> None:
         self.attempt += 1
-        self.starts.append([self.attempt, step, step - 1 if step else None])
+        self.starts.append([self.attempt, step, self.last_step])
         self.write(
             line(
                 type="run",
@@ -66,10 +67,17 @@ class RunFiles:
     def commit(self, step: int, values: dict[str, float | None], **more: Any) -> None:
         self.seq += 1
         self.time += 1
+        self.last_step = step
         place = {"seq": self.seq, "attempt": self.attempt, "step": step, "k": 0}
         by_process = more.pop("by_process", None)
         self.write(
-            line(type="commit", **place, time=self.time, expected=1, reported=1, values=values, **more)
+            line(
+                type="commit",
+                **place,
+                time=self.time,
+                values=values,
+                **{"expected": 1, "reported": 1, **more},
+            )
         )
         if by_process is not None:
             numbers = list(range(self.processes))

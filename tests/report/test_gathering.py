@@ -142,18 +142,127 @@ def test_a_stall_says_who_was_where_for_how_long(tmp_path: Path) -> None:
     run.say("event", event="stacks", time=at + 11, process=2, stacks="File rollout.py", **place)
     run.say("event", event="silent", time=at + 22, processes=[3])
     going_on = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
-    assert [each.text for each in going_on if each.kind == "stall"] == [
-        "process 2 has been in reward for 11 s (rollout.py:88 in score)"
+    where = "has been in reward for 11 s (rollout.py:88 in score)"
+    assert [(each.kind, each.text) for each in going_on[1:]] == [
+        ("stall", f"step 7 waits for processes 2, 3: process 2 {where}; process 3 cannot say where")
     ]
     run.say("event", event="resumed", time=at + 41, step=7, seconds=41.0, missing=[3])
-    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
-    (stall,) = [each for each in found if each.kind == "stall"]
-    assert stall.text == "process 2 was in reward for 41 s (rollout.py:88 in score)"
-    assert (stall.process, stall.time, stall.until) == (2, at, at + 41)
+    (stall,) = problems(history_of(run.path), LogLines([], 0, 0, Damage()))[1:]
+    assert stall.text == (
+        "step 7 waited 41 s for processes 2, 3: process 2 was in reward for 41 s (rollout.py:88 in score); "
+        "process 3 could not say where; it went on without process 3"
+    )
+    assert (stall.process, stall.time, stall.until) == (None, at, at + 41)
     assert "File rollout.py" in stall.more
-    said = {each.kind: each.text for each in found}
-    assert "process 3" in said["silent"]
-    assert said["resumed"] == "going on after 41 s: step 7 is complete, without process 3"
+
+
+def test_what_the_logs_say_of_a_stall_or_of_a_value_that_is_not_finite_again_is_not_told_twice(
+    tmp_path: Path,
+) -> None:
+    """The stacks of all threads, which only a log has, lie in the row of the stall; what is new stays."""
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    at = run.time
+    run.say("event", event="stall", time=at + 11, step=1, seconds=11.0, waiting_for=[1])
+    place = {"step": 0, "waited_s": 11.2, "at": "rollout.py:88 in score"}
+    run.say("event", event="stacks", time=at + 11, process=1, stacks="main thread", **place)
+    run.time = at + 20
+    run.say("event", event="nonfinite", key="a", step=1, processes=[1], site="t.py:3", time=at + 20, nan=1)
+    run.commit(1, {"a": None}, nonfinite={"a": "nan"})
+    run.say("event", event="resumed", time=run.time, step=1, seconds=20.0, missing=[])
+    run.commit(2, {"a": None}, nonfinite={"a": "nan"})
+
+    def warned(time: float, message: str, logger: str = "sightline") -> dict[str, Any]:
+        return {"time": time, "level": "WARNING", "logger": logger, "message": message}
+
+    again = "no step has been complete for 11 s; step 1 waits for 1 of 2 processes: process 1 (last step 0)"
+    run.log(
+        0,
+        warned(at + 11, again),
+        warned(at + 12, "process 1 has not committed for 11 s (rollout.py:88 in score)"),
+        warned(
+            at + 20, "'a' has non-finite values (1) at step 1 on process 1, recorded at t.py:3 (said once)"
+        ),
+        warned(at + 21, "going on after 20 s: step 1 is complete"),
+        warned(at + 500, again),
+        warned(at + 13, again, "somebody"),
+        warned(at + 20, "'b' has non-finite values (1) at step 1"),
+    )
+    run.log(1, warned(at + 11, "open spans: reward (11 s); the threads are at\nFile all.py"))
+    found = problems(history_of(run.path), log_lines([run.path]))
+    assert [(each.kind, each.text[:30]) for each in found] == [
+        ("attempt", "attempt 1 begins, 2 processes"),
+        ("stall", "step 1 waited 21 s for process"),
+        ("warning", "somebody: no step has been com"),
+        ("warning", "sightline: 'b' has non-finite "),
+        ("non-finite", "a is nan in steps 1 to 2, firs"),
+        ("warning", "sightline: no step has been co"),
+    ]
+    assert "File all.py" in found[1].more
+    assert found[4].text == "a is nan in steps 1 to 2, first on process 1, recorded at t.py:3"
+    assert (found[4].process, found[4].times) == (1, 2)
+
+
+def test_each_attempt_tells_of_its_own_values_that_are_not_finite(tmp_path: Path) -> None:
+    """Also where it goes over the same step again; what no commit shows is told by its event."""
+    run = RunFiles(tmp_path / "run")
+    for attempt in range(2):
+        run.begin(attempt)
+        for step in range(attempt, 4):
+            if step == 2:
+                where = {"key": "a", "step": 2, "processes": [attempt], "time": run.time}
+                run.say("event", event="nonfinite", **where)
+            run.commit(step, {"a": None}, nonfinite={"a": "inf"}) if step == 2 else run.commit(
+                step, {"a": 1.0}
+            )
+    run.say("event", event="nonfinite", key="b", step=3, processes=[0], site="x.py:1", time=run.time + 1)
+    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    assert [each.text for each in found] == [
+        "attempt 1 begins, 1 process",
+        "a is inf in step 2, on process 0",
+        "attempt 2 begins, 1 process, at step 1: it goes over 3 steps again",
+        "a is inf in step 2, on process 1",
+        "b: first non-finite value, on process 0, recorded at x.py:1",
+    ]
+
+
+def test_who_is_out_is_told_at_the_top_and_for_how_long_it_was(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run", processes=4)
+    run.begin()
+    for step in range(10):
+        missing = {4: {"missing": [1, 3]}}.get(step, {})
+        run.commit(step, {"a": 1.0}, expected=4, reported=4 if step < 4 else 2 if step < 7 else 3, **missing)
+        if step == 7:
+            run.say("late", step=4, k=0, process=1, time=run.time, values={})
+    history = history_of(run.path)
+    found = problems(history, LogLines([], 0, 0, Damage()))
+    missing = [each for each in found if each.kind == "missing"]
+    assert [(each.text, each.process, each.until) for each in missing] == [
+        ("process 3 is out since step 4: metrics are of 3 of 4 processes", 3, history.last_time),
+        ("process 1 missing in step 4", 1, None),
+    ]
+    figures = headline(history, state_of(run.path), None)
+    assert (figures["out"], figures["reported"]) == ({"3": 4}, (3, 4))
+    assert figures["away"] == [missing[0].text]
+
+
+def test_times_are_those_of_the_attempts_without_the_pause_between_them(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(10):
+        run.commit(step, {"a": 1.0, "time/update_s": 0.5})
+    run.time += 3600
+    run.begin(8)
+    for step in range(8, 12):
+        run.commit(step, {"a": 1.0, "time/update_s": 0.5})
+    history = history_of(run.path)
+    found = headline(history, state_of(run.path), None)
+    assert (found["wall_s"], found["elapsed_s"]) == (14.0, 3614.0)
+    timed = shares(history, [run.path])
+    assert timed is not None
+    assert (timed.stages[0]["own"], timed.stages[0]["share"], timed.goodput) == (0.5, 0.5, 0.5)
+    assert timed.steps.tolist() == list(range(12))
 
 
 def test_hosts_have_the_latest_and_the_largest_of_each_process_and_the_least_of_what_is_free(

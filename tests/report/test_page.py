@@ -218,6 +218,137 @@ def test_on_a_phone_the_page_does_not_scroll_sideways(report: Path, look: Look) 
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_on_a_phone_rows_are_blocks_that_can_be_read(tmp_path: Path, look: Look) -> None:
+    """No column of letters, nothing to scroll sideways for; names, headings and roles are there."""
+    run = full_run(tmp_path / "run")
+    said = f"no container {'x' * 3000} end"
+    run.log(0, {"time": run.time, "level": "ERROR", "logger": "rollout", "message": said})
+    opened = look(made(tmp_path, run), viewport={"width": 390, "height": 844})
+    page = opened.page
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('.table .scroll')]"
+            ".filter(e => e.scrollWidth > e.clientWidth).length"
+        )
+        == 0
+    )
+    for part in ("problems", "samples", "sessions", "overview", "time"):
+        widths = page.evaluate(
+            f"[...document.querySelectorAll('#{part} td.wide:not(.nil)')]"
+            ".map(e => e.getBoundingClientRect().width)"
+        )
+        assert widths
+        assert min(widths) > 250
+    heights = page.evaluate(
+        "[...document.querySelectorAll('#problems tbody tr')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert max(heights) < 420
+    table = page.locator("#problems").get_by_role("table")
+    assert table.get_by_role("columnheader").all_inner_texts() == [
+        "time", "kind", "step", "process", "what", "times",
+    ]  # fmt: skip
+    row = table.get_by_role("row", name="process 7 missing")
+    assert "20" in row.get_by_role("cell").all_inner_texts()
+    label = "getComputedStyle(document.querySelector('#problems td.num:not(.nil)'), '::before').content"
+    assert "process" in page.evaluate(label)
+    table.get_by_role("button", name="kind").click()
+    assert table.get_by_role("columnheader", name="kind").get_attribute("aria-sort") == "ascending"
+    row = table.get_by_role("row", name="no container")
+    row.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
+    assert "end" in page.inner_text("#problems tr.detail pre")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "what"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_label_of_an_axis_is_cut(tmp_path: Path, look: Look, width: int) -> None:
+    """Of small numbers, long ones, negative ones, late steps, and times."""
+    run = RunFiles(tmp_path / "run", processes=3000)
+    run.begin()
+    for at in range(40):
+        run.commit(
+            12_345_000 + 40 * at,
+            {"a/small": 1e-5 * (1 + at / 50), "a/large": 12_345_678.0 + at, "a/near": 1 + 1e-6 * at,
+             "a/negative": -12_345_678.0 * at, "a/tiny": 1e-300 * at},
+            by_process={"time/train/rollout_s": [1.0] * 3000},
+        )  # fmt: skip
+    opened = look(made(tmp_path, run), viewport={"width": width, "height": 844})
+    cut = """(() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
+        const box = plot.getBoundingClientRect();
+        const ticks = [...plot.querySelectorAll('.xtick text, .ytick text')].filter(tick => {
+          const style = getComputedStyle(tick); // one that would be cut at the right is left out
+          return style.display !== 'none' && Number(style.opacity) > 0; });
+        return ticks.map(tick => [tick.textContent, tick.getBoundingClientRect()])
+          .filter(([, own]) => own.left < box.left - 0.5 || own.right > box.right + 0.5
+            || own.bottom > box.bottom + 0.5).map(([text]) => text); }))()"""
+    drawn = "document.querySelectorAll('#metrics .ytick text').length"
+    for name in ("small", "large", "near", "negative", "tiny"):
+        opened.page.fill("#metric-search", f"a/{name}")
+        opened.until("document.querySelectorAll('#metrics .chart').length === 1")
+        opened.until_drawn()
+        opened.until(f"{drawn} > 1")
+        assert opened.page.evaluate(cut) == []
+        if name == "small":
+            ticks = "[...document.querySelectorAll('#metrics .ytick text')].map(e => e.textContent)"
+            assert opened.page.evaluate(ticks)[0] == "1e−5"
+    opened.page.check("input[name=axis][value=time]", force=True)
+    ticks = "[...document.querySelectorAll('#metrics .xtick text')]"
+    opened.until(f"{ticks}.some(e => e.textContent.includes(':'))")
+    assert opened.page.evaluate(cut) == []
+    opened.page.evaluate("document.getElementById('processes').scrollIntoView()")
+    opened.until("document.querySelectorAll('#processes .ytick text').length > 1")
+    assert opened.page.evaluate(cut) == []
+
+
+def test_an_open_row_is_as_wide_as_what_is_seen_of_its_table(tmp_path: Path, look: Look) -> None:
+    """Also where the table itself is wider, so that it is scrolled sideways."""
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    row = {"process": 0, "text": "word " * 500, **{f"a_long_number_{n}": 1234.5 for n in range(12)}}
+    run.say("sample", seq=1, step=0, k=0, table="wide", recorded=1, rows=[row])
+    for width in (390, 700, 1280):
+        opened = look(made(tmp_path, run), viewport={"width": width, "height": 900})
+        opened.page.locator("#samples button.open").click()
+        seen, pre = (opened.page.locator(f"#samples {each}").bounding_box() for each in (".scroll", "pre"))
+        assert seen["x"] <= pre["x"]
+        assert pre["x"] + pre["width"] <= seen["x"] + seen["width"]
+        assert pre["width"] > 0.75 * seen["width"]
+
+
+def test_a_row_keeps_its_colours_when_it_is_opened_and_pointed_at(report: Path, look: Look) -> None:
+    opened = look(report)
+    ground = "getComputedStyle(document.querySelector('#samples tr.opens td.shaded')).backgroundColor"
+    before = opened.page.evaluate(ground)
+    opened.page.locator("#samples button.open").first.click()
+    opened.page.locator("#samples tr.is-open td.wide").first.hover()
+    assert opened.page.evaluate("document.querySelectorAll('#samples tr.is-open:hover').length") == 1
+    assert opened.page.evaluate(ground) == before
+    others = "getComputedStyle(document.querySelector('#samples tr.is-open td.wide')).backgroundColor"
+    assert opened.page.evaluate(others) != before
+
+
+def test_who_is_out_stands_at_the_top_and_on_the_axis_of_time(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run", processes=4)
+    run.begin()
+    for step in range(20):
+        missing = {"missing": [3]} if step == 5 else {}
+        run.commit(step, {"a": 1.0}, expected=4, reported=4 if step < 5 else 3, **missing)
+    opened = look(made(tmp_path, run))
+    cards = opened.page.inner_text("#overview .cards")
+    assert "3 of 4" in cards
+    assert "process 3 is out since step 5: metrics are of 3 of 4 processes" in cards
+    opened.page.get_by_role("link", name="process 3 is out").click()
+    opened.until("document.querySelector('#problems .plot svg.main-svg') !== null")
+    drawn = "document.querySelector('#problems .js-plotly-plot').data"
+    bars = f"{drawn}.filter(e => e.mode === 'lines').map(e => e.y[0])"
+    assert opened.page.evaluate(bars) == ["missing"]
+    assert "is out since step 5" in opened.page.inner_text("#problems tbody")
+
+
 def test_the_keyboard_reaches_what_the_mouse_does(report: Path, look: Look) -> None:
     opened = look(report)
     reached = []
@@ -341,21 +472,43 @@ def test_hostile_texts_neither_run_nor_break_anything(tmp_path: Path, look: Look
     )
 
 
-def test_a_text_of_a_megabyte_is_cut_in_the_table_and_whole_when_opened(tmp_path: Path, look: Look) -> None:
+def test_a_text_of_a_megabyte_is_folded_until_somebody_wants_all_of_it(tmp_path: Path, look: Look) -> None:
+    """In the table, in the row when it is opened, and among the run's texts; with the keyboard too."""
     run = RunFiles(tmp_path / "run")
     run.begin()
-    run.commit(0, {"train/loss": 1.0})
-    rows = [{"process": 0, "completion": "word " * 200_000, "reward": 1.0}]
+    long = "word " * 199_999 + "\U0001f600 end"
+    run.commit(0, {"train/loss": 1.0}, texts={"note": long})
+    rows = [{"process": 0, "completion": long, "reward": 1.0}]
     run.say("sample", seq=1, step=0, k=0, table="long", recorded=1, rows=rows)
-    opened = look(made(tmp_path, run))
-    assert len(opened.page.inner_text("#samples tbody")) < 2000
-    opened.page.locator("#samples button.open").click()
-    assert opened.page.evaluate("document.querySelector('#samples pre').textContent.length") == 1_000_000
+    for width in (390, 1280):
+        opened = look(made(tmp_path, run), viewport={"width": width, "height": 844})
+        assert len(opened.page.inner_text("#samples tbody")) < 2000
+        opened.page.locator("#samples button.open").click()
+        assert opened.page.locator("#samples tr.detail").bounding_box()["height"] < 900
+        for part, text in (("samples", "#samples pre"), ("facts", "#facts .leaf.string")):
+            if part == "facts":
+                closed = "document.querySelectorAll('#facts details')"
+                opened.page.evaluate(f"{closed}.forEach(e => e.open = true)")
+            shown = f"document.querySelector({text!r}).textContent"
+            assert opened.page.evaluate(f"{shown}.length") < 5000
+            more = opened.page.locator(f"#{part} button.fold")
+            assert more.inner_text() == "Show all 1,000,001 characters"
+            assert more.get_attribute("aria-expanded") == "false"
+            more.focus()
+            opened.page.keyboard.press("Enter")
+            assert opened.page.evaluate(shown) == long
+            assert more.get_attribute("aria-expanded") == "true"
+            assert opened.page.evaluate("document.activeElement.className") == "fold"
+            more.click()
+            assert opened.page.evaluate(f"{shown}.length") < 5000
 
 
 def test_runs_side_by_side(tmp_path: Path, look: Look) -> None:
     """Curves are laid over each other, each can be left out, and what differs in the settings is told."""
     runs = full_run(tmp_path / "before", lr=0.1), full_run(tmp_path / "after", seed=1, lr=0.3)
+    opened = look(made(tmp_path, *runs), viewport={"width": 390, "height": 844})
+    for which in ("#overview table.plain:not(.mono)", "#overview table.mono"):
+        assert opened.page.locator(which).bounding_box()["width"] > 300
     opened = look(made(tmp_path, *runs))
     table = opened.page.inner_text("#overview table.mono")
     assert "lr" in table

@@ -17,6 +17,7 @@ from tests.watching.journals import (
     facts,
     line,
     logged,
+    process_values,
     rich_run,
     run_line,
     shown,
@@ -121,3 +122,32 @@ def test_a_view_may_have_all_metrics_or_those_that_fit(tmp_path: Path) -> None:
     assert len(every.metrics) == len(every.keys)
     found = watched.facts(View(typed="rew max"))
     assert [metric.key for metric in found.metrics] == ["train/reward/total/max"]
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 140])
+def test_no_figure_is_cut(tmp_path: Path, width: int) -> None:
+    """Also the longest ones, beside the longest names: names give way, and then curves."""
+    name = "train/a_component_with_a_rather_long_name/and_another_part/loss"
+    lines = [run_line(processes=2)]
+    for step in range(20):
+        own = [1.0, 3.0]
+        lines.append(commit(step, {name: -1.2345e-17 * (20 if step < 5 else 1), "train/kl": -123456.5,
+                                   f"time/{name}_s": 2.0}))  # fmt: skip
+        lines.append(process_values(step, {f"time/{name}_s": own}))
+    text = shown(written(tmp_path / "run", *lines), width, patterns=["train/*"])
+    (loss,) = [row for row in text.splitlines() if "-1.235e-17" in row]
+    assert "-7.098e-17   ↘ -95 %" in loss
+    (slow,) = [row for row in text.splitlines() if row.startswith("process 1 in ")]
+    assert "+2 s over the others' 1 s, in 20 of 20 steps" in slow
+
+
+def test_a_long_trouble_has_a_second_row(tmp_path: Path) -> None:
+    """So that at 80 columns the line of code is there, and what follows it."""
+    key, site = "train/a_component/with_a_long_name/importance_ratio", "/home/somebody/project/train.py:212"
+    event = line(type="event", event="nonfinite", key=key, step=1, processes=[7], nan=1, site=site, attempt=1,
+                 time=1002.0)  # fmt: skip
+    text = shown(written(tmp_path / "run", run_line(), commit(0, {}), event, commit(1, {key: 1.0})), 80)
+    at = text.index(f"! {key} is nan first in step 1")
+    rows = text[at:].splitlines()
+    assert f"{rows[0][2:]} {rows[1][2:]}" == f"{key} is nan first in step 1 on process 7, recorded at {site}"
+    assert rows[1].startswith("  ")

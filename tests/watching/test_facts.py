@@ -234,7 +234,7 @@ def test_lines_of_others_in_a_journal_are_passed_over(tmp_path: Path) -> None:
     assert found.progress.step == 0
     assert [trouble.text for trouble in found.troubles] == [
         "1 snapshot came late, from an unknown process",
-        "1 line of the journal cannot be read",
+        "2 lines of the journal cannot be read",
     ]
 
 
@@ -342,3 +342,33 @@ def test_a_pause_between_attempts_is_no_part_of_a_step(tmp_path: Path) -> None:
     ]
     (stage,) = facts(written(tmp_path / "run", *lines)).stages
     assert (stage.name, stage.seconds, stage.share) == ("update", 2.0, 1.0)
+
+
+def test_a_resumed_run_stands_where_it_goes_on_before_its_first_commit(tmp_path: Path) -> None:
+    """By its checkpoint, or by where its loop says that it begins; the pace is that of the attempt."""
+    before = [run_line(), *(commit(step, {"a": 1.0}) for step in range(20))]
+    again = run_line(2, starts=[[1, 0, None], [2, 15, 19]], started=5000.0)
+    for name, start, step in (("by its checkpoint", 15, 14), ("lower", 10, 9), ("from the start", 0, None)):
+        lines = [*before, again, steps_event(40, attempt=2, start=start)]
+        progress = facts(written(tmp_path / name, *lines)).progress
+        assert (progress.step, progress.step_s, progress.left_s) == (step, None, None)
+        assert progress.share == (None if step is None else (step + 1) / 40)
+    lines = [*before, again, *(commit(n, {"a": 1.0}, attempt=2, moment=5000.0 + n) for n in range(15, 18))]
+    assert facts(written(tmp_path / "on", *lines)).progress.step_s == 1.0
+
+
+def test_the_pace_is_of_the_attempt_where_a_journal_does_not_say_how_attempts_began(tmp_path: Path) -> None:
+    lines = [run_line(), *(commit(step, {"a": 1.0}) for step in range(20)), run_line(2, starts=[])]
+    lines += [commit(step, {"a": 1.0}, attempt=2, moment=90_000.0 + step) for step in range(20, 24)]
+    assert facts(written(tmp_path / "run", *lines)).progress.step_s == 1.0
+
+
+def test_who_is_out_stays_out_when_final_values_are_committed(tmp_path: Path) -> None:
+    """They are one process's, and say nothing of the others."""
+    lines = [run_line(processes=2)]
+    for step in range(4):
+        fields = orjson.loads(commit(step, {"a": 1.0}, missing=[1] if step == 1 else None))
+        lines.append(line(**{**fields, "expected": 2, "reported": 2 if step < 1 else 1}))
+    lines.append(commit(4, {"eval/accuracy": 1.0}))
+    found = facts(written(tmp_path / "run", *lines))
+    assert (found.out, found.reported) == ({1: 1}, (1, 2))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.aliases import alias_targets
 from sightline.comparison.levels import Difference, at_step, at_times, order
 from sightline.history import History
+from sightline.run_clock import RunClock
 from sightline.sinks.commits import flat
 from sightline.sinks.syncing import facts_of
 from sightline.tables.table import matching
@@ -128,7 +128,7 @@ def compare(
     """
     names = [history.run_dir.resolve().name for history in histories]
     last_steps = [history.last_step for history in histories]
-    clocks = [_Clock(history) for history in histories]
+    clocks = [RunClock(history) for history in histories]
     reached = [each for each in last_steps if each is not None]
     everywhere = len(reached) == len(histories)
     if step is None and elapsed is None and everywhere:
@@ -213,35 +213,6 @@ def _wanted(histories: Iterable[History], metrics: Sequence[str]) -> Callable[[s
             table = {str(key): tuple(names) for key, names in aliases.items()}
             mirrored |= {name for key in history.keys for name in alias_targets(key, table)}
     return lambda key: key not in mirrored and not any(fnmatchcase(key, each) for each in _NO_METRICS)
-
-
-class _Clock:
-    """Seconds that a run had run for at some moments: without the pauses between its attempts."""
-
-    def __init__(self, history: History) -> None:
-        _, times, attempts = history.rows()
-        started = {
-            int(run.get("attempt") or 1): float(run["started"])
-            for run in history.runs
-            if isinstance(run.get("started"), (int, float))
-        }
-        first = float(times[0]) if len(times) else 0.0
-        self._begin = min([*started.values(), first])
-        self._resumed: list[float] = []
-        self._pauses: list[float] = []
-        for attempt, moment in sorted(started.items()):
-            before = times[attempts < attempt]
-            if len(before):
-                self._resumed.append(moment)
-                self._pauses.append(max(0.0, moment - float(before.max())))
-        self.total = float(self(times)[-1]) if len(times) else 0.0
-
-    def __call__(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        passed = times - self._begin
-        for resumed, pause in zip(self._resumed, self._pauses, strict=True):
-            passed = passed - pause * (times >= resumed)
-        # Where the clock of the machine was put back, what comes later is not earlier.
-        return np.maximum.accumulate(passed) if len(passed) else passed
 
 
 def _compare_facts(found: Comparison, run_dirs: Sequence[Path]) -> None:

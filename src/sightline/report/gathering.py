@@ -155,6 +155,7 @@ def _gathered(
         )
     facts = run.facts()
     steps, times, attempts = history.rows()
+    begun = {run.get("attempt", 1): run.get("started") for run in history.runs}
     found = {
         "name": name,
         "dir": str(run.dirs[0]),
@@ -163,8 +164,8 @@ def _gathered(
         "headline": headline(history, stands, time_shares),
         "curves": curves(history, packer, runs),
         "attempts": [
-            {"attempt": each.attempt, "step": each.first_step, "time": line.get("started")}
-            for each, line in zip(history.starts, history.runs, strict=False)
+            {"attempt": each.attempt, "step": each.first_step, "time": begun.get(each.attempt)}
+            for each in history.starts
         ],
         "time": None if time_shares is None else packed(time_shares, packer),
         "processes": process_maps(history, packer, runs),

@@ -10,7 +10,9 @@ import numpy as np
 from sightline.history import History
 from sightline.report.other_names import alias_names
 from sightline.report.time_shares import Shares
+from sightline.run_clock import RunClock
 from sightline.run_state import RunState
+from sightline.troubles import absences
 
 _WORD = r"(?:^|[/_]){}(?:$|[/_@])"
 _LOWER = _WORD.format(
@@ -30,7 +32,11 @@ _LINE = 80
 
 
 def headline(history: History, stands: RunState, time_shares: Shares | None) -> dict[str, Any]:
-    """Plain data, also for other programs."""
+    """Plain data, also for other programs.
+
+    Times are in s: ``wall_s`` of all attempts together, ``elapsed_s`` with the pauses between them.
+    """
+    away = absences(history)
     first = next((run.get("started") for run in history.runs), None)
     last = history.last_time
     _, times, _ = history.rows()
@@ -41,12 +47,16 @@ def headline(history: History, stands: RunState, time_shares: Shares | None) -> 
         "reason": _reason(stands),
         "attempts": max(1, len(history.runs)),
         "processes": history.processes,
+        "reported": history.reported,
+        "out": {str(process): step for process, step in sorted(history.out.items())} if away else {},
+        "away": [each.text for each in away],
         "commits": history.commits,
         "last_step": history.last_step,
         "total_steps": stands.total_steps,
         "started": first,
         "last_time": last,
-        "wall_s": None if first is None or last is None else max(0.0, last - first),
+        "wall_s": None if last is None else RunClock(history).total,
+        "elapsed_s": None if first is None or last is None else max(0.0, last - first),
         "best": _best(history),
         "learnt": _learnt(history),
         "throughput": _throughput(history),

@@ -1,22 +1,34 @@
-"""What went wrong and when, from everywhere, on one axis of time."""
+"""What went wrong and when, from everywhere, on one axis of time; each thing once.
+
+Log lines in which sightline itself tells what an event of the journal tells are left out, or lie in its row.
+"""
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sightline.history import History
 from sightline.host_health import Place, Stall
-from sightline.report.events import events, stalls
 from sightline.report.log_lines import LogLines
+from sightline.run_logs.merging import LogLine
+from sightline.troubles import absences, stalls
+from sightline.wording import counted, duration, processes
 
 _MOST = 3000
 _TEXT = 4000
-_TOLD = 4  # processes of a stall that have a row of their own
+_STACKS = 40_000  # characters of a stall's
+_TOLD = 4  # processes of a stall whose places stand in its row
+_LATER_S = 5.0  # in which a stall that is over is still spoken of
+_OF_STALLS = re.compile(
+    r"no step has been complete for |no commit for .+ s, since step |going on after |open spans: "
+    r"|process(es)? .+ (cannot say where|has been in |has not committed for )"
+)
+_OF_NONFINITE = re.compile(r"(.+) has non-finite values \(\d+\) at step ")
 
 
 class Problem(NamedTuple):
@@ -46,9 +58,12 @@ class Problem(NamedTuple):
 
 def problems(history: History, logs: LogLines) -> list[Problem]:
     """All of them by time; of too many the first and the last, but each kind has its share."""
+    stalled = stalls(history)
+    lines, repeated = _apart(history, logs.lines, stalled)
     found = sorted(
-        [*_attempts(history), *_events(history), *_stalls(history), *_missing(history), *_nonfinite(history),
-         *_late(history), *_logged(logs)],
+        [*_attempts(history), *_events(history, stalled), *_missing(history), *_nonfinite(history),
+         *(_stall(stall, repeated.get(at, [])) for at, stall in enumerate(stalled)),
+         *_late(history), *_logged(lines)],
         key=lambda each: each.time,
     )  # fmt: skip
     if len(found) <= _MOST:
@@ -61,56 +76,96 @@ def problems(history: History, logs: LogLines) -> list[Problem]:
     return sorted(itertools.chain.from_iterable(ends), key=lambda each: each.time)
 
 
+def _apart(
+    history: History, lines: Sequence[LogLine], stalled: Sequence[Stall]
+) -> tuple[list[LogLine], dict[int, list[LogLine]]]:
+    """The log lines that say something new, and those that belong to a stall, by its place."""
+    keys = {repr(each.get("key")) for each in history.events if each.get("event") == "nonfinite"}
+    new: list[LogLine] = []
+    repeated: defaultdict[int, list[LogLine]] = defaultdict(list)
+    for line in lines:
+        message = line.record.get("message")
+        if line.record.get("logger") != "sightline" or not isinstance(message, str):
+            new.append(line)
+        elif _OF_STALLS.match(message):
+            place = _stall_at(stalled, line.time_ns / 1e9)
+            (new if place is None else repeated[place]).append(line)
+        elif (match := _OF_NONFINITE.match(message)) is None or match[1] not in keys:
+            new.append(line)
+    return new, repeated
+
+
+def _stall_at(stalled: Sequence[Stall], time: float) -> int | None:
+    """The latest one that a moment lies in."""
+    return next(
+        (
+            at
+            for at in range(len(stalled) - 1, -1, -1)
+            if stalled[at].begin <= time <= (stalled[at].end or time) + _LATER_S
+        ),
+        None,
+    )
+
+
 def _attempts(history: History) -> Iterator[Problem]:
+    starts = {each.attempt: each for each in history.starts}
     for run in history.runs:
-        attempt = run.get("attempt")
-        first = next((each.first_step for each in history.starts if each.attempt == attempt), None)
-        text = f"attempt {attempt} begins, {run.get('processes', 1)} processes"
-        yield Problem(_time(run.get("started")), "attempt", first, None, text)
+        attempt = run.get("attempt", 1)
+        text = f"attempt {attempt} begins, {counted(run.get('processes', 1), 'process', 'processes')}"
+        start = starts.get(attempt)
+        if start is not None and start.is_rewound and start.after is not None:
+            again = counted(start.after - start.first_step + 1, "step")
+            text += f", at step {start.first_step}: it goes over {again} again"
+        first = None if start is None else start.first_step
+        yield Problem(run.get("started", 0.0), "attempt", first, None, text)
 
 
-def _events(history: History) -> Iterator[Problem]:
-    for event in events(history):
+def _events(history: History, stalled: Sequence[Stall]) -> Iterator[Problem]:
+    for event in history.events:
         name, at, step = event.get("event"), event.get("time", 0.0), event.get("step")
+        who = event.get("missing") or []
         if name == "finish":
-            missing = event.get("missing")
-            more = f"; without the end of {_named(missing)}" if missing else ""
+            more = f"; without the end of {processes(who)}" if who else ""
             yield Problem(at, "end", None, None, f"attempt {event.get('attempt')} ends{more}")
         elif name == "failed":
             yield Problem(at, "error", step, None, f"the run ended by an exception: {event.get('error')}")
-        elif name == "silent":
-            processes = event.get("processes", [])
-            text = f"{_named(processes)} cannot say where: dead, stopped, cut off, or in C code"
-            yield Problem(at, "silent", step, _only(processes), text)
-        elif name == "resumed":
-            missing = event.get("missing")
-            without = f", without {_named(missing)}" if missing else ""
+        elif name == "silent" and _stall_at(stalled, at) is None:
+            who = event.get("processes") or []
+            text = f"{processes(who)} cannot say where: dead, stopped, cut off, or in C code"
+            yield Problem(at, "silent", step, _only(who), text)
+        elif name == "resumed" and _stall_at(stalled, at) is None:
+            without = f", without {processes(who)}" if who else ""
             text = f"going on after {event.get('seconds', 0.0):.0f} s: step {step} is complete{without}"
             yield Problem(at, "resumed", step, None, text)
-        elif name == "nonfinite":
-            processes = event.get("processes", [])
-            where = f"on {_named(processes)}" if processes else "on unknown processes"
-            site = f", recorded at {event['site']}" if event.get("site") else ""
-            text = f"{event.get('key')}: first non-finite value, {where}{site}"
-            yield Problem(at, "non-finite", step, None, text)
 
 
-def _stalls(history: History) -> Iterator[Problem]:
-    """Of each stall, where those were whom it was about; what the others said stands below."""
-    for stall in stalls(history):
-        said = [stall.places[process] for process in stall.suspects if process in stall.places]
-        said = said or list(stall.places.values())
-        rest = [place for place in stall.places.values() if place not in said[:_TOLD]]
-        more = "\n\n".join(f"{_told(place, stall)}\n{place.stack}".rstrip() for place in [*said, *rest])
-        if not said:
-            waits = f"waits for {_named(stall.waiting_for)}" if stall.waiting_for else "does not come"
-            text = f"{'the next step' if stall.step is None else f'step {stall.step}'} {waits}"
-            yield Problem(stall.begin, "stall", stall.step, _only(stall.waiting_for), text, until=stall.end)
-        for place in said[:_TOLD]:
-            yield Problem(
-                stall.begin, "stall", stall.step, place.process, _told(place, stall), more=more[:_TEXT],
-                until=stall.end,
-            )  # fmt: skip
+def _stall(stall: Stall, lines: Sequence[LogLine]) -> Problem:
+    """A stall and all that was said of it: who was waited for, where they were, with their stacks."""
+    what = "the next step" if stall.step is None else f"step {stall.step}"
+    took = "" if stall.seconds is None else f" {duration(stall.seconds)}"
+    if stall.waiting_for:
+        text = f"{what} {'waited' if took else 'waits'}{took} for {processes(stall.waiting_for)}"
+    else:
+        text = f"{what} did not come for{took}" if took else f"{what} does not come"
+    named = [stall.places[process] for process in stall.suspects if process in stall.places]
+    places = [*named, *(place for place in stall.places.values() if place not in named)]
+    told = [_told(place, stall) for place in (named or places)[:_TOLD]]
+    if len(named or places) > _TOLD:
+        told.append(f"{len(named or places) - _TOLD} more say where")
+    if stall.silent:
+        told.append(f"{processes(stall.silent)} {'could not' if took else 'cannot'} say where")
+    if stall.missing:
+        told.append(f"it went on without {processes(stall.missing)}")
+    # Of all threads; the journal has the main thread's.
+    stacks = {
+        line.process: line.record["message"] for line in lines if "threads are at" in line.record["message"]
+    }
+    more = [f"{_told(place, stall)}\n{stacks.pop(place.process, place.stack)}".rstrip() for place in places]
+    more += [f"process {process}: {message}" for process, message in sorted(stacks.items())]
+    return Problem(
+        stall.begin, "stall", stall.step, _only(stall.suspects or stall.waiting_for),
+        f"{text}: {'; '.join(told)}" if told else text, more="\n\n".join(more)[:_STACKS], until=stall.end,
+    )  # fmt: skip
 
 
 def _told(place: Place, stall: Stall) -> str:
@@ -121,66 +176,95 @@ def _told(place: Place, stall: Stall) -> str:
     return told.replace(" has been in ", " was in ", 1).replace(" has not ", " had not ", 1)
 
 
-def _named(processes: Sequence[int]) -> str:
-    shown = ", ".join(map(str, processes[:16])) + (" …" if len(processes) > 16 else "")
-    return f"process{'es' if len(processes) != 1 else ''} {shown}"
-
-
-def _only(processes: Sequence[int]) -> int | None:
-    return processes[0] if len(processes) == 1 else None
+def _only(which: Sequence[int]) -> int | None:
+    return which[0] if len(which) == 1 else None
 
 
 def _missing(history: History) -> Iterator[Problem]:
-    for processes, group in itertools.groupby(history.missing, key=lambda each: tuple(each.processes)):
-        same = list(group)
+    """Those that came back, as far as is known, and those that did not, until the end of what is known."""
+    away = absences(history)
+    out = {(each.step, process) for each in away for process in each.processes}
+    for each in away:
+        yield Problem(
+            each.time or history.last_time or 0.0, "missing", each.step,
+            _only(each.processes), each.text, until=None if each.time is None else history.last_time,
+        )  # fmt: skip
+    lately = (
+        (each, tuple(process for process in each.processes if (each.step, process) not in out))
+        for each in history.missing
+    )
+    for who, group in itertools.groupby(lately, key=lambda each: each[1]):
+        same = [each for each, _ in group]
+        if not who:
+            continue
         last = f" to {same[-1].step}" if len(same) > 1 else ""
         yield Problem(
-            same[0].time, "missing", same[0].step, _only(processes),
-            f"{_named(processes)} missing in step {same[0].step}{last}", len(same),
+            same[0].time, "missing", same[0].step, _only(who),
+            f"{processes(who)} missing in step {same[0].step}{last}", len(same),
         )  # fmt: skip
 
 
 def _nonfinite(history: History) -> Iterator[Problem]:
+    """Steps in a row as one, with where the first of them comes from."""
+    events: defaultdict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
+    for event in history.events:
+        if event.get("event") == "nonfinite":
+            events[str(event.get("key")), event.get("step")].append(event)
+    for key, kind, span in _spans(history):
+        of = next((each for step, _ in span if (each := events.get((key, step)))), None)
+        first = of.pop(0) if of else {}
+        where = f"step {span[0][0]}" if len(span) == 1 else f"steps {span[0][0]} to {span[-1][0]}"
+        text = f"{key} is {kind} in {where}{_source(first, 'first ' if len(span) > 1 else '')}"
+        who = first.get("processes") or []
+        yield Problem(span[0][1], "non-finite", span[0][0], _only(who), text, len(span))
+    for (key, step), rest in events.items():  # what the values of commits do not show
+        for event in rest:
+            text = f"{key}: first non-finite value{_source(event)}"
+            yield Problem(event.get("time", 0.0), "non-finite", step, None, text)
+
+
+def _source(event: dict[str, Any], first: str = "") -> str:
+    """Where a value that is not finite comes from, as far as its event knows."""
+    who = event.get("processes")
+    return (f", {first}on {processes(who)}" if who else "") + (
+        f", recorded at {event['site']}" if event.get("site") else ""
+    )
+
+
+def _spans(history: History) -> Iterator[tuple[str, str, list[tuple[int, float]]]]:
+    """Of each key and kind the steps in a row, each with its time; other attempts have rows of their own."""
     steps, times, _ = history.rows()
-    when = dict(zip(steps.tolist(), times.tolist(), strict=True)) if history.nonfinite else {}
-    in_order = sorted(when)
-    found: dict[tuple[str, str], list[int]] = {}
-    for step, key, kind in history.nonfinite:
-        found.setdefault((key, kind), []).append(step)
-    for (key, kind), at in found.items():
-        spans: list[list[int]] = []
-        for step in at:
-            if spans and _follows(in_order, spans[-1][-1], step):
-                spans[-1].append(step)
-            else:
-                spans.append([step])
+    row = 0
+    found: dict[tuple[str, str], list[list[tuple[int, int]]]] = {}  # step and row
+    for step, key, kind in history.nonfinite:  # in the order of the rows
+        spans = found.setdefault((key, kind), [])
+        before, at = spans[-1][-1] if spans else (step, -1)
+        row = max(row, at + 1)  # a commit has a key once
+        while steps[row] != step:
+            row += 1
+        between = steps[at + 1 : row]
+        if not spans or before > step or not ((between == before) | (between == step)).all():
+            spans.append([(step, row)])
+        elif before == step:  # which was committed again
+            spans[-1][-1] = (step, row)
+        else:
+            spans[-1].append((step, row))
+    for (key, kind), spans in found.items():
         for span in spans:
-            where = f"step {span[0]}" if len(span) == 1 else f"steps {span[0]} to {span[-1]}"
-            text = f"{key} is {kind} in {where}"
-            yield Problem(when[span[0]], "non-finite", span[0], None, text, len(span))
-
-
-def _follows(steps: list[int], before: int, step: int) -> bool:
-    """Whether no other step lies between two."""
-    return bisect.bisect_left(steps, step) - bisect.bisect_left(steps, before) <= 1
+            yield key, kind, [(step, float(times[row])) for step, row in span]
 
 
 def _late(history: History) -> Iterator[Problem]:
     for late in history.late:
-        process = late.get("process")
         text = f"a snapshot of step {late.get('step')} came after the step was closed"
-        yield Problem(_time(late.get("time")), "late", late.get("step"), process, text)
+        yield Problem(late.get("time", 0.0), "late", late.get("step"), late.get("process"), text)
 
 
-def _logged(logs: LogLines) -> Iterator[Problem]:
-    for line in logs.lines:
+def _logged(lines: Sequence[LogLine]) -> Iterator[Problem]:
+    for line in lines:
         said = line.record
         kind = "warning" if line.level < logging.ERROR else "error"
         more = "\n".join(str(said[name]) for name in ("exception", "stack") if said.get(name))
         step = said.get("step") if type(said.get("step")) is int else None
         text = f"{said.get('logger', '')}: {said.get('message', '')}"[:_TEXT]
         yield Problem(line.time_ns / 1e9, kind, step, line.process, text, more=more[:_TEXT])
-
-
-def _time(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.analysis import slow_in_table
 from sightline.history import History, ProcessTable
 from sightline.report.packing import Packer
 
 _CELLS = 1_500_000  # of all maps of a run together
 _COLUMNS = 400
 _ROWS = 256  # processes by themselves; of more, neighbours share a row
-_EXCESS = 0.1  # of the median, as in analysis: less is nobody's fault
-_EXCESS_S = 1e-3
 
 
 def process_maps(history: History, packer: Packer, runs: int = 1) -> list[dict[str, Any]]:
@@ -43,33 +42,16 @@ def slow_process(table: ProcessTable) -> dict[str, Any] | None:
 
     Example:
         >>> table = ProcessTable(np.arange(3), 1, [0, 1, 2], np.array([[1.0, 1.0, 2.0]] * 3))
-        >>> slow_process(table)
-        {'process': 2, 'excess_s': 1.0, 'steps': 3, 'of_steps': 3, 'worst_step': 0, 'chronic': True}
+        >>> slow_process(table)["process"], slow_process(table)["chronic"]
+        (2, True)
     """
-    values = table.values[(np.isfinite(table.values).sum(axis=1) > 1)]
-    steps = table.steps[(np.isfinite(table.values).sum(axis=1) > 1)]
-    if not len(values):
+    slow = slow_in_table(table.steps, table.processes, table.values)
+    if slow is None:
         return None
-    ordered = np.sort(values, axis=1)  # NaN last
-    counts = np.isfinite(values).sum(axis=1)
-    # Of two middle ones the lower: with two processes the upper is the slow one itself.
-    median = ordered[np.arange(len(values)), (counts - 1) // 2]
-    slowest = np.nanargmax(values, axis=1)
-    over = values[np.arange(len(values)), slowest] - median
-    is_clear = over > np.maximum(_EXCESS * median, _EXCESS_S)
-    if not is_clear.any():
-        return None
-    total = np.bincount(slowest[is_clear], over[is_clear], len(table.processes))
-    place = int(total.argmax())
-    own = is_clear & (slowest == place)
     return {
-        "process": table.processes[place],
-        "excess_s": float(over[own].mean()),
-        "steps": int(own.sum()) * table.joined,
-        "of_steps": len(values) * table.joined,
-        "worst_step": int(steps[own][over[own].argmax()]),
-        "chronic": bool(own.sum() > 0.5 * len(values) and len(values) > 1),
-    }
+        **slow._asdict(), "steps": slow.steps * table.joined, "of_steps": slow.of_steps * table.joined,
+        "chronic": slow.is_chronic,
+    }  # fmt: skip
 
 
 def _shrunk(

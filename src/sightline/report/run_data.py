@@ -10,7 +10,6 @@ from typing import Any
 
 from sightline.errors import RunDirectoryError
 from sightline.history import History
-from sightline.report.checked_history import CheckedHistory
 from sightline.run_directory import JOURNAL
 from sightline.run_logs.files import Damage, RunFiles, missing
 from sightline.sinks.syncing import facts_of
@@ -33,13 +32,13 @@ class RunData:
 
     def __init__(self, run_dir: Path) -> None:
         self.dirs = [run_dir]
-        self._history: History | None = CheckedHistory(run_dir)
+        self._history: History | None = History(run_dir)
 
     @property
     def history(self) -> History:
         """What its journal says, as far as it has been read."""
         if self._history is None:
-            self._history = CheckedHistory(self.dirs[0])
+            self._history = History(self.dirs[0])
         return self._history
 
     def release(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,15 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import OTHER, Analysis, analyse, kind_of
+from sightline.analysis import OTHER, Analysis, analyse, goodput
 from sightline.errors import RunDirectoryError
 from sightline.history import History
+from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer
+from sightline.step_time import step_time
 
 TRACE_BYTES = 24 << 20  # of all processes, that are read: some seconds
 _BUCKETS = 300
 _STAGES = 12  # drawn by themselves
-_NOT_TRAINING = (OTHER, "evaluation", "checkpoint", "waiting")
 
 
 class Shares(NamedTuple):
@@ -47,9 +47,7 @@ class Shares(NamedTuple):
     @property
     def goodput(self) -> float | None:
         """Share that goes into training; None if nothing is known."""
-        if not self.kinds:
-            return None
-        return sum(share for kind, share in self.kinds.items() if kind not in _NOT_TRAINING)
+        return goodput(self.kinds) if self.kinds else None
 
 
 def shares(history: History, run_dirs: Sequence[Path]) -> Shares | None:
@@ -120,67 +118,26 @@ def _stage_rows(found: Analysis) -> list[dict[str, Any]]:
 
 
 def _of_timings(history: History) -> Shares | None:
-    """By the timings that every commit has. What lies in what is not known of them."""
-    keys = [
-        key
-        for key in history.keys
-        if key.startswith("time/") and not key.endswith(("_slowest", "_max", "/step_s", "/step"))
-    ]
-    steps, times, attempts = history.rows()
-    if not keys or len(steps) < 2:
+    """By the timings that every commit has, as `sightline watch` goes by."""
+    others = alias_names(history)
+    found = step_time(history, [key for key in history.keys if key not in others])
+    if found is None:
         return None
-    wall_steps, wall = _walls(steps, times, attempts)
-    seconds: dict[str, NDArray[np.float64]] = {}
-    for key in keys:
-        series = history.series(key)
-        at = np.searchsorted(wall_steps, series.steps)
-        is_there = (at < len(wall_steps)) & np.isfinite(series.values)
-        is_there[is_there] &= wall_steps[at[is_there]] == series.steps[is_there]
-        spent = np.zeros(len(wall_steps))
-        spent[at[is_there]] = series.values[is_there]
-        seconds[key.removeprefix("time/").removesuffix("_s")] = spent
-    known = np.sum(list(seconds.values()), axis=0)
-    overlaps = bool(known.sum() > 1.01 * wall.sum())
-    wall = np.maximum(wall, known)
-    total = float(wall.sum())
-    if not total:
-        return None
-    kinds: defaultdict[str, float] = defaultdict(float)
-    for name, spent in seconds.items():
-        kinds[kind_of(name)] += float(spent.sum()) / total
-    kinds[OTHER] += max(0.0, 1.0 - sum(kinds.values()))
     rows = [
-        {"stage": name, "kind": kind_of(name), "share": float(spent.sum()) / total,
-         "own": float(spent.mean()), "slow": None}
-        for name, spent in sorted(seconds.items(), key=lambda item: -item[1].sum())
+        {"stage": stage.name, "kind": stage.kind, "share": stage.own_share,
+         "own": stage.own_s, "whole": stage.share if stage.seconds > stage.own_s else None, "slow": None}
+        for stage in sorted(found.stages, key=lambda stage: -stage.own_s) if stage.key
     ]  # fmt: skip
-    seconds[OTHER] = wall - known
-    note = "From the timings of the commits, against the time between commits."
-    if overlaps:
+    note = "From the timings of the commits, against the time between commits"
+    if history.commits > 1:
+        note += ", without the first step of each attempt"
+    note += ": each stage's own time, without the stages that lie in it by their names."
+    if found.overlaps:
         note += (
-            " They overlap or lie in one another, so together they are longer than the steps: shares are of "
-            "their sum. Traces tell them apart."
+            " They overlap, so together they are longer than the steps: shares are of their sum. Traces tell "
+            "them apart."
         )
-    return Shares(
-        "timings", note, dict(sorted(kinds.items(), key=lambda item: -item[1])), rows,
-        *_thinned(wall_steps, seconds), None, [],
-    )  # fmt: skip
-
-
-def _walls(
-    steps: NDArray[np.int64], times: NDArray[np.float64], attempts: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """From the last commit of one step to that of the next; the median for the first of an attempt."""
-    is_last = np.ones(len(steps), bool)
-    is_last[:-1] = (steps[1:] != steps[:-1]) | (attempts[1:] != attempts[:-1])
-    steps, times, attempts = steps[is_last], times[is_last], attempts[is_last]
-    wall = np.diff(times, prepend=times[0])
-    begins = np.ones(len(steps), bool)
-    begins[1:] = attempts[1:] != attempts[:-1]
-    wall[begins] = np.median(wall[~begins]) if (~begins).any() else 0.0
-    _, last = np.unique(steps[::-1], return_index=True)
-    order = len(steps) - 1 - last
-    return steps[order], np.maximum(wall[order], 0.0)
+    return Shares("timings", note, found.kinds, rows, *_thinned(found.steps, found.own), None, [])
 
 
 def _thinned(

@@ -66,7 +66,7 @@ def is_sound(commit: Record) -> bool:
             or (isinstance(nonfinite, dict) and _KINDS.issuperset(map(str, nonfinite.values())))
         )
         and (missing == () or (isinstance(missing, list) and all(map(is_number, missing))))
-        and (texts == () or isinstance(texts, dict))
+        and (texts == () or (isinstance(texts, dict) and all(isinstance(e, str) for e in texts.values())))
     )
 
 

@@ -11,13 +11,15 @@ from typing import Literal, NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from sightline.analysis import OTHER
 from sightline.foreign_text import steady
+from sightline.step_time import StageTime
 from sightline.watching import curves
 from sightline.watching.choosing import is_goal
 from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
 from sightline.watching.log_tail import Warned
-from sightline.watching.stages import OTHER, SlowStage, StageTime
+from sightline.watching.slow_stages import SlowStage
 from sightline.wording import ago, counted, duration, moment, number, size
 
 _STATES = {
@@ -41,6 +43,10 @@ _KINDS = {
 _PARTS = "▏▎▍▌▋▊▉█"
 _DIGITS = 4  # of numbers: more have no room
 _LONGEST_NAME = 40
+_SHORT_NAME = 16  # to which names are cut, from their head, so that numbers are not
+_NUMBERS = ("last", "mean", "change")
+_LEAST = 8  # cells of a number
+_LEAST_CURVE = 10
 _TEXT_ROWS = ((55, 5), (45, 2), (0, 1))  # of a sample's text, on a terminal of at least so many rows
 
 
@@ -267,7 +273,7 @@ def panels(
     left, right = widths[0], widths[-1]
     found = []
     if facts.troubles:
-        lines = [_trouble(each, right) for each in facts.troubles]
+        lines = [line for each in facts.troubles for line in _trouble(each, right)]
         found.append(Panel("trouble", "", lines, rank=1, least=4, column=1))
     steps = ""
     if facts.first_step is not None and facts.last_step is not None:
@@ -277,9 +283,8 @@ def panels(
         more = max(0, len(facts.wanted) - view.offset - len(facts.metrics)) if facts.metrics else 0
         found.append(Panel(_metrics_title(facts, view), steps, lines, rank=0, least=7, more=more))
     if facts.stages:
-        first = facts.stages[0]
         lines = _stages(facts.stages, left, glyphs)
-        found.append(Panel("a step's time", duration(first.seconds / first.share), lines, rank=3, least=5))
+        found.append(Panel("a step's time", _step_note(facts), lines, rank=3, least=5))
     if facts.slow:
         lines = [_slow(each, left, glyphs) for each in facts.slow]
         found.append(Panel("slow processes", "", lines, rank=2, least=2))
@@ -325,22 +330,28 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
         return [_fit(_styled(f"{what}; there are {steady(', '.join(facts.keys[:6]), 200)}", "dim"), width)]
     names = {metric.key: steady(metric.key, 200) for metric in facts.metrics}
     longest = min(max(cell_len(name) for name in names.values()), _LONGEST_NAME, max(12, width * 2 // 5))
-    numbers = [("last", 8), ("mean", 8), ("change", 8)]
-    while len(numbers) > 1 and width - longest - sum(room + 2 for _, room in numbers) < 10:
-        numbers.pop()
-    curve = width - longest - 2 - sum(room + 2 for _, room in numbers)
+    shown = {name: [_number_of(metric, name) for metric in facts.metrics] for name in _NUMBERS}
+    rooms = {name: max(_LEAST, *(cell_len(text) for text, _ in each)) for name, each in shown.items()}
+    while width - longest - sum(room + 2 for room in rooms.values()) < _LEAST_CURVE:
+        if longest > _SHORT_NAME:  # a figure that is cut is none
+            longest -= 1
+        elif len(rooms) > 1:
+            rooms.popitem()
+        else:
+            break
+    curve = width - longest - 2 - sum(room + 2 for room in rooms.values())
     heading = Text(" " * (longest + 2 + max(0, curve)))
-    for name, room in numbers:
+    for name, room in rooms.items():
         heading.append("  ").append(name.rjust(room), "dim")
     lines = [_fit(heading, width)]
-    for metric in facts.metrics:
+    for at, metric in enumerate(facts.metrics):
         line = Text(_fit_tail(names[metric.key], longest, glyphs)).append("  ")
         if curve > 0:
             drawn = curves.sparkline(metric.values, curve, glyphs.levels)
             line.append(drawn.ljust(curve), "red" if not math.isfinite(metric.last) else "cyan")
-        for name, room in numbers:
-            shown, style = _number_of(metric, name)
-            line.append("  ").append(shown.rjust(room), style)
+        for name, room in rooms.items():
+            text, style = shown[name][at]
+            line.append("  ").append(text.rjust(room), style)
         lines.append(_fit(line, width))
     return lines
 
@@ -371,6 +382,14 @@ def change(relative: float | None) -> str:
     if relative >= 0.995:
         return f"{arrow} ×{1 + relative:.2g}" if relative < 99 else f"{arrow} ×{1 + relative:.0e}"
     return f"{arrow} {relative * 100:+.{0 if abs(relative) >= 0.0995 else 1}f} %"
+
+
+def _step_note(facts: Facts) -> str:
+    """How long a step takes, and what of it is training."""
+    note = duration(facts.step_s)
+    if facts.overlaps:
+        note += ", in which stages overlap"
+    return note if facts.goodput is None else f"{note}, goodput {facts.goodput * 100:.0f} %"
 
 
 def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Text]:
@@ -405,18 +424,24 @@ def _stage(stage: StageTime, name: str, width: int, glyphs: Glyphs) -> Text:
 
 def _slow(each: SlowStage, width: int, glyphs: Glyphs) -> Text:
     slow = each.slow
-    text = _styled(f"process {slow.process}", "bold yellow" if slow.is_chronic else "bold")
-    text.append(f" in {steady(each.stage, 60)}: ").append(f"+{duration(slow.excess_s)}", "bold")
-    text.append(f" over the others' {duration(each.median_s)}")
+    who = f"process {slow.process}"
     often = f"in {slow.steps} of {slow.of_steps} steps" if slow.of_steps > 1 else f"in step {slow.worst_step}"
-    return _fit(text.append(f", {often}", "dim"), width)
+    excess, others = f"+{duration(slow.excess_s)}", f" over the others' {duration(each.median_s)}"
+    room = width - sum(map(cell_len, (who, excess, others, often))) - len(" in : , ")
+    stage = steady(each.stage, 60)
+    stage = _fit_tail(stage, max(8, room), glyphs) if cell_len(stage) > room else stage
+    text = _styled(who, "bold yellow" if slow.is_chronic else "bold").append(f" in {stage}: ")
+    return _fit(text.append(excess, "bold").append(others).append(f", {often}", "dim"), width)
 
 
-def _trouble(each: Trouble, width: int) -> Text:
-    if each.about == "files":  # as it is on every host without a shared disk
-        return _fit(_styled(steady(each.text, 400), "dim"), width)
-    text = _styled("! ", "bold red" if each.is_now else "yellow")
-    return _fit(text.append(steady(each.text, 400), "bold" if each.is_now else ""), width)
+def _trouble(each: Trouble, width: int) -> list[Text]:
+    """In two rows at most: what it ends with says where."""
+    is_usual = each.about == "files"  # as it is on every host without a shared disk
+    mark, style = ("", "dim") if is_usual else ("! ", "bold" if each.is_now else "")
+    rows = _wrapped(steady(each.text, 400), max(8, width - len(mark)), 2)
+    lines = [_styled(" " * len(mark), "").append(row, style) for row in rows]
+    lines[0] = _styled(mark, "bold red" if each.is_now else "yellow").append(rows[0], style)
+    return [_fit(line, width) for line in lines]
 
 
 def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
@@ -456,7 +481,9 @@ def _sink(each: SinkState) -> Text:
 
 
 def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Text]:
-    longest = min(max(cell_len(steady(each.name, 80)) for each in figures), max(12, width // 2))
+    longest = min(
+        max(cell_len(steady(each.name, 80)) for each in figures), max(12, min(width // 2, width - 42))
+    )
     several = len({each.worst for each in figures}) > 1 or any(each.worst for each in figures)
     lines = []
     for each in figures:

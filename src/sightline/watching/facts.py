@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 
 from sightline.foreign_text import steady
 from sightline.history import History, SampleTable
-from sightline.host_health import stalls
 from sightline.naming import RESERVED
 from sightline.run_state import RunState
 from sightline.samples import RANKED_BY
+from sightline.step_time import StageTime, step_time
+from sightline.troubles import absences, stalls
 from sightline.watching import curves
 from sightline.watching.choosing import chosen, own
 from sightline.watching.log_tail import Warned
-from sightline.watching.stages import SlowStage, StageTime, slow_stages, stages_of
+from sightline.watching.slow_stages import SlowStage, slow_stages
 from sightline.wording import counted, duration, processes
 
 _PACE_STEPS = 50  # over which the pace is taken; evaluations between them count, as in the time left
 _SLOW_STEPS = 50  # of which processes are compared
+_NOTHING = 0.005  # of a step: a stage that takes less is not shown
 _POINTS = 200  # of a metric that a program is told
 _PLACES = 3  # of processes in a stall
 _BEHIND = 10  # commits, from which a sink is in trouble
@@ -194,7 +196,11 @@ class Facts:
         wanted: those to show.
         metrics: what these were like, or a page of them.
         unmatched: patterns that no metric fits.
-        stages: where the time of a step goes.
+        step_s: wall time of a step, over the steps that are looked at; None: unknown.
+        stages: where it goes; those that take more than half a percent.
+        kinds: share of it by kind of stage; they add up to 1 with ``other``.
+        goodput: share of it that goes into training; None if nothing is timed.
+        overlaps: whether the stages together take longer than the steps, so that shares are of their sum.
         slow: who holds up the others.
         sinks: those that store, and those with errors.
         out: the processes that have dropped out, each with the step from which on.
@@ -217,7 +223,11 @@ class Facts:
     wanted: list[str] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
+    step_s: float | None = None
     stages: list[StageTime] = field(default_factory=list)
+    kinds: dict[str, float] = field(default_factory=dict)
+    goodput: float | None = None
+    overlaps: bool = False
     slow: list[SlowStage] = field(default_factory=list)
     sinks: list[SinkState] = field(default_factory=list)
     out: dict[int, int] = field(default_factory=dict)
@@ -299,15 +309,13 @@ def facts_of(
     """
     run = history.runs[-1] if history.runs else {}
     keys = own(history.keys, run)
-    steps, times = history.steps()
-    steps, times = steps[-window:], times[-window:]
+    steps = history.steps()[0][-window:]
     first = int(steps[0]) if len(steps) else 0
-    gaps = history.step_seconds()[-window:][1:]
-    within = np.isfinite(gaps)  # not the pause before an attempt
-    wall_s = float(gaps[within].mean()) if within.any() else None
+    took = step_time(history, keys, last=window)
+    known = history.step_seconds()[-window:]
+    known = known[np.isfinite(known)]  # not the pause before an attempt
+    step_s = took.wall_s if took else float(known.mean()) if len(known) else None
     wanted = chosen(keys, patterns) if choose is None else choose(keys)
-    # What the first of several steps took lies before its commit, and so outside of their wall time.
-    timed = steps[1:][within] if within.any() else steps
     files = files or files_of(run_dir, max(state.processes, history.processes))
     sinks = _sinks(history, first)
     return Facts(
@@ -321,8 +329,12 @@ def facts_of(
         wanted=wanted,
         metrics=metrics_of(history, wanted[slice(*page)] if page else wanted, first),
         unmatched=[each for each in patterns if not chosen(keys, [each])],
-        stages=stages_of(history, keys, timed, wall_s),
-        slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, wall_s),
+        step_s=step_s,
+        stages=[each for each in took.stages if each.share > _NOTHING] if took else [],
+        kinds=took.kinds if took else {},
+        goodput=took.goodput if took else None,
+        overlaps=took.overlaps if took else False,
+        slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, step_s),
         sinks=sinks,
         out=dict(history.out),
         reported=history.reported,
@@ -349,20 +361,26 @@ def metrics_of(history: History, keys: Sequence[str], first: int) -> list[Metric
 
 
 def _progress(history: History, state: RunState) -> Progress:
+    """Of the latest attempt, which may have gone back."""
     steps, times = history.steps()
     _, commit_times, attempts = history.rows()
     last_commit = float(commit_times[-1]) if len(commit_times) else state.last_commit
-    begun = [start.first_step for start in history.starts if start.attempt == state.attempt]
-    ours = steps >= begun[0] if begun else np.ones(len(steps), bool)
-    if len(attempts) and attempts[-1] != state.attempt:  # its first commit is yet to come
-        ours = np.zeros(len(steps), bool)
-    steps, times = steps[ours][-_PACE_STEPS:], times[ours][-_PACE_STEPS:]
-    step_s = None
-    if len(steps) > 1:
-        step_s = max(0.0, float((times[-1] - times[0]) / (steps[-1] - steps[0])))
     step, total = history.last_step, state.total_steps
     if step is None:
         step = state.last_step
+    begins = np.flatnonzero(np.isnan(history.step_seconds()))
+    begin = int(begins[-1]) if len(begins) else 0
+    steps, times = steps[begin:], times[begin:]
+    if len(attempts) and attempts[-1] < state.attempt:  # its first commit is yet to come
+        steps, times = steps[:0], times[:0]
+        starts = [start.first_step for start in history.starts if start.attempt == state.attempt]
+        first = min([*starts, *([] if state.first_step is None else [state.first_step])], default=None)
+        step = step if first is None or step is None else min(step, first - 1)
+        step = None if step is not None and step < 0 else step
+    steps, times = steps[-_PACE_STEPS:], times[-_PACE_STEPS:]
+    step_s = None
+    if len(steps) > 1:
+        step_s = max(0.0, float((times[-1] - times[0]) / (steps[-1] - steps[0])))
     share = left = None
     if total and step is not None:
         share = min(1.0, max(0.0, (step + 1) / total))
@@ -457,22 +475,7 @@ def _troubles(
 
 def _out(history: History, state: RunState) -> list[Trouble]:
     """Who has dropped out, so that the metrics are of the others."""
-    if history.reported is None or history.reported[0] >= history.reported[1]:
-        return []
-    reported, expected = history.reported
-    rest = f"metrics are of {reported:,} of {counted(expected, 'process', 'processes')}"
-    if not history.out:  # it has lost them before what was read of it, or they are behind
-        return [Trouble("missing", rest, state.is_live)]
-    since: dict[int, list[int]] = {}
-    for process, step in history.out.items():
-        since.setdefault(step, []).append(process)
-    texts = [
-        f"{processes(sorted(who))} {'is' if len(who) == 1 else 'are'} out since step {step}"
-        for step, who in sorted(since.items())
-    ]
-    return [
-        Trouble("missing", f"{text}: {rest}" if text == texts[-1] else text, state.is_live) for text in texts
-    ]
+    return [Trouble("missing", each.text, state.is_live) for each in absences(history)]
 
 
 def _missing(history: History, state: RunState, first: int) -> list[Trouble]:
@@ -519,7 +522,7 @@ def _events(history: History, state: RunState, first: int) -> list[Trouble]:
 
 def _stalls(history: History, state: RunState, first: int) -> list[Trouble]:
     """The latest one, with where each process was; while it goes on, for how long by now."""
-    found = stalls([*history.runs[-1:], *history.events])
+    found = stalls(history)
     lately = [
         each for each in found if (_at_least(each.step, first) if each.step is not None else each.waiting_for)
     ]

@@ -32,7 +32,7 @@ function visible(value) {
 function say(value, most = Infinity) {
   let text = String(value);
   const length = text.length;
-  if (length > most) text = text.slice(0, most);
+  if (length > most) text = text.slice(0, most).replace(/[\ud800-\udbff]$/, ""); // not half a character
   const part = document.createDocumentFragment();
   let from = 0, marks = 0;
   for (const found of text.matchAll(ODD)) {

@@ -11,7 +11,7 @@ function showDistributions() {
     const grid = el("div", { class: "grid" });
     body.append(grid);
     const drawings = run.distributions.map(({ key }, at) => {
-      const host = el("article", { class: "chart" }, el("header", {}, el("h4", { title: visible(key) }, say(key, 120))));
+      const host = el("article", { class: "chart" }, el("header", {}, el("h4", { title: visible(key) }, broken(key, 160))));
       grid.append(host);
       return figure(host, () => drawDistribution(all.run.distributions[at]), { height: 210, zooms: true });
     });

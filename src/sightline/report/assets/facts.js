@@ -9,7 +9,8 @@ function tree(value, name, query, depth = 0) {
   if (!isBranch) {
     const text = value && typeof value === "object" ? (Array.isArray(value) ? "[]" : "{}") : typeof value === "string" ? value : String(value);
     if (query && !`${name} ${text}`.toLowerCase().includes(query)) return null;
-    return el("li", {}, el("span", { class: "name" }, say(name, 200)), el("span", { class: `leaf ${typeof value}` }, say(text, 4000)));
+    const leaf = el("span", { class: `leaf ${typeof value}` }), more = folding(leaf, text, 1500, 800);
+    return el("li", {}, el("span", { class: "name" }, say(name, 200)), leaf, more);
   }
   const own = query && String(name).toLowerCase().includes(query);
   const inside = Object.entries(value).map(([key, each]) => tree(each, key, own ? "" : query, depth + 1)).filter(Boolean);

@@ -72,7 +72,7 @@ function figure(host, draw, { height = 190, zooms = false } = {}) {
       if (!plot.isConnected || !plot.clientWidth) return;
       const { traces, layout, label: words } = draw(Math.max(80, plot.clientWidth - 60));
       plot.setAttribute("aria-label", visible(words || ""));
-      const whole = deepened(base(height), layout || {});
+      const whole = deepened(base(plot.clientWidth, height), layout || {});
       if (whole.xaxis.type === "date") whole.margin.b = 36;
       try {
         plotly.react(plot, traces, whole, { displayModeBar: false, responsive: false, doubleClick: false, showTips: false });
@@ -120,16 +120,16 @@ function deepened(into, from) {
   return into;
 }
 
-function base(height) {
+function base(width, height) {
   const ink = colour("--faint"), line = colour("--line");
   const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, tickfont: { size: 10.5, color: ink },
-    automargin: false, ticks: "", title: { font: { size: 11, color: ink } }, nticks: 6, exponentformat: "SI", minexponent: 5, separatethousands: true };
+    automargin: true, ticks: "", title: { font: { size: 11, color: ink } }, exponentformat: "SI", minexponent: 5, separatethousands: true };
   return {
     height, margin: { l: 46, r: 10, t: 6, b: 22 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', sans-serif", size: 11, color: colour("--text") },
     showlegend: false, hovermode: "x", dragmode: "zoom", hoverdistance: 30, spikedistance: -1,
-    xaxis: { ...axis, showgrid: false, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: ink, spikesnap: "cursor" },
-    yaxis: { ...axis, fixedrange: true, zeroline: false },
+    xaxis: { ...axis, nticks: Math.max(3, Math.min(8, Math.floor(width / 60))), tickangle: 0, showgrid: false, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: ink, spikesnap: "cursor" },
+    yaxis: { ...axis, nticks: 6, fixedrange: true, zeroline: false },
     hoverlabel: { bgcolor: colour("--panel"), bordercolor: colour("--edge"), font: { size: 11, color: colour("--text") }, align: "left" },
   };
 }
@@ -165,7 +165,7 @@ function onAxis(run, steps, times) {
 }
 
 function relativeUnit() {
-  const longest = Math.max(...all.runs.map((run) => run.headline.wall_s || 0), 1);
+  const longest = Math.max(...all.runs.map((run) => run.headline.elapsed_s || 0), 1);
   return longest > 2 * 86400 ? [86400, "days"] : longest > 7200 ? [3600, "h"] : longest > 120 ? [60, "min"] : [1, "s"];
 }
 

@@ -39,7 +39,7 @@ function buildHosts(body) {
     return { last, made: figure(host, () => drawHost(all.run.hosts[at]), { zooms: true, height: 150 }), at };
   });
   const list = table({ caption: "By process", page: 12, narrow: true, id: (row) => row.slice(0, 2).join(), columns: [
-    { name: "metric", value: (row) => hostName(row[0]), wide: true, show: (row) => el("span", { title: visible(row[0]) }, say(hostName(row[0]), 80)) },
+    { name: "metric", bare: true, value: (row) => hostName(row[0]), wide: true, show: (row) => el("span", { title: visible(row[0]) }, say(hostName(row[0]), 80)) },
     { name: "process", isNumber: true, value: (row) => row[1], show: (row) => (row[1] === null ? "all" : number(row[1])) },
     { name: "latest", isNumber: true, value: (row) => row[2], show: (row) => row[6].show(row[2]) },
     { name: "peak", isNumber: true, value: (row) => row[4], show: (row) => el("span", { title: row[7] ? "the least" : "the most" }, row[6].show(row[4]), row[7] ? " least" : "") },

@@ -136,7 +136,7 @@ function chartNode(chart, group) {
   } }, "⤢");
   const plotHost = el("div", {});
   const node = el("article", { class: `chart ${wideCharts.has(chart.name) ? "is-wide" : ""}` },
-    el("header", {}, el("h4", { title: visible(chart.name) }, say(short, 120)), last, widen), plotHost);
+    el("header", {}, el("h4", { title: visible(chart.name) }, broken(short, 160)), last, widen), plotHost);
   const made = { chart, refresh() {
     const run = all.shown[0] || all.run;
     const entry = run.byKey.get(mainKey(chart));
@@ -226,6 +226,7 @@ function drawMetric(chart, pixels) {
   if (all.axis === "time") for (const shape of shapes) shape.x0 = shape.x1 = new Date(shape.x0).toISOString().slice(0, 23);
   const yaxis = { type: all.logY ? "log" : "linear" };
   const lowest = every.reduce((a, b) => (Number.isFinite(b) && b < a ? b : a), Infinity), highest = every.reduce((a, b) => (Number.isFinite(b) && b > a ? b : a), -Infinity);
+  if (Math.max(Math.abs(lowest), Math.abs(highest)) < 1e-3) Object.assign(yaxis, { exponentformat: "e", minexponent: 3 }); // as people write learning rates
   // What is the same but for rounding is a flat line.
   if (traces.every((trace) => !trace.fill) && !chart.parts.max && highest - lowest < 1e-6 * Math.abs(highest) && !all.logY) yaxis.range = [0.95, 1.05].map((part) => highest * part).sort((a, b) => a - b);
   const finite = all.clip ? every.filter(Number.isFinite).sort((a, b) => a - b) : [];

@@ -59,7 +59,8 @@ function cards(run) {
   const share = total && top.last_step !== null ? Math.min(1, (top.last_step + 1) / total) : null;
   found.push(card("Steps", number(top.last_step), total ? `of ${number(total - 1)} · ${number(top.commits)} commits` : `${number(top.commits)} commits`,
     share === null ? null : el("progress", { max: "1", value: String(share), "aria-label": "Steps done" })));
-  found.push(card("Wall time", seconds(top.wall_s), `since ${moment(top.started)}`));
+  found.push(card("Wall time", seconds(top.wall_s), `${top.attempts > 1 ? `in ${number(top.attempts)} attempts, ${seconds(top.elapsed_s)} with the pauses between them, ` : ""}since ${moment(top.started)}`));
+  if (top.away.length) found.push(card("Processes", el("span", { class: "bad" }, `${number(top.reported[0])} of ${number(top.reported[1])}`), el("a", { href: "#problems" }, say(top.away.join("; "), 200))));
   if (top.learnt) {
     const { key, first, last, line, over } = top.learnt;
     found.push(card(el("span", { title: visible(key) }, broken(key)), el("span", { class: "nowrap" }, `${number(first, 3)} → ${number(last, 3)}`), `mean of the first and last ${over > 1 ? `${number(over)} values` : "value"}`, line.length > 1 ? sparkline(line, key) : null));
@@ -96,7 +97,7 @@ const score = (best, value) => (/acc|pass@|rate|correct|hr@|recall|precision|suc
 
 function bestTable(run) {
   const list = table({ caption: "Evaluations", page: 12, narrow: true, search: run.headline.best.length > 12, columns: [
-    { name: "metric", wide: true, value: (each) => each.key, show: (each) => el("span", { title: visible(each.key) }, broken(each.key, 120)) },
+    { name: "metric", bare: true, wide: true, value: (each) => each.key, show: (each) => el("span", { title: visible(each.key) }, broken(each.key, 120)) },
     { name: "better", value: (each) => (each.higher ? "higher" : "lower") },
     { name: "first", isNumber: true, value: (each) => each.first, show: (each) => score(each, each.first) },
     { name: "best", isNumber: true, value: (each) => each.value, show: (each) => el("b", {}, score(each, each.value)) },

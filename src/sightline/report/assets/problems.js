@@ -17,11 +17,11 @@ function buildProblems(body) {
   const list = table({ caption: "Events, the latest first", page: 15, sort: [0, true], id: (row) => row.slice(0, 5).join("\u0000"), empty: "nothing was noticed",
     filter: (row) => !hiddenKinds.has(row[1]),
     columns: [
-      { name: "time", value: (row) => row[0], show: (row) => el("time", { datetime: row[0] ? new Date(row[0] * 1000).toISOString() : null }, moment(row[0])) },
-      { name: "kind", value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", {}, dot, row[1]); } },
+      { name: "time", bare: true, value: (row) => row[0], show: (row) => el("time", { datetime: row[0] ? new Date(row[0] * 1000).toISOString() : null }, moment(row[0])) },
+      { name: "kind", bare: true, value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", { class: "nowrap" }, dot, row[1]); } },
       { name: "step", isNumber: true, value: (row) => row[2] },
       { name: "process", isNumber: true, value: (row) => row[3] },
-      { name: "what", wide: true, value: (row) => row[4] },
+      { name: "what", bare: true, wide: true, value: (row) => row[4] },
       { name: "times", isNumber: true, value: (row) => row[5], show: (row) => (row[5] > 1 ? number(row[5]) : "") },
     ],
     detail: (row) => [block("what", row[4]), row[6] ? block("more", row[6]) : null] });

@@ -21,7 +21,7 @@ function buildProcesses(body) {
   const verdict = el("p", { class: "note", role: "status" });
   const host = el("article", { class: "chart is-wide" }, el("header", {}, el("h4", {}, "Process × step"), select));
   const list = table({ caption: "Slow processes, by timing", search: false, page: 8, narrow: true, columns: [
-    { name: "timing", value: (each) => each.key, wide: true, show: (each) => el("button", { type: "button", class: "link", onclick: () => { chosenMap = each.key; showProcesses(); } }, say(each.key, 120)) },
+    { name: "timing", bare: true, value: (each) => each.key, wide: true, show: (each) => el("button", { type: "button", class: "link", onclick: () => { chosenMap = each.key; showProcesses(); } }, say(each.key, 120)) },
     { name: "process", isNumber: true, value: (each) => each.slow.process },
     { name: "excess", isNumber: true, value: (each) => each.slow.excess_s, show: (each) => `+${seconds(each.slow.excess_s)}` },
     { name: "steps", isNumber: true, value: (each) => each.slow.steps / each.slow.of_steps, show: (each) => `${number(each.slow.steps)} of ${number(each.slow.of_steps)}` },

@@ -33,8 +33,9 @@ function sampleTable(given) {
   const ranges = given.columns.map(() => [Infinity, -Infinity]);
   const ids = new Map();
   const numeric = given.columns.map((_, at) => given.rows.every((row) => row[at] === null || row[at] === undefined || typeof row[at] === "number"));
+  const isLong = (value) => typeof value === "string" && (value.length > 24 || /\n/.test(value));
   const columns = given.columns.map((column, at) => ({
-    name: column, isNumber: numeric[at], wide: !numeric[at], value: (row) => row[at],
+    name: column, isNumber: numeric[at], wide: given.rows.some((row) => isLong(row[at])), value: (row) => row[at],
     show: (row, cell) => {
       const value = row[at];
       if (typeof value === "number") {
@@ -48,8 +49,8 @@ function sampleTable(given) {
   }));
   const list = table({ caption: given.table.length > 80 ? visible(given.table.slice(0, 80)) : visible(given.table), columns, page: 10, sort: [0, true], id: (row) => ids.get(row), empty: "no rows",
     detail: (row) => {
-      const texts = given.columns.flatMap((column, at) => (typeof row[at] === "string" && (row[at].length > 24 || /\n/.test(row[at])) ? [block(column, row[at])] : []));
-      const rest = given.columns.flatMap((column, at) => (typeof row[at] === "string" && (row[at].length > 24 || /\n/.test(row[at])) ? [] : [el("span", { class: "fact" }, say(column, 60), " ", el("b", {}, say(row[at] ?? "–")))]));
+      const texts = given.columns.flatMap((column, at) => (isLong(row[at]) ? [block(column, row[at])] : []));
+      const rest = given.columns.flatMap((column, at) => (isLong(row[at]) ? [] : [el("span", { class: "fact" }, say(column, 60), " ", el("b", {}, say(row[at] ?? "–")))]));
       return [el("p", { class: "factline" }, rest), el("div", { class: "texts" }, texts)];
     } });
   return { list, take(found) {

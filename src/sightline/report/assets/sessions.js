@@ -21,15 +21,15 @@ const phaseNames = () => [...new Set(all.run.sessions.shown.flatMap((each) => ea
 function buildSessions(body) {
   const shares = el("div", { class: "shares" });
   const latencies = table({ caption: "Latency by phase", search: false, page: 14, narrow: true, columns: [
-    { name: "phase", value: (row) => row.phase, wide: true }, { name: "n", isNumber: true, value: (row) => row.n },
+    { name: "phase", bare: true, value: (row) => row.phase, wide: true }, { name: "n", isNumber: true, value: (row) => row.n },
     ...["mean", "p50", "p95", "p99", "max"].map((name) => ({ name, isNumber: true, value: (row) => row[name], show: (row) => seconds(row[name]) })),
   ] });
   const dots = el("article", { class: "chart" }, el("header", {}, el("h4", {}, "Latency of sessions, by when they began")));
   const stale = all.run.sessions.staleness.length ? el("article", { class: "chart" }, el("header", {}, el("h4", {}, "Staleness, in versions of the policy"))) : null;
   const lives = el("article", { class: "chart is-wide" }, el("header", {}, el("h4", {}, "Lives of the slowest and the latest sessions")));
   const list = table({ caption: "These sessions", page: 10, id: (row) => row.id, sort: [3, true], columns: [
-    { name: "task", value: (row) => row.task, wide: true },
-    { name: "status", value: (row) => row.status, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = statusColour(row.status); return el("span", {}, dot, say(row.status)); } },
+    { name: "task", bare: true, value: (row) => row.task, wide: true },
+    { name: "status", bare: true, value: (row) => row.status, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = statusColour(row.status); return el("span", { class: "nowrap" }, dot, say(row.status)); } },
     { name: "reason", value: (row) => row.reason, wide: true }, { name: "took", isNumber: true, value: (row) => row.total, show: (row) => seconds(row.total) },
     { name: "step", isNumber: true, value: (row) => row.step }, { name: "stale", isNumber: true, value: (row) => row.staleness }, { name: "retries", isNumber: true, value: (row) => row.retries },
     { name: "processes", value: (row) => row.processes.join(", ") },

@@ -42,9 +42,9 @@ function buildStages(body) {
   const list = table({
     caption: "Stages, by their own time", search: all.run.time.stages.length > 12, narrow: !detailed,
     columns: [
-      { name: "stage", value: (row) => row.stage, wide: true },
-      { name: "kind", value: (row) => row.kind, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = kindColour(row.kind); return el("span", {}, dot, say(row.kind)); } },
-      { name: "share", isNumber: true, value: (row) => row.share, show: (row, cell) => { cell.style.setProperty("--part", `${100 * Math.min(1, row.share)}%`); cell.classList.add("partbar"); return percent(row.share); } },
+      { name: "stage", bare: true, value: (row) => row.stage, wide: true },
+      { name: "kind", bare: true, value: (row) => row.kind, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = kindColour(row.kind); return el("span", { class: "nowrap" }, dot, say(row.kind)); } },
+      { name: "share", isNumber: true, value: (row) => row.share, show: (row, cell) => { cell.style.setProperty("--part", `${100 * Math.min(1, row.share)}%`); cell.classList.add("partbar"); return row.whole ? `${percent(row.share)} of ${percent(row.whole)} with its parts` : percent(row.share); } },
       { name: "own, a step", isNumber: true, value: (row) => row.own, show: (row) => seconds(row.own) },
       ...(detailed ? [["mean", "mean"], ["p50", "p50"], ["p95", "p95"]].map(([name, key]) => ({ name, isNumber: true, value: (row) => row[key], show: (row) => seconds(row[key]) })) : []),
       ...(detailed ? [{ name: "slow process", wide: true, value: (row) => slow(row) || "", show: (row) => (slow(row) ? el("span", { class: row.slow.chronic ? "bad" : "" }, slow(row)) : "–") }] : []),

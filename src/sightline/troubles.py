@@ -1,0 +1,69 @@
+"""What befell the processes of a run, by its journal: who dropped out, and when no step came. For views."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sightline.history import History
+from sightline.host_health import Stall, Stalls
+from sightline.wording import counted, processes
+
+
+class Absence(NamedTuple):
+    """Processes that a run goes on without.
+
+    Attributes:
+        processes: which; none where the journal, as far as it was read, does not name them.
+        step: from which on; None where that is unknown.
+        time: of that step's commit, s since the epoch; None where that is unknown.
+        text: in a sentence.
+    """
+
+    processes: list[int]
+    step: int | None
+    time: float | None
+    text: str
+
+
+def absences(history: History) -> list[Absence]:
+    """Who has dropped out of the last attempt, so that metrics are of the others; the first ones first."""
+    if history.reported is None or history.reported[0] >= history.reported[1]:
+        return []
+    reported, expected = history.reported
+    rest = f"metrics are of {reported:,} of {counted(expected, 'process', 'processes')}"
+    if not history.out:  # it has lost them before what was read of it, or they are behind
+        return [Absence([], None, None, rest)]
+    since: dict[int, list[int]] = {}
+    for process, step in history.out.items():
+        since.setdefault(step, []).append(process)
+    times = {each.step: each.time for each in history.missing}
+    found = []
+    for step, who in sorted(since.items()):
+        text = f"{processes(who)} {'is' if len(who) == 1 else 'are'} out since step {step}"
+        found.append(Absence(sorted(who), step, times.get(step), text))
+    return [*found[:-1], found[-1]._replace(text=f"{found[-1].text}: {rest}")]
+
+
+def stalls(history: History) -> list[Stall]:
+    """The stalls of a run, from first to last; the last one may go on."""
+    if not any(event.get("event") == "stall" for event in history.events):
+        return []
+    reader = Stalls()
+    commits = np.sort(history.rows()[1])
+    runs = [run for run in history.runs if "started" in run]
+    seen = 0
+    for event in history.events:
+        time = event.get("time")
+        if time is None:
+            continue
+        while runs and runs[0]["started"] <= time:
+            reader.add(runs.pop(0))
+        before, seen = seen, max(seen, int(np.searchsorted(commits, time)))
+        if seen > before:
+            reader.add({"type": "commit"})
+        reader.add(event)
+    for run in runs:
+        reader.add(run)
+    return reader.found
