@@ -1,5 +1,6 @@
 """`sl.start`: what a run writes, its steps, its end, and that it is free when switched off."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -55,6 +56,24 @@ def test_the_console_keeps_its_other_settings_beside_the_form(
 def test_a_form_that_cannot_work_is_refused_at_the_start(tmp_path: Path, form: str) -> None:
     with pytest.raises(sl.ConfigurationError):
         sl.start(tmp_path, sinks=["console"], console_format=form)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_are_switched_off_by_a_word(tmp_path: Path) -> None:
+    """And keep what other settings say of them."""
+    settings = sl.StatsLoggerConfig.from_dict({"tracing": {"segment_mb": 3}})
+    with sl.start(tmp_path, name="off", sinks=[], tracing=False, logging=False, logger=settings) as run:
+        with sl.trace_scope("a"):
+            sl.scalar("train/loss", 1.0)
+        run.commit(0)
+    assert run.logger.config.tracing == dataclasses.replace(settings.tracing, enabled=False)
+    assert {path.name for path in (tmp_path / "off").iterdir() if path.is_dir()} == set()
+
+
+@pytest.mark.parametrize("part", ["tracing", "logging"])
+def test_what_is_no_setting_of_a_part_is_refused(tmp_path: Path, part: str) -> None:
+    with pytest.raises(sl.ConfigurationError, match=f"{part}='off': expected True, False, a mapping"):
+        sl.start(tmp_path, sinks=[], **{part: "off"})
     assert list(tmp_path.iterdir()) == []
 
 

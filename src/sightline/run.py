@@ -20,7 +20,7 @@ from sightline.aliases import Aliases
 from sightline.clock import Sync
 from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
-from sightline.errors import SightlineError
+from sightline.errors import ConfigurationError, SightlineError
 from sightline.hosts import HostMonitor, monitor_hosts
 from sightline.hosts.monitoring import check_installed, is_monitoring
 from sightline.perf_tracer import TRACER
@@ -300,6 +300,20 @@ class Run:
         return self.files.flush(timeout) if self.text is None else self.text.flush(timeout)
 
 
+def _part(name: str, given: Any, before: Any) -> Any:
+    """The settings of one part, from what ``start`` takes for it."""
+    if isinstance(given, bool):
+        return dataclasses.replace(before, enabled=given)
+    if isinstance(given, Mapping):
+        return getattr(StatsLoggerConfig.from_dict({name: given}), name)
+    if given is not None and not isinstance(given, type(before)):
+        raise ConfigurationError(
+            f"{name}={given!r}: expected True, False, a mapping of settings, as in {{'enabled': False}}, or "
+            f"a {type(before).__name__}"
+        )
+    return given
+
+
 def start(
     log_dir: str | os.PathLike[str] | None = None,
     *,
@@ -310,11 +324,11 @@ def start(
     naming: NamingMode | None = None,
     namespaces: Sequence[str] | None = None,
     console_format: str | None = None,
-    logging: TextLoggingConfig | Mapping[str, Any] | None = None,
+    logging: TextLoggingConfig | Mapping[str, Any] | bool | None = None,
     resume: Resume | None = None,
     state_dict: Mapping[str, Any] | None = None,
     role: str = "",
-    tracing: PerfTracerConfig | Mapping[str, Any] | None = None,
+    tracing: PerfTracerConfig | Mapping[str, Any] | bool | None = None,
     monitor_hosts: bool | None = None,
     upload_to: str | None = None,
     logger: StatsLoggerConfig | None = None,
@@ -342,11 +356,13 @@ def start(
             once, ``"strict"`` makes the commit raise, ``"off"`` does nothing.
         namespaces: first parts of keys that are welcome too, as in ``("actor", "critic")``.
         console_format: one line a commit, as in ``"step={step} loss={train/loss:.4f}"``.
-        logging: what is logged as text, and where to (docs/logging.md); a mapping has its settings.
+        logging: what is logged as text, and where to (docs/logging.md): settings, also as a mapping; False:
+            no files and no console.
         resume: ``"never"`` (default), ``"allow"`` or ``"must"``.
         state_dict: :meth:`Run.state_dict` from the checkpoint that this run goes on from.
         role: what this process does, as in ``"rollout"``; shown in its trace and its logs.
-        tracing: what is traced (docs/timeline.md), rollout sessions included; a mapping has its settings.
+        tracing: what is traced (docs/timeline.md), rollout sessions included: settings, also as a mapping;
+            False: no spans.
         monitor_hosts: whether each commit says what processes and machines use (docs/hosts.md).
         upload_to: a folder or URL where each process puts its files (docs/collecting.md).
         logger: all other settings in one object; the arguments above override it.
@@ -371,9 +387,7 @@ def start(
     if console_format is not None:
         given["console"] = dataclasses.replace(settings.console, format=console_format)
     for part, value in (("logging", logging), ("tracing", tracing)):
-        given[part] = value
-        if isinstance(value, Mapping):
-            given[part] = getattr(StatsLoggerConfig.from_dict({part: value}), part)
+        given[part] = _part(part, value, getattr(settings, part))
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
