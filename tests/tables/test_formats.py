@@ -12,7 +12,7 @@ import orjson
 import pandas
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sightline.tables import formats
@@ -49,6 +49,7 @@ def tables(draw: st.DrawFn) -> Table:
 
 
 @given(tables())
+@example(table([Column("c0", "text")], [["\r"], ["a\rb"], ["\r\n"], [" \n"]]))
 def test_csv_gives_back_every_cell_to_the_last_bit(of: Table) -> None:
     """None and an empty text are both nothing there; all else is as it was."""
     names, *lines = csv.reader(io.StringIO(as_csv(of), newline=""))

@@ -66,7 +66,7 @@ def write_csv(table: Table, file: IO[bytes], *, spreadsheet: bool = False) -> Wr
     """
     written = Written()
     line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
+    writer = csv.writer(line)  # its lines end with \r\n: it quotes what lines end with, and no other \r
     texts = [at for at, column in enumerate(table.columns) if column.kind == "text"]
 
     def put(cells: Sequence[Any], at_texts: Sequence[int]) -> bytes:
@@ -80,7 +80,7 @@ def write_csv(table: Table, file: IO[bytes], *, spreadsheet: bool = False) -> Wr
         line.seek(0)
         line.truncate()
         writer.writerow(cells)
-        return line.getvalue().encode(errors="backslashreplace")
+        return line.getvalue().removesuffix("\r\n").encode(errors="backslashreplace") + b"\n"
 
     names = [column.name for column in table.columns]
     file.write(put(names, range(len(names))))
