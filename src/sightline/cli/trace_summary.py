@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ import orjson
 
 from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
-from sightline.cli.frame import INCOMPLETE, say_next
+from sightline.cli.frame import end, say_absent, say_next, say_notes, say_problems
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
@@ -53,8 +52,8 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
       sightline trace summary runs/latest
       sightline trace summary runs/latest --steps 10-50 --slowest 20 --json
 
-    Exit code 0: all was read; 1: something was damaged or missing; 2: nothing was read; 3: with --json, files
-    of some processes are not here, which `missing` names.
+    Exit code 0: all was read; 1: something was damaged, or there are no steps; 2: nothing was read; 3: with
+    --json, files of some processes are not here, which `missing` names.
     """
     from sightline.analysis import analyse
 
@@ -71,6 +70,7 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     else:
         report = timeline.report
         sessions = analysed_sessions(timeline, steps, slowest)
+    say_notes(report.notes)
     if not found.steps and report.processes and (steps is not None or sessions is None):
         report.problems.append(_no_steps(steps))
     if as_json:
@@ -85,11 +85,14 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
         _show(found)
         if sessions is not None:
             show_sessions(sessions)
-    for line in report.problems:
-        click.echo(f"problem: {one_line(line, 2000)}", err=True)
+    say_problems(report.problems)
+    say_absent(report.missing)
     if not as_json:
-        say_next(f"sightline {'trace view' if report.processes else 'doctor'} {quoted_all(run_dirs)}")
-    sys.exit(INCOMPLETE if as_json and report.missing else 1 if report.problems else 0)
+        if report.processes:
+            say_next(f"sightline trace view {quoted_all(run_dirs)}")
+        else:
+            say_next(f"sightline doctor {quoted(run_dirs[0])}")
+    end(report.problems, report.missing, as_json=as_json)
 
 
 @click.command()
@@ -136,11 +139,12 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
             ],
             indent="  ",
         )
-    for line in problems:
-        click.echo(f"problem: {one_line(line, 2000)}", err=True)
+    say_notes([*some.report.notes, *more.report.notes])
+    say_problems(problems)
+    say_absent(missing)
     if not as_json:
         say_next(f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings")
-    sys.exit(INCOMPLETE if as_json and missing else 1 if problems else 0)
+    end(problems, missing, as_json=as_json)
 
 
 def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> tuple[Analysis, Timeline]:
@@ -150,8 +154,6 @@ def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> 
 
     timeline = one_run(run_dirs)
     found = analyse(span for span in stage_spans(timeline) if _is_in(steps, span.step))
-    for line in timeline.report.notes:
-        click.echo(f"note: {one_line(line, 2000)}", err=True)
     return found, timeline
 
 
@@ -180,7 +182,7 @@ def _sessions_alone(
     found = list(
         read_sessions(
             [path for run_dir in run_dirs for path in sorted(run_dir.glob("sessions/p*.jsonl"))],
-            on_damage=lambda each: report.problems.append(f"{each.path}:{each.line}: {each.reason}"),
+            on_damage=report.note_sessions,
         )
     )
     headers = [each.parts[0].source.header for each in found]

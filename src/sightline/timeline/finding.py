@@ -15,6 +15,7 @@ from sightline.trace_writer import CLOCK, HEADER
 
 _HEAD = 64 << 10  # bytes in which a header must come
 _NEEDED = {
+    "format": int,
     "run_id": str,
     "attempt": int,
     "process": int,
@@ -133,12 +134,11 @@ def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
             if not isinstance(facts, dict) or not all(
                 isinstance(facts.get(name), kind) for name, kind in _NEEDED.items()
             ):
-                return None, "its header lacks run, attempt, process or clock"
-            if facts.get("format") != 1:
-                return (
-                    None,
-                    f"format {facts.get('format')}, and this sightline reads 1: "
-                    f"use the version that wrote it, or a newer one",
+                return None, "its header lacks format, run, attempt, process or clock"
+            if facts["format"] > 1:
+                return None, (
+                    f"it has format {facts['format']}, and this sightline reads 1: a newer version wrote "
+                    f"it: pip install --upgrade sightline"
                 )
             return facts, ""
         read += len(line)

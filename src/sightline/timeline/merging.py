@@ -65,8 +65,11 @@ class Timeline:
     ) -> None:
         found = find(run_dirs)
         if not found.traces:
-            others = [*found.foreign, *((path, "it holds nothing yet") for path in found.unbegun)]
-            raise RunDirectoryError(f"no file can be read: {'; '.join(f'{p}: {why}' for p, why in others)}")
+            said = [*found.foreign, *((path, "it holds nothing yet") for path in found.unbegun)]
+            first = {why: path for path, why in reversed(said)}  # of each reason
+            shown = "; ".join(f"{path}: {why}" for why, path in reversed(first.items()))
+            more = f" (and {len(said) - len(first)} more)" if len(said) > len(first) else ""
+            raise RunDirectoryError(f"no trace file can be read: {shown}{more}")
         self.traces = found.traces
         self.report = Report()
         self.report.note_found(found)
