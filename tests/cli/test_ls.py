@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sightline.cli import main
-from tests.cli.terminals import on_terminal, plain
 from tests.tables.recorded_runs import attempt, commit, run_line, written
+from tests.terminals import SIGHTLINE, on_terminal, plain
 
 HOSTILE = "x\x1b]0;gotcha\x07\x1b[2J\u202eevil\n\r.\udcff[red]"
 
@@ -49,7 +49,7 @@ def test_each_run_is_a_whole_line_where_there_is_no_terminal(runs: Path) -> None
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_a_terminal_shows_what_fits(runs: Path, columns: int) -> None:
     """The name, cut in its middle, state and step stay; at 200 columns all is there."""
-    said = plain(on_terminal(columns, "ls", runs))
+    said = plain(on_terminal([*SIGHTLINE, "ls", runs], columns=columns))
     lines = said.splitlines()
     assert all(len(line) <= columns for line in lines), said
     assert len(lines) == 5
@@ -61,13 +61,13 @@ def test_a_terminal_shows_what_fits(runs: Path, columns: int) -> None:
 
 
 def test_colours_are_for_terminals_that_want_them(runs: Path) -> None:
-    assert b"\x1b[1;31mcrashed" in on_terminal(80, "ls", runs)
-    assert b"31m" not in on_terminal(80, "ls", runs, NO_COLOR="1")
+    assert b"\x1b[1;31mcrashed" in on_terminal([*SIGHTLINE, "ls", runs])
+    assert b"31m" not in on_terminal([*SIGHTLINE, "ls", runs], NO_COLOR="1")
 
 
 def test_names_do_not_act_on_the_terminal(tmp_path: Path) -> None:
     written(tmp_path / HOSTILE, run_line(), commit(1, 0, **{"train/\x1b[31mloss": 1.0}))
-    for said in (on_terminal(200, "ls", tmp_path), ls(tmp_path).stdout.encode()):
+    for said in (on_terminal([*SIGHTLINE, "ls", tmp_path], columns=200), ls(tmp_path).stdout.encode()):
         text = plain(said)
         assert all(char.isprintable() or char == "\n" for char in text), text
         assert len(text.splitlines()) == 2

@@ -103,7 +103,7 @@ def test_a_line_that_is_cut_or_torn_costs_that_line(tmp_path: Path) -> None:
     found = answer(run.path, code=1)
     assert found["runs"][0]["last_step"] == 1
     assert "1 line could not be read" in found["damaged"][0]
-    assert "damaged: " in invoke(run.path).stderr
+    assert "problem: " in invoke(run.path).stderr
 
 
 def test_lines_that_sightline_never_writes_are_damage_and_no_crash(tmp_path: Path) -> None:

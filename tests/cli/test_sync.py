@@ -159,7 +159,7 @@ def test_relative_settings_of_the_run_mean_the_same_elsewhere(
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert "0 commits were handed over" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
     (tmp_path / "out" / "rows.jsonl").unlink()
-    assert "1 commit (steps 0 to 0)" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
+    assert "1 commit (step 0) was handed over" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
     assert (tmp_path / "out" / "rows.jsonl").exists()
     assert not list(Path().iterdir())
 
@@ -174,7 +174,7 @@ def test_a_setting_without_its_credentials_is_asked_for(tmp_path: Path) -> None:
     dry = sync(
         run.dir, "--to", "mlflow", "--set", f"mlflow.tracking_uri=sqlite:///{tmp_path}/m.db", "--dry-run"
     )
-    assert "1 commit (steps 0 to 0)" in dry.stdout
+    assert "1 commit (step 0) would be sent" in dry.stdout
 
 
 def test_settings_of_a_sink_that_is_not_ours_are_refused_for_what_they_are(run_dir: Path) -> None:

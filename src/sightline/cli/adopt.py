@@ -45,12 +45,11 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
         raise ConfigurationError(
             f"nothing was written: {', '.join(there)} {others} something else: look at that, then {again}"
         )
+    written = [] if dry_run else wanted.write(replace=replace)
     for name in wanted.files:
         state = "exists, and is replaced" if name in there else "there already" if name in done else "new"
         click.echo(f"  {name}  ({state})")
-    click.echo(
-        "Nothing was written." if dry_run else f"Wrote {counted(len(wanted.write(replace=replace)), 'file')}."
-    )
+    click.echo("Nothing was written." if dry_run else f"Wrote {counted(len(written), 'file')}.")
     past = dict.fromkeys(imports_of_wandb(path))
     used = uses_what_is_written(path)
     if past:

@@ -69,6 +69,10 @@ def selftest(
     """
     from sightline.selftest.supervisor import supervise
 
+    if process_id is not None and num_processes is not None and process_id >= num_processes:
+        raise click.UsageError(
+            f"--process-id {process_id}: expected 0 to {num_processes - 1}, by --num-processes"
+        )
     signal.signal(signal.SIGTERM, _stop)
     shown = _Shown(as_json)
     outcome = supervise(

@@ -71,7 +71,7 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
         report = timeline.report
         sessions = analysed_sessions(timeline, steps, slowest)
     say_notes(report.notes)
-    if not found.steps and report.processes and (steps is not None or sessions is None):
+    if not found.steps and report.processes and (steps is not None or _is_bare(report, sessions)):
         report.problems.append(_no_steps(steps))
     if as_json:
         data = {
@@ -111,7 +111,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
     (first, some), (second, more) = analysed((before,)), analysed((after,))
     for found_steps, timeline in ((first.steps, some), (second.steps, more)):
-        if not found_steps:
+        if not found_steps and not timeline.report.missing:
             timeline.report.problems.append(_no_steps(None))
     found = differences(first, second)
     problems = [*some.report.problems, *more.report.problems]
@@ -197,6 +197,11 @@ def _sessions_alone(
 
 def _is_in(steps: tuple[int, int] | None, step: int | None) -> bool:
     return steps is None or (step is not None and steps[0] <= step <= steps[1])
+
+
+def _is_bare(report: Report, sessions: SessionAnalysis | None) -> bool:
+    """Whether there is nothing to tell of, and no process elsewhere that may have the steps."""
+    return sessions is None and not report.missing
 
 
 def _no_steps(steps: tuple[int, int] | None) -> str:
