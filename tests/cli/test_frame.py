@@ -98,6 +98,42 @@ def test_wrong_usage_is_one_line_that_leads_to_the_help(typed: list[str], line: 
     assert said.stderr.strip().isprintable()
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("report x --serve -o page.html", "--output: --serve writes no file"),
+        ("report x --serve --json", "--json: --serve writes no file"),
+        ("report x --serve --force", "--force: --serve writes no file"),
+        ("report x --port 8000", "--port: it is that of --serve"),
+        ("export x --to parquet -o a.csv", "--to parquet and the name a.csv: leave out --to, or end"),
+        ("export x --to csv -o a.PARQUET", "--to csv and the name a.PARQUET"),
+        ("export x -o - --force", "--force: -o - replaces no file"),
+        ("trace merge x --format pftrace -o a.json.gz", "or end the name in .pftrace"),
+        ("trace merge x --jsonl -o a.tar", "--jsonl and the name a.tar"),
+        ("trace merge x --jsonl --format json", "--format: --jsonl is another format"),
+        ("trace merge x -o a.tar --metric train/loss", "--metric: an archive holds"),
+        ("trace merge x -o a.tar --xla", "--xla: an archive holds"),
+        ("trace view {file} --metric train/loss", "--metric: a file is shown as it is"),
+        ("trace view {file} --xla", "--xla: a file is shown as it is"),
+        ("trace view {file} x", "a file is shown alone"),
+        ("watch x --once --stay", "--stay: --once looks once"),
+        ("watch x --json --stay", "--stay: --json looks once"),
+        ("watch x --stay", "--stay: the output is no terminal"),
+        ("doctor x --log-dir runs", "--log-dir: of a run its own disk is looked at"),
+        ("lint {file} --json --format github", "--format: --json is another format"),
+        ("selftest --process-id 4 --num-processes 4", "--process-id 4: expected 0 to 3"),
+        ("compare a b --at-step 1 --at-time 2", "give one of --at-step and --at-time"),
+    ],
+)  # fmt: skip
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path, typed: str, said: str) -> None:
+    """In one line with what to do, before anything is looked at."""
+    file = tmp_path / "a.json"
+    file.touch()
+    done = CliRunner().invoke(main, typed.format(file=file).split(), prog_name="sightline")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert said in done.stderr
+
+
 def test_what_comes_next_is_said_apart_from_the_output() -> None:
     @click.command()
     def one() -> None:

@@ -44,7 +44,9 @@ def test_findings_are_printed_with_place_reason_and_call(project: Path) -> None:
     """Exit code 1, and the next useful thing at the end."""
     done = lint("train.py", "clean.py", cwd=project)
     assert done.returncode == 1
-    assert done.stderr.startswith("next: sightline lint train.py clean.py  # again, when that is mended; docs/")
+    assert done.stderr.startswith(
+        "next: sightline lint train.py clean.py  # again, when that is mended; docs/"
+    )
     lines = done.stdout.splitlines()
     places = [line.split(" ")[:2] for line in lines if line.startswith("train.py")]
     assert places == [["train.py:10:12:", "SL103"], ["train.py:11:5:", "SL101"], ["train.py:11:51:", "SL104"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -140,6 +141,38 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(run_dir: Path) -> Non
     done = sync(run_dir, "--to", "tensorboard", "--dry-run", "--from-step", 15)
     assert "by its cursor, 5 commits (steps 15 to 19) would be sent" in done.stdout
     assert sorted(run_dir.rglob("*")) == before
+
+
+def test_programs_are_told_what_each_sink_was_sent(run_dir: Path) -> None:
+    """Before and after; what failed, and that `run.json` is not here, by exit codes too."""
+    dry = sync(run_dir, "--to", "jsonl", "--to", "tensorboard", "--from-step", 15, "--dry-run", "--json")
+    assert (dry.returncode, dry.stderr) == (0, "")
+    part = {"commits": 5, "first_step": 15, "last_step": 19, "error": None}
+    assert json.loads(dry.stdout) == {
+        "dry_run": True, "torn_lines": 0, "missing": [],
+        "sinks": [{"sink": "jsonl", **part}, {"sink": "tensorboard", **part}],
+    }  # fmt: skip
+    (run_dir / "tensorboard").write_text("in the way")
+    done = sync(run_dir, "--to", "jsonl", "--to", "tensorboard", "--json")
+    first, second = json.loads(done.stdout)["sinks"]
+    assert (done.returncode, first["commits"], second["commits"]) == (1, 20, 0)
+    assert "FileExistsError" in second["error"]
+    assert "problem: sink 'tensorboard' took no more" in done.stderr
+    (run_dir / "run.json").unlink()
+    done = sync(run_dir, "--to", "jsonl", "--json")
+    assert (done.returncode, json.loads(done.stdout)["missing"]) == (3, ["run.json"])
+
+
+def test_a_damaged_line_reaches_no_sink_and_is_said(run_dir: Path) -> None:
+    journal = run_dir / "metrics.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if b'"step":7,' in line and b'"type":"commit"' in line)
+    lines[at] = lines[at][: len(lines[at]) // 2] + b"\n"
+    journal.write_bytes(b"".join(lines))
+    done = sync(run_dir, "--to", "jsonl")
+    assert (done.returncode, "19 commits (steps 0 to 19) were handed over" in done.stdout) == (1, True)
+    assert done.stderr.startswith("problem: 1 line of the journal could not be read: no sink gets it")
+    assert "torn" not in done.stderr
 
 
 def test_settings_are_those_of_the_run_and_those_given(run_dir: Path, tmp_path: Path) -> None:

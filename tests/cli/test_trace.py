@@ -170,6 +170,43 @@ def test_the_trace_is_served_once(run_dir: Path, tmp_path: Path, is_file: bool) 
     assert "Ctrl-C" in errors
 
 
+def test_programs_are_told_what_was_merged(run_dir: Path, tmp_path: Path) -> None:
+    """And what is missing, by a field and exit code 3."""
+    done = trace("merge", run_dir, "--json")
+    said = json.loads(done.stdout)
+    file = run_dir / "timeline.json.gz"
+    assert (done.returncode, said["file"], said["format"]) == (0, str(file), "json")
+    assert (said["bytes"], said["processes"], said["events"]["spans"]) == (file.stat().st_size, 1, 10)
+    assert (said["problems"], said["missing"]) == ([], [])
+    run = Live(tmp_path / "part", 2, processes=4).span("a", 1, 1).write()
+    done = trace("merge", run, "--json")
+    assert done.returncode == 3
+    assert "files of 1 of 4 processes are here" in json.loads(done.stdout)["missing"][0]
+
+
+@pytest.mark.parametrize(
+    ("processes", "raw", "code"),
+    [(1, b"", 0), (4, b"", 3), (4, b"?\n", 1)],
+    ids=["all", "missing", "damaged"],
+)
+def test_programs_are_told_where_the_trace_is_served(
+    tmp_path: Path, processes: int, raw: bytes, code: int
+) -> None:
+    """In one line, as soon as it is; and by the exit code how complete it was."""
+    run = Live(tmp_path / "run", 0, processes=processes).span("a", 1, 1).raw(raw).write()
+    viewer = subprocess.Popen(
+        [*COMMAND, "view", str(run), "--offline", "--port", "0", "--no-open", "--once", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert viewer.stdout is not None
+    said = json.loads(viewer.stdout.readline())
+    assert (len(said["missing"]), len(said["problems"])) == (code != 0, bool(raw))
+    with urllib.request.urlopen(f"{said['url']}localtrace", timeout=60) as answer:
+        assert answer.read()
+    out, errors = viewer.communicate(timeout=60)
+    assert (viewer.returncode, out) == (code, ""), errors
+
+
 def test_ctrl_c_ends_the_viewer(run_dir: Path) -> None:
     port = free_port()
     viewer = subprocess.Popen(

@@ -106,7 +106,8 @@ def _sync(
     if as_json:
         said = {"dry_run": dry_run, "sinks": told, "torn_lines": torn, "missing": missing}
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-    lost = [f"{counted(torn, 'line')} of the journal could not be read: no sink gets them"] if torn else []
+    gets = f"no sink gets {'it' if torn == 1 else 'them'}"
+    lost = [f"{counted(torn, 'line')} of the journal could not be read: {gets}"] if torn else []
     say_problems([*failed, *lost])
     say_absent(f"{name}: settings and name of the run are unknown" for name in missing)
     if as_json:
