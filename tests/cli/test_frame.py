@@ -35,6 +35,15 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
     assert "--debug" in said.output
 
 
+@pytest.mark.parametrize("typed", [[], ["trace"], ["adopt"]], ids=" ".join)
+def test_the_commands_are_told_apart_in_a_line_each(typed: list[str]) -> None:
+    """Whole ones, also on a narrow terminal."""
+    said = CliRunner().invoke(main, [*typed, "--help"], terminal_width=80)
+    lines = said.output.partition("Commands:\n")[2].splitlines()
+    assert len(lines) > 0
+    assert not [line for line in lines if line.endswith("...") or not line.rstrip().endswith((".", "?"))]
+
+
 def failing(error: BaseException) -> Frame:
     frame = Frame("sightline")
 
@@ -83,6 +92,8 @@ def test_an_error_is_one_line_and_a_code(error: str, code: int, line: str) -> No
     [
         (["watc"], "sightline: No such command 'watc'"),
         (["--odd"], "sightline: No such option '--odd'"),
+        (["report", "x", "-o"], "sightline report: Option '-o' requires an argument"),
+        (["trace", "merge", "x", "-o"], "sightline trace merge: Option '-o' requires an argument"),
         (["watch"], "sightline watch: Missing argument 'RUN_DIR'"),
         (["report", "x", "--port", "65536"], "sightline report: Invalid value for '--port': 65536"),
         (["trace", "merge", "x", "--odd\x1b[2J"], "sightline trace merge: No such option '--odd"),
@@ -115,7 +126,7 @@ def test_wrong_usage_is_one_line_that_leads_to_the_help(typed: list[str], line: 
         ("trace merge x -o a.tar --xla", "--xla: an archive holds"),
         ("trace view {file} --metric train/loss", "--metric: a file is shown as it is"),
         ("trace view {file} --xla", "--xla: a file is shown as it is"),
-        ("trace view {file} x", "a file is shown alone"),
+        ("trace view {file} .", "a file is shown alone"),
         ("watch x --once --stay", "--stay: --once looks once"),
         ("watch x --json --stay", "--stay: --json looks once"),
         ("watch x --stay", "--stay: the output is no terminal"),

@@ -115,7 +115,8 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
     assert trace("merge", run, "--jsonl").returncode == 0
     for arguments, expected in (
         (("merge", tmp_path / "empty"), "has no traces"),
-        (("merge", tmp_path / "nowhere"), "has no traces"),
+        (("merge", tmp_path / "nowhere"), "is no directory"),
+        (("merge", tmp_path), "it has runs: run"),
         (("merge", run, run), "given twice"),
         (("merge", run, "-o", "/proc/nowhere/out.json"), "/proc/nowhere"),
         (("view", tmp_path / "empty"), "has no traces"),

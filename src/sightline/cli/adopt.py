@@ -10,12 +10,12 @@ from sightline.foreign_text import quoted
 from sightline.wording import counted
 
 
-@click.group()
+@click.group(short_help="Thin files that let a checkout log through sightline.")
 def adopt() -> None:
     """Let a code base that exists log through sightline, without an edit of its own files."""
 
 
-@adopt.command("mllm-jax")
+@adopt.command("mllm-jax", short_help="Of MLLM-JAX.")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Overwrite files that exist and hold something else.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")

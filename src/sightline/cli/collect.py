@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sightline.gathering import Plan, Processes
 
 
-@click.command()
+@click.command(short_help="The files of other hosts in one run directory.")
 @click.argument("run_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("sources", nargs=-1, required=True, metavar="FROM...")
 @click.option("--dry-run", is_flag=True, help="Say what would be brought, and bring nothing.")

@@ -29,7 +29,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _MARKS = {True: ("*", "bold yellow"), None: ("?", ""), False: (" ", "")}
 
 
-@click.command()
+@click.command(short_help="What do runs differ in beyond their noise?")
 @click.argument(
     "run_dirs", nargs=-1, required=True, metavar="RUN_A RUN_B...", type=click.Path(path_type=Path)
 )

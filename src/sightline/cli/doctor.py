@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NEXT_S = 2.0  # to look at the run again
 
 
-@click.command()
+@click.command(short_help="What is wrong with this machine or a run, and what mends it?")
 @click.argument("run_dir", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--log-dir",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PIPE = Path("-")
 
 
-@click.command()
+@click.command(short_help="A run as CSV or Parquet.")
 @click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
 @click.option("--to", "kind", type=click.Choice(["csv", "parquet"]), help="Default: as FILE ends, or csv.")
 @click.option(

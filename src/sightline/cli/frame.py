@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -30,7 +30,14 @@ _INTERRUPTED = 130
 _LONGEST = 2000
 
 
-class Frame(click.Group):
+class InOrder(click.Group):
+    """A group whose help has its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class Frame(InOrder):
     """The group of all commands: gives each ``--debug``, and turns errors into one line with the fix."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
@@ -44,10 +51,11 @@ class Frame(click.Group):
             _end_by_usage(error)
 
     def invoke(self, ctx: click.Context) -> Any:
+        command = _command_of(self, [*getattr(ctx, "_protected_args", ()), *ctx.args])
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            _end_by_usage(error)
+            _end_by_usage(error, " ".join([ctx.command_path, *command]))
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -73,11 +81,23 @@ class Frame(click.Group):
             sys.exit(_DEFECT)
 
 
-def _end_by_usage(error: click.UsageError) -> NoReturn:
+def _command_of(group: click.Group, typed: Sequence[str]) -> list[str]:
+    """The words that name the command; click does not always know it when it says what is wrong."""
+    command: click.Command = group
+    words = []
+    for word in typed:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        command = command.commands[word]
+        words.append(word)
+    return words
+
+
+def _end_by_usage(error: click.UsageError, command: str = "sightline") -> NoReturn:
     """Wrong usage in one line, with where the right one is told."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         raise error
-    command = error.ctx.command_path if error.ctx is not None else "sightline"
+    command = error.ctx.command_path if error.ctx is not None else command
     say_error(command, f"{error.format_message().rstrip('.')}; see {command} --help")
     sys.exit(NOTHING_DONE)
 

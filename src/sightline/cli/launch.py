@@ -402,7 +402,10 @@ class _Launcher:
             self.lifeline.wait()
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(
+    short_help="A job of several processes on this machine.",
+    context_settings={"allow_interspersed_args": False},
+)
 @click.option(
     "-n", "count", type=click.IntRange(1), required=True, metavar="N", help="How many processes to run."
 )

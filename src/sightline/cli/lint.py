@@ -30,7 +30,7 @@ def _styled(text: str, kind: str) -> str:
     return click.style(text, **_STYLES[kind])  # type: ignore[arg-type]  # click types each option apart
 
 
-@click.command()
+@click.command(short_help="Where is logging done by hand, and what to write instead?")
 @click.option("--select", multiple=True, callback=_codes, metavar="CODES", help="Only these rules.")
 @click.option("--ignore", multiple=True, callback=_codes, metavar="CODES", help="All but these rules.")
 @click.option(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sightline.run_logs.showing import Shower
 
 
-@click.command()
+@click.command(short_help="What did all processes say, in order?")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option("-f", "--follow", is_flag=True, help="Show what comes, until the run is finished.")
 @click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Begin with the last N lines.")

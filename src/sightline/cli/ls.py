@@ -44,7 +44,7 @@ _SORTS: dict[str, Callable[[ListedRun], Any]] = {
 }
 
 
-@click.command()
+@click.command(short_help="Which runs are there, and how do they stand?")
 @click.argument("folder", metavar="[DIR]", default="runs", type=click.Path(path_type=Path))
 @click.option("-m", "--metric", "metrics", multiple=True, metavar="GLOB", help="Show these; repeatable.")
 @click.option(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sightline.report import Runs
 
 
-@click.command()
+@click.command(short_help="Everything about a run, or several, as one page.")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; default: "
               "report.html in the first RUN_DIR.")  # fmt: skip
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=0,
     help="With --serve: the port; default: any that is free.",
 )

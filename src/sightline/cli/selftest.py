@@ -23,7 +23,7 @@ _MARKS = {status: (status, status) for status in ("PASS", "FAIL", "SKIP")}
 _LEVELS = {"PASS": "ok", "FAIL": "wrong", "SKIP": "skipped"}
 
 
-@click.command()
+@click.command(short_help="Does all that sightline relies on work, on every process?")
 @click.option(
     "--seconds",
     type=click.FloatRange(5, 3600),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
-from sightline.cli.frame import end, say_absent, say_next, say_problems
+from sightline.cli.frame import end, say_absent, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
@@ -22,7 +24,7 @@ from sightline.wording import counted
 _TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
 
 
-@click.command()
+@click.command(short_help="What a sink has missed, brought up.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--to", "sinks", multiple=True, required=True, metavar="SINK", help="Which sink; repeatable.")
 @click.option(
@@ -63,7 +65,7 @@ def sync(
     Exit code 0: the sinks have everything; 1: one does not, or lines of the journal could not be read; 2:
     wrong usage; 3: with --json, run.json is not here, so that settings and name of the run are unknown.
     """
-    with held(run_dir, writes=not dry_run):
+    with _warnings_as_notes(), held(run_dir, writes=not dry_run):
         _sync(run_dir, sinks, settings, from_step, dry_run, as_json)
 
 
@@ -114,12 +116,34 @@ def _sync(
         pass
     elif failed:
         say_next(f"sightline doctor {quoted(run_dir)} --online  # asks the servers")
-    elif dry_run:
+    elif dry_run and any(each["commits"] for each in told):
         to = " ".join(f"--to {name}" for name in sinks)
         say_next(f"sightline sync {quoted(run_dir)} {to}")
     else:
         say_next(*next_steps(run_dir, but="sync"))
     end([*failed, *lost], missing, as_json=as_json)
+
+
+class _Notes(logging.Handler):
+    """What sinks warn of, a line each without a traceback; what has become of them is said at the end."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().partition("\n")[0].removeprefix("sightline: ")
+        if "sightline sync " not in text:  # no hint is needed to what goes on here
+            say_notes([text])
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    log, notes = logging.getLogger("sightline"), _Notes(logging.WARNING)
+    if click.get_current_context().meta.get("sightline.debug"):
+        yield
+        return
+    log.addHandler(notes)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
 
 
 def _were(handed: Handed) -> str:

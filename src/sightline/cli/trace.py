@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.cli.frame import end, refuse, say_absent, say_next, say_notes, say_problems
+from sightline.cli.frame import InOrder, end, refuse, say_absent, say_next, say_notes, say_problems
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
@@ -41,7 +41,7 @@ _xla = click.option(
 )
 
 
-@click.group()
+@click.group(cls=InOrder, short_help="Where did the time go? All processes on one timeline.")
 def trace() -> None:
     """Merge what all processes of a run have traced, and look at it."""
 
@@ -50,7 +50,7 @@ trace.add_command(summary)
 trace.add_command(diff)
 
 
-@trace.command()
+@trace.command(short_help="One timeline of all processes, for Perfetto.")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="Default: in the first RUN_DIR."
@@ -80,7 +80,7 @@ def merge(
 
     \b
       sightline trace merge runs/latest
-      sightline trace merge runs/latest -o timeline.pftrace --metric train/loss --metric train/kl
+      sightline trace merge runs/latest -o timeline.pftrace --metric train/loss
       sightline trace merge host0/runs/grpo host1/runs/grpo -o grpo.tar
 
     Exit code 0: all is merged; 1: what could be read is merged, but something was damaged or dropped; 2:
@@ -105,7 +105,7 @@ def merge(
     end(report.problems, report.missing, as_json=as_json)
 
 
-@trace.command()
+@trace.command(short_help="The timeline in a browser.")
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @_metric
 @_xla
@@ -118,6 +118,7 @@ def merge(
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     help="To serve on; ui.perfetto.dev reads 9001 only, which is the default.",
 )
 @click.option("--open/--no-open", "opens", default=True, help="Whether to open the browser.")
@@ -146,6 +147,9 @@ def view(
     Exit code 130: Ctrl-C; with --once 0: it was served; 1: but something of it was damaged; 3: with --json,
     files of some processes are not here, which `missing` names. 2: nothing was served.
     """
+    for each in sources:
+        if not each.exists():
+            raise click.UsageError(f"{each} is not there: give a run directory, or a file that is a trace")
     files = [each for each in sources if each.is_file()]
     if files and len(sources) > 1:
         raise click.UsageError(f"{files[0]}: a file is shown alone: give it alone, or run directories only")

@@ -34,7 +34,7 @@ _NO_STEPS = (
 )
 
 
-@click.command()
+@click.command(short_help="Where did the time go, and who is slow?")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option("--steps", "first_last", metavar="FIRST-LAST", help="Only these steps, as in 10-50.")
 @click.option(
@@ -95,7 +95,7 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     end(report.problems, report.missing, as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="In which stages do two runs spend their time differently?")
 @click.argument("before", metavar="RUN_A", type=click.Path(path_type=Path))
 @click.argument("after", metavar="RUN_B", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, for other programs.")

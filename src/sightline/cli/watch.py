@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sightline.watching.live import Watch
 
 
-@click.command()
+@click.command(short_help="How is a run going, right now?")
 @click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
 @click.option(
     "-m",

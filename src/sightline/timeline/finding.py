@@ -92,7 +92,13 @@ def find(run_dirs: Iterable[Path]) -> Found:
         if run_dir.resolve() in seen:
             raise RunDirectoryError(f"{run_dir} is given twice")
         seen.add(run_dir.resolve())
+        if not run_dir.is_dir():
+            raise RunDirectoryError(f"{run_dir} is no directory: expected a run's, as in runs/latest")
         paths = sorted(run_dir.glob("traces/*.json"))
+        if not paths and (runs_in := sorted(each.parent.name for each in run_dir.glob("*/traces"))):
+            raise RunDirectoryError(
+                f"{run_dir} has no traces: expected a run directory; it has runs: {', '.join(runs_in[:5])}"
+            )
         if not paths:
             raise RunDirectoryError(
                 f"{run_dir} has no traces (no files {run_dir / 'traces' / '*.json'}): expected the "
