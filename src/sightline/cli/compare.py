@@ -214,7 +214,8 @@ def _show_rows(
 
     groups = [[row for row in rows if matters(row) is verdict] for verdict in (True, None, False)]
     clear, unknown, alike = groups
-    counts = f"{len(clear)} of {len(rows)} differ by more than their noise"
+    differ = "differs by more than its noise" if len(clear) == 1 else "differ by more than their noise"
+    counts = f"{len(clear)} of {len(rows)} {differ}"
     print_lines(["", f"{title}: {counts}" if rows else f"{title}: there is none that the runs share"])
     if everything:
         listed = [*clear, *unknown, *alike]
