@@ -156,6 +156,14 @@ def next_lines(commands: Iterable[str]) -> list[str]:
     ]
 
 
+def say_served(port: int) -> None:
+    """How a server on the loopback ends, and is reached from elsewhere."""
+    click.echo(
+        f"Ctrl-C ends it. From another machine: ssh -L {port}:127.0.0.1:{port} HOST, and open it there",
+        err=True,
+    )
+
+
 def refuse(why: str, *names: str) -> None:
     """Refuses options that were typed and would do nothing, since none is ignored in silence.
 

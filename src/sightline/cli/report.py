@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sightline.cli.frame import end, refuse, say_absent, say_next, say_problems
+from sightline.cli.frame import end, refuse, say_absent, say_next, say_problems, say_served
 from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.errors import RunDirectoryError
@@ -105,7 +105,8 @@ def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None
     try:
         say_problems(server.found.damaged)
         say_absent(server.found.absent)
-        click.echo(f"{server.url} (ctrl-c ends it)")
+        click.echo(server.url)
+        say_served(server.port)
         say_next(f"sightline report {quoted_all(run_dirs)}  # the same as a file")
         if opens or (opens is None and sys.stdout.isatty()):
             webbrowser.open(server.url)

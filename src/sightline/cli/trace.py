@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.cli.frame import InOrder, end, refuse, say_absent, say_next, say_notes, say_problems
+from sightline.cli.frame import (
+    InOrder,
+    end,
+    refuse,
+    say_absent,
+    say_next,
+    say_notes,
+    say_problems,
+    say_served,
+)
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
@@ -178,10 +187,7 @@ def view(
                 click.echo(orjson.dumps({"url": server.url, "port": server.port, **_plain(report)}))
             else:
                 click.echo(server.url)
-            click.echo(
-                f"Ctrl-C ends it. From another machine: ssh -L {server.port}:127.0.0.1:{server.port} HOST",
-                err=True,
-            )
+            say_served(server.port)
             say_next(_after_view(sources))
             if opens:
                 webbrowser.open(server.url)
