@@ -265,5 +265,5 @@ def test_a_directory_without_traces_is_an_error_that_names_it(tmp_path: Path) ->
     with pytest.raises(sl.RunDirectoryError, match="given twice"):
         Timeline([run, run])
     (run / "traces").joinpath("p00000.a01.0000.json").write_bytes(b"?\n")
-    with pytest.raises(sl.RunDirectoryError, match="no trace file can be read"):
+    with pytest.raises(sl.RunDirectoryError, match="no trace file of 1 can be read"):
         Timeline([run])

@@ -68,8 +68,7 @@ class Timeline:
             said = [*found.foreign, *((path, "it holds nothing yet") for path in found.unbegun)]
             first = {why: path for path, why in reversed(said)}  # of each reason
             shown = "; ".join(f"{path}: {why}" for why, path in reversed(first.items()))
-            more = f" (and {len(said) - len(first)} more)" if len(said) > len(first) else ""
-            raise RunDirectoryError(f"no trace file can be read: {shown}{more}")
+            raise RunDirectoryError(f"no trace file of {len(said)} can be read: {shown}")
         self.traces = found.traces
         self.report = Report()
         self.report.note_found(found)
