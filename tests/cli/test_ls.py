@@ -42,7 +42,7 @@ def test_each_run_is_a_whole_line_where_there_is_no_terminal(runs: Path) -> None
     assert "11 of 11" in lines[2]
     assert "nan" in lines[1]
     assert "\x1b" not in done.stdout
-    assert "note: peer: there is no metrics.jsonl here" in done.stderr
+    assert "missing: peer: there is no metrics.jsonl here" in done.stderr
     assert f"sightline compare {runs / 'grpo-small'}" in done.stderr
 
 

@@ -165,7 +165,7 @@ def test_files_of_one_of_sixteen_processes(tmp_path: Path) -> None:
     assert "files of 1 of 16 processes are here" in found["missing"][0]
     said = invoke(run.path)
     assert said.exit_code == 0
-    assert "not here: " in said.stderr
+    assert "missing: " in said.stderr
     assert answer(run.path, away)["missing"] == []
 
 

@@ -96,7 +96,7 @@ def test_what_is_wrong_with_the_files_is_said_and_shows_in_the_exit_code(tmp_pat
     assert done.returncode == 1
     (problem,) = (line for line in done.stderr.splitlines() if line.startswith("problem: "))
     assert problem.endswith("1 torn line; the rest is merged")
-    (absent,) = (line for line in done.stderr.splitlines() if line.startswith("not here: "))
+    (absent,) = (line for line in done.stderr.splitlines() if line.startswith("missing: "))
     assert "files of 1 of 4 processes are here, without 0, 1, 3" in absent
     assert (run / "timeline.json.gz").exists()
 

@@ -12,7 +12,7 @@ import click
 import orjson
 
 from sightline.cli.cells import Cell, Heading, print_lines, show
-from sightline.cli.frame import end, say_absent, say_next, say_notes, say_problems
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.progress import progress
 from sightline.foreign_text import one_line, quoted_all
 from sightline.wording import counted, duration, number
@@ -77,7 +77,7 @@ def compare(
     else:
         _show(found, histories, run_dirs, everything=everything or bool(metrics))
     say_notes(found.notes)
-    say_absent(f"run.json of {name}: its configuration and versions are unknown" for name in found.missing)
+    say_missing(f"run.json of {name}: its configuration and versions are unknown" for name in found.missing)
     torn = [
         f"{counted(each.torn, 'line')} of {each.path} could not be read" for each in histories if each.torn
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
-from sightline.cli.frame import end, refuse, say_absent, say_next, say_notes, say_problems
+from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
@@ -117,7 +117,7 @@ def export(
         )
     if table.torn:
         say_problems([f"{counted(table.torn, 'line')} could not be read"])
-    (say_absent if table.missing else say_notes)(table.notes)
+    (say_missing if table.missing else say_notes)(table.notes)
     say_notes(notes)
     notes = [*table.notes, *notes]
     if as_json:

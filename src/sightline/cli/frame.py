@@ -5,7 +5,7 @@ could be done; 3, a complete answer needs files that are not here (with ``--json
 70, a defect of sightline's own, which ``--debug`` shows; 130, interrupted.
 
 Beside the answer, on stderr, are lines that begin with what they are: ``problem:``, something could not be
-read or was lost, and the exit code is 1; ``not here:``, files of some processes are elsewhere; ``note:``, as
+read or was lost, and the exit code is 1; ``missing:``, files of some processes are elsewhere; ``note:``, as
 that a last line was cut by a kill; ``next:``, a command.
 """
 
@@ -112,9 +112,9 @@ def say_problems(texts: Iterable[object]) -> None:
     _say("problem", texts)
 
 
-def say_absent(texts: Iterable[object]) -> None:
+def say_missing(texts: Iterable[object]) -> None:
     """Whose files are not here: a line each."""
-    _say("not here", texts)
+    _say("missing", texts)
 
 
 def say_notes(texts: Iterable[object]) -> None:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import orjson
 
-from sightline.cli.frame import end, say_absent, say_next, say_notes, say_problems
-from sightline.cli.next_steps import next_steps
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
+from sightline.cli.next_steps import bringing, next_steps
 from sightline.errors import ConfigurationError, SightlineError
-from sightline.foreign_text import quoted
 from sightline.wording import ranges_of
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def _end(
     say_problems(damaged)
     say_notes(found.damage.notes())
     sizes = found.sizes
-    say_absent(
+    say_missing(
         f"attempt {attempt}: no files of {len(processes)} of {sizes.get(attempt, max(processes) + 1)} "
         f"processes are here ({ranges_of(processes)}): give the run directories of their hosts too"
         for attempt, processes in itertools.islice(missing.items(), 5)
@@ -180,11 +179,8 @@ def _end(
         say_notes([f"no line is to be shown{why}"])
     if crashed := _has_crashed(run_dirs[0]):
         say_notes([f"the run has crashed: {crashed}"])
-    if missing:
-        collect = f"sightline collect {quoted(run_dirs[0])} FROM…  # brings the files of other hosts here"
-        say_next(collect, *next_steps(*run_dirs, but="logs")[:1])
-    else:
-        say_next(*next_steps(*run_dirs, but="logs"))
+    collect = bringing(run_dirs[0], missing)
+    say_next(*collect, *next_steps(*run_dirs, but="logs")[: 1 if collect else 2])
     if missing and printer.as_json:
         processes = {str(each): which for each, which in missing.items()}
         _write(orjson.dumps({"type": "missing", "processes": processes}).decode() + "\n")

@@ -12,9 +12,10 @@ import click
 import orjson
 
 from sightline.cli.cells import Cell, Heading, show
-from sightline.cli.frame import end, say_next, say_notes, say_problems
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.foreign_text import one_line, quoted
+from sightline.run_directory import JOURNAL
 from sightline.wording import ago, counted, duration, moment, number, size
 
 if TYPE_CHECKING:
@@ -84,15 +85,17 @@ def ls(
     found = runs_below(folder, now=now)
     runs = _sorted([run for run in found if run.state.state in wanted], by, reverse)
     runs = runs[-most:] if most else runs
-    without = [str(run.path) for run in runs if run.state.state == "unknown"]
+    unknown = [run for run in runs if run.state.state == "unknown"]
     torn = [
         f"{run.name}: {counted(run.torn, 'line')} at the end of its journal could not be read"
         for run in runs
         if run.torn
     ]
     if as_json:
+        without = [str(run.path) for run in unknown]
         said = {"runs": [_plain(run, metrics) for run in runs], "without_journal": without}
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+        _say_unknown(unknown)
         say_problems(torn)
         end(torn, without, as_json=True)
     if not found:
@@ -108,7 +111,7 @@ def ls(
         return
     keys = _keys(runs, metrics)
     _show(runs, keys, now)
-    say_notes(f"{run.name}: {run.state.reason}" for run in runs if run.state.state == "unknown")
+    _say_unknown(unknown)
     if metrics and not keys:
         say_notes([f"no run has a metric that fits {', '.join(metrics)} in its last commits"])
     say_problems(torn)
@@ -119,6 +122,13 @@ def ls(
         *([f"sightline compare {quoted(others[-1].path)} {quoted(newest.path)}"] if others else []),
     )
     end(torn)
+
+
+def _say_unknown(runs: Sequence[ListedRun]) -> None:
+    """Why of some runs nothing is known: their journals are elsewhere, or empty, or of a newer version."""
+    for run in runs:
+        say = say_notes if (run.path / JOURNAL).exists() else say_missing
+        say([f"{run.name}: {run.state.reason}"])
 
 
 def _states(text: str | None) -> Sequence[str]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sightline.cli.frame import end, refuse, say_absent, say_next, say_problems, say_served
-from sightline.cli.next_steps import next_steps
+from sightline.cli.frame import end, refuse, say_missing, say_next, say_problems, say_served
+from sightline.cli.next_steps import bringing, next_steps
 from sightline.cli.output_place import check_place
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted_all
@@ -81,7 +81,7 @@ def report(
     whole = page(found.names, found.data)
     _write(path, whole)
     say_problems(found.damaged)
-    say_absent(found.absent)
+    say_missing(found.absent)
     if as_json:
         figures = [
             {"name": name, "run_dir": str(run_dir), **each}
@@ -92,7 +92,10 @@ def report(
     else:
         click.echo(f"{one_line(path, 4096)}: {size(len(whole))}, {counted(len(found.names), 'run')}")
         following = f"sightline report {quoted_all(run_dirs)} --serve  # follows the run"
-        say_next(*([following] if found.is_live else []), *next_steps(run_dirs[0], but="report"))
+        say_next(
+            *([following] if found.is_live else []), *bringing(run_dirs[0], found.absent),
+            *next_steps(run_dirs[0], but="report"),
+        )  # fmt: skip
     if opens:
         webbrowser.open(path.resolve().as_uri())
     end(found.damaged, found.absent, as_json=as_json)
@@ -104,7 +107,7 @@ def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None
     server = ReportServer(runs, port=port)
     try:
         say_problems(server.found.damaged)
-        say_absent(server.found.absent)
+        say_missing(server.found.absent)
         click.echo(server.url)
         say_served(server.port)
         say_next(f"sightline report {quoted_all(run_dirs)}  # the same as a file")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from sightline.cli.frame import end, say_absent, say_next, say_notes, say_problems
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
@@ -111,7 +111,7 @@ def _sync(
     gets = f"no sink gets {'it' if torn == 1 else 'them'}"
     lost = [f"{counted(torn, 'line')} of the journal could not be read: {gets}"] if torn else []
     say_problems([*failed, *lost])
-    say_absent(f"{name}: settings and name of the run are unknown" for name in missing)
+    say_missing(f"{name}: settings and name of the run are unknown" for name in missing)
     if as_json:
         pass
     elif failed:

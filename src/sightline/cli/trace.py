@@ -16,12 +16,13 @@ from sightline.cli.frame import (
     InOrder,
     end,
     refuse,
-    say_absent,
+    say_missing,
     say_next,
     say_notes,
     say_problems,
     say_served,
 )
+from sightline.cli.next_steps import bringing
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
@@ -110,7 +111,8 @@ def merge(
     else:
         click.echo(one_line(out, 4096))
         view = f"sightline trace view {quoted(out)}"
-        say_next(view if kind != "jsonl" else f"sightline trace summary {quoted_all(run_dirs)}")
+        after = view if kind != "jsonl" else f"sightline trace summary {quoted_all(run_dirs)}"
+        say_next(*bringing(run_dirs[0], report.missing), after)
     end(report.problems, report.missing, as_json=as_json)
 
 
@@ -249,7 +251,7 @@ def _say(report: Report, *, shows_counts: bool) -> None:
         click.echo(f"{processes}{attempts}{f': {counts}' if counts else ''}{clocks}")
     say_notes(report.notes)
     say_problems(report.problems)
-    say_absent(report.missing)
+    say_missing(report.missing)
 
 
 def _plain(report: Report) -> dict[str, Any]:

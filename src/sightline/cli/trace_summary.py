@@ -12,7 +12,8 @@ import orjson
 
 from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
-from sightline.cli.frame import end, say_absent, say_next, say_notes, say_problems
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
+from sightline.cli.next_steps import bringing
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
@@ -86,10 +87,10 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
         if sessions is not None:
             show_sessions(sessions)
     say_problems(report.problems)
-    say_absent(report.missing)
+    say_missing(report.missing)
     if not as_json:
         if report.processes:
-            say_next(f"sightline trace view {quoted_all(run_dirs)}")
+            say_next(*bringing(run_dirs[0], report.missing), f"sightline trace view {quoted_all(run_dirs)}")
         else:
             say_next(f"sightline doctor {quoted(run_dirs[0])}")
     end(report.problems, report.missing, as_json=as_json)
@@ -141,7 +142,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
         )
     say_notes([*some.report.notes, *more.report.notes])
     say_problems(problems)
-    say_absent(missing)
+    say_missing(missing)
     if not as_json:
         say_next(f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings")
     end(problems, missing, as_json=as_json)
