@@ -117,6 +117,21 @@ def test_metrics_are_chosen(runs: Path) -> None:
     assert run["metrics"] == {"eval/x": 2.0}
 
 
+def test_metrics_that_no_run_has_and_damage_at_the_end_are_said(runs: Path, tmp_path: Path) -> None:
+    """Further up in a journal nothing is looked at."""
+    done = ls(runs, "-m", "nope*")
+    assert (done.exit_code, "note: no run has a metric that fits nope*" in done.stderr) == (0, True)
+    many = [commit(seq, seq, a=1.0) for seq in range(200)]
+    written(tmp_path / "end", run_line(), *many, end=b"{torn\n")
+    written(tmp_path / "middle", run_line(), *many, end=b"")
+    journal = tmp_path / "middle" / "metrics.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"seq":9,', b'"seq":9\x00,', 1))
+    done = ls(tmp_path, "--json")
+    torn = {run["name"]: run["torn_lines"] for run in orjson.loads(done.stdout)["runs"]}
+    assert (done.exit_code, torn) == (1, {"end": 1, "middle": 0})
+    assert done.stderr == "problem: end: 1 line at the end of its journal could not be read\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
