@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 import signal
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,36 +19,15 @@ import sightline as sl
 from sightline.run_directory import RunDirectory, held, lock_of
 from sightline.run_list import runs_below
 from sightline.run_state import MOST_BYTES, RunState, state_of
-from tests.harness import Worker, Workers, until, workers_of
-
-
-def one_run(steps: int = 0, total: int = 0, fails_at: int = -1) -> None:
-    """A run in ``runs/run`` that makes some commits, says so, and waits."""
-    with sl.start("runs", name="run", sinks=[], naming="off", resume="allow") as run:
-        for step in run.steps(total or steps):
-            if step == fails_at:
-                raise ValueError("no \x1b[31mgradient")
-            if step >= steps:
-                break
-            sl.scalar(loss=1.0)
-            run.commit(step)
-        run.flush()
-        Path("committed").touch()
-        while not Path("end").exists():
-            time.sleep(0.01)
+from tests import waiting_run
+from tests.harness import Worker, Workers, workers_of
+from tests.waiting_run import started
 
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(__file__, tmp_path) as started:
+    with workers_of(waiting_run.__file__, tmp_path) as started:
         yield started
-
-
-def started(workers: Workers, **arguments: Any) -> Worker:
-    """A run that has made its commits and waits."""
-    worker = workers.start("one_run", **arguments)
-    until(lambda: (worker.disk / "committed").exists() or worker.popen.poll() is not None, worker.output)
-    return worker
 
 
 def at(worker: Worker, **arguments: Any) -> RunState:
@@ -319,7 +296,3 @@ def test_a_copy_is_a_run_that_nobody_holds(workers: Workers, tmp_path: Path) -> 
     shutil.copytree(worker.disk / "runs" / "run", tmp_path / "copy")
     assert at(worker).state == "running"
     assert state_of(tmp_path / "copy").state == "crashed"
-
-
-if __name__ == "__main__":
-    globals()[sys.argv[1]](**json.loads(sys.argv[2]))

@@ -7,7 +7,6 @@ import json
 import logging
 import logging.config
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from sightline.text_logging import handler
 from sightline.text_logging.config import CHATTY
 from sightline.text_logging.process_logging import TextLogging
 from tests.harness import until
+from tests.terminals import on_terminal
 
 log = sl.get_logger("unit")
 QUIET = sl.TextLoggingConfig(console_processes="9")  # nothing on the console of this process
@@ -647,27 +647,9 @@ def test_the_test_runners_handlers_get_our_records(
 # The console
 
 
-def on_terminal(code: str, cwd: Path, **environment: str) -> str:
+def talked(cwd: Path, **environment: str) -> str:
     """What a process prints on a terminal as its stderr."""
-    ours, theirs = pty.openpty()
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("SIGHTLINE_", "NO_COLOR", "COLORTERM", "CI"))
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=cwd, stderr=theirs, stdout=subprocess.DEVNULL,
-        env={**kept, "TERM": "xterm-256color", **environment},
-    )  # fmt: skip
-    os.close(theirs)
-    data = b""
-    try:
-        while chunk := os.read(ours, 1 << 16):
-            data += chunk
-    except OSError:  # a terminal's way of saying that all is read
-        pass
-    os.close(ours)
-    assert process.wait(120) == 0, data
-    return data.decode()
+    return on_terminal([sys.executable, "-c", TALK], shown="stderr", cwd=cwd, **environment).decode()
 
 
 TALK = """
@@ -682,7 +664,7 @@ with sl.start("runs", sinks=[]):
 
 def test_a_terminal_shows_components_and_levels_in_colours(tmp_path: Path) -> None:
     """Below WARNING the component's, which differ; from there the level's; no escape of a message's own."""
-    lines = [line.partition(" ")[2] for line in on_terminal(TALK, tmp_path).split("\r\n")]
+    lines = [line.partition(" ")[2] for line in talked(tmp_path).split("\n")]
     one, two = (re.fullmatch(r"INFO \x1b\[(\d+)m([\w.]+)\x1b\[0m: (\w+)", line) for line in lines[:2])
     assert one is not None
     assert two is not None
@@ -697,8 +679,8 @@ def test_no_colours_where_none_are_wanted(tmp_path: Path) -> None:
     """NO_COLOR, a dumb terminal, and what is no terminal."""
     plain = ["INFO rollout: one", "INFO trainer.data: two", "WARNING rollout: three", "ERROR rollout: four"]
     shown = [
-        on_terminal(TALK, tmp_path, NO_COLOR="1").replace("\r", ""),
-        on_terminal(TALK, tmp_path, TERM="dumb").replace("\r", ""),
+        talked(tmp_path, NO_COLOR="1"),
+        talked(tmp_path, TERM="dumb"),
         python(TALK, tmp_path).stderr,
     ]
     for text in shown:

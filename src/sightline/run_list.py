@@ -39,6 +39,7 @@ class ListedRun(NamedTuple):
             between attempts.
         disk_bytes: what its files take on the disk.
         metrics: the latest value of each key, of its last commits.
+        torn: lines that could not be read, of those that were looked at for these.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class ListedRun(NamedTuple):
     wall_s: float | None
     disk_bytes: int
     metrics: dict[str, float]
+    torn: int = 0
 
 
 def runs_below(folder: Path, *, now: float | None = None) -> list[ListedRun]:
@@ -129,9 +131,9 @@ def _is_run(path: Path) -> bool:
 def _listed(path: Path, folder: Path, now: float) -> ListedRun | None:
     try:
         state = state_of(path, now=now)
-        begun, metrics = _ends(path / JOURNAL)
+        begun, metrics, torn = _ends(path / JOURNAL)
     except FileNotFoundError:
-        begun, metrics = None, {}
+        begun, metrics, torn = None, {}, 0
     except (OSError, RunDirectoryError):
         return None  # it has gone, or is not ours to read
     begun = state.started if begun is None else begun
@@ -149,11 +151,12 @@ def _listed(path: Path, folder: Path, now: float) -> ListedRun | None:
         wall_s=None if begun is None or until is None else max(0.0, until - begun),
         disk_bytes=_disk_bytes(path),
         metrics=metrics,
+        torn=torn,
     )
 
 
-def _ends(journal: Path) -> tuple[float | None, dict[str, float]]:
-    """When the first attempt began, and the latest values."""
+def _ends(journal: Path) -> tuple[float | None, dict[str, float], int]:
+    """When the first attempt began, the latest values, and how many lines could not be read for them."""
     with open(journal, "rb") as file:
         begun = None
         try:
@@ -162,31 +165,29 @@ def _ends(journal: Path) -> tuple[float | None, dict[str, float]]:
         except (orjson.JSONDecodeError, AttributeError):
             pass
         metrics: dict[str, float] = {}
-        commits = read = 0
+        commits = read = torn = 0
         try:
             end = whole_end(file.fileno(), os.fstat(file.fileno()).st_size, most=MOST_BYTES)
         except JournalError:
-            return begun, metrics
+            return begun, metrics, 0
         for line in lines_backwards(file.fileno(), end, most=MOST_BYTES):
             read += len(line)
-            if b'"commit"' in line[:_HEAD_BYTES]:
-                commits += _take(line, metrics)
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                record = None
+                torn += 1
+            if isinstance(record, dict) and is_commit(record):
+                if not is_sound(record):
+                    torn += 1
+                    continue
+                commits += 1
+                for key, value in values_of(record).items():
+                    if key not in metrics and isinstance(value, (int, float)):
+                        metrics[key] = value
             if commits and (commits == _COMMITS or read > _TAIL_BYTES):
                 break
-    return begun, metrics
-
-
-def _take(line: bytes, metrics: dict[str, float]) -> bool:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    if not isinstance(record, dict) or not is_commit(record) or not is_sound(record):
-        return False
-    for key, value in values_of(record).items():
-        if key not in metrics and isinstance(value, (int, float)):
-            metrics[key] = value
-    return True
+    return begun, metrics, torn
 
 
 def _disk_bytes(folder: Path) -> int:

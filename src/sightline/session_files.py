@@ -44,6 +44,8 @@ log = logging.getLogger("sightline")
 
 _OPEN_FILES = 64
 _PART = ("begin", "more", "session")
+_CUT = "it is cut short"
+_EMPTY = "it is empty"
 
 
 class Damage(NamedTuple):
@@ -58,6 +60,11 @@ class Damage(NamedTuple):
     path: Path
     line: int
     reason: str
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it is but the end of a file whose process was killed, or goes on."""
+        return self.reason in (_CUT, _EMPTY)
 
 
 @dataclass
@@ -275,7 +282,7 @@ class _Index:
                     else:
                         self._damaged(Damage(path, number, "it names no session"))
         if not number:
-            self._damaged(Damage(path, 0, "it is empty"))
+            self._damaged(Damage(path, 0, _EMPTY))
 
     def sessions(self, clock: Clock) -> Iterator[SessionRecord]:
         """All of them, joined."""
@@ -311,19 +318,21 @@ class _Index:
             said = orjson.loads(line)
             if isinstance(said, dict) and line.endswith(b"\n"):
                 return said
-            reason = "it is cut short" if isinstance(said, dict) else "it is no JSON object"
+            reason = _CUT if isinstance(said, dict) else "it is no JSON object"
         except orjson.JSONDecodeError as error:
-            reason = f"it is no JSON ({error})" if line.endswith(b"\n") else "it is cut short"
+            reason = f"it is no JSON ({error})" if line.endswith(b"\n") else _CUT
         self._damaged(Damage(path, number, reason))
         return None
 
     def _header(self, path: Path, number: int, said: dict[str, Any]) -> bool:
-        anchor = _anchor_of(said)
-        if anchor is None or said.get("format") != 1:
+        anchor, form = _anchor_of(said), said.get("format")
+        if anchor is None or form != 1:
+            is_newer = isinstance(form, int) and form > 1
             reason = (
-                f"format {said.get('format')!r}, and this sightline reads 1: pip install --upgrade sightline"
+                f"it has format {form}, and this sightline reads 1: a newer version wrote it: "
+                f"pip install --upgrade sightline"
             )
-            self._damaged(Damage(path, number, reason))
+            self._damaged(Damage(path, number, reason if is_newer else "its header lacks format or clock"))
             return False
         self._sources.append(Source(path, said, [anchor]))
         return True

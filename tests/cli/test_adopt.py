@@ -40,8 +40,8 @@ def test_the_files_are_written_and_the_next_command_is_named(checkout: Path) -> 
     ]  # fmt: skip
     assert "Wrote 6 files." in said
     assert said.endswith(
-        f"Next:\n  cd '{checkout}' && python scripts/run_training.py --config FILE\n"
-        f"  tail -f runs/*/latest/metrics.jsonl\n"
+        f"next: cd '{checkout}' && python scripts/run_training.py --config FILE\n"
+        f"      sightline ls '{checkout}/runs'  # once it runs: what its runs have logged\n"
     )
     again = sightline("adopt", "mllm-jax", str(checkout))
     assert "Wrote 0 files." in again
@@ -53,11 +53,12 @@ def test_what_is_there_is_listed_and_left_alone(checkout: Path) -> None:
     (checkout / "plugins" / "common").mkdir()
     (checkout / "plugins" / "common" / "wandb_utils.py").write_text("mine = True\n")
     before = tree(checkout)
-    said = sightline("adopt", "mllm-jax", str(checkout), expected=1)
+    said = sightline("adopt", "mllm-jax", str(checkout), expected=2)
     assert tree(checkout) == before
-    assert "plugins/common/wandb_utils.py  (exists, and holds something else)" in said
-    assert "nothing was written: 1 of these files exist" in said
-    assert f"sightline adopt mllm-jax '{checkout}' --replace" in said
+    assert said == (
+        "sightline adopt mllm-jax: nothing was written: plugins/common/wandb_utils.py is there, and holds "
+        f"something else: look at that, then sightline adopt mllm-jax '{checkout}' --replace\n"
+    )
     said = sightline("adopt", "mllm-jax", str(checkout), "--replace")
     assert tree(checkout) == before | FILES
     assert "plugins/common/wandb_utils.py  (exists, and is replaced)" in said
@@ -68,20 +69,20 @@ def test_a_dry_run_writes_nothing_and_says_what_would_be(checkout: Path) -> None
     said = sightline("adopt", "mllm-jax", str(checkout), "--dry-run")
     assert tree(checkout) == before
     assert said.count("(new)") == 6
-    assert said.endswith(f"Nothing was written.\nNext:\n  sightline adopt mllm-jax '{checkout}'\n")
+    assert said.endswith(f"Nothing was written.\nnext: sightline adopt mllm-jax '{checkout}'\n")
 
 
 def test_a_folder_in_the_way_leaves_the_checkout_as_it_was(checkout: Path) -> None:
     """Also with --replace: no half of the files, and no leftovers."""
     (checkout / "plugins" / "common" / "wandb_utils.py").mkdir(parents=True)
     before = tree(checkout)
-    said = sightline("adopt", "mllm-jax", str(checkout), "--replace", expected=1)
+    said = sightline("adopt", "mllm-jax", str(checkout), "--replace", expected=2)
     assert "wandb_utils.py is a folder; expected a file or nothing" in said
     assert tree(checkout) == before
 
 
 def test_what_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    said = sightline("adopt", "mllm-jax", str(tmp_path), expected=1)
+    said = sightline("adopt", "mllm-jax", str(tmp_path), expected=2)
     assert f"{tmp_path} is no checkout of MLLM-JAX: expected the folder" in said
     assert sightline("adopt", "mllm-jax", str(tmp_path / "none"), expected=2)
 
@@ -102,7 +103,7 @@ def test_lines_that_go_past_the_journal_are_named(checkout: Path) -> None:
         f"  plugins/training/{name}\n" for name in ("more.py:1", "more.py:2", "more.py:3", "own.py:2")
     )
     assert f"past the journal:\n{past}" in sightline("adopt", "mllm-jax", str(checkout), "--dry-run")
-    assert f"past the journal:\n{past}Next:" in sightline("adopt", "mllm-jax", str(checkout))
+    assert f"past the journal:\n{past}next:" in sightline("adopt", "mllm-jax", str(checkout))
 
 
 def test_a_checkout_that_does_not_import_the_files_is_told_so(checkout: Path) -> None:
@@ -110,7 +111,7 @@ def test_a_checkout_that_does_not_import_the_files_is_told_so(checkout: Path) ->
     (checkout / "scripts" / "run_training.py").write_text("from plugins.sft.wandb_utils import helper\n")
     said = sightline("adopt", "mllm-jax", str(checkout))
     assert "No file of the checkout imports these: what it logs reaches no journal until one does" in said
-    assert "tail -f" not in said
+    assert f"next: sightline lint '{checkout}'" in said
 
 
 def test_the_written_files_give_what_they_say(checkout: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from tests.cli import log_workers as script
 from tests.cli.typed_logs import PYTHONPATH, logs, messages
 from tests.harness import Workers, until, workers_of
 from tests.run_logs.written import Written
+from tests.terminals import on_terminal
 
 COMMAND = [sys.executable, "-m", "sightline.cli", "collect"]
 
@@ -87,21 +87,8 @@ def test_missing_processes_and_other_runs_are_told(tmp_path: Path) -> None:
 def test_a_terminal_has_a_progress_bar(tmp_path: Path, columns: int) -> None:
     one = Written(tmp_path / "h1", 1)
     one.data += b"x" * (20 << 20)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, str(tmp_path / "out"), str(one.write())], stdout=subprocess.DEVNULL, stderr=theirs,
-        env={**os.environ, **PYTHONPATH, "TERM": "xterm-256color", "COLUMNS": str(columns)},
-    )  # fmt: skip
-    os.close(theirs)
-    data = b""
-    try:
-        while chunk := os.read(ours, 1 << 16):
-            data += chunk
-    except OSError:  # a terminal's way of saying that all is read
-        pass
-    os.close(ours)
-    assert process.wait(60) == 0
-    assert b"collecting" in data
+    command = [*COMMAND, tmp_path / "out", one.write()]
+    assert b"collecting" in on_terminal(command, columns=columns, shown="stderr", **PYTHONPATH)
 
 
 # Uploads

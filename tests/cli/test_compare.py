@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sightline.cli import main
-from tests.cli.terminals import on_terminal, plain
 from tests.tables.recorded_runs import attempt, commit, rewound, run_line, written
+from tests.terminals import SIGHTLINE, on_terminal, plain
 
 
 def compare(*arguments: str | Path) -> Result:
@@ -80,12 +80,13 @@ def test_the_place_and_the_metrics_can_be_chosen(runs: list[Path]) -> None:
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_terminal_shows_what_fits_and_settings_do_not_act_on_it(runs: list[Path], columns: int) -> None:
     for chosen in (runs[:2], runs):
-        said = on_terminal(columns, "compare", *chosen, "--all")
+        command = [*SIGHTLINE, "compare", *chosen, "--all"]
+        said = on_terminal(command, columns=columns)
         text = plain(said)
         assert all(char.isprintable() or char == "\n" for char in text)
         assert max(map(len, text.splitlines())) <= columns, text
         assert b"\x1b[1;33m*" in said
-        assert b"33m" not in on_terminal(columns, "compare", *chosen, NO_COLOR="1")
+        assert b"33m" not in on_terminal(command, columns=columns, NO_COLOR="1")
 
 
 @pytest.mark.parametrize(

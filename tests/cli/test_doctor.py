@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import json
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -22,35 +22,16 @@ import pytest
 import sightline as sl
 from sightline.foreign_text import one_line
 from sightline.run_directory import RunDirectory
-from tests.harness import PATIENCE, Worker, Workers, until, workers_of
-
-
-def one_run(steps: int, total: int, sinks: list[str]) -> None:
-    """A run in ``runs/run`` that makes some commits, says so, and waits."""
-    logger = sl.StatsLoggerConfig(wandb=sl.WandbConfig(mode="offline"))
-    with sl.start("runs", name="run", sinks=sinks, naming="off", logger=logger) as run:
-        for step in run.steps(total):
-            if step == steps:
-                break
-            sl.scalar(loss=1.0)
-            run.commit(step)
-        run.flush()
-        Path("committed").touch()
-        while not Path("end").exists():
-            time.sleep(0.01)
+from tests import waiting_run
+from tests.harness import PATIENCE, Workers, workers_of
+from tests.terminals import SIGHTLINE, on_terminal
+from tests.waiting_run import started
 
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(__file__, tmp_path) as started:
+    with workers_of(waiting_run.__file__, tmp_path) as started:
         yield started
-
-
-def started(workers: Workers, steps: int = 1, sinks: tuple[str, ...] = ()) -> Worker:
-    """A run that has made its commits and waits."""
-    worker = workers.start("one_run", steps=steps, total=100, sinks=list(sinks))
-    until(lambda: (worker.disk / "committed").exists() or worker.popen.poll() is not None, worker.output)
-    return worker
 
 
 def doctor(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
@@ -96,7 +77,7 @@ def test_a_run_that_ended_well_has_nothing_wrong(run_dir: Path) -> None:
 
 def test_states_of_runs_are_told_with_what_to_do(workers: Workers) -> None:
     """Running, and killed: with what the sinks lack, and the command that brings it, which does."""
-    worker = started(workers, 5, ("jsonl",))
+    worker = started(workers, 5, total=100, sinks=["jsonl"])
     path = worker.disk / "runs" / "run"
     found = findings(path, code=0)
     assert found["state"]["what"].startswith("running: step 4 of 99")
@@ -122,7 +103,7 @@ def sl_run_id(path: Path) -> str:
 
 
 def test_a_run_without_a_commit_is_no_trouble(workers: Workers) -> None:
-    worker = started(workers, 0)
+    worker = started(workers, total=100)
     assert findings(worker.disk / "runs" / "run", code=0)["state"]["what"].startswith("running: no step yet")
 
 
@@ -236,7 +217,7 @@ def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
 
 def test_offline_runs_of_sinks_wait_to_be_uploaded(workers: Workers) -> None:
     """Until W&B has marked them."""
-    worker = started(workers, 3, ("wandb",))
+    worker = started(workers, 3, total=100, sinks=["wandb"])
     worker.tell("end")
     worker.wait()
     path = worker.disk / "runs" / "run"
@@ -300,44 +281,20 @@ def test_texts_of_others_act_on_no_terminal(run_dir: Path) -> None:
 def test_on_a_terminal_lines_fit_and_have_colours(run_dir: Path, columns: int) -> None:
     """NO_COLOR takes the colours, and an encoding without the marks gets others."""
     appended(run_dir, b"torn\n")
+    show = functools.partial(
+        on_terminal, [*SIGHTLINE, "doctor", run_dir], columns=columns, shown="both", code=1
+    )  # fmt: skip
     for env, has_colours in (({}, True), ({"NO_COLOR": "1"}, False)):
-        out = on_terminal(["doctor", str(run_dir)], columns, env)
+        out = show(PYTHONIOENCODING="utf-8", **env).decode()
         assert ("\x1b[31m" in out) == has_colours
         assert "✗" in out
         if not has_colours:
             shown = [each for each in out.partition("next: ")[0].splitlines() if "fix: " not in each]
             assert all(len(line) <= columns for line in shown)
-    ascii_ = on_terminal(["doctor", str(run_dir)], columns, {"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"})
+    ascii_ = show(PYTHONIOENCODING="ascii", NO_COLOR="1").decode()
     assert ascii_.isascii()
     assert "x  journal" in ascii_
     assert "ok state" in ascii_
-
-
-def on_terminal(arguments: list[str], columns: int, env: dict[str, str]) -> str:
-    """What a command prints on a terminal of its own."""
-    import struct
-    import termios
-
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "sightline.cli", *arguments], stdin=slave, stdout=slave, stderr=slave,
-        env={**clean, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **env},
-    )  # fmt: skip
-    os.close(slave)
-    taken = b""
-    while True:
-        try:
-            more = os.read(master, 4096)
-        except OSError:
-            break
-        if not more:
-            break
-        taken += more
-    os.close(master)
-    child.wait(PATIENCE)
-    return taken.decode().replace("\r\n", "\n")
 
 
 def test_without_a_run_the_installation_is_looked_at(tmp_path: Path) -> None:
@@ -360,7 +317,3 @@ def test_servers_are_asked_when_told_to(run_dir: Path) -> None:
     said = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "servers"]
     assert {each["data"]["sink"] for each in said} == {"wandb", "swanlab"}
     assert all("Connection refused" in each["what"] for each in said)
-
-
-if __name__ == "__main__":
-    globals()[sys.argv[1]](**json.loads(sys.argv[2]))

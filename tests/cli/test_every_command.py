@@ -63,6 +63,18 @@ def edited(run: Path, to: Path, pattern: str, old: bytes, new: bytes) -> Path:
     return to
 
 
+def into_all(run: Path, to: Path, what: bytes, *, at: int | None) -> Path:
+    """A copy of a run, with something put behind so many lines of each of its files; None: at their ends."""
+    shutil.copytree(run, to)
+    for kind in ("metrics.jsonl", "logs/*.jsonl", "traces/*.json", "sessions/*.jsonl", "samples/*.jsonl"):
+        (path,) = to.glob(kind)
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert len(lines) > 3, (path, lines)
+        lines.insert(len(lines) if at is None else at, what)
+        path.write_bytes(b"".join(lines))
+    return to
+
+
 def one_of_16(run: Path, to: Path, *, process: int) -> Path:
     """What is on one host of a job of sixteen: with the journal if that is the root's."""
     shutil.copytree(run, to)
@@ -102,10 +114,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         running[1].send_signal(signal.SIGKILL)
         running[1].wait()
         killed = root / "killed" / "run"
-        shutil.copytree(killed, root / "cut" / "run")
-        with open(root / "cut" / "run" / "metrics.jsonl", "ab") as file:
-            file.write(b'{"type":"commit","seq":9,"st')
-        edited(killed, root / "torn" / "run", "metrics.jsonl", b'"seq":2', b'"seq":2,\x00\xff"')
+        into_all(killed, root / "cut" / "run", b'{"type":"commit","seq":9,"st', at=None)
+        into_all(killed, root / "torn" / "run", b'{"type":"commit","seq":2,\x00\xff"\n', at=2)
         one_of_16(killed, root / "root-of-16" / "run", process=0)
         one_of_16(killed, root / "third-of-16" / "run", process=3)
         old, new = b'"format":1', b'"format":9'
@@ -145,7 +155,8 @@ COMMANDS: dict[str, Arguments] = {
     "sync": lambda run, fine, out: [run, "--to", "jsonl", "--dry-run"],
     "collect": lambda run, fine, out: [out / "collected", run],
 }
-WITHOUT_JSON = ("trace merge", "sync")
+both_ways = pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+every_command = pytest.mark.parametrize("command", COMMANDS)
 
 
 def state(folder: Path) -> dict[str, object]:
@@ -163,14 +174,8 @@ def invoke(name: str, arguments: list[str | Path], *more: str) -> Result:
     return CliRunner().invoke(main, words, prog_name="sightline")
 
 
-@pytest.mark.parametrize(
-    ("command", "as_json"),
-    [
-        (command, as_json)
-        for command in COMMANDS
-        for as_json in (False, True)[: 1 + (command not in WITHOUT_JSON)]
-    ],
-)
+@both_ways
+@every_command
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_command_on_a_run(folder: Path, tmp_path: Path, kind: str, command: str, as_json: bool) -> None:
     """No traceback, a documented code, one line of error, JSON alone on stdout, and the run as it was."""
@@ -202,6 +207,54 @@ def test_a_command_on_a_run(folder: Path, tmp_path: Path, kind: str, command: st
             for each in (before, now):
                 each.pop(f"{run.name}/.lock", None)
         assert now == before
+
+
+def asked(folder: Path, tmp_path: Path, kind: str, command: str, as_json: bool) -> Result:
+    out = tmp_path / ("json" if as_json else "text")
+    out.mkdir()
+    arguments = COMMANDS[command](folder / kind / "run", folder / "fine" / "run", out)
+    return invoke(command, arguments, *["--json"] * as_json)
+
+
+@both_ways
+@every_command
+def test_a_damaged_line_is_a_problem(folder: Path, tmp_path: Path, command: str, as_json: bool) -> None:
+    """Said on stderr, and by exit code 1; but `doctor` says it among its findings, and `collect` brings files
+    as they are."""
+    done = asked(folder, tmp_path, "torn", command, as_json)
+    if command == "collect":
+        assert (done.exit_code, done.stderr.count("problem: ")) == (0, 0), done.stderr
+        return
+    assert done.exit_code == 1, done.stderr
+    assert ("problem: " in done.stderr) == (command != "doctor"), done.stderr
+    assert command != "doctor" or "no JSON" in done.stdout
+
+
+@both_ways
+@every_command
+def test_a_cut_last_line_is_no_problem(folder: Path, tmp_path: Path, command: str, as_json: bool) -> None:
+    """A kill leaves one; at most a note tells of it. What `doctor` finds is that the run has crashed."""
+    done = asked(folder, tmp_path, "cut", command, as_json)
+    assert "problem: " not in done.stderr
+    assert done.exit_code == (1 if command == "doctor" else 0), done.stderr
+    if command == "doctor" and as_json:
+        found = orjson.loads(done.stdout)["findings"]
+        assert {each["check"] for each in found if each["level"] == "wrong"} == {"state"}
+
+
+@both_ways
+@every_command
+def test_files_of_others_that_are_not_here_are_no_problem(
+    folder: Path, tmp_path: Path, command: str, as_json: bool
+) -> None:
+    """People are told, and programs by exit code 3, where the answer lacks something for it; not where the
+    journal says all."""
+    done = asked(folder, tmp_path, "root-of-16", command, as_json)
+    if command == "doctor":
+        return  # the run has crashed
+    assert "problem: " not in done.stderr
+    journal_does = command in ("ls", "ls of the run", "compare", "export", "sync")
+    assert done.exit_code == (3 if as_json and not journal_does else 0), done.stderr
 
 
 def check_next(lines: list[str]) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -24,6 +21,7 @@ from sightline.cli import main
 from tests.harness import Workers, until, workers_of
 from tests.tables import recorded_runs
 from tests.tables.recorded_runs import commit, expected, rewound, run_line, same, written
+from tests.terminals import SIGHTLINE, on_terminal
 
 
 def export(*arguments: str | Path) -> Result:
@@ -244,16 +242,8 @@ def test_what_is_shown_on_a_terminal_does_not_act_on_it(tmp_path: Path) -> None:
     with sl.start(tmp_path, name="run", sinks=[], naming="off") as live:
         sl.text("note", "a\x1b[2Jb")
         live.commit(0)
-    command = [sys.executable, "-m", "sightline.cli", "export", str(tmp_path / "run"), "-o", "-"]
-    main_end, end = pty.openpty()
-    with subprocess.Popen(command, stdout=end, stderr=subprocess.DEVNULL) as process:
-        os.close(end)
-        seen = b""
-        with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end any more
-            while data := os.read(main_end, 4096):
-                seen += data
-        assert process.wait() == 0
-    os.close(main_end)
+    command = [*SIGHTLINE, "export", str(tmp_path / "run"), "-o", "-"]
+    seen = on_terminal(command)
     assert b"a\\x1b[2Jb" in seen
     assert b"\x1b" not in seen
     assert b"a\x1b[2Jb" in subprocess.run(command, capture_output=True, check=True).stdout

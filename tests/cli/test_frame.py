@@ -35,6 +35,15 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
     assert "--debug" in said.output
 
 
+@pytest.mark.parametrize("typed", [[], ["trace"], ["adopt"]], ids=" ".join)
+def test_the_commands_are_told_apart_in_a_line_each(typed: list[str]) -> None:
+    """Whole ones, also on a narrow terminal."""
+    said = CliRunner().invoke(main, [*typed, "--help"], terminal_width=80)
+    lines = said.output.partition("Commands:\n")[2].splitlines()
+    assert len(lines) > 0
+    assert not [line for line in lines if line.endswith("...") or not line.rstrip().endswith((".", "?"))]
+
+
 def failing(error: BaseException) -> Frame:
     frame = Frame("sightline")
 
@@ -83,6 +92,8 @@ def test_an_error_is_one_line_and_a_code(error: str, code: int, line: str) -> No
     [
         (["watc"], "sightline: No such command 'watc'"),
         (["--odd"], "sightline: No such option '--odd'"),
+        (["report", "x", "-o"], "sightline report: Option '-o' requires an argument"),
+        (["trace", "merge", "x", "-o"], "sightline trace merge: Option '-o' requires an argument"),
         (["watch"], "sightline watch: Missing argument 'RUN_DIR'"),
         (["report", "x", "--port", "65536"], "sightline report: Invalid value for '--port': 65536"),
         (["trace", "merge", "x", "--odd\x1b[2J"], "sightline trace merge: No such option '--odd"),
@@ -96,6 +107,42 @@ def test_wrong_usage_is_one_line_that_leads_to_the_help(typed: list[str], line: 
     assert said.stderr.endswith(f"; see {command} --help\n")
     assert said.stderr.count("\n") == 1
     assert said.stderr.strip().isprintable()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("report x --serve -o page.html", "--output: --serve writes no file"),
+        ("report x --serve --json", "--json: --serve writes no file"),
+        ("report x --serve --force", "--force: --serve writes no file"),
+        ("report x --port 8000", "--port: it is that of --serve"),
+        ("export x --to parquet -o a.csv", "--to parquet and the name a.csv: leave out --to, or end"),
+        ("export x --to csv -o a.PARQUET", "--to csv and the name a.PARQUET"),
+        ("export x -o - --force", "--force: -o - replaces no file"),
+        ("trace merge x --format pftrace -o a.json.gz", "or end the name in .pftrace"),
+        ("trace merge x --jsonl -o a.tar", "--jsonl and the name a.tar"),
+        ("trace merge x --jsonl --format json", "--format: --jsonl is another format"),
+        ("trace merge x -o a.tar --metric train/loss", "--metric: an archive holds"),
+        ("trace merge x -o a.tar --xla", "--xla: an archive holds"),
+        ("trace view {file} --metric train/loss", "--metric: a file is shown as it is"),
+        ("trace view {file} --xla", "--xla: a file is shown as it is"),
+        ("trace view {file} .", "a file is shown alone"),
+        ("watch x --once --stay", "--stay: --once looks once"),
+        ("watch x --json --stay", "--stay: --json looks once"),
+        ("watch x --stay", "--stay: the output is no terminal"),
+        ("doctor x --log-dir runs", "--log-dir: of a run its own disk is looked at"),
+        ("lint {file} --json --format github", "--format: --json is another format"),
+        ("selftest --process-id 4 --num-processes 4", "--process-id 4: expected 0 to 3"),
+        ("compare a b --at-step 1 --at-time 2", "give one of --at-step and --at-time"),
+    ],
+)  # fmt: skip
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path, typed: str, said: str) -> None:
+    """In one line with what to do, before anything is looked at."""
+    file = tmp_path / "a.json"
+    file.touch()
+    done = CliRunner().invoke(main, typed.format(file=file).split(), prog_name="sightline")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert said in done.stderr
 
 
 def test_what_comes_next_is_said_apart_from_the_output() -> None:

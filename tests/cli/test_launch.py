@@ -311,6 +311,37 @@ def test_a_slow_reader_gets_everything(start, tmp_path):
     assert process.returncode == 0
 
 
+RUN = """
+import sys, time
+import sightline as sl
+with sl.start(sys.argv[1], name="run", sinks=[], naming="off") as run:
+    sl.scalar(loss=1.0)
+    run.commit(0)
+    run.flush()
+    if len(sys.argv) > 2:
+        raise ValueError("the reason")
+"""
+
+
+@pytest.mark.parametrize("folder", ["runs", "runs/sweep"])
+def test_what_is_next_for_the_run_of_the_job_is_named(launch, tmp_path, folder):
+    """Of the run that it has written below runs/; nothing where it has written none."""
+    log_dir = tmp_path / folder
+    status, _, err = launch("-n", 1, *python(RUN, log_dir), cwd=tmp_path)
+    assert (status, err.splitlines()[-2]) == (
+        0,
+        f"next: sightline report {folder}/latest  # all of it as a page",
+    )
+    _, _, err = launch("-n", 1, *sh("true"), cwd=tmp_path)
+    assert err == ""
+
+
+def test_of_a_run_that_has_failed_doctor_is_next(launch, tmp_path):
+    status, _, err = launch("-n", 1, *python(RUN, tmp_path / "runs", "fail"), cwd=tmp_path)
+    assert status == 1
+    assert "next: sightline doctor runs/latest  # what is wrong with it" in err
+
+
 # How a run ends
 
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sightline.cli import main
-from tests.cli.terminals import on_terminal, plain
 from tests.tables.recorded_runs import attempt, commit, run_line, written
+from tests.terminals import SIGHTLINE, on_terminal, plain
 
 HOSTILE = "x\x1b]0;gotcha\x07\x1b[2J\u202eevil\n\r.\udcff[red]"
 
@@ -42,14 +42,14 @@ def test_each_run_is_a_whole_line_where_there_is_no_terminal(runs: Path) -> None
     assert "11 of 11" in lines[2]
     assert "nan" in lines[1]
     assert "\x1b" not in done.stdout
-    assert "note: peer: there is no metrics.jsonl here" in done.stderr
+    assert "missing: peer: there is no metrics.jsonl here" in done.stderr
     assert f"sightline compare {runs / 'grpo-small'}" in done.stderr
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_a_terminal_shows_what_fits(runs: Path, columns: int) -> None:
     """The name, cut in its middle, state and step stay; at 200 columns all is there."""
-    said = plain(on_terminal(columns, "ls", runs))
+    said = plain(on_terminal([*SIGHTLINE, "ls", runs], columns=columns))
     lines = said.splitlines()
     assert all(len(line) <= columns for line in lines), said
     assert len(lines) == 5
@@ -61,13 +61,13 @@ def test_a_terminal_shows_what_fits(runs: Path, columns: int) -> None:
 
 
 def test_colours_are_for_terminals_that_want_them(runs: Path) -> None:
-    assert b"\x1b[1;31mcrashed" in on_terminal(80, "ls", runs)
-    assert b"31m" not in on_terminal(80, "ls", runs, NO_COLOR="1")
+    assert b"\x1b[1;31mcrashed" in on_terminal([*SIGHTLINE, "ls", runs])
+    assert b"31m" not in on_terminal([*SIGHTLINE, "ls", runs], NO_COLOR="1")
 
 
 def test_names_do_not_act_on_the_terminal(tmp_path: Path) -> None:
     written(tmp_path / HOSTILE, run_line(), commit(1, 0, **{"train/\x1b[31mloss": 1.0}))
-    for said in (on_terminal(200, "ls", tmp_path), ls(tmp_path).stdout.encode()):
+    for said in (on_terminal([*SIGHTLINE, "ls", tmp_path], columns=200), ls(tmp_path).stdout.encode()):
         text = plain(said)
         assert all(char.isprintable() or char == "\n" for char in text), text
         assert len(text.splitlines()) == 2
@@ -115,6 +115,21 @@ def test_metrics_are_chosen(runs: Path) -> None:
     assert head[3:6] == ["eval/acc", "eval/x", "own"]
     (run, *_) = orjson.loads(ls(runs, "--json", "-m", "eval/*", "--state", "crashed").stdout)["runs"]
     assert run["metrics"] == {"eval/x": 2.0}
+
+
+def test_metrics_that_no_run_has_and_damage_at_the_end_are_said(runs: Path, tmp_path: Path) -> None:
+    """Further up in a journal nothing is looked at."""
+    done = ls(runs, "-m", "nope*")
+    assert (done.exit_code, "note: no run has a metric that fits nope*" in done.stderr) == (0, True)
+    many = [commit(seq, seq, a=1.0) for seq in range(200)]
+    written(tmp_path / "end", run_line(), *many, end=b"{torn\n")
+    written(tmp_path / "middle", run_line(), *many, end=b"")
+    journal = tmp_path / "middle" / "metrics.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"seq":9,', b'"seq":9\x00,', 1))
+    done = ls(tmp_path, "--json")
+    torn = {run["name"]: run["torn_lines"] for run in orjson.loads(done.stdout)["runs"]}
+    assert (done.exit_code, torn) == (1, {"end": 1, "middle": 0})
+    assert done.stderr == "problem: end: 1 line at the end of its journal could not be read\n"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_line_that_is_cut_or_torn_costs_that_line(tmp_path: Path) -> None:
     found = answer(run.path, code=1)
     assert found["runs"][0]["last_step"] == 1
     assert "1 line could not be read" in found["damaged"][0]
-    assert "damaged: " in invoke(run.path).stderr
+    assert "problem: " in invoke(run.path).stderr
 
 
 def test_lines_that_sightline_never_writes_are_damage_and_no_crash(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_files_of_one_of_sixteen_processes(tmp_path: Path) -> None:
     assert "files of 1 of 16 processes are here" in found["missing"][0]
     said = invoke(run.path)
     assert said.exit_code == 0
-    assert "not here: " in said.stderr
+    assert "missing: " in said.stderr
     assert answer(run.path, away)["missing"] == []
 
 

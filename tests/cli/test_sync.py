@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -142,6 +143,42 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(run_dir: Path) -> Non
     assert sorted(run_dir.rglob("*")) == before
 
 
+def test_programs_are_told_what_each_sink_was_sent(run_dir: Path) -> None:
+    """Before and after; what failed, and that `run.json` is not here, by exit codes too."""
+    dry = sync(run_dir, "--to", "jsonl", "--to", "tensorboard", "--from-step", 15, "--dry-run", "--json")
+    assert (dry.returncode, dry.stderr) == (0, "")
+    part = {"commits": 5, "first_step": 15, "last_step": 19, "error": None}
+    assert json.loads(dry.stdout) == {
+        "dry_run": True, "torn_lines": 0, "missing": [],
+        "sinks": [{"sink": "jsonl", **part}, {"sink": "tensorboard", **part}],
+    }  # fmt: skip
+    (run_dir / "tensorboard").write_text("in the way")
+    done = sync(run_dir, "--to", "jsonl", "--to", "tensorboard", "--json")
+    first, second = json.loads(done.stdout)["sinks"]
+    assert (done.returncode, first["commits"], second["commits"]) == (1, 20, 0)
+    assert "FileExistsError" in second["error"]
+    note, problem = done.stderr.splitlines()
+    assert note.startswith("note: sink tensorboard fails: [Errno 17] File exists")
+    assert problem.startswith("problem: sink 'tensorboard' took no more")
+    shown = sync(run_dir, "--to", "tensorboard", "--debug")
+    assert "Traceback" in shown.stderr
+    (run_dir / "run.json").unlink()
+    done = sync(run_dir, "--to", "jsonl", "--json")
+    assert (done.returncode, json.loads(done.stdout)["missing"]) == (3, ["run.json"])
+
+
+def test_a_damaged_line_reaches_no_sink_and_is_said(run_dir: Path) -> None:
+    journal = run_dir / "metrics.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if b'"step":7,' in line and b'"type":"commit"' in line)
+    lines[at] = lines[at][: len(lines[at]) // 2] + b"\n"
+    journal.write_bytes(b"".join(lines))
+    done = sync(run_dir, "--to", "jsonl")
+    assert (done.returncode, "19 commits (steps 0 to 19) were handed over" in done.stdout) == (1, True)
+    assert done.stderr.startswith("problem: 1 line of the journal could not be read: no sink gets it")
+    assert "torn" not in done.stderr
+
+
 def test_settings_are_those_of_the_run_and_those_given(run_dir: Path, tmp_path: Path) -> None:
     done = sync(run_dir, "--to", "tensorboard", "--set", f"tensorboard.dir={tmp_path / 'elsewhere'}")
     assert done.returncode == 0, done.stderr
@@ -159,7 +196,7 @@ def test_relative_settings_of_the_run_mean_the_same_elsewhere(
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert "0 commits were handed over" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
     (tmp_path / "out" / "rows.jsonl").unlink()
-    assert "1 commit (steps 0 to 0)" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
+    assert "1 commit (step 0) was handed over" in sync(tmp_path / "runs" / "run", "--to", "jsonl").stdout
     assert (tmp_path / "out" / "rows.jsonl").exists()
     assert not list(Path().iterdir())
 
@@ -174,7 +211,7 @@ def test_a_setting_without_its_credentials_is_asked_for(tmp_path: Path) -> None:
     dry = sync(
         run.dir, "--to", "mlflow", "--set", f"mlflow.tracking_uri=sqlite:///{tmp_path}/m.db", "--dry-run"
     )
-    assert "1 commit (steps 0 to 0)" in dry.stdout
+    assert "1 commit (step 0) would be sent" in dry.stdout
 
 
 def test_settings_of_a_sink_that_is_not_ours_are_refused_for_what_they_are(run_dir: Path) -> None:

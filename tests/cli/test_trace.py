@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 import sightline as sl
 from tests.harness import free_port
 from tests.perfetto import Engine
+from tests.terminals import on_terminal
 from tests.timeline.live import Live
 
 COMMAND = [sys.executable, "-c", "from sightline.cli import main; main()", "trace"]
@@ -94,9 +94,10 @@ def test_what_is_wrong_with_the_files_is_said_and_shows_in_the_exit_code(tmp_pat
     run = Live(tmp_path / "run", 2, processes=4).span("a", 1, 1).raw(b"?\n").write()
     done = trace("merge", run)
     assert done.returncode == 1
-    assert done.stderr.count("problem: ") == 2
-    assert "1 torn line; the rest is merged" in done.stderr
-    assert "files of 1 of 4 processes are here, without 0, 1, 3" in done.stderr
+    (problem,) = (line for line in done.stderr.splitlines() if line.startswith("problem: "))
+    assert problem.endswith("1 torn line; the rest is merged")
+    (absent,) = (line for line in done.stderr.splitlines() if line.startswith("missing: "))
+    assert "files of 1 of 4 processes are here, without 0, 1, 3" in absent
     assert (run / "timeline.json.gz").exists()
 
 
@@ -114,7 +115,8 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
     assert trace("merge", run, "--jsonl").returncode == 0
     for arguments, expected in (
         (("merge", tmp_path / "empty"), "has no traces"),
-        (("merge", tmp_path / "nowhere"), "has no traces"),
+        (("merge", tmp_path / "nowhere"), "is no directory"),
+        (("merge", tmp_path), "it has runs: run"),
         (("merge", run, run), "given twice"),
         (("merge", run, "-o", "/proc/nowhere/out.json"), "/proc/nowhere"),
         (("view", tmp_path / "empty"), "has no traces"),
@@ -147,15 +149,7 @@ def test_without_its_extra_a_format_is_told_how_to_get_it(tmp_path: Path) -> Non
 
 
 def test_a_terminal_sees_progress(run_dir: Path) -> None:
-    ours, theirs = pty.openpty()
-    done = subprocess.run(
-        [*COMMAND, "merge", str(run_dir)], stdout=subprocess.DEVNULL, stderr=theirs, timeout=60
-    )
-    os.close(theirs)
-    shown = os.read(ours, 1 << 16)
-    os.close(ours)
-    assert done.returncode == 0
-    assert b"merging" in shown
+    assert b"merging" in on_terminal([*COMMAND, "merge", run_dir], shown="stderr")
 
 
 @pytest.mark.parametrize("is_file", [True, False], ids=["a merged file", "a run"])
@@ -177,6 +171,43 @@ def test_the_trace_is_served_once(run_dir: Path, tmp_path: Path, is_file: bool) 
     assert "Ctrl-C" in errors
 
 
+def test_programs_are_told_what_was_merged(run_dir: Path, tmp_path: Path) -> None:
+    """And what is missing, by a field and exit code 3."""
+    done = trace("merge", run_dir, "--json")
+    said = json.loads(done.stdout)
+    file = run_dir / "timeline.json.gz"
+    assert (done.returncode, said["file"], said["format"]) == (0, str(file), "json")
+    assert (said["bytes"], said["processes"], said["events"]["spans"]) == (file.stat().st_size, 1, 10)
+    assert (said["problems"], said["missing"]) == ([], [])
+    run = Live(tmp_path / "part", 2, processes=4).span("a", 1, 1).write()
+    done = trace("merge", run, "--json")
+    assert done.returncode == 3
+    assert "files of 1 of 4 processes are here" in json.loads(done.stdout)["missing"][0]
+
+
+@pytest.mark.parametrize(
+    ("processes", "raw", "code"),
+    [(1, b"", 0), (4, b"", 3), (4, b"?\n", 1)],
+    ids=["all", "missing", "damaged"],
+)
+def test_programs_are_told_where_the_trace_is_served(
+    tmp_path: Path, processes: int, raw: bytes, code: int
+) -> None:
+    """In one line, as soon as it is; and by the exit code how complete it was."""
+    run = Live(tmp_path / "run", 0, processes=processes).span("a", 1, 1).raw(raw).write()
+    viewer = subprocess.Popen(
+        [*COMMAND, "view", str(run), "--offline", "--port", "0", "--no-open", "--once", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert viewer.stdout is not None
+    said = json.loads(viewer.stdout.readline())
+    assert (len(said["missing"]), len(said["problems"])) == (code != 0, bool(raw))
+    with urllib.request.urlopen(f"{said['url']}localtrace", timeout=60) as answer:
+        assert answer.read()
+    out, errors = viewer.communicate(timeout=60)
+    assert (viewer.returncode, out) == (code, ""), errors
+
+
 def test_ctrl_c_ends_the_viewer(run_dir: Path) -> None:
     port = free_port()
     viewer = subprocess.Popen(
@@ -189,8 +220,9 @@ def test_ctrl_c_ends_the_viewer(run_dir: Path) -> None:
     )
     viewer.send_signal(signal.SIGINT)
     _, errors = viewer.communicate(timeout=60)
-    assert viewer.returncode == 0
+    assert viewer.returncode == 130
     assert "Traceback" not in errors
+    assert f"next: sightline trace summary {run_dir}" in errors
 
 
 def test_a_port_that_is_taken_is_said(run_dir: Path) -> None:

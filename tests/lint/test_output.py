@@ -13,7 +13,7 @@ FAILURE = Failure("old,v2.py", 3, "is no Python: expected ':'")
 
 
 def test_people_get_place_code_reason_and_call() -> None:
-    """Files apart from each other, and at the end what is useful next."""
+    """Files apart from each other, and at the end how many there are."""
     other = Finding("a.py", 1, 1, "SL103", "blocking-read", "Because.", "sl.scalar(x=x)")
     lines = list(human(Report([other, FINDING, NOTE], [FAILURE], 2)))
     assert lines == [
@@ -30,8 +30,7 @@ def test_people_get_place_code_reason_and_call() -> None:
         "    instead:  (nothing)",
         "",
         "old,v2.py:3: error: is no Python: expected ':'",
-        "2 files checked, 2 findings in 2 files, 1 note, 1 file could not be checked. "
-        "Next: docs/migrating.md takes a runner through it; docs/lint.md has the rules.",
+        "2 files checked, 2 findings in 2 files, 1 note, 1 file could not be checked.",
     ]
 
 

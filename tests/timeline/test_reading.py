@@ -213,7 +213,7 @@ def test_dropped_events_are_told_and_stay_in_the_trace(tmp_path: Path) -> None:
     [
         (b'{"traceEvents":[{"ph":"X","name":"x","pid":1,"tid":1,"ts":1,"dur":1}]}', "no header"),
         (b"\x1f\x8b\x08binary", "no header"),
-        (b'[\n{"ph":"M","name":"sightline","args":{"format":1}},\n', "lacks run"),
+        (b'[\n{"ph":"M","name":"sightline","args":{"run_id":"r"}},\n', "lacks format, run"),
         (
             b'[\n{"ph":"M","name":"sightline","args":{"format":9,"run_id":"r","attempt":1,"process":0,"base_ns":0,'
             b'"perf_counter_ns":0,"time_ns":0}},\n',
@@ -236,7 +236,7 @@ def test_what_is_not_here_is_said(tmp_path: Path) -> None:
     run = Live(tmp_path, 3, processes=16, segment=2).span("a", 1, 1).write()
     timeline = Timeline([run])
     list(timeline.events())
-    missing, gone = timeline.report.problems
+    (missing,), (gone,) = timeline.report.missing, timeline.report.problems
     assert "files of 1 of 16 processes are here, without 0, 1, 2, 4, 5, 6, 7, 8 and 7 more" in missing
     assert "2 segments of this process gone" in gone
 
@@ -265,5 +265,5 @@ def test_a_directory_without_traces_is_an_error_that_names_it(tmp_path: Path) ->
     with pytest.raises(sl.RunDirectoryError, match="given twice"):
         Timeline([run, run])
     (run / "traces").joinpath("p00000.a01.0000.json").write_bytes(b"?\n")
-    with pytest.raises(sl.RunDirectoryError, match="no file can be read"):
+    with pytest.raises(sl.RunDirectoryError, match="no trace file of 1 can be read"):
         Timeline([run])

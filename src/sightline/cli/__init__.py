@@ -25,21 +25,17 @@ __all__ = ["main"]
 @click.group(cls=Frame, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline", prog_name="sightline")
 def main() -> None:
-    """Observability for multi-process training: record anywhere, merge everywhere, commit once."""
+    """Observability for multi-process training: record anywhere, merge everywhere, commit once.
+
+    \b
+      sightline ls                      the runs in runs/
+      sightline watch runs/latest       the newest one, live
+      sightline COMMAND --help          what a command does, with examples
+    """
 
 
-main.add_command(adopt)
-main.add_command(collect)
-main.add_command(compare)
-main.add_command(completion)
-main.add_command(doctor)
-main.add_command(export)
-main.add_command(launch)
-main.add_command(lint)
-main.add_command(logs)
-main.add_command(ls)
-main.add_command(report)
-main.add_command(selftest)
-main.add_command(sync)
-main.add_command(trace)
-main.add_command(watch)
+for each in (
+    ls, watch, report, logs, doctor, trace, compare, export, collect, sync, selftest, launch, lint, adopt,
+    completion,
+):  # fmt: skip
+    main.add_command(each)

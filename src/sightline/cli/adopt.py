@@ -1,19 +1,21 @@
 """`sightline adopt`: put thin files into a code base that exists, so that what it logs lands in a journal."""
 
-import shlex
 from pathlib import Path
 
 import click
 
+from sightline.cli.frame import say_next
 from sightline.errors import ConfigurationError
+from sightline.foreign_text import quoted
+from sightline.wording import counted
 
 
-@click.group()
+@click.group(short_help="Thin files that let a checkout log through sightline.")
 def adopt() -> None:
     """Let a code base that exists log through sightline, without an edit of its own files."""
 
 
-@adopt.command("mllm-jax")
+@adopt.command("mllm-jax", short_help="Of MLLM-JAX.")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Overwrite files that exist and hold something else.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
@@ -25,6 +27,8 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
 
     \b
       sightline adopt mllm-jax ~/MLLM-JAX --dry-run
+
+    Exit code 0: they are there, or would be; 2: nothing was written, as where others of these names are.
     """
     from sightline.compat.mllm_jax.checkout import (
         adoption,
@@ -33,27 +37,21 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
         uses_what_is_written,
     )
 
-    shown = shlex.quote(str(path))
-    try:
-        wanted = adoption(path)
-        there, done = wanted.there(), wanted.done()
-        for name in wanted.files:
-            if name in there:
-                state = "exists, and is replaced" if replace else "exists, and holds something else"
-            else:
-                state = "there already" if name in done else "new"
-            click.echo(f"  {name}  ({state})")
-        if there and not replace:
-            raise click.ClickException(
-                f"nothing was written: {len(there)} of these files exist and hold something else. "
-                f"Look at them, then:\n  sightline adopt mllm-jax {shown} --replace"
-            )
-        said = "Nothing was written." if dry_run else f"Wrote {len(wanted.write(replace=replace))} files."
-        past = dict.fromkeys(imports_of_wandb(path))
-        used = uses_what_is_written(path)
-    except (ConfigurationError, OSError) as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(said)
+    wanted = adoption(path)
+    there, done = wanted.there(), wanted.done()
+    again = f"sightline adopt mllm-jax {quoted(path)}{' --replace' * bool(there)}"
+    if there and not replace:
+        others = "is there, and holds" if len(there) == 1 else "are there, and hold"
+        raise ConfigurationError(
+            f"nothing was written: {', '.join(there)} {others} something else: look at that, then {again}"
+        )
+    written = [] if dry_run else wanted.write(replace=replace)
+    for name in wanted.files:
+        state = "exists, and is replaced" if name in there else "there already" if name in done else "new"
+        click.echo(f"  {name}  ({state})")
+    click.echo("Nothing was written." if dry_run else f"Wrote {counted(len(written), 'file')}.")
+    past = dict.fromkeys(imports_of_wandb(path))
+    used = uses_what_is_written(path)
     if past:
         click.echo("These lines take the wandb package itself, and go past the journal:")
         for name, line in past:
@@ -63,9 +61,12 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
             "No file of the checkout imports these: what it logs reaches no journal until one does, as in"
         )
         click.echo("  from plugins.common.wandb_utils import maybe_init_wandb")
+    runs = f"sightline ls {quoted(path / 'runs')}  # once it runs: what its runs have logged"
     if dry_run:
-        click.echo(f"Next:\n  sightline adopt mllm-jax {shown}{' --replace' * replace}")
+        say_next(again)
     elif used:
         runner = first_runner(path)
-        command = f"python {runner} --config FILE" if runner else "python -m the.runner.as.always"
-        click.echo(f"Next:\n  cd {shown} && {command}\n  tail -f runs/*/latest/metrics.jsonl")
+        command = f"python {quoted(runner)} --config FILE" if runner else "python -m the.runner.as.always"
+        say_next(f"cd {quoted(path)} && {command}", runs)
+    else:
+        say_next(f"sightline lint {quoted(path)}  # what it logs by hand, and what to write instead")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_error, say_next
+from sightline.cli.frame import end, say_next, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.cli.progress import progress
 from sightline.foreign_text import quoted, quoted_all
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from sightline.gathering import Plan, Processes
 
 
-@click.command()
+@click.command(short_help="The files of other hosts in one run directory.")
 @click.argument("run_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("sources", nargs=-1, required=True, metavar="FROM...")
 @click.option("--dry-run", is_flag=True, help="Say what would be brought, and bring nothing.")
@@ -48,8 +47,8 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
                 advance(done)
     has_files = run_dir.is_dir() and any(not each.name.startswith(".") for each in run_dir.iterdir())
     processes = processes_of(run_dir) if has_files else None
-    for where, why in (*made.refused, *made.conflicts):
-        say_error("sightline collect", f"{where} {why}; it is left as it is")
+    left = [f"{where} {why}; it is left as it is" for where, why in (*made.refused, *made.conflicts)]
+    say_problems(left)
     if as_json:
         click.echo(orjson.dumps(_facts(made, processes, dry_run)).decode())
     else:
@@ -62,9 +61,7 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
         say_next(
             *([merge] if any(run_dir.glob("traces/*.json")) else []), f"sightline logs {quoted(run_dir)}"
         )
-    if made.refused or made.conflicts:
-        sys.exit(FOUND_WRONG)
-    sys.exit(INCOMPLETE if as_json and processes is not None and processes.missing else 0)
+    end(left, () if processes is None else processes.missing, as_json=as_json)
 
 
 def _facts(made: Plan, processes: Processes | None, dry_run: bool) -> dict[str, Any]:
@@ -89,8 +86,8 @@ def _say(made: Plan, processes: Processes | None, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     click.echo(
         f"run {made.run_id}: {would}brought: {counted(new, 'new file')}, "
-        f"{len(made.steps) - new:,} longer ones "
-        f"({size(made.size)}); {made.up_to_date:,} are up to date"
+        f"{counted(len(made.steps) - new, 'longer one')} "
+        f"({size(made.size)}); {counted(made.up_to_date, 'is', 'are')} up to date"
     )
     if made.moved:
         click.echo(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import click
 import orjson
 
 from sightline.cli.cells import Cell, Heading, print_lines, show
-from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.progress import progress
 from sightline.foreign_text import one_line, quoted_all
 from sightline.wording import counted, duration, number
@@ -30,7 +29,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _MARKS = {True: ("*", "bold yellow"), None: ("?", ""), False: (" ", "")}
 
 
-@click.command()
+@click.command(short_help="What do runs differ in beyond their noise?")
 @click.argument(
     "run_dirs", nargs=-1, required=True, metavar="RUN_A RUN_B...", type=click.Path(path_type=Path)
 )
@@ -77,18 +76,18 @@ def compare(
         click.echo(orjson.dumps(_plain(found, histories, run_dirs), option=orjson.OPT_INDENT_2))
     else:
         _show(found, histories, run_dirs, everything=everything or bool(metrics))
-    for note in found.notes:
-        click.echo(f"note: {one_line(note)}", err=True)
-    torn = [each for each in histories if each.torn]
-    for history in torn:
-        said = f"{counted(history.torn, 'line')} of {one_line(history.path)} cannot be read"
-        click.echo(f"note: {said}", err=True)
+    say_notes(found.notes)
+    say_missing(f"run.json of {name}: its configuration and versions are unknown" for name in found.missing)
+    torn = [
+        f"{counted(each.torn, 'line')} of {each.path} could not be read" for each in histories if each.torn
+    ]
+    say_problems(torn)
     if not as_json:
         pair = quoted_all(run_dirs[:2])
         are_traced = all(any(each.glob("traces/*.json")) for each in run_dirs[:2])
         diff = f"sightline trace diff {pair}  # where the time of a step goes"
         say_next(*([diff] if are_traced else []), f"sightline report {quoted_all(run_dirs)}  # side by side")
-    sys.exit(FOUND_WRONG if torn else INCOMPLETE if as_json and found.missing else 0)
+    end(torn, found.missing, as_json=as_json)
 
 
 def _read(run_dirs: Sequence[Path]) -> list[History]:
@@ -215,7 +214,8 @@ def _show_rows(
 
     groups = [[row for row in rows if matters(row) is verdict] for verdict in (True, None, False)]
     clear, unknown, alike = groups
-    counts = f"{len(clear)} of {len(rows)} differ by more than their noise"
+    differ = "differs by more than its noise" if len(clear) == 1 else "differ by more than their noise"
+    counts = f"{len(clear)} of {len(rows)} {differ}"
     print_lines(["", f"{title}: {counts}" if rows else f"{title}: there is none that the runs share"])
     if everything:
         listed = [*clear, *unknown, *alike]

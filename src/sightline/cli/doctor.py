@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.cli.frame import end, refuse, say_next
 from sightline.cli.next_steps import next_steps
 from sightline.wording import counted
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _NEXT_S = 2.0  # to look at the run again
 
 
-@click.command()
+@click.command(short_help="What is wrong with this machine or a run, and what mends it?")
 @click.argument("run_dir", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--log-dir",
@@ -57,6 +56,8 @@ def doctor(run_dir: Path | None, log_dir: Path, online: bool, as_json: bool, tim
     Exit code 0: nothing is wrong (✗); 1: something is; 2: it could not be looked at; with --json 3: nothing
     is wrong here, but files of some processes are on other hosts (`incomplete`).
     """
+    if run_dir is not None:
+        refuse("of a run its own disk is looked at: leave it out, or RUN_DIR", "log_dir")
     found, absent = _here(log_dir, online, timeout) if run_dir is None else _run(run_dir, online, timeout)
     levels: Counter[str] = Counter(each.level for each in found)
     if as_json:
@@ -76,9 +77,7 @@ def doctor(run_dir: Path | None, log_dir: Path, online: bool, as_json: bool, tim
     else:
         _show(found, levels)
         say_next(*_next(found, run_dir))
-    if levels["wrong"]:
-        sys.exit(FOUND_WRONG)
-    sys.exit(INCOMPLETE if absent and as_json else 0)
+    end(levels["wrong"], absent, as_json=as_json)
 
 
 def _here(log_dir: Path, online: bool, timeout: float) -> tuple[list[Finding], list[int]]:

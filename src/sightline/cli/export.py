@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
-from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
+from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PIPE = Path("-")
 
 
-@click.command()
+@click.command(short_help="A run as CSV or Parquet.")
 @click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
 @click.option("--to", "kind", type=click.Choice(["csv", "parquet"]), help="Default: as FILE ends, or csv.")
 @click.option(
@@ -76,11 +76,16 @@ def export(
     """
     if samples is not None and (process_values or long or metrics):
         raise click.UsageError("--samples takes none of --long, --metric and --process-values")
-    kind = kind or (out.suffix[1:].lower() if out and out.suffix.lower() in (".csv", ".parquet") else "csv")
+    named = None if out is None else {".csv": "csv", ".parquet": "parquet"}.get(out.suffix.lower())
+    if out is not None and kind and named and kind != named:
+        raise click.UsageError(f"--to {kind} and the name {out.name}: leave out --to, or end it in .{kind}")
+    kind = kind or named or "csv"
     if spreadsheet and kind == "parquet":
         raise click.UsageError("--spreadsheet is for csv")
     if out == _PIPE and as_json:
         raise click.UsageError("--json says on stdout what was written: give -o a file")
+    if out == _PIPE:
+        refuse("-o - replaces no file: leave it out", "force")
     if kind == "parquet":
         from sightline.tables.formats import need_parquet
 
@@ -102,18 +107,19 @@ def export(
             own.check(table, run_dir, places=0 if long else (4 if process_values else 3) + attempts)
         written = _write(table, to, run_dir, kind, spreadsheet)
 
-    notes = list(table.notes)
-    if table.torn:
-        notes.append(f"{counted(table.torn, 'line')} could not be read")
+    notes = []
     if not written.rows and samples is None and not process_values:
         notes.append("no commit is in it yet")
     if written.formulas and not spreadsheet:
         notes.append(
-            f"{written.formulas} texts begin as formulas do: for a spreadsheet give --spreadsheet, which "
-            f"puts an apostrophe before them"
+            f"{counted(written.formulas, 'text begins', 'texts begin')} as formulas do: for a spreadsheet "
+            f"give --spreadsheet, which puts an apostrophe before them"
         )
-    for note in notes:
-        click.echo(f"note: {one_line(note, 2000)}", err=True)
+    if table.torn:
+        say_problems([f"{counted(table.torn, 'line')} could not be read"])
+    (say_missing if table.missing else say_notes)(table.notes)
+    say_notes(notes)
+    notes = [*table.notes, *notes]
     if as_json:
         said = {
             "file": str(to),
@@ -132,7 +138,7 @@ def export(
             if "'" not in str(to) and str(to).isprintable()
             else next_steps(run_dir, but="export")[0]
         )
-    sys.exit(FOUND_WRONG if table.torn else INCOMPLETE if as_json and table.missing else 0)
+    end(table.torn, table.missing, as_json=as_json)
 
 
 class _Filters(NamedTuple):

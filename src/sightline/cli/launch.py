@@ -22,9 +22,15 @@ from typing import IO
 
 import click
 
+from sightline.cli.frame import next_lines
+from sightline.cli.next_steps import next_steps
+from sightline.run_directory import JOURNAL
+
 _HOST = "127.0.0.1"
 _LINE_END = re.compile(rb"\r*\n|\r+")  # a progress bar's bare \r ends a line too: else its updates never show
 _LONGEST_LINE = 1 << 20
+_LATEST = ("latest", "*/latest", "*/*/latest")  # where sl.start leaves a link to a run, below runs/
+_NEXT_S = 2.0  # to look at the run
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 # Ends the ranks if the launcher is killed outright: its stdin then closes, and it kills the groups it was
@@ -52,9 +58,9 @@ class _Output:
         """Waits while the reader of our output does, as a pipe would."""
         self._queue.put((fd, lines))
 
-    def say(self, message: str) -> None:
+    def say(self, message: str, prefix: str = "sightline launch: ") -> None:
         """A line of the launcher's own, on stderr; dropped if our output has been stuck for a second."""
-        line = f"sightline launch: {message}\n".encode(errors="backslashreplace")
+        line = f"{prefix}{message}\n".encode(errors="backslashreplace")
         with contextlib.suppress(queue.Full):
             self._queue.put((2, line), timeout=1)
 
@@ -147,6 +153,20 @@ def _how(code: int) -> str:
     return f"was killed by signal {-code}"
 
 
+def _next_steps(began: float) -> list[str]:
+    """What is useful next for the run below ``runs/`` that was written last, if that was since then.
+
+    Args:
+        began: in s since the epoch.
+    """
+    found = []
+    for link in (path for pattern in _LATEST for path in Path("runs").glob(pattern)):
+        with contextlib.suppress(OSError):
+            found.append(((link / JOURNAL).stat().st_mtime, link))
+    written, run_dir = max(found, default=(0.0, Path()))
+    return next_steps(run_dir) if written >= began else []
+
+
 class _Rank:
     """One process of the run, the leader of a process group of its own."""
 
@@ -209,6 +229,7 @@ class _Launcher:
         # because a signal handler may put into it while the same thread is inside get().
         self.events: queue.SimpleQueue[int | tuple[_Rank, int]] = queue.SimpleQueue()
         self.exit_code: int | None = None  # decided by what ends the run first
+        self.began = time.time()
         self.deadline: float | None = None
         self.signalled = False
         self.sent: set[int] = set()
@@ -235,6 +256,8 @@ class _Launcher:
             self._end_lifeline()
         for rank in self.ranks:
             rank.process.wait()
+        if not self.signalled:
+            self._say_next()
         self._drain()
         return self.exit_code or 0
 
@@ -335,6 +358,14 @@ class _Launcher:
         while self.output.writer.is_alive() and self.events.empty() and time.monotonic() < limit:
             self.output.writer.join(0.05)
 
+    def _say_next(self) -> None:
+        """Names what is useful for the run that the job has written, if it is one of sightline's."""
+        from sightline.doctor.bounded import Late, within
+
+        with contextlib.suppress(Late):  # its disk hangs
+            for line in next_lines(within(_NEXT_S, lambda: _next_steps(self.began))):
+                self.output.say(line, prefix="")
+
     def _stop(self, number: int) -> None:
         self.sent.add(number)
         if self.deadline is None:
@@ -371,7 +402,10 @@ class _Launcher:
             self.lifeline.wait()
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(
+    short_help="A job of several processes on this machine.",
+    context_settings={"allow_interspersed_args": False},
+)
 @click.option(
     "-n", "count", type=click.IntRange(1), required=True, metavar="N", help="How many processes to run."
 )
@@ -416,7 +450,8 @@ def launch(
     The first process that fails stops the others (SIGTERM, after --grace SIGKILL), and its exit code becomes
     the launcher's, 128+N for one killed by signal N; 127 if COMMAND is not found. Ctrl-C is passed on once
     and stops all (exit code 130), a second one kills; so does SIGTERM (143), as when a job is preempted.
-    Whatever the processes have started goes with them, unless it has left their process group.
+    Whatever the processes have started goes with them, unless it has left their process group. At the end
+    it is said what is useful next for the run that the job has written below runs/.
     """
     settings = _settings(pairs)
     sys.exit(_Launcher(command, count, _free_port(port), settings, grace).run())

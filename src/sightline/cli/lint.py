@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from sightline.cli.frame import refuse, say_next
+from sightline.foreign_text import quoted_all
 from sightline.lint import check_paths
 from sightline.lint.checking import EVERY_CODE
 from sightline.lint.findings import codes
@@ -28,7 +30,7 @@ def _styled(text: str, kind: str) -> str:
     return click.style(text, **_STYLES[kind])  # type: ignore[arg-type]  # click types each option apart
 
 
-@click.command()
+@click.command(short_help="Where is logging done by hand, and what to write instead?")
 @click.option("--select", multiple=True, callback=_codes, metavar="CODES", help="Only these rules.")
 @click.option("--ignore", multiple=True, callback=_codes, metavar="CODES", help="All but these rules.")
 @click.option(
@@ -72,6 +74,8 @@ def lint(
     Exit code 0: nothing found; 1: findings; 2: wrong usage, a file that cannot be read or parsed, or
     directories without a Python file.
     """
+    if as_json_ and form != "json":
+        refuse("--json is another format: leave out one of the two", "form")
     chosen = (select or EVERY_CODE) - ignore
     report = check_paths(paths, exclude=exclude, chosen=chosen)
     if as_json_ or form == "json":
@@ -82,4 +86,9 @@ def lint(
     else:
         for line in human(report, _styled):
             click.echo(line)
+        if report.exit_code:
+            again = f"sightline lint {quoted_all(paths)}"
+            say_next(f"{again}  # again, when that is mended; docs/migrating.md goes through it")
+        else:
+            say_next("sightline doctor  # is all well on this machine, too?")
     sys.exit(report.exit_code)

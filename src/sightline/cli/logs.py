@@ -7,15 +7,14 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import orjson
 
-from sightline.cli.frame import INCOMPLETE, say_error, say_next
-from sightline.cli.next_steps import next_steps
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
+from sightline.cli.next_steps import bringing, next_steps
 from sightline.errors import ConfigurationError, SightlineError
-from sightline.foreign_text import quoted
 from sightline.wording import ranges_of
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from sightline.run_logs.showing import Shower
 
 
-@click.command()
+@click.command(short_help="What did all processes say, in order?")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option("-f", "--follow", is_flag=True, help="Show what comes, until the run is finished.")
 @click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Begin with the last N lines.")
@@ -65,7 +64,8 @@ def logs(
       sightline logs host0/runs/grpo host1/runs/grpo --step 40-60 --grep 'reward|kl'
       sightline logs runs/latest --json | jq -r .message
 
-    Exit code 0; 2: nothing could be shown; 3: with --json, files of some processes are not here; 130: Ctrl-C.
+    Exit code 0: all of it was read; 1: lines were damaged, and left out; 2: nothing could be shown; 3: with
+    --json, files of some processes are not here; 130: Ctrl-C.
     """
     from sightline.run_logs import choosing
     from sightline.run_logs.merging import RunLogs
@@ -82,7 +82,7 @@ def logs(
     _check_whose(found, choice)
     printer = _Printer(found, as_json=as_json, folds=not no_fold)
     _print(found, printer, follow, tail)
-    sys.exit(_end(found, printer, choice, run_dirs, since))
+    _end(found, printer, choice, run_dirs, since)
 
 
 def _check_whose(found: RunLogs, choice: Choice) -> None:
@@ -153,7 +153,7 @@ def _print(found: RunLogs, printer: _Printer, follow: bool, tail: int | None) ->
     if follow:
         from sightline.run_logs.following import Follower
 
-        follower = Follower(found, lambda text: say_error("sightline logs", text))
+        follower = Follower(found, lambda text: say_notes([text]))
         for batch in follower.batches():
             printer.put(batch)
             if batch:
@@ -162,38 +162,29 @@ def _print(found: RunLogs, printer: _Printer, follow: bool, tail: int | None) ->
 
 def _end(
     found: RunLogs, printer: _Printer, choice: Choice, run_dirs: Sequence[Path], since: str | None
-) -> int:
+) -> NoReturn:
     """What is not here and could not be read, on stderr; and the exit code."""
     missing = found.missing()
-    for said in found.damage.said():
-        say_error("sightline logs", said)
+    damaged = found.damage.said()
+    say_problems(damaged)
+    say_notes(found.damage.notes())
     sizes = found.sizes
-    for attempt, processes in itertools.islice(missing.items(), 5):
-        of = sizes.get(attempt, max(processes) + 1)
-        say_error(
-            "sightline logs",
-            f"attempt {attempt}: no files of {len(processes)} of {of} processes are here "
-            f"({ranges_of(processes)}): give the run directories of their hosts too",
-        )
+    say_missing(
+        f"attempt {attempt}: no files of {len(processes)} of {sizes.get(attempt, max(processes) + 1)} "
+        f"processes are here ({ranges_of(processes)}): give the run directories of their hosts too"
+        for attempt, processes in itertools.islice(missing.items(), 5)
+    )
     if not printer.count and not found.damage:
         why = f"; --since {since} counts from now" if since and choice.since_ns is not None else ""
-        say_error("sightline logs", f"no line is to be shown{why}")
+        say_notes([f"no line is to be shown{why}"])
     if crashed := _has_crashed(run_dirs[0]):
-        say_error("sightline logs", f"the run has crashed: {crashed}")
-    if missing:
-        collect = f"sightline collect {quoted(run_dirs[0])} FROM…  # brings the files of other hosts here"
-        say_next(collect, *next_steps(*run_dirs, but="logs")[:1])
-    else:
-        say_next(*next_steps(*run_dirs, but="logs"))
+        say_notes([f"the run has crashed: {crashed}"])
+    collect = bringing(run_dirs[0], missing)
+    say_next(*collect, *next_steps(*run_dirs, but="logs")[: 1 if collect else 2])
     if missing and printer.as_json:
-        _write(
-            orjson.dumps(
-                {"type": "missing", "processes": {str(each): which for each, which in missing.items()}}
-            ).decode()
-            + "\n"
-        )
-        return INCOMPLETE
-    return 0
+        processes = {str(each): which for each, which in missing.items()}
+        _write(orjson.dumps({"type": "missing", "processes": processes}).decode() + "\n")
+    end(damaged, missing, as_json=printer.as_json)
 
 
 def _alone(line: LogLine) -> Any:

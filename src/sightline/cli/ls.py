@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ import click
 import orjson
 
 from sightline.cli.cells import Cell, Heading, show
-from sightline.cli.frame import INCOMPLETE, say_next
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.foreign_text import one_line, quoted
-from sightline.wording import ago, duration, moment, number, size
+from sightline.run_directory import JOURNAL
+from sightline.wording import ago, counted, duration, moment, number, size
 
 if TYPE_CHECKING:
     from sightline.run_list import ListedRun
@@ -45,7 +45,7 @@ _SORTS: dict[str, Callable[[ListedRun], Any]] = {
 }
 
 
-@click.command()
+@click.command(short_help="Which runs are there, and how do they stand?")
 @click.argument("folder", metavar="[DIR]", default="runs", type=click.Path(path_type=Path))
 @click.option("-m", "--metric", "metrics", multiple=True, metavar="GLOB", help="Show these; repeatable.")
 @click.option(
@@ -75,7 +75,8 @@ def ls(
       sightline ls runs --state running,crashed -n 20
       sightline ls runs -m 'eval/*' --sort eval/accuracy
 
-    Exit code 0: they are listed; 2: DIR cannot be read; 3: with --json, the journal of a run is not here.
+    Exit code 0: they are listed; 1: but lines at the end of a journal could not be read; 2: DIR cannot be
+    read; 3: with --json, the journal of a run is not here.
     """
     wanted = _states(states)
     from sightline.run_list import runs_below
@@ -84,34 +85,50 @@ def ls(
     found = runs_below(folder, now=now)
     runs = _sorted([run for run in found if run.state.state in wanted], by, reverse)
     runs = runs[-most:] if most else runs
-    without = [str(run.path) for run in runs if run.state.state == "unknown"]
+    unknown = [run for run in runs if run.state.state == "unknown"]
+    torn = [
+        f"{run.name}: {counted(run.torn, 'line')} at the end of its journal could not be read"
+        for run in runs
+        if run.torn
+    ]
     if as_json:
+        without = [str(run.path) for run in unknown]
         said = {"runs": [_plain(run, metrics) for run in runs], "without_journal": without}
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-        sys.exit(INCOMPLETE if without else 0)
+        _say_unknown(unknown)
+        say_problems(torn)
+        end(torn, without, as_json=True)
     if not found:
-        click.echo(
-            f"there is no run in {one_line(folder)} yet, nor in folders two levels deep in it", err=True
-        )
+        say_notes([f"there is no run in {folder} yet, nor in folders two levels deep in it"])
         say_next(
             'python my_training.py  # with sl.start("runs") in it',
             "sightline ls DIR  # if runs are elsewhere",
         )
         return
     if not runs:
-        click.echo(f"none of {len(found)} runs in {one_line(folder)} is {states}", err=True)
+        say_notes([f"none of {counted(len(found), 'run')} in {folder} is {states}"])
         say_next(f"sightline ls {quoted(folder)}")
         return
-    _show(runs, _keys(runs, metrics), now)
-    for run in runs:
-        if run.state.state == "unknown":
-            click.echo(f"note: {one_line(run.name)}: {one_line(run.state.reason)}", err=True)
+    keys = _keys(runs, metrics)
+    _show(runs, keys, now)
+    _say_unknown(unknown)
+    if metrics and not keys:
+        say_notes([f"no run has a metric that fits {', '.join(metrics)} in its last commits"])
+    say_problems(torn)
     newest = max(runs, key=lambda run: run.begun or 0.0)
     others = [run for run in runs if run is not newest]
     say_next(
         *next_steps(newest.path)[: 1 if others else 2],
         *([f"sightline compare {quoted(others[-1].path)} {quoted(newest.path)}"] if others else []),
     )
+    end(torn)
+
+
+def _say_unknown(runs: Sequence[ListedRun]) -> None:
+    """Why of some runs nothing is known: their journals are elsewhere, or empty, or of a newer version."""
+    for run in runs:
+        say = say_notes if (run.path / JOURNAL).exists() else say_missing
+        say([f"{run.name}: {run.state.reason}"])
 
 
 def _states(text: str | None) -> Sequence[str]:
@@ -227,6 +244,7 @@ def _plain(run: ListedRun, metrics: Sequence[str]) -> dict[str, Any]:
         "last_heard": run.heard,
         "wall_s": run.wall_s,
         "disk_bytes": run.disk_bytes,
+        "torn_lines": run.torn,
         "metrics": kept,
         "nonfinite": {key: str(value) for key, value in kept.items() if not math.isfinite(value)},
     }

@@ -47,6 +47,15 @@ def next_steps(*run_dirs: Path, but: str = "") -> list[str]:
     return found[:_MOST] or ["sightline ls  # the runs that are here"]
 
 
+def bringing(run_dir: Path, missing: object) -> list[str]:
+    """The command that brings the files of other hosts, if any are missing."""
+    return (
+        [f"sightline collect {quoted(run_dir)} FROM…  # brings the files of other hosts here"]
+        if missing
+        else []
+    )
+
+
 def _has(run_dir: Path, folder: str) -> bool:
     try:
         return any(not each.startswith(".") for each in os.listdir(run_dir / folder))

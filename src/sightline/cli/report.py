@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sightline.cli.frame import FOUND_WRONG, INCOMPLETE, say_next
-from sightline.cli.next_steps import next_steps
+from sightline.cli.frame import end, refuse, say_missing, say_next, say_problems, say_served
+from sightline.cli.next_steps import bringing, next_steps
 from sightline.cli.output_place import check_place
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted_all
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sightline.report import Runs
 
 
-@click.command()
+@click.command(short_help="Everything about a run, or several, as one page.")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; default: "
               "report.html in the first RUN_DIR.")  # fmt: skip
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=0,
     help="With --serve: the port; default: any that is free.",
 )
@@ -59,6 +60,11 @@ def report(
 
     Exit code 0: all was read; 1: something was damaged; with --json 3: files of some processes are not here.
     """
+    if serve:
+        why = "--serve writes no file and follows the run until Ctrl-C: leave it out, or --serve"
+        refuse(why, "output", "force", "as_json")
+    else:
+        refuse("it is that of --serve, which is not given: leave it out, or add --serve", "port")
     from sightline.report import Runs, page, require_library
     from sightline.report.packing import as_json as packed_json
 
@@ -74,10 +80,8 @@ def report(
     found = runs.gather(once=True)
     whole = page(found.names, found.data)
     _write(path, whole)
-    for line in found.damaged:
-        click.echo(f"damaged: {one_line(line, 2000)}", err=True)
-    for line in found.absent:
-        click.echo(f"not here: {one_line(line, 2000)}", err=True)
+    say_problems(found.damaged)
+    say_missing(found.absent)
     if as_json:
         figures = [
             {"name": name, "run_dir": str(run_dir), **each}
@@ -86,15 +90,15 @@ def report(
         answer = {"report": str(path), "runs": figures, "damaged": found.damaged, "missing": found.absent}
         click.echo(packed_json(answer))
     else:
-        click.echo(f"{path}: {size(len(whole))}, {counted(len(found.names), 'run')}")
+        click.echo(f"{one_line(path, 4096)}: {size(len(whole))}, {counted(len(found.names), 'run')}")
         following = f"sightline report {quoted_all(run_dirs)} --serve  # follows the run"
-        say_next(*([following] if found.is_live else []), *next_steps(run_dirs[0], but="report"))
+        say_next(
+            *([following] if found.is_live else []), *bringing(run_dirs[0], found.absent),
+            *next_steps(run_dirs[0], but="report"),
+        )  # fmt: skip
     if opens:
         webbrowser.open(path.resolve().as_uri())
-    if found.damaged:
-        sys.exit(FOUND_WRONG)
-    if found.absent and as_json:
-        sys.exit(INCOMPLETE)
+    end(found.damaged, found.absent, as_json=as_json)
 
 
 def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None) -> None:
@@ -102,9 +106,10 @@ def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None
 
     server = ReportServer(runs, port=port)
     try:
-        for line in [*server.found.damaged, *server.found.absent]:
-            click.echo(one_line(line, 2000), err=True)
-        click.echo(f"{server.url} (ctrl-c ends it)")
+        say_problems(server.found.damaged)
+        say_missing(server.found.absent)
+        click.echo(server.url)
+        say_served(server.port)
         say_next(f"sightline report {quoted_all(run_dirs)}  # the same as a file")
         if opens or (opens is None and sys.stdout.isatty()):
             webbrowser.open(server.url)

@@ -23,7 +23,7 @@ _MARKS = {status: (status, status) for status in ("PASS", "FAIL", "SKIP")}
 _LEVELS = {"PASS": "ok", "FAIL": "wrong", "SKIP": "skipped"}
 
 
-@click.command()
+@click.command(short_help="Does all that sightline relies on work, on every process?")
 @click.option(
     "--seconds",
     type=click.FloatRange(5, 3600),
@@ -69,6 +69,10 @@ def selftest(
     """
     from sightline.selftest.supervisor import supervise
 
+    if process_id is not None and num_processes is not None and process_id >= num_processes:
+        raise click.UsageError(
+            f"--process-id {process_id}: expected 0 to {num_processes - 1}, by --num-processes"
+        )
     signal.signal(signal.SIGTERM, _stop)
     shown = _Shown(as_json)
     outcome = supervise(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
-from sightline.cli.frame import FOUND_WRONG, say_error, say_next
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
@@ -22,7 +24,7 @@ from sightline.wording import counted
 _TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
 
 
-@click.command()
+@click.command(short_help="What a sink has missed, brought up.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--to", "sinks", multiple=True, required=True, metavar="SINK", help="Which sink; repeatable.")
 @click.option(
@@ -41,8 +43,14 @@ _TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
 @click.option(
     "--dry-run", is_flag=True, help="Say what would be sent, by the sink's cursor, and send nothing."
 )
+@click.option("--json", "as_json", is_flag=True, help="What each sink was sent, for other programs.")
 def sync(
-    run_dir: Path, sinks: tuple[str, ...], settings: tuple[str, ...], from_step: int | None, dry_run: bool
+    run_dir: Path,
+    sinks: tuple[str, ...],
+    settings: tuple[str, ...],
+    from_step: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Replay the journal of a run into sinks, from where each of them was.
 
@@ -54,52 +62,103 @@ def sync(
       sightline sync runs/grpo --to wandb --set wandb.mode=online
       sightline sync runs/grpo --to wandb --dry-run
 
-    Exit code 0: the sinks have everything; 1: one does not; 2: wrong usage.
+    Exit code 0: the sinks have everything; 1: one does not, or lines of the journal could not be read; 2:
+    wrong usage; 3: with --json, run.json is not here, so that settings and name of the run are unknown.
     """
-    with held(run_dir, writes=not dry_run):
-        _sync(run_dir, sinks, settings, from_step, dry_run)
+    with _warnings_as_notes(), held(run_dir, writes=not dry_run):
+        _sync(run_dir, sinks, settings, from_step, dry_run, as_json)
 
 
 def _sync(
-    run_dir: Path, sinks: tuple[str, ...], settings: tuple[str, ...], from_step: int | None, dry_run: bool
+    run_dir: Path,
+    sinks: tuple[str, ...],
+    settings: tuple[str, ...],
+    from_step: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     from sightline.sinks import make_sinks
     from sightline.sinks.syncing import Replay, facts_of
 
-    config = StatsLoggerConfig.from_dict(_sections(facts_of(run_dir), sinks, settings))
+    facts = facts_of(run_dir)
+    config = StatsLoggerConfig.from_dict(_sections(facts, sinks, settings))
     replays = [
         (sink.name, Replay(run_dir, sink, from_step=from_step)) for sink in make_sinks(sinks, vars(config))
     ]
-    failed = False
+    told = []
+    failed = []
     for name, replay in replays:
-        if dry_run:
-            click.echo(f"{name}: by its cursor, {_said(replay.missing())} would be sent")
-            continue
+        error = None
         try:
-            _show(name, replay.run())
-        except SightlineError as error:
-            say_error("sightline sync", str(error))
-            failed = True
+            if not dry_run:
+                _show(name, replay.run(), is_shown=not as_json)
+        except SightlineError as trouble:
+            error = str(trouble)
+            failed.append(error)
+        handed = replay.missing() if dry_run else replay.handed
+        told.append({"sink": name, **handed._asdict(), "error": error})
+        if as_json or error:
+            continue
+        if dry_run:
+            click.echo(f"{name}: by its cursor, {_said(handed)} would be sent")
         else:
-            click.echo(f"{name}: up to date; {_said(replay.handed)} were handed over")
-    if failed:
+            click.echo(f"{name}: up to date; {_said(handed)} {_were(handed)} handed over")
+    torn = max(replay.torn for _, replay in replays)
+    missing = [] if facts else ["run.json"]
+    if as_json:
+        said = {"dry_run": dry_run, "sinks": told, "torn_lines": torn, "missing": missing}
+        click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+    gets = f"no sink gets {'it' if torn == 1 else 'them'}"
+    lost = [f"{counted(torn, 'line')} of the journal could not be read: {gets}"] if torn else []
+    say_problems([*failed, *lost])
+    say_missing(f"{name}: settings and name of the run are unknown" for name in missing)
+    if as_json:
+        pass
+    elif failed:
         say_next(f"sightline doctor {quoted(run_dir)} --online  # asks the servers")
-    elif dry_run:
+    elif dry_run and any(each["commits"] for each in told):
         to = " ".join(f"--to {name}" for name in sinks)
         say_next(f"sightline sync {quoted(run_dir)} {to}")
     else:
         say_next(*next_steps(run_dir, but="sync"))
-    sys.exit(FOUND_WRONG if failed else 0)
+    end([*failed, *lost], missing, as_json=as_json)
+
+
+class _Notes(logging.Handler):
+    """What sinks warn of, a line each without a traceback; what has become of them is said at the end."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().partition("\n")[0].removeprefix("sightline: ")
+        if "sightline sync " not in text:  # no hint is needed to what goes on here
+            say_notes([text])
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    log, notes = logging.getLogger("sightline"), _Notes(logging.WARNING)
+    if click.get_current_context().meta.get("sightline.debug"):
+        yield
+        return
+    log.addHandler(notes)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+
+
+def _were(handed: Handed) -> str:
+    return "was" if handed.commits == 1 else "were"
 
 
 def _said(handed: Handed) -> str:
-    steps = f" (steps {handed.first_step} to {handed.last_step})" if handed.commits else ""
+    first, last = handed.first_step, handed.last_step
+    steps = f" (step{f' {first}' if first == last else f's {first} to {last}'})" if handed.commits else ""
     return f"{counted(handed.commits, 'commit')}{steps}"
 
 
-def _show(name: str, progress: Iterable[tuple[int, int]]) -> None:
+def _show(name: str, progress: Iterable[tuple[int, int]], *, is_shown: bool) -> None:
     """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if not is_shown or not sys.stderr.isatty():
         for _ in progress:
             pass
         return

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
-from sightline.cli.frame import say_next
+from sightline.cli.frame import (
+    InOrder,
+    end,
+    refuse,
+    say_missing,
+    say_next,
+    say_notes,
+    say_problems,
+    say_served,
+)
+from sightline.cli.next_steps import bringing
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
@@ -41,7 +51,7 @@ _xla = click.option(
 )
 
 
-@click.group()
+@click.group(cls=InOrder, short_help="Where did the time go? All processes on one timeline.")
 def trace() -> None:
     """Merge what all processes of a run have traced, and look at it."""
 
@@ -50,7 +60,7 @@ trace.add_command(summary)
 trace.add_command(diff)
 
 
-@trace.command()
+@trace.command(short_help="One timeline of all processes, for Perfetto.")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="Default: in the first RUN_DIR."
@@ -58,19 +68,20 @@ trace.add_command(diff)
 @click.option(
     "--format", "kind", type=click.Choice(sorted(_NAMES)), help="Default: as OUT ends, or json (compressed)."
 )
-@click.option(
-    "--jsonl", "kind", flag_value="jsonl", help="One event a line, for readers of AReaL's traces.jsonl."
-)
+@click.option("--jsonl", is_flag=True, help="One event a line, for readers of AReaL's traces.jsonl.")
 @_metric
 @_xla
 @click.option("--force", is_flag=True, help="Replace OUT, even if it has no usual name of a timeline.")
+@click.option("--json", "as_json", is_flag=True, help="What was merged, for other programs.")
 def merge(
     run_dirs: tuple[Path, ...],
     out: Path | None,
     kind: Format | None,
+    jsonl: bool,
     metrics: tuple[str, ...],
     xla: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Merge the traces of all processes and attempts into one file that Perfetto opens.
 
@@ -79,28 +90,33 @@ def merge(
 
     \b
       sightline trace merge runs/latest
-      sightline trace merge runs/latest -o timeline.pftrace --metric train/loss --metric train/kl
+      sightline trace merge runs/latest -o timeline.pftrace --metric train/loss
       sightline trace merge host0/runs/grpo host1/runs/grpo -o grpo.tar
 
-    Exit code 0: all is merged; 1: what could be read is merged, but something was damaged, dropped or
-    missing; 2: nothing is.
+    Exit code 0: all is merged; 1: what could be read is merged, but something was damaged or dropped; 2:
+    nothing is; 3: with --json, files of some processes are not here, which `missing` names.
     """
-    kind = kind or _format_of(out)
-    if kind == "tar" and metrics:
-        raise click.BadParameter("--metric: an archive holds the files of the processes only")
+    if jsonl and kind not in (None, "jsonl"):
+        refuse("--jsonl is another format: leave out one of the two", "kind")
+    kind = _chosen("jsonl" if jsonl else kind, out)
+    if kind == "tar":
+        refuse("an archive holds the files of the processes only: leave it out", "metrics", "xla")
     out = out or run_dirs[0] / _NAMES[kind]
     check_place(out, run_dirs, is_ours=lambda path: path.name in _NAMES.values(), force=force)
     report = _merged(run_dirs, out, kind, metrics, xla)
-    _say(report)
-    click.echo(one_line(out, 4096))
-    if kind != "jsonl":
-        say_next(f"sightline trace view {quoted(out)}")
+    _say(report, shows_counts=not as_json)
+    if as_json:
+        made = {"file": str(out), "format": kind, "bytes": out.stat().st_size}
+        click.echo(orjson.dumps({**made, **_plain(report)}, option=orjson.OPT_INDENT_2))
     else:
-        say_next(f"sightline trace summary {quoted_all(run_dirs)}")
-    sys.exit(1 if report.problems else 0)
+        click.echo(one_line(out, 4096))
+        view = f"sightline trace view {quoted(out)}"
+        after = view if kind != "jsonl" else f"sightline trace summary {quoted_all(run_dirs)}"
+        say_next(*bringing(run_dirs[0], report.missing), after)
+    end(report.problems, report.missing, as_json=as_json)
 
 
-@trace.command()
+@trace.command(short_help="The timeline in a browser.")
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @_metric
 @_xla
@@ -113,10 +129,12 @@ def merge(
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     help="To serve on; ui.perfetto.dev reads 9001 only, which is the default.",
 )
 @click.option("--open/--no-open", "opens", default=True, help="Whether to open the browser.")
 @click.option("--once", is_flag=True, help="End when the browser has the trace.")
+@click.option("--json", "as_json", is_flag=True, help="Where it is served, for other programs; serves, too.")
 def view(
     sources: tuple[Path, ...],
     metrics: tuple[str, ...],
@@ -125,6 +143,7 @@ def view(
     port: int | None,
     opens: bool,
     once: bool,
+    as_json: bool,
 ) -> None:
     """Show the merged trace of a run, or a file that is a trace, in Perfetto.
 
@@ -136,8 +155,17 @@ def view(
       sightline trace view runs/latest
       sightline trace view timeline.json.gz --no-open
 
-    Exit code 0: it was served; 2: it could not be, as a file that is no trace.
+    Exit code 130: Ctrl-C; with --once 0: it was served; 1: but something of it was damaged; 3: with --json,
+    files of some processes are not here, which `missing` names. 2: nothing was served.
     """
+    for each in sources:
+        if not each.exists():
+            raise click.UsageError(f"{each} is not there: give a run directory, or a file that is a trace")
+    files = [each for each in sources if each.is_file()]
+    if files and len(sources) > 1:
+        raise click.UsageError(f"{files[0]}: a file is shown alone: give it alone, or run directories only")
+    if files:
+        refuse("a file is shown as it is: leave it out, or give the run directory", "metrics", "xla")
     from sightline.timeline.serving import WEB_PORT, TraceServer, offline_ui
 
     ui = offline_ui() if offline is not False else None
@@ -148,7 +176,7 @@ def view(
     if ui is None and port not in (None, WEB_PORT):
         raise ConfigurationError(f"--port {port}: ui.perfetto.dev may read port {WEB_PORT} only")
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
-        file = _to_show(sources, Path(folder), metrics, xla)
+        file, report = _to_show(sources, Path(folder), metrics, xla, shows_counts=not as_json)
         try:
             server = TraceServer(file, ui=ui, port=WEB_PORT if port is None else port)
         except OSError as error:
@@ -156,29 +184,44 @@ def view(
                 f"port {port or WEB_PORT} of 127.0.0.1: {error.strerror}: another viewer may be open; "
                 f"end it, or give --offline --port 0"
             ) from error
-        with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
-            click.echo(server.url)
-            click.echo(
-                f"Ctrl-C ends it. From another machine: ssh -L {server.port}:127.0.0.1:{server.port} HOST",
-                err=True,
-            )
+        with contextlib.closing(server):
+            if as_json:
+                click.echo(orjson.dumps({"url": server.url, "port": server.port, **_plain(report)}))
+            else:
+                click.echo(server.url)
+            say_served(server.port)
+            say_next(_after_view(sources))
             if opens:
                 webbrowser.open(server.url)
             if once:
                 server.wait_fetched()
             else:
                 server.wait()
+    end(report.problems, report.missing, as_json=as_json)
 
 
-def _to_show(sources: Sequence[Path], folder: Path, metrics: Sequence[str], xla: bool) -> Path:
+def _to_show(
+    sources: Sequence[Path], folder: Path, metrics: Sequence[str], xla: bool, *, shows_counts: bool
+) -> tuple[Path, Report]:
+    """The file that is to be shown, and what was found when it was made."""
     from sightline.timeline.formats import check_is_trace
+    from sightline.timeline.report import Report
 
-    if len(sources) == 1 and sources[0].is_file():
+    if sources[0].is_file():
         check_is_trace(sources[0])
-        return sources[0].resolve()
+        return sources[0].resolve(), Report()
     file = folder / f"{sources[0].resolve().name}.json.gz"
-    _say(_merged(sources, file, "json", metrics, xla))
-    return file
+    report = _merged(sources, file, "json", metrics, xla)
+    _say(report, shows_counts=shows_counts)
+    return file, report
+
+
+def _after_view(sources: Sequence[Path]) -> str:
+    """The command that tells the same in figures."""
+    run_dirs = [sources[0].parent] if sources[0].is_file() else sources
+    if any(any(each.glob("traces/*.json")) for each in run_dirs):
+        return f"sightline trace summary {quoted_all(run_dirs)}  # the same in figures"
+    return "sightline ls  # the runs that are here"
 
 
 def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence[str], xla: bool) -> Report:
@@ -194,31 +237,56 @@ def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence
         return merge(run_dirs, out, kind, metrics=metrics, advance=advance, sources=sources)
 
 
-def _say(report: Report) -> None:
+def _say(report: Report, *, shows_counts: bool) -> None:
     """What was merged on stdout; what was not, on stderr."""
-    counts = ", ".join(
-        counted(number, kind.removesuffix("s"), kind)
-        for kind, number in sorted(report.events.items())
-        if number
-    )
-    attempts = f" in {report.attempts} attempts" if report.attempts > 1 else ""
-    processes = counted(report.processes, "process", "processes")
-    clocks = f"; {report.clocks}" if report.clocks else ""
-    click.echo(f"{processes}{attempts}{f': {counts}' if counts else ''}{clocks}")
-    for line in report.notes:
-        click.echo(f"note: {one_line(line, 2000)}", err=True)
-    for line in report.problems:
-        click.echo(f"problem: {one_line(line, 2000)}", err=True)
+    if shows_counts:
+        counts = ", ".join(
+            counted(number, kind.removesuffix("s"), kind)
+            for kind, number in sorted(report.events.items())
+            if number
+        )
+        attempts = f" in {counted(report.attempts, 'attempt')}" if report.attempts > 1 else ""
+        processes = counted(report.processes, "process", "processes")
+        clocks = f"; {report.clocks}" if report.clocks else ""
+        click.echo(f"{processes}{attempts}{f': {counts}' if counts else ''}{clocks}")
+    say_notes(report.notes)
+    say_problems(report.problems)
+    say_missing(report.missing)
 
 
-def _format_of(out: Path | None) -> Format:
+def _plain(report: Report) -> dict[str, Any]:
+    return {
+        "processes": report.processes,
+        "attempts": report.attempts,
+        "events": report.events,
+        "clocks": report.clocks,
+        "notes": report.notes,
+        "problems": report.problems,
+        "missing": report.missing,
+    }
+
+
+def _chosen(kind: Format | None, out: Path | None) -> Format:
+    """The format that was asked for, by its name or that of the file.
+
+    Raises:
+        click.UsageError: the name tells none, or another one.
+    """
     if out is None:
-        return "json"
+        return kind or "json"
     suffixes = [each for each in out.suffixes if each != ".gz"]
-    kind = _FORMATS.get(suffixes[-1] if suffixes else "")
-    if kind is None:
+    named = _FORMATS.get(suffixes[-1] if suffixes else "")
+    if kind is not None and named in (None, kind):
+        return kind
+    if kind is not None:
+        ending = next(suffix for suffix, name in _FORMATS.items() if name == kind)
+        raise click.UsageError(
+            f"--{'jsonl' if kind == 'jsonl' else f'format {kind}'} and the name {out.name}: leave out the "
+            f"format, or end the name in {ending}"
+        )
+    if named is None:
         raise click.BadParameter(
             f"{out.name} tells no format: give --format, or a name that ends in "
             f"{', '.join(['.json.gz', *_FORMATS])}"
         )
-    return kind  # type: ignore[return-value]
+    return named  # type: ignore[return-value]

@@ -64,7 +64,7 @@ def _show_times(found: SessionAnalysis) -> None:
     if (more := len(found.phases) - _ROWS) > 0:
         cells.append([f"· {counted(more, 'phase')} more", *[""] * 6])
     numbers = [Heading(name, True) for name in ("share", "sessions", "total", "p50", "p95", "max")]
-    show([Heading("sessions and their phases", shrinks_to=16), *numbers], cells, indent="  ")
+    show([Heading("sessions, phases", shrinks_to=16), *numbers], cells, indent="  ")
 
 
 def _show_slowest(sessions: Sequence[SlowSession]) -> None:
@@ -86,6 +86,6 @@ def _show_slowest(sessions: Sequence[SlowSession]) -> None:
         Heading("status", shrinks_to=12),
         Heading("took", True),
         Heading("where", rank=1),
-        Heading("phases", shrinks_to=16),
+        Heading("phases", shrinks_to=32),
     ]
     show(headings, rows, indent="  ")

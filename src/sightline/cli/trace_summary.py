@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,8 @@ import orjson
 
 from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
-from sightline.cli.frame import INCOMPLETE, say_next
+from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
+from sightline.cli.next_steps import bringing
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
@@ -35,7 +35,7 @@ _NO_STEPS = (
 )
 
 
-@click.command()
+@click.command(short_help="Where did the time go, and who is slow?")
 @click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option("--steps", "first_last", metavar="FIRST-LAST", help="Only these steps, as in 10-50.")
 @click.option(
@@ -53,8 +53,8 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
       sightline trace summary runs/latest
       sightline trace summary runs/latest --steps 10-50 --slowest 20 --json
 
-    Exit code 0: all was read; 1: something was damaged or missing; 2: nothing was read; 3: with --json, files
-    of some processes are not here, which `missing` names.
+    Exit code 0: all was read; 1: something was damaged, or there are no steps; 2: nothing was read; 3: with
+    --json, files of some processes are not here, which `missing` names.
     """
     from sightline.analysis import analyse
 
@@ -71,7 +71,8 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     else:
         report = timeline.report
         sessions = analysed_sessions(timeline, steps, slowest)
-    if not found.steps and report.processes and (steps is not None or sessions is None):
+    say_notes(report.notes)
+    if not found.steps and report.processes and (steps is not None or _is_bare(report, sessions)):
         report.problems.append(_no_steps(steps))
     if as_json:
         data = {
@@ -85,14 +86,17 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
         _show(found)
         if sessions is not None:
             show_sessions(sessions)
-    for line in report.problems:
-        click.echo(f"problem: {one_line(line, 2000)}", err=True)
+    say_problems(report.problems)
+    say_missing(report.missing)
     if not as_json:
-        say_next(f"sightline {'trace view' if report.processes else 'doctor'} {quoted_all(run_dirs)}")
-    sys.exit(INCOMPLETE if as_json and report.missing else 1 if report.problems else 0)
+        if report.processes:
+            say_next(*bringing(run_dirs[0], report.missing), f"sightline trace view {quoted_all(run_dirs)}")
+        else:
+            say_next(f"sightline doctor {quoted(run_dirs[0])}")
+    end(report.problems, report.missing, as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="In which stages do two runs spend their time differently?")
 @click.argument("before", metavar="RUN_A", type=click.Path(path_type=Path))
 @click.argument("after", metavar="RUN_B", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, for other programs.")
@@ -108,7 +112,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
     (first, some), (second, more) = analysed((before,)), analysed((after,))
     for found_steps, timeline in ((first.steps, some), (second.steps, more)):
-        if not found_steps:
+        if not found_steps and not timeline.report.missing:
             timeline.report.problems.append(_no_steps(None))
     found = differences(first, second)
     problems = [*some.report.problems, *more.report.problems]
@@ -136,11 +140,12 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
             ],
             indent="  ",
         )
-    for line in problems:
-        click.echo(f"problem: {one_line(line, 2000)}", err=True)
+    say_notes([*some.report.notes, *more.report.notes])
+    say_problems(problems)
+    say_missing(missing)
     if not as_json:
         say_next(f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings")
-    sys.exit(INCOMPLETE if as_json and missing else 1 if problems else 0)
+    end(problems, missing, as_json=as_json)
 
 
 def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> tuple[Analysis, Timeline]:
@@ -150,8 +155,6 @@ def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> 
 
     timeline = one_run(run_dirs)
     found = analyse(span for span in stage_spans(timeline) if _is_in(steps, span.step))
-    for line in timeline.report.notes:
-        click.echo(f"note: {one_line(line, 2000)}", err=True)
     return found, timeline
 
 
@@ -180,7 +183,7 @@ def _sessions_alone(
     found = list(
         read_sessions(
             [path for run_dir in run_dirs for path in sorted(run_dir.glob("sessions/p*.jsonl"))],
-            on_damage=lambda each: report.problems.append(f"{each.path}:{each.line}: {each.reason}"),
+            on_damage=report.note_sessions,
         )
     )
     headers = [each.parts[0].source.header for each in found]
@@ -195,6 +198,11 @@ def _sessions_alone(
 
 def _is_in(steps: tuple[int, int] | None, step: int | None) -> bool:
     return steps is None or (step is not None and steps[0] <= step <= steps[1])
+
+
+def _is_bare(report: Report, sessions: SessionAnalysis | None) -> bool:
+    """Whether there is nothing to tell of, and no process elsewhere that may have the steps."""
+    return sessions is None and not report.missing
 
 
 def _no_steps(steps: tuple[int, int] | None) -> str:

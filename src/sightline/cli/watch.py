@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import click
 import orjson
 
-from sightline.cli.frame import INCOMPLETE, say_next
+from sightline.cli.frame import end, refuse, say_next, say_problems
 from sightline.cli.next_steps import next_steps
 
 if TYPE_CHECKING:
+    from sightline.watching.facts import Facts
     from sightline.watching.live import Watch
 
 
-@click.command()
+@click.command(short_help="How is a run going, right now?")
 @click.argument("run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path))
 @click.option(
     "-m",
@@ -55,25 +56,41 @@ def watch(run_dir: Path, metrics: tuple[str, ...], steps: int, once: bool, stay:
 
     Keys: q ends, arrows scroll the metrics, / filters them, a shows all.
 
-    Exit code 0: it was shown; 2: there is nothing to show; 3: with --json, files of some processes are not
-    here, which `files.missing` names.
+    Exit code 0: it was shown; 1: but lines of the journal could not be read; 2: there is nothing to show;
+    3: with --json, files of some processes are not here, which `files.missing` names.
     """  # fmt: skip
+    if once or as_json:
+        refuse(f"{'--once' if once else '--json'} looks once: leave out one of the two", "stay")
     from sightline.watching import live
     from sightline.watching.facts import headline
 
+    output, keyboard = live.streams()
+    is_terminal = output.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if not is_terminal:
+        refuse("the output is no terminal, and so is written once: leave it out", "stay")
     watched = live.Watch(run_dir, patterns=metrics, window=steps)
     if as_json:
         facts = watched.facts()
         click.echo(orjson.dumps(facts.plain(), option=orjson.OPT_INDENT_2, default=str))
-        sys.exit(INCOMPLETE if facts.files.missing else 0)
-    output, keyboard = live.streams()
-    is_terminal = output.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    if is_terminal and not once and (watched.is_live or stay) and not _lived(watched, output, keyboard, stay):
-        click.echo(headline(watched.facts()))  # whoever left before the end has seen it
+        end(_said_damage(facts), facts.files.missing, as_json=True)
+    is_left = is_terminal and not once and (watched.is_live or stay)
+    is_left = is_left and not _lived(watched, output, keyboard, stay)
+    facts = watched.facts()
+    if is_left:
+        click.echo(headline(facts))  # whoever left before the end has seen it
     else:
-        output.write(live.summary(watched.facts(), output))
+        output.write(live.summary(facts, output))
         output.flush()
+    damage = _said_damage(facts)
     say_next(*next_steps(run_dir, but="" if watched.is_live else "watch"))
+    end(damage)
+
+
+def _said_damage(facts: Facts) -> list[str]:
+    """What of the journal could not be read, once it is said."""
+    damage = [each.text for each in facts.troubles if each.about == "journal"]
+    say_problems(damage)
+    return damage
 
 
 def _lived(watched: Watch, output: TextIO, keyboard: TextIO | None, stays: bool) -> bool:

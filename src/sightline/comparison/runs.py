@@ -220,7 +220,6 @@ def _compare_facts(found: Comparison, run_dirs: Sequence[Path]) -> None:
     for name, own in zip(found.names, facts, strict=True):
         if not own:
             found.missing.append(name)
-            found.notes.append(f"run.json of {name} is not here: its configuration and versions are unknown")
     known = [dict(flat(own.get("config"))) if own.get("config") is not None else {} for own in facts]
     found.settings = _differing(known)
     others = []

@@ -15,7 +15,7 @@ Style = Callable[[str, str], str]  # a text and what it is: "place", "code", "no
 
 
 def human(report: Report, styled: Style = lambda text, kind: text) -> Iterator[str]:
-    """Lines for people, grouped by file; the last says what to do next."""
+    """Lines for people, grouped by file; the last one counts."""
     last = None
     for finding in report.findings:
         if finding.path != last:
@@ -37,7 +37,7 @@ def human(report: Report, styled: Style = lambda text, kind: text) -> Iterator[s
 
 
 def summary(report: Report) -> str:
-    """One line: how much was found in how much, and what is useful next."""
+    """One line: how much was found in how much."""
     findings = [finding for finding in report.findings if not finding.note]
     notes = len(report.findings) - len(findings)
     parts = [_number(report.files, "file") + " checked"]
@@ -50,10 +50,7 @@ def summary(report: Report) -> str:
         parts.append(_number(notes, "note"))
     if report.failures:
         parts.append(f"{_number(len(report.failures), 'file')} could not be checked")
-    line = ", ".join(parts) + "."
-    if findings:
-        line += " Next: docs/migrating.md takes a runner through it; docs/lint.md has the rules."
-    return line
+    return ", ".join(parts) + "."
 
 
 def _number(count: int, what: str) -> str:

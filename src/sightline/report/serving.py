@@ -6,23 +6,25 @@ import hashlib
 import logging
 import threading
 import time
-from functools import partial
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 from sightline.errors import ConfigurationError, SightlineError
+from sightline.loopback import ADDRESS, Answer, LoopbackServer
 from sightline.report.gathering import Gathered, Runs
 from sightline.report.one_file import page
 
 log = logging.getLogger("sightline")
 
-_LOOPBACK = "127.0.0.1"
 _REST = 10  # times as long as gathering took, between two of them: a tenth of one core at most
 _LEAST_S = 1.0
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-class ReportServer:
+class ReportServer(LoopbackServer):
     """Serves the report of some runs on the loopback: the page, and its data as it becomes more.
 
     Args:
@@ -46,16 +48,19 @@ class ReportServer:
         self._tag = _tag(self.found)
         self.page = page(self.found.names, None)
         try:
-            self._server = _Server((_LOOPBACK, port), partial(_Handler, self))
+            super().__init__(port)
         except OSError as error:
             raise ConfigurationError(
-                f"port {port} of {_LOOPBACK} cannot be had ({error.strerror}): expected a free one, or none"
+                f"port {port} of {ADDRESS} cannot be had ({error.strerror}): expected a free one, or none"
             ) from error
-        self.port = int(self._server.server_address[1])
-        self.hosts = {f"{name}:{self.port}" for name in (_LOOPBACK, "localhost")}
-        self.url = f"http://{_LOOPBACK}:{self.port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
+
+    def at(self, path: str) -> Answer | None:
+        if path == "/":
+            return Answer("text/html; charset=utf-8", self.page, headers=_HEADERS)
+        if path == "/data":
+            data, tag = self.data()
+            return Answer("application/octet-stream", data, tag, _HEADERS)
+        return None
 
     def data(self) -> tuple[bytes, str]:
         """What there is now, and its tag; made anew at most once a second."""
@@ -71,81 +76,6 @@ class ReportServer:
                 self._next = time.monotonic() + max(_LEAST_S, _REST * (time.monotonic() - start))
             return self.found.data, self._tag
 
-    def wait(self) -> None:
-        """Until it is interrupted."""
-        while self._thread.is_alive():
-            self._thread.join(0.5)
-
-    def close(self) -> None:
-        """Serves no more."""
-        self._server.shutdown()
-        self._server.server_close()
-
 
 def _tag(found: Gathered) -> str:
     return f'"{hashlib.blake2b(found.data, digest_size=12).hexdigest()}"'
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server_version = "sightline"
-    sys_version = ""
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, serving: ReportServer, *args: object) -> None:
-        self._serving = serving
-        super().__init__(*args)  # type: ignore[arg-type]
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def _answer(self, *, with_body: bool) -> None:
-        origin = self.headers.get("Origin")
-        own = {f"http://{host}" for host in self._serving.hosts}
-        # A page of somebody else's may have a name that leads here: the name that it asks for must be ours.
-        if self.headers.get("Host", "") not in self._serving.hosts or (
-            origin is not None and origin not in own
-        ):
-            self.send_error(HTTPStatus.FORBIDDEN)
-            return
-        path = urlsplit(self.path).path
-        if path == "/":
-            self._send(self._serving.page, "text/html; charset=utf-8", None, with_body)
-        elif path == "/data":
-            data, tag = self._serving.data()
-            if self.headers.get("If-None-Match") == tag:
-                self.send_response(HTTPStatus.NOT_MODIFIED)
-                self.send_header("ETag", tag)
-                self.end_headers()
-            else:
-                self._send(data, "application/octet-stream", tag, with_body)
-        else:
-            self.send_error(HTTPStatus.NOT_FOUND)
-
-    def _send(self, body: bytes, kind: str, tag: str | None, with_body: bool) -> None:
-        try:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header("X-Frame-Options", "DENY")
-            self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-            self.send_header("Referrer-Policy", "no-referrer")
-            if tag is not None:
-                self.send_header("ETag", tag)
-            self.end_headers()
-            if with_body:
-                self.wfile.write(body)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass

@@ -45,21 +45,30 @@ class Damage:
         return bool(self.lines or self.cut or self.problems)
 
     def said(self) -> list[str]:
-        """Lines for people, a few of them.
+        """What was damaged, in lines for people, a few of them. Cut last lines are none of it.
 
         Example:
-            >>> Damage(Counter({"a.jsonl": 2})).said()
+            >>> Damage(Counter({"a.jsonl": 2}), cut={"b.jsonl"}).said()
             ['2 damaged lines are left out (a.jsonl: 2)']
         """
         said = []
         if self.lines:
             where = _few(f"{path}: {number}" for path, number in self.lines.most_common())
             said.append(f"{_count(self.lines.total(), 'damaged line')} left out ({where})")
-        if self.cut:
-            many = "1 line was" if len(self.cut) == 1 else f"{len(self.cut)} lines were"
-            rest = "is" if len(self.cut) == 1 else "are"
-            said.append(f"{many} cut by a kill, and {rest} left out ({_few(sorted(self.cut))})")
         return said + [f"{path}: {why}" for path, why in list(self.problems.items())[:5]]
+
+    def notes(self) -> list[str]:
+        """What is as it may be.
+
+        Example:
+            >>> Damage(cut={"a.jsonl", "b.jsonl"}).notes()
+            ['the last lines of 2 files are cut, as by a kill, and left out (a.jsonl, b.jsonl)']
+        """
+        if not self.cut:
+            return []
+        one = len(self.cut) == 1
+        said = "the last line of 1 file is" if one else f"the last lines of {len(self.cut)} files are"
+        return [f"{said} cut, as by a kill, and left out ({_few(sorted(self.cut))})"]
 
 
 class Cursor:

@@ -277,7 +277,7 @@ class SinkReader:
         while data := self._lines.read(at, _BATCH_BYTES):
             for line in data.splitlines(keepends=True):
                 at += len(line)
-                found = _seq_of(_parsed(line))
+                found = _seq_of(parsed(line))
                 if found is not None:
                     if found > seq:
                         break
@@ -432,7 +432,7 @@ def _is_right_after(lines: Lines, offset: int, seq: int) -> bool:
     if len(before) != offset - begin:
         return False  # it is no end of a line
     for line in reversed(before.splitlines()):
-        if (found := _seq_of(_parsed(line))) is not None:
+        if (found := _seq_of(parsed(line))) is not None:
             return found == seq
     return begin == 0 and seq == 0
 
@@ -457,7 +457,7 @@ def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int
     at = 0
     for line in data.splitlines(keepends=True):
         at += len(line)
-        record = _parsed(line)
+        record = parsed(line)
         # Else torn by a crash of the machine, or not ours.
         if record is not None and (record.get("type") != "commit" or is_commit(record)):
             records.append(record)
@@ -471,7 +471,8 @@ def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int
     return records[:n], ends[n]
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None if it is torn."""
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
-from sightline.journal import commits_between, gaps_of, is_run_line, read_journal, whole_lines, whole_size
+from sightline.journal import commits_between, gaps_of, is_run_line, whole_lines, whole_size
 from sightline.run_directory import no_journal
 from sightline.sinks.base import StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Lineage, Start, starts_of
-from sightline.sinks.reader import Handed, cursor_of, storing_reader
+from sightline.sinks.reader import Handed, cursor_of, parsed, storing_reader
 
 _LOOK_S = 0.05
 
@@ -45,6 +45,7 @@ class Replay:
 
     Attributes:
         handed: what the sink was handed.
+        torn: lines of the journal that are no JSON, and that no sink can be handed.
     """
 
     def __init__(self, directory: Path, sink: Any, *, from_step: int | None = None) -> None:
@@ -60,7 +61,8 @@ class Replay:
         self._last_seq = 0
         run_line: dict[str, Any] | None = None
         steps: list[int] = []
-        for record in read_journal(self._path):
+        self.torn = 0
+        for record in self._records():
             if record.get("type") == "run" and is_run_line(record, self._path):
                 run_line = record
             elif is_commit(record):
@@ -83,10 +85,22 @@ class Replay:
         cursor = cursor_of(self._sink, self._directory, lineage, self._facts["run_id"])
         steps = [
             record["step"]
-            for record in read_journal(self._path)
+            for record in self._records()
             if is_commit(record) and record["seq"] > cursor.seq and lineage.has(record)
         ]
         return Handed().and_those_of(steps)
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        self.torn = 0
+        with open(self._path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # cut by a kill
+                record = parsed(line)
+                if record is None:
+                    self.torn += 1
+                else:
+                    yield record
 
     def run(self, *, patience_s: float = 60.0) -> Iterator[tuple[int, int]]:
         """Brings the sink up to date.

@@ -15,6 +15,7 @@ from sightline.trace_writer import CLOCK, HEADER
 
 _HEAD = 64 << 10  # bytes in which a header must come
 _NEEDED = {
+    "format": int,
     "run_id": str,
     "attempt": int,
     "process": int,
@@ -91,7 +92,13 @@ def find(run_dirs: Iterable[Path]) -> Found:
         if run_dir.resolve() in seen:
             raise RunDirectoryError(f"{run_dir} is given twice")
         seen.add(run_dir.resolve())
+        if not run_dir.is_dir():
+            raise RunDirectoryError(f"{run_dir} is no directory: expected a run's, as in runs/latest")
         paths = sorted(run_dir.glob("traces/*.json"))
+        if not paths and (runs_in := sorted(each.parent.name for each in run_dir.glob("*/traces"))):
+            raise RunDirectoryError(
+                f"{run_dir} has no traces: expected a run directory; it has runs: {', '.join(runs_in[:5])}"
+            )
         if not paths:
             raise RunDirectoryError(
                 f"{run_dir} has no traces (no files {run_dir / 'traces' / '*.json'}): expected the "
@@ -133,12 +140,11 @@ def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
             if not isinstance(facts, dict) or not all(
                 isinstance(facts.get(name), kind) for name, kind in _NEEDED.items()
             ):
-                return None, "its header lacks run, attempt, process or clock"
-            if facts.get("format") != 1:
-                return (
-                    None,
-                    f"format {facts.get('format')}, and this sightline reads 1: "
-                    f"use the version that wrote it, or a newer one",
+                return None, "its header lacks format, run, attempt, process or clock"
+            if facts["format"] > 1:
+                return None, (
+                    f"it has format {facts['format']}, and this sightline reads 1: a newer version wrote "
+                    f"it: pip install --upgrade sightline"
                 )
             return facts, ""
         read += len(line)

@@ -65,8 +65,10 @@ class Timeline:
     ) -> None:
         found = find(run_dirs)
         if not found.traces:
-            others = [*found.foreign, *((path, "it holds nothing yet") for path in found.unbegun)]
-            raise RunDirectoryError(f"no file can be read: {'; '.join(f'{p}: {why}' for p, why in others)}")
+            said = [*found.foreign, *((path, "it holds nothing yet") for path in found.unbegun)]
+            first = {why: path for path, why in reversed(said)}  # of each reason
+            shown = "; ".join(f"{path}: {why}" for why, path in reversed(first.items()))
+            raise RunDirectoryError(f"no trace file of {len(said)} can be read: {shown}")
         self.traces = found.traces
         self.report = Report()
         self.report.note_found(found)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from sightline.session_files import Damage
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.finding import Found, ProcessTrace
 from sightline.wording import counted
@@ -21,8 +22,8 @@ class Report:
         attempts: how many attempts, over all runs.
         clocks: how well the processes are aligned, in one line; empty where there is one process.
         notes: what is as it may be.
-        problems: what was damaged, dropped or missing, a line each.
-        missing: those of them that name processes whose files are not here.
+        problems: what was damaged or dropped, a line each.
+        missing: of which processes files are not here, a line each.
     """
 
     events: Counter[str] = field(default_factory=Counter)
@@ -48,7 +49,6 @@ class Report:
                     f"{f' (attempt {attempt})' if attempt > 1 else ''}, without {_missing(here, expected)}: "
                     f"bring them from the other hosts, and give all directories"
                 )
-        self.problems += self.missing
 
     def note_clocks(self, traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock]) -> None:
         """Says how far off the processes may be."""
@@ -81,6 +81,12 @@ class Report:
             )
         if dropped:
             self.problems.append(f"{trace.files[0]}: the process could not write {counted(dropped, 'event')}")
+
+    def note_sessions(self, damage: Damage) -> None:
+        """Says what was wrong with a line of a file of sessions."""
+        where = f"{damage.path}{f':{damage.line}' if damage.line else ''}"
+        said = self.notes if damage.is_harmless else self.problems
+        said.append(f"{where}: {damage.reason}; the rest is read")
 
 
 def _missing(here: Iterable[ProcessTrace], expected: int) -> str:

@@ -75,7 +75,7 @@ class _Files:
         folders = dict.fromkeys(trace.run_dir / "sessions" for trace in timeline.traces)
         self._paths = [path for folder in folders for path in sorted(folder.glob("*.jsonl"))]
         self._timeline = timeline
-        self._damaged: dict[tuple[str, int], str] = {}  # may be read twice, and is told once
+        self._damaged: dict[tuple[str, int], Damage] = {}  # may be read twice, and is told once
 
     def read(self, clock: Clock) -> Iterable[SessionRecord]:
         """All sessions, on a clock."""
@@ -83,12 +83,11 @@ class _Files:
 
     def report(self) -> None:
         """Says what could not be read."""
-        for (path, line), reason in self._damaged.items():
-            where = f"{path}{f':{line}' if line else ''}"
-            self._timeline.report.problems.append(f"{where}: {reason}; the rest is merged")
+        for damage in self._damaged.values():
+            self._timeline.report.note_sessions(damage)
 
     def _note(self, damage: Damage) -> None:
-        self._damaged[str(damage.path), damage.line] = damage.reason
+        self._damaged[str(damage.path), damage.line] = damage
 
 
 class _Clocks:
