@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 import sightline as sl
@@ -35,7 +36,18 @@ def trained(
             with sl.record_timing("train/update"):
                 pass
             run.commit(step)
-    return folder / name
+    return at_one_pace(folder / name)
+
+
+def at_one_pace(run: Path) -> Path:
+    """Gives a run a commit a second, so that it does not depend on this machine what runs have in common."""
+    lines = [orjson.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
+    begun = lines[0]["started"]
+    for line in lines:
+        if line["type"] == "commit":
+            line["time"] = begun + 1 + line["step"]
+    (run / "metrics.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    return run
 
 
 @pytest.fixture(scope="module")
