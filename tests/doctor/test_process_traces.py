@@ -39,8 +39,15 @@ def test_offsets_are_those_that_the_run_has_measured(tmp_path: Path) -> None:
     trace(tmp_path, 2, host="c", ahead_s=-40.0)
     (found,) = clock_findings(tmp_path, "run")
     assert found.level == "note"
-    assert "2 of 2 processes were compared with process 0, within 0.2 ms" in found.what
+    assert "compared with process 0's: 2 of 2, within 0.2 ms" in found.what
     assert "process 2's time of day is 40 s behind" in found.what
+
+
+def test_differences_that_mean_nothing_are_not_told(tmp_path: Path) -> None:
+    trace(tmp_path, 0, host="a")
+    trace(tmp_path, 1, host="b", ahead_s=0.0001)
+    (found,) = clock_findings(tmp_path, "run")
+    assert found.what == "compared with process 0's: 1 of 1, within 0.2 ms; no time of day differs by more"
 
 
 def test_hosts_that_were_never_compared_are_said(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from sightline.doctor.findings import Finding, note, ok, wrong
 from sightline.errors import RunDirectoryError
 from sightline.timeline.finding import ProcessTrace, find
 from sightline.trace_writer import CLOCK, DROPPED, HEADER
+from sightline.wording import duration
 
 _ENDS = 1 << 20  # bytes of a file's beginning and end in which clocks are looked for
 _SEARCHED = 512 << 20  # bytes of all files in which dropped events are looked for, the latest first
 _BLOCK = 1 << 20
 _OFF_S = 1.0
+_EXACT_S = 1e-5  # below which no difference means anything
 
 
 def clock_findings(directory: Path, name: str) -> list[Finding]:
@@ -59,10 +61,12 @@ def clock_findings(directory: Path, name: str) -> list[Finding]:
         ]
     worst = max(offsets, key=lambda process: abs(offsets[process][0]))
     off, uncertain = offsets[worst][0], max(uncertainty for _, uncertainty in offsets.values())
-    said = (
-        f"{len(offsets)} of {len(others)} processes were compared with process 0, within {_ms(uncertain)}; "
-        f"process {worst}'s time of day is {_ms(abs(off))} {'ahead' if off > 0 else 'behind'}"
-    )
+    exactly = f"within {duration(uncertain)}" if uncertain >= _EXACT_S else "exactly"
+    said = f"compared with process 0's: {len(offsets)} of {len(others)}, {exactly}; "
+    if abs(off) > max(uncertain, _EXACT_S):
+        said += f"process {worst}'s time of day is {duration(abs(off))} {'ahead' if off > 0 else 'behind'}"
+    else:
+        said += "no time of day differs by more"
     if abs(off) > _OFF_S:
         return [
             note(
@@ -172,7 +176,3 @@ def _number(line: bytes, field_: bytes) -> int:
     digits = line.partition(field_)[2].lstrip()[:20]
     number = digits[: next((i for i, byte in enumerate(digits) if not 48 <= byte <= 57), len(digits))]
     return int(number) if number else 0
-
-
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
