@@ -20,9 +20,10 @@ import orjson
 
 from sightline import wording
 from sightline.errors import JournalError, RunDirectoryError
+from sightline.file_lines import LONGEST
 from sightline.journal import is_run_line, lines_backwards, whole_end
 from sightline.run_directory import JOURNAL, Lock, lock_of
-from sightline.sparse_files import data_from
+from sightline.sparse_files import behind_zeros, data_from
 from sightline.stall import StallWatch
 
 State = Literal["running", "stalled", "finished", "failed", "crashed", "unknown"]
@@ -32,7 +33,6 @@ _TAIL_BYTES = 4 << 20  # read for them, unless no commit stands there
 _HEAD_LINES = 64  # behind a run line, in which the loop says how long it is
 _PROBE_BYTES = 1 << 16
 MOST_BYTES = 128 << 20  #: read of a damaged journal, backwards and by bisection each
-_LINE_BYTES = 64 << 20  # what is longer is no line
 _PIECE_BYTES = 1 << 20
 _LATELY_S = 60.0  # in which a run has written that another host holds, where nothing else can be seen
 
@@ -240,7 +240,7 @@ def lines_from(
 
 
 def _line_of(file: BinaryIO, left: list[int] | None) -> bytes:
-    """The line that begins here; of one that is too long, or has a hole in it, what is behind it alone."""
+    """The line that begins here; of one that is too long or has NUL bytes in it what is behind alone."""
     parts: list[bytes] = []
     while True:
         part = file.readline(_PIECE_BYTES)
@@ -248,11 +248,11 @@ def _line_of(file: BinaryIO, left: list[int] | None) -> bytes:
         if left is not None:
             left[0] -= len(part)
         if len(part) < _PIECE_BYTES or part.endswith(b"\n") or (left is not None and left[0] <= 0):
-            return b"".join(parts)
+            return behind_zeros(b"".join(parts))
         if part.endswith(b"\0"):
             parts = [b"\0"]  # torn
             file.seek(data_from(file.fileno(), file.tell()))
-        elif len(parts) * _PIECE_BYTES > _LINE_BYTES:
+        elif len(parts) * _PIECE_BYTES > LONGEST:
             parts = [b"\0"]
 
 

@@ -223,7 +223,7 @@ def test_the_next_attempt_goes_on_where_the_back_end_stands_whatever_the_cursor_
         sink = Kept()
         sink.seqs = list(range(1, stored + 1))
         cursor = Cursor(tmp_path / "cursors" / "kept.json", "r")
-        whole = journal.read(0, 1 << 20).splitlines(keepends=True)
+        whole = journal.read(0, 1 << 20).data.splitlines(keepends=True)
         cursor.offset, cursor.seq = sum(map(len, whole[: 1 + cursor_at])), cursor_at
         reader = fed(sink, journal, tmp_path, cursor)
         assert reader.flush(5)

@@ -1,4 +1,4 @@
-"""Loggers are the standard library's, and nobody else's change; calls may be limited by their line of code."""
+"""Loggers are the standard library's, nobody else's change, and calls may be limited by their line."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def test_before_anything_is_set_up_it_is_as_with_the_standard_library(tmp_path: 
     )
     assert done.stderr == "y\n"
     assert list(tmp_path.iterdir()) == []
+
 
 def test_calls_may_be_limited_by_their_line_of_code(logs: TextLogging, tmp_path: Path) -> None:
     """Each line has a count of its own, and so have two calls on one line."""

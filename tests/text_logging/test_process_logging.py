@@ -133,6 +133,7 @@ def test_the_test_runners_handlers_get_our_records(
     assert (record.getMessage(), record.fields) == ("seen 1", {"field": 2})  # type: ignore[attr-defined]
     assert [line["message"] for line in logged(logs, tmp_path)] == ["seen 1"]
 
+
 def test_the_newest_of_two_has_the_console_and_both_have_the_lines(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
