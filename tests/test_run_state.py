@@ -22,6 +22,7 @@ from sightline.run_directory import RunDirectory, held, lock_of
 from sightline.run_list import runs_below
 from sightline.run_state import MOST_BYTES, RunState, state_of
 from tests.harness import Worker, Workers, until, workers_of
+from tests.holes import read_bytes
 
 
 def one_run(steps: int = 0, total: int = 0, fails_at: int = -1) -> None:
@@ -289,12 +290,6 @@ def test_of_a_journal_without_lines_so_much_is_read(tmp_path: Path) -> None:
     assert state_of(path).state == "unknown"
     assert "no line ends in the last 128 MB" in state_of(path).reason
     assert read_bytes() - begin < 3 * MOST_BYTES
-
-
-def read_bytes() -> int:
-    """How much this process has read from files so far."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("rchar")).split()[1])
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ class WholeLines:
     Attributes:
         place: behind the line that was given last, or torn.
         torn: lines with NUL bytes in them, and too long ones.
-        zeros: NUL bytes in these.
         cut: bytes behind the last whole line, when all have been given.
+        zeros: NUL bytes in all of these.
+        cut_zeros: in what is cut.
 
     Example:
         >>> import tempfile
@@ -46,6 +47,7 @@ class WholeLines:
         self.torn = 0
         self.zeros = 0
         self.cut = 0
+        self.cut_zeros = 0
         self._file = file
         self._end = end
 
@@ -83,7 +85,8 @@ class WholeLines:
                     over = over if self._end is None else min(over, self._end)
                     zeros += over - at
                     at = over
-        self.cut = at - self.place
+        self.cut, self.cut_zeros = at - self.place, zeros + rest.count(b"\0")
+        self.zeros += self.cut_zeros
 
     def _room(self, at: int) -> int:
         return _BLOCK if self._end is None else max(0, min(_BLOCK, self._end - at))

@@ -24,7 +24,7 @@ from sightline.journal import Record, is_run_line, lines_backwards
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit, is_number, is_sound
-from sightline.sinks.lineage import Start, as_committed, starts_of
+from sightline.sinks.lineage import Start, as_committed, damaged_starts, starts_of
 from sightline.sparse_files import last_data
 
 _BLOCK_ROWS = 1024
@@ -212,7 +212,7 @@ class History:
                     break
         self._offset = lines.place
         self.torn += lines.torn
-        self.zeros += lines.zeros
+        self.zeros += lines.zeros - lines.cut_zeros
         return self._offset > before
 
     def _begin_at_end(self, tail: int, size: int) -> None:
@@ -259,6 +259,7 @@ class History:
             kind = record.get("type")
             if kind == "run" and is_run_line(record, self.path):
                 self.runs.append(record)
+                self.torn += bool(damaged_starts(record))
                 self.out.clear()
                 self.health.clear()
                 self.reported = None

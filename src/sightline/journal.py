@@ -375,8 +375,8 @@ def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[R
             if isinstance(record, dict):
                 yield record
     torn += lines.torn
-    if torn:
-        skipped = [wording.counted(torn, "torn line"), zeros_said(lines.zeros)]
+    if torn or lines.zeros:
+        skipped = [wording.counted(torn, "torn line") if torn else "", zeros_said(lines.zeros)]
         log.warning("sightline: %s: skipped %s", path, ", ".join(filter(None, skipped)))
 
 

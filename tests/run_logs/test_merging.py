@@ -75,7 +75,7 @@ def test_segments_attempts_and_copies_are_one_log(tmp_path: Path) -> None:
 
 def test_damage_is_left_out_and_counted(tmp_path: Path) -> None:
     log = Written(tmp_path, processes=16).say(1, "one")
-    log.data += b'\x00\x00{"time":1}\n{"torn": \n[1]\n' + b"x" * (17 << 20) + b"\n"
+    log.data += b'\x00\x00"time":1}\n{"torn": \n[1]\n' + b"x" * (17 << 20) + b"\n"
     log.say(2, "two")
     log.data += b'{"time":17000'
     log.write()
@@ -84,6 +84,7 @@ def test_damage_is_left_out_and_counted(tmp_path: Path) -> None:
     logs = RunLogs([tmp_path])
     assert [line.record["message"] for line in logs.lines()] == ["one", "two"]
     assert sum(logs.damage.lines.values()) == 4
+    assert logs.damage.zeros == {str(log.path): 2}
     assert list(logs.damage.cut) == [str(log.path)]
     assert "foreign.jsonl" in str(logs.damage.problems)
     assert logs.missing() == {1: list(range(2, 16))}
