@@ -318,3 +318,22 @@ def test_a_copy_is_a_run_that_nobody_holds(workers: Workers, tmp_path: Path) -> 
 
 if __name__ == "__main__":
     globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+
+
+@pytest.mark.parametrize("odd", ["7", None, [1], {}, True, 2**63, -1.5, 1e300], ids=str)
+def test_a_journal_whose_fields_are_of_odd_types_has_a_state(tmp_path: Path, odd: Any) -> None:
+    """What is unknown of it is not shown."""
+    run = {**run_line(), "started": odd, "processes": odd}
+    events = [
+        event("steps", start=odd, total=odd),
+        commit(1, 2.0), commit(2, 3.0) | {"time": odd}, commit(3, 4.0) | {"step": odd},
+        {**event("stall", waiting_for=odd), "time": odd}, {**event("finish", missing=odd), "time": odd},
+    ]  # fmt: skip
+    for end in (6, 5):
+        state = state_of(written(tmp_path / str(end), run, *events[:end]))
+        assert state.last_step in ((1, 2) if odd == -1.5 else (1,))
+        for number in (state.processes, state.first_step, state.total_steps):
+            assert number is None or type(number) is int
+        assert state.started is None or type(state.started) is float
+        (listed,) = runs_below(tmp_path / str(end))
+        assert listed.state.last_step == state.last_step

@@ -8,6 +8,7 @@ import pytest
 
 import sightline as sl
 from sightline.session_files import Damage, SessionRecord, Source
+from tests.holes import BOUND, put_hole, read_bytes
 
 SECOND = 1_000_000_000
 
@@ -217,3 +218,17 @@ def test_many_files_are_read(tmp_path: Path) -> None:
     sessions, damages = read(tmp_path)
     assert (len(sessions), damages) == (101, [])
     assert len(sessions[0].parts) == 100
+
+
+def test_a_hole_is_passed_over_and_named(tmp_path: Path) -> None:
+    """The sessions before and behind it are there."""
+    path = write(tmp_path / "x.jsonl", part(name="a"))
+    put_hole(path, b"\n", json.dumps(part(name="b") | {"id": "b"}).encode() + b"\n")
+    put_hole(path)
+    begin = read_bytes()
+    sessions, damages = read(path)
+    assert [each.id for each in sessions] == ["a", "b"]
+    assert [each.reason for each in damages] == [
+        "8.59 GB of zeros, as a crash of a machine leaves them", "it is cut short"
+    ]  # fmt: skip
+    assert read_bytes() - begin < BOUND
