@@ -19,6 +19,7 @@ import sightline as sl
 from sightline.doctor.a_run import ARun
 from sightline.gathering import carry_out, plan
 from sightline.history import History
+from sightline.report.log_lines import log_lines
 from sightline.run_logs.merging import RunLogs
 from sightline.tables.metrics import long_table, metrics_table, process_table
 from sightline.tables.samples import sample_table
@@ -37,6 +38,7 @@ process_table(run)
 assert len(list(sample_table(run, "rollouts").rows())) == 3
 assert len(list(sl.read_sessions(run))) == 3
 assert [line for line in RunLogs([run]).lines() if line.record.get("message") == "said"]
+assert [line for line in log_lines([run]).lines if line.record.get("message") == "said"]
 for _, check in ARun(run).checks():
     check()
 merge([run], copy.with_suffix(".json"), "json")
@@ -69,7 +71,7 @@ with sl.start(".", name="run", sinks=[]) as run:
     for step in run.steps(3):
         with sl.session(task=step) as session, sl.trace_scope("work"):
             session.accept()
-        sl.get_logger("a").info("said")
+        sl.get_logger("a").warning("said")
         sl.sample("rollouts", prompt=["x"])
         sl.scalar(loss=1.0)
         run.commit(step)

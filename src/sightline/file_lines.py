@@ -15,8 +15,8 @@ LONGEST = 64 << 20  #: what is longer is no line
 class WholeLines:
     """The whole lines of a file from a place on, each without its line break; in bounded memory.
 
-    Holes are not read. Of a line with NUL bytes in it that is given which stands behind the last of them, if
-    anything does; and of one of more than 64 MiB no more than so much of its end.
+    Holes are not read. Of a line with NUL bytes in it, or of more than 64 MiB, the JSON object is given that
+    begins right behind them, if any does: see :func:`~sightline.sparse_files.behind_zeros`.
 
     Args:
         file: its descriptor; where it is to be read next is neither used nor changed.
@@ -25,6 +25,7 @@ class WholeLines:
 
     Attributes:
         place: behind the line that was given last, or torn.
+        number: of lines before that place.
         torn: lines with NUL bytes in them, and too long ones.
         cut: bytes behind the last whole line, when all have been given.
         zeros: NUL bytes in all of these.
@@ -35,15 +36,16 @@ class WholeLines:
         >>> with tempfile.TemporaryFile() as file:
         ...     _ = file.write(b'{"a": 1}\\n{"a": ')
         ...     _ = file.seek(4 << 30)
-        ...     _ = file.write(b'2}\\n{"a": 3}\\n{"a"')
+        ...     _ = file.write(b'{"a": 2}\\n{"a": 3}\\n{"a"')
         ...     file.flush()
         ...     lines = WholeLines(file.fileno())
         ...     list(lines), lines.torn, lines.zeros == (4 << 30) - 15, lines.cut
-        ([b'{"a": 1}', b'2}', b'{"a": 3}'], 1, True, 4)
+        ([b'{"a": 1}', b'{"a": 2}', b'{"a": 3}'], 1, True, 4)
     """
 
     def __init__(self, file: int, place: int = 0, end: int | None = None) -> None:
         self.place = place
+        self.number = 0
         self.torn = 0
         self.zeros = 0
         self.cut = 0
@@ -63,11 +65,12 @@ class WholeLines:
             for part in whole:
                 end += len(part) + 1
                 self.place = end
+                self.number += 1
                 line = rest + part if rest else part
                 if is_torn or (has_zeros and b"\0" in line):
                     self.torn += 1
                     self.zeros += zeros + line.count(b"\0")
-                    line = behind_zeros(line)
+                    line = behind_zeros(b"\0" + line)
                     if not line:
                         rest, zeros, is_torn = b"", 0, False
                         continue
@@ -79,7 +82,7 @@ class WholeLines:
                 zeros += rest.count(b"\0")
                 is_torn = True
                 ends_in_zeros = rest.endswith(b"\0")
-                rest = behind_zeros(rest) if has_zeros else b""
+                rest = rest.rpartition(b"\0")[2] if has_zeros else b""
                 if ends_in_zeros:
                     over = data_from(self._file, at)
                     over = over if self._end is None else min(over, self._end)

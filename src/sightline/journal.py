@@ -507,7 +507,7 @@ def lines_backwards(file: int, end: int, *, most: int | None = None) -> Iterator
             parts, has_zeros = [], False
         if not has_zeros:  # what stands before them counts no more
             has_zeros = b"\0" in beginning
-            parts.append(b"\0" * has_zeros + behind_zeros(beginning))
+            parts.append(b"\0" * has_zeros + beginning.rpartition(b"\0")[2])
         end = start if lines else data_until(file, start)
         if end < start and not has_zeros:
             has_zeros = True

@@ -250,12 +250,11 @@ class _Index:
 
     def add(self, path: Path) -> None:
         """Notes the lines of a file."""
-        number = 0
         has_header = False
         with open(path, "rb", 0) as file:
             lines = WholeLines(file.fileno())
-            for number, line in enumerate(lines, 1):
-                place = lines.place - len(line) - 1
+            for line in lines:
+                place, number = lines.place - len(line) - 1, lines.number
                 said = self._parsed(path, number, line)
                 if said is None:
                     continue
@@ -279,7 +278,7 @@ class _Index:
         if lines.torn or lines.zeros:
             self._damaged(Damage(path, 0, zeros_said(lines.zeros) or "it has a line of more than 64 MiB"))
         if lines.cut:
-            self._damaged(Damage(path, number + 1, "it is cut short"))
+            self._damaged(Damage(path, lines.number + 1, "it is cut short"))
         if not lines.place and not lines.cut:
             self._damaged(Damage(path, 0, "it is empty"))
 

@@ -75,16 +75,23 @@ def last_data(file: int, size: int, most: int) -> int:
     return 0
 
 
-def behind_zeros(line: bytes) -> bytes:
-    """What stands behind the last NUL byte of a line; as a rule all of it, since JSON has none.
+def data_size(stat: os.stat_result) -> int:
+    """About how many bytes of a file are in no hole."""
+    return min(stat.st_size, 512 * stat.st_blocks)
 
-    The end of one JSON object is never another one, so what can be read of it was written as a line.
+
+def behind_zeros(line: bytes) -> bytes:
+    """Of a line with NUL bytes the JSON object that begins right behind the last one, if any does.
+
+    Any other line is as it was: JSON has no such bytes. The end of one object is never another one, so what
+    can be read of it was written as a line.
 
     Example:
-        >>> behind_zeros(b'{"a": 1, "b\\0\\0\\0{"a": 2}')
-        b'{"a": 2}'
+        >>> [behind_zeros(line) for line in (b'{"a": 1, "b\\0\\0\\0{"a": 2}', b'{"a\\0\\0": 1}', b'{"a": 1}')]
+        [b'{"a": 2}', b'', b'{"a": 1}']
     """
-    return line.rpartition(b"\0")[2]
+    _, zero, rest = line.rpartition(b"\0")
+    return rest if not zero or rest.startswith(b"{") else b""
 
 
 def _found(file: int, place: int, what: int, unknown: int) -> int:

@@ -51,7 +51,7 @@ def test_times_and_arguments_are_as_they_were_to_the_nanosecond(tmp_path: Path) 
             False,
         ),
         (b'{"ph":"i","name":"sightline: events dropped","tid":1,"ts":1},\n', 1, False),
-        (b"\xff\xfe\x00garbage\n", 1, False),
+        (b"\xff\xfe\x00garbage\n", 0, False),
         (b"]\n", 0, False),
     ],
     ids=["cut", "torn", "NULs at the end", "NULs", "no events", "no times", "no args", "binary", "closed"],

@@ -11,7 +11,7 @@ import orjson
 
 from sightline.doctor.findings import Finding, note, ok, wrong
 from sightline.errors import RunDirectoryError
-from sightline.sparse_files import data_from
+from sightline.sparse_files import data_from, data_size
 from sightline.timeline.finding import ProcessTrace, find
 from sightline.trace_writer import CLOCK, DROPPED, HEADER
 
@@ -131,8 +131,7 @@ def dropped_findings(directory: Path, name: str) -> list[Finding]:
         ("lines of logs", "logs/*.jsonl", b'"lost":', b'"lost":'),
     ):
         for path in sorted(directory.glob(pattern), key=lambda each: each.stat().st_mtime, reverse=True):
-            stat = path.stat()
-            budget -= min(stat.st_size, 512 * stat.st_blocks)  # holes are not read
+            budget -= data_size(path.stat())
             if budget < 0:
                 is_partial = True
                 break

@@ -116,6 +116,7 @@ class Cursor:
             del lines[0]
         if b"\0" in data:
             self._damage.zeros[str(self.path)] += data.count(b"\0")
+            self._damage.lines[str(self.path)] += sum(b"\0" in line for line in lines)
             lines = [behind_zeros(line) for line in lines]
         return lines or self.read()
 
