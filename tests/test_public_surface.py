@@ -104,6 +104,7 @@ HEAVY += ["rich", "yaml", "click", "pydantic", "pandas", "matplotlib", "ml_dtype
 # What `import sightline` loads of itself: recording, and nothing of runs, transports, sinks or tools.
 ROOMS = [
     "aggregates",
+    "async_with",
     "decorating",
     "disabled",
     "drained",
