@@ -105,6 +105,7 @@ HEAVY += ["rich", "yaml", "click", "pydantic", "pandas", "matplotlib", "ml_dtype
 ROOMS = [
     "aggregates",
     "async_with",
+    "columns",
     "decorating",
     "disabled",
     "drained",
@@ -112,6 +113,7 @@ ROOMS = [
     "event_values",
     "host_values",
     "key_registry",
+    "key_specs",
     "naming",
     "perf_tracer",
     "records",
