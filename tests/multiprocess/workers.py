@@ -519,7 +519,7 @@ def ends_in_the_middle_of_calls(*, threads: int) -> None:
 def shows_what_is_committed() -> None:
     """Commits as fast as it can, and notes each step that flush() has said to be safe."""
     connect()
-    run = sl.start(logger=settings())
+    run = sl.start(logger=settings(queue_size=1 << 16))  # on a busy machine none may be merged into the next
     step = 0
     while True:
         sl.total(amount=step)
