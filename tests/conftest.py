@@ -10,6 +10,7 @@ from hypothesis import settings
 import sightline as sl
 from sightline import sampling
 from sightline.session_tracer import SESSIONS
+from tests.session_recorder import Recorder
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -52,3 +53,11 @@ def _nothing_is_left_behind() -> Iterator[None]:
 @pytest.fixture
 def tracker() -> sl.StatsTracker:
     return sl.StatsTracker()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    made = Recorder(tmp_path)
+    yield made
+    assert made.writer.close()
+    assert made.files.close()

@@ -11,8 +11,10 @@ import orjson
 import pytest
 
 from sightline.errors import ConfigurationError, RunDirectoryError
+from sightline.file_lines import WholeLines
 from sightline.file_places import FolderPlace
 from sightline.gathering import Plan, carry_out, plan, processes_of
+from tests.holes import BOUND, put_hole, read_bytes
 from tests.run_logs.written import Written
 
 
@@ -319,3 +321,28 @@ def test_files_of_a_newer_sightline_are_one_clear_error(tmp_path: Path) -> None:
     log.data = log.data.replace(b'"format":1', b'"format":2')
     with pytest.raises(RunDirectoryError, match="has format 2, and this sightline knows 1"):
         plan(tmp_path / "run", [str(log.write())])
+
+
+def test_a_hole_is_brought_as_a_hole(tmp_path: Path) -> None:
+    """It costs neither time nor disk, and what lies behind it comes; then what is new behind that."""
+    log = host(tmp_path / "h1", 1)
+    put_hole(log.path, b"\n", b'{"time":1700000000.5,"message":"behind"}\n', size=1 << 30)
+    run = tmp_path / "run"
+    host(run, 0)
+    begin = read_bytes()
+    assert collect(run, tmp_path / "h1").conflicts == []
+    copy = run / log.path.relative_to(tmp_path / "h1")
+    assert copy.stat().st_size == log.path.stat().st_size
+    assert copy.stat().st_blocks * 512 < 32 << 20
+    with log.path.open("ab") as file:
+        file.write(b'{"time":1700000001.5,"message":"later"}\n')
+    made = collect(run, tmp_path / "h1")
+    assert [step.name for step in made.steps] == [str(copy.relative_to(run))]
+    assert copy.stat().st_size == log.path.stat().st_size
+    with copy.open("rb") as file:
+        assert list(WholeLines(file.fileno()))[-2:] == [
+            b'{"time":1700000000.5,"message":"behind"}', b'{"time":1700000001.5,"message":"later"}'
+        ]  # fmt: skip
+    put_hole(log.path, size=1 << 30)
+    assert collect(run, tmp_path / "h1").conflicts == []
+    assert read_bytes() - begin < 8 * BOUND

@@ -17,6 +17,7 @@ import sightline as sl
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.history import History, bands
 from sightline.run_state import state_of
+from tests.holes import BOUND, HOLE, put_hole, read_bytes
 
 
 def line(**fields: object) -> bytes:
@@ -389,3 +390,42 @@ def test_rows_of_samples_have_the_step_of_their_line(tmp_path: Path) -> None:
         line(type="sample", step=[3], table="t", rows=rows),
     )
     assert (history.samples["t"].rows, history.torn) == ([{"step": 3, "a": 1}], 1)
+
+
+def test_a_hole_is_passed_over_counted_and_not_read(tmp_path: Path) -> None:
+    history = written(tmp_path, run_line(), commit(1, 1, loss=1.0), b'{"type"')
+    put_hole(history.path, b"}\n", commit(7, 7, loss=7.0), commit(8, 8, loss=8.0))
+    begin = read_bytes()
+    while history.update(limit=100):
+        pass
+    assert history.series("loss").values.tolist() == [1.0, 7.0, 8.0]
+    assert (history.torn, history.zeros, history.unread) == (1, HOLE, 0)
+    put_hole(history.path)
+    assert not history.update()
+    assert not history.update()
+    assert (history.torn, history.zeros) == (1, HOLE)
+    assert read_bytes() - begin < BOUND
+
+
+def test_a_view_of_the_end_counts_no_hole_as_part_of_it(tmp_path: Path) -> None:
+    lines = [run_line(), *(commit(seq, seq, loss=float(seq)) for seq in range(1, 1000))]
+    path = written(tmp_path, *lines).path
+    put_hole(path, b"\n", commit(1000, 1000, loss=1000.0))
+    put_hole(path)
+    begin = read_bytes()
+    history = History(tmp_path, tail=20_000)
+    history.update()
+    steps = history.series("loss").steps.tolist()
+    assert steps[-2:] == [999, 1000]
+    assert 50 < len(steps) < 500
+    assert len(history.runs) == 1
+    assert read_bytes() - begin < BOUND
+
+
+def test_damaged_starts_are_left_out_and_counted(tmp_path: Path) -> None:
+    """The attempts that a run line tells of."""
+    history = written(
+        tmp_path, run_line(starts=[[1, 0, None], ["2", 3, 4], [2, 5, 9]]), commit(1, 1, loss=1.0)
+    )
+    assert [start.attempt for start in history.starts] == [1, 2]
+    assert history.torn == 1

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sightline.host_health import HostHealth, Stalls, health_series, host_health, stalls
 
@@ -136,3 +138,92 @@ def test_records_of_other_versions_do_not_break_it() -> None:
     journal = [event("stall", 1.0), event("stacks", 2.0, process=0), event("stacks", 2.0), {"type": "new"}]
     (stall,) = stalls([*journal, event("silent", 3.0), event("resumed", 3.0)])
     assert (stall.waiting_for, stall.places[0].at) == ((), "an unknown place")
+
+
+ODD: list[Any] = [
+    "7",
+    None,
+    [1],
+    [[1]],
+    {},
+    {"a": 1},
+    True,
+    10**400,
+    float("nan"),
+    float("inf"),
+    1e300,
+    b"",
+    "x",
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_value_of_an_odd_type_is_left_out_and_counted(odd: Any) -> None:
+    """Wherever it stands; the others are there."""
+    sound = values(1, [0, 1], rss=[5.0, 6.0])
+    health = HostHealth()
+    for record in (
+        sound | {"values": {RSS: [5.0, None if odd == 1e300 else odd]}},
+        sound | {"values": {RSS: odd}},
+        sound | {"values": odd},
+        sound | {"processes": odd},
+        sound | {"processes": [odd, 1]},
+        sound | {"step": odd},
+    ):
+        health.add(record)
+    assert {process: reading[RSS][:2] for process, reading in health.of.items()} == {0: (5.0, 1), 1: (6.0, 1)}
+    assert health.odd == 6 - (odd is None or odd == 1e300) - isinstance(
+        odd, dict
+    )  # nothing, a number, no rows
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_an_event_of_odd_types_is_left_out_and_counted(odd: Any) -> None:
+    """What is shown of a stall is what sound events say."""
+    sound = [
+        event("stall", 20.0, step=7, seconds=10.0, waiting_for=[2]),
+        stacks(2, 21.0, "reward"),
+        event("silent", 22.0, processes=[1]),
+        event("resumed", 30.0, missing=[2]),
+    ]
+    for place, name in [(0, "time"), (0, "seconds"), (0, "attempt")]:
+        reader = Stalls()
+        for record in [*sound[:place], sound[place] | {name: odd}, *sound[place + 1 :]]:
+            reader.add(record)
+        assert (reader.found, reader.odd) == ([], 1)
+    for place, name in [(1, "time"), (1, "process"), (1, "waited_s"), (2, "time"), (3, "time")]:
+        reader = Stalls()
+        for record in [*sound[:place], sound[place] | {name: odd}, *sound[place + 1 :]]:
+            reader.add(record)
+        (stall,) = reader.found
+        if odd is None and name == "waited_s":
+            continue
+        assert reader.odd == 1
+        assert list(stall.places) == ([] if place == 1 else [2])
+        assert stall.silent == (() if place == 2 else (1,))
+        assert stall.seconds == (None if place == 3 else 20.0)
+
+
+RECORDS = st.dictionaries(
+    st.sampled_from(
+        [
+            "event", "time", "attempt", "step", "seconds", "waiting_for", "process", "span", "span_s", "at",
+            "inside", "waited_s", "stacks", "processes", "missing", "values", "started",
+        ]
+    ),
+    st.sampled_from([*ODD, "stall", "stacks", "silent", "resumed", 1, 2.5, [1, "a", 2]]),
+)  # fmt: skip
+
+
+@given(records=st.lists(st.tuples(st.sampled_from(["event", "commit", "run", "process_values"]), RECORDS)))
+def test_no_types_of_anything_raise_and_what_is_found_can_be_told(
+    records: list[tuple[str, dict[str, Any]]],
+) -> None:
+    reader, health = Stalls(), HostHealth()
+    for kind, fields in records:
+        reader.add({**fields, "type": kind})
+        health.add({**fields, "type": kind})
+    for stall in reader.found:
+        told = [each.told(100.0) for each in stall.places.values()]
+        assert not any("nan" in each or "inf" in each for each in told)
+        assert all(type(each) is int for each in (*stall.suspects, *stall.missing, *stall.waiting_for))

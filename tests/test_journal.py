@@ -12,6 +12,7 @@ import pytest
 
 import sightline as sl
 from sightline.journal import FORMAT, Journal, numbers
+from tests.holes import BOUND, HOLE, put_hole, read_bytes
 
 RUN = {"type": "run", "format": FORMAT, "run_id": "r", "name": "run", "attempt": 2, "started": 1.0}
 COMMIT = {"type": "commit", "seq": 5, "attempt": 2, "step": 7, "k": 0, "values": {"loss": 0.5}, "counts": {}}
@@ -97,7 +98,9 @@ def test_torn_lines_are_skipped_with_one_warning(tmp_path: Path, caplog: pytest.
     path = file_of(tmp_path, RUN, b'{"type":"com\n', COMMIT, b"\x00\x00\x00\n", later)
     with caplog.at_level(logging.WARNING, "sightline"):
         assert list(sl.read_journal(tmp_path)) == [RUN, COMMIT, later]
-    assert [record.getMessage() for record in caplog.records] == [f"sightline: {path}: skipped 2 torn lines"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"sightline: {path}: skipped 2 torn lines, 3 B of zeros, as a crash of a machine leaves them"
+    ]
     journal = opened(path)
     assert (journal.seq, journal.last_step, journal.run_id) == (6, 8, "r")
 
@@ -150,7 +153,7 @@ def test_nobody_is_given_a_line_before_the_kernel_has_it(
     write, given = os.write, []
 
     def observed(file: int, data: Any) -> int:
-        given.append(journal.read(0, 1 << 20) == (tmp_path / "metrics.jsonl").read_bytes())
+        given.append(journal.read(0, 1 << 20).data == (tmp_path / "metrics.jsonl").read_bytes())
         return write(file, data)
 
     monkeypatch.setattr(os, "write", observed)
@@ -213,3 +216,56 @@ def test_seq_goes_on_over_attempts(tmp_path: Path) -> None:
     assert [(r["seq"], r["attempt"], r["step"]) for r in commits] == [
         (1, 1, 0), (2, 1, 1), (3, 2, 2), (4, 2, 3), (5, 3, 4), (6, 3, 5)
     ]  # fmt: skip
+
+
+def test_a_hole_between_lines_is_passed_over_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line at which it ends is one if it is whole; none of the hole is read."""
+    path = file_of(tmp_path, RUN, COMMIT, b'{"type":"com')
+    later = [{**COMMIT, "seq": seq, "step": seq + 2} for seq in (9, 10)]
+    put_hole(path, *(orjson.dumps(each) + b"\n" for each in later))
+    begin = read_bytes()
+    with caplog.at_level(logging.WARNING, "sightline"):
+        assert list(sl.read_journal(path)) == [RUN, COMMIT, *later]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert (
+        said
+        == f"sightline: {path}: skipped 1 torn line, 4.29 GB of zeros, as a crash of a machine leaves them"
+    )
+    assert read_bytes() - begin < BOUND
+
+
+def test_a_journal_with_a_hole_is_continued_above_what_the_hole_may_have_held(tmp_path: Path) -> None:
+    """Though its last line says that the run has ended."""
+    finish = orjson.dumps({"type": "event", "event": "finish", "attempt": 2}) + b"\n"
+    path = file_of(tmp_path, RUN, COMMIT)
+    with path.open("ab") as file:
+        file.write(finish)
+    assert opened(path).has_ended
+    put_hole(path, finish, at=path.stat().st_size - len(finish))
+    begin = read_bytes()
+    journal = opened(path)
+    assert (journal.has_ended, journal.seq, journal.run_id) == (False, 5, "r")
+    assert read_bytes() - begin < BOUND
+
+
+def test_readers_at_a_place_get_the_lines_before_a_hole_and_then_those_behind_it(tmp_path: Path) -> None:
+    path = file_of(tmp_path, RUN, COMMIT)
+    size = path.stat().st_size
+    put_hole(path, b'rest"}\n', orjson.dumps(COMMIT) + b"\n")
+    journal = Journal(path)
+    first = journal.read(0, 1 << 20)
+    assert (first.begin, first.end, len(first.data.splitlines())) == (0, size, 2)
+    second = journal.read(first.end, 1 << 20)
+    assert (second.begin, orjson.loads(second.data)) == (size + HOLE + 7, COMMIT)
+    assert second.end == path.stat().st_size
+    assert journal.read(path.stat().st_size, 1 << 20) == (path.stat().st_size, b"")
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "gaps", [7, "ab", {"a": 1}, [["1", 2]], [[1]], [[1, None]], [[True, 2]], [5], [[1.5, 2]]]
+)
+def test_gaps_of_odd_types_are_left_out(tmp_path: Path, gaps: Any) -> None:
+    assert opened(file_of(tmp_path, {**RUN, "gaps": gaps}, COMMIT)).gaps == []

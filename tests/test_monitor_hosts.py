@@ -15,7 +15,8 @@ import pytest
 
 import sightline as sl
 from sightline.host_health import health_series, host_health
-from sightline.hosts import monitoring
+from sightline.hosts import HostMonitor, monitoring
+from sightline.monitors import running_one
 from sightline.naming import unconventional
 from tests.harness import until
 
@@ -26,8 +27,8 @@ MB = 1 << 20
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     yield
-    if monitoring._running is not None:
-        monitoring._running.stop()
+    if (left := running_one(HostMonitor)) is not None:
+        left.stop()
     assert "sightline-hosts" not in [thread.name for thread in threading.enumerate()]
 
 

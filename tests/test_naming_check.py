@@ -1,8 +1,8 @@
 """Odd keys as they are met: by what they export, once, and not where they were asked for."""
 
 from sightline.aliases import Alias, Mirror
+from sightline.key_specs import Spec
 from sightline.naming_check import NamingCheck
-from sightline.snapshot import Spec
 
 
 def spec(key: str, kind: str = "scalar", **options: object) -> Spec:

@@ -104,6 +104,8 @@ HEAVY += ["rich", "yaml", "click", "pydantic", "pandas", "matplotlib", "ml_dtype
 # What `import sightline` loads of itself: recording, and nothing of runs, transports, sinks or tools.
 ROOMS = [
     "aggregates",
+    "async_with",
+    "columns",
     "decorating",
     "disabled",
     "drained",
@@ -111,6 +113,7 @@ ROOMS = [
     "event_values",
     "host_values",
     "key_registry",
+    "key_specs",
     "naming",
     "perf_tracer",
     "records",

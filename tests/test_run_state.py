@@ -21,6 +21,7 @@ from sightline.run_list import runs_below
 from sightline.run_state import MOST_BYTES, RunState, state_of
 from tests import waiting_run
 from tests.harness import Worker, Workers, workers_of
+from tests.holes import read_bytes
 from tests.waiting_run import started
 
 
@@ -268,12 +269,6 @@ def test_of_a_journal_without_lines_so_much_is_read(tmp_path: Path) -> None:
     assert read_bytes() - begin < 3 * MOST_BYTES
 
 
-def read_bytes() -> int:
-    """How much this process has read from files so far."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("rchar")).split()[1])
-
-
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(sl.RunDirectoryError, match="no directory: expected a run's"):
         state_of(tmp_path / "nowhere")
@@ -296,3 +291,22 @@ def test_a_copy_is_a_run_that_nobody_holds(workers: Workers, tmp_path: Path) -> 
     shutil.copytree(worker.disk / "runs" / "run", tmp_path / "copy")
     assert at(worker).state == "running"
     assert state_of(tmp_path / "copy").state == "crashed"
+
+
+@pytest.mark.parametrize("odd", ["7", None, [1], {}, True, 2**63, -1.5, 1e300], ids=str)
+def test_a_journal_whose_fields_are_of_odd_types_has_a_state(tmp_path: Path, odd: Any) -> None:
+    """What is unknown of it is not shown."""
+    run = {**run_line(), "started": odd, "processes": odd}
+    events = [
+        event("steps", start=odd, total=odd),
+        commit(1, 2.0), commit(2, 3.0) | {"time": odd}, commit(3, 4.0) | {"step": odd},
+        {**event("stall", waiting_for=odd), "time": odd}, {**event("finish", missing=odd), "time": odd},
+    ]  # fmt: skip
+    for end in (6, 5):
+        state = state_of(written(tmp_path / str(end), run, *events[:end]))
+        assert state.last_step in ((1, 2) if odd == -1.5 else (1,))
+        for number in (state.processes, state.first_step, state.total_steps):
+            assert number is None or type(number) is int
+        assert state.started is None or type(state.started) is float
+        (listed,) = runs_below(tmp_path / str(end))
+        assert listed.state.last_step == state.last_step

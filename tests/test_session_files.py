@@ -8,6 +8,7 @@ import pytest
 
 import sightline as sl
 from sightline.session_files import Damage, SessionRecord, Source
+from tests.holes import BOUND, put_hole, read_bytes
 
 SECOND = 1_000_000_000
 
@@ -134,11 +135,19 @@ def test_damaged_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert [(each.id, each.status) for each in sessions] == [("a", "accepted")]
     named = {(damage.path.name, damage.line) for damage in damages}
     assert named == {
-        *((path.name, line) for line in (2, 3, 4, 5, 7, 0, 12)), ("empty.jsonl", 0), ("headless.jsonl", 1),
+        *((path.name, line) for line in (2, 3, 5, 7, 0, 12)), ("empty.jsonl", 0), ("headless.jsonl", 1),
         ("later.jsonl", 1),
     }  # fmt: skip
     reasons = " ".join(damage.reason for damage in damages)
-    for reason in ("cut short", "no JSON", "names no session", "no beginning", "it is empty", "no header"):
+    for reason in (
+        "cut short",
+        "no JSON",
+        "names no session",
+        "no beginning",
+        "it is empty",
+        "no header",
+        "1 B of zeros",
+    ):
         assert reason in reasons
     assert sum("is not as it should be" in damage.reason for damage in damages) == 2
 
@@ -217,3 +226,17 @@ def test_many_files_are_read(tmp_path: Path) -> None:
     sessions, damages = read(tmp_path)
     assert (len(sessions), damages) == (101, [])
     assert len(sessions[0].parts) == 100
+
+
+def test_a_hole_is_passed_over_and_named(tmp_path: Path) -> None:
+    """The sessions before and behind it are there."""
+    path = write(tmp_path / "x.jsonl", part(name="a"))
+    put_hole(path, b"\n", json.dumps(part(name="b") | {"id": "b"}).encode() + b"\n")
+    put_hole(path)
+    begin = read_bytes()
+    sessions, damages = read(path)
+    assert [each.id for each in sessions] == ["a", "b"]
+    assert [each.reason for each in damages] == [
+        "8.59 GB of zeros, as a crash of a machine leaves them", "it is cut short"
+    ]  # fmt: skip
+    assert read_bytes() - begin < BOUND

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.snapshot import FORMAT, Rendered, Snapshot, quantile_name
+from sightline.key_specs import quantile_name
+from sightline.snapshot import FORMAT, Rendered, Snapshot
 
 SLOW = settings(deadline=None, max_examples=60)
 NUMBER = st.floats(-1e6, 1e6, allow_subnormal=False) | st.sampled_from([math.nan, math.inf, -math.inf])

@@ -10,9 +10,10 @@ import numpy as np
 
 from sightline import naming
 from sightline.aggregates import ROW_LENGTH, Moments, Sketch, exact_sum
+from sightline.key_specs import FAMILIES, FAMILY_OF, Spec
 from sightline.records import Records
 from sightline.samples import Block
-from sightline.snapshot import FAMILIES, FAMILY_OF, Snapshot, Spec
+from sightline.snapshot import Snapshot
 
 _POLL_S = (0.0002, 0.01)  # first and longest pause while waiting for a device
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from sightline.errors import ConfigurationError, RunDirectoryError
+from sightline.sparse_files import data_from, data_until
 
 BLOCK = 4 << 20  #: bytes that are read at a time
 
@@ -36,6 +37,14 @@ class FilePlace(Protocol):
 
     def read(self, path: str, start: int, end: int) -> bytes:
         """The bytes of a file from ``start`` to before ``end``; fewer at its end, none if it is gone."""
+        ...
+
+    def data_from(self, path: str, place: int) -> int:
+        """The first byte from ``place`` on that is in no hole, as far as that is known without reading."""
+        ...
+
+    def data_until(self, path: str, place: int) -> int:
+        """Behind the last byte before ``place`` that is in no hole, as far as that is known."""
         ...
 
     def put(self, path: str, file: Path) -> None:
@@ -85,6 +94,20 @@ class FolderPlace:
                     return file.read(end - start)
             except FileNotFoundError:
                 return b""
+
+    def data_from(self, path: str, place: int) -> int:
+        return self._past_hole(data_from, path, place)
+
+    def data_until(self, path: str, place: int) -> int:
+        return self._past_hole(data_until, path, place)
+
+    def _past_hole(self, way: Callable[[int, int], int], path: str, place: int) -> int:
+        with _said_by(f"{self.name}/{path}"):
+            try:
+                with open(self.folder / path, "rb", 0) as file:
+                    return way(file.fileno(), place)
+            except FileNotFoundError:
+                return place
 
     def put(self, path: str, file: Path) -> None:
         target = self.folder / path
@@ -145,6 +168,12 @@ class UrlPlace:
                 return bytes(self._fs.cat_file(f"{self._root}/{path}", start=start, end=end))
             except FileNotFoundError:
                 return b""
+
+    def data_from(self, path: str, place: int) -> int:
+        return place
+
+    def data_until(self, path: str, place: int) -> int:
+        return place
 
     def put(self, path: str, file: Path) -> None:
         target = f"{self._root}/{path}"

@@ -293,12 +293,22 @@ def _known_by(copy: Copy) -> tuple[str, bytes]:
 
 
 def _bring(step: Step, part: Path) -> Any:
-    """Copies one file; returns whether it came ``whole``, has ``moved`` meanwhile, as a full segment does,
-    or begins with something ``other`` than what is here."""
+    """Copies one file with its holes; returns whether it came ``whole``, has ``moved`` meanwhile, as a full
+    segment does, or begins with something ``other`` than what is here."""
     source, target = step.source, step.target
     same = 0 if target is None or not source.is_lines else whole_size(target)
     with open(part, "wb") as file:
-        for start in range(0, source.size, BLOCK):
+        start = 0
+        while start < source.size:
+            begin = source.place.data_from(source.path, start)
+            if target is not None and start < same:
+                begin = min(begin, max(start, target.place.data_from(target.path, start)))
+            begin = min(begin, source.size)
+            if begin > start:
+                file.seek(begin)
+                yield begin - start
+                start = begin
+                continue
             data = source.place.read(source.path, start, min(source.size, start + BLOCK))
             if len(data) < min(BLOCK, source.size - start):
                 return "moved"
@@ -308,6 +318,8 @@ def _bring(step: Step, part: Path) -> Any:
                     return "other" if is_still(source) else "moved"
             file.write(data)
             yield len(data)
+            start += len(data)
+        file.truncate(source.size)
         file.flush()
         os.fsync(file.fileno())
     return "whole" if is_still(source) else "moved"

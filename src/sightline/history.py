@@ -18,15 +18,16 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
+from sightline.file_lines import WholeLines
 from sightline.host_health import PREFIXES
-from sightline.journal import Record, is_run_line, lines_backwards, whole_lines
+from sightline.journal import Record, is_run_line, lines_backwards
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit, is_number, is_sound
-from sightline.sinks.lineage import Start, as_committed, starts_of
+from sightline.sinks.lineage import Start, as_committed, damaged_starts, starts_of
 from sightline.sound_lines import is_sound_run, sane_event
+from sightline.sparse_files import last_data
 
-_READ = 8 << 20  # bytes at a time
 _BLOCK_ROWS = 1024
 _EVENTS = 10_000  # of a run, and late snapshots as many
 _PROCESS_ROWS = 2048  # steps for which each process's values of a key are kept
@@ -119,6 +120,7 @@ class History:
         texts: the last text under each key, and its step.
         nonfinite: ``(step, key, kind)`` of each value that is not finite, the first 10,000.
         torn: lines that could not be read, or whose fields are not what they should be.
+        zeros: bytes of zeros in these, where a crash of the machine took what was written.
         commits: how many there are, of all attempts.
 
     Raises:
@@ -165,6 +167,7 @@ class History:
         self.texts: dict[str, tuple[int, str]] = {}
         self.nonfinite: list[tuple[int, str, str]] = []
         self.torn = 0
+        self.zeros = 0
         self._steps: list[int] = []
         self._times: list[float] = []
         self._attempts: list[int] = []
@@ -195,22 +198,28 @@ class History:
         if self._identity not in (None, (found.st_dev, found.st_ino)) or found.st_size < self._offset:
             self._clear()  # another file has taken its place
         if self._identity is None and self._tail is not None and found.st_size > self._tail:
-            self._begin_at(found.st_size - self._tail, found.st_size)
+            self._begin_at_end(self._tail, found.st_size)
         self._identity = found.st_dev, found.st_ino
         end = found.st_size if limit is None else min(found.st_size, self._offset + limit)
         before = self._offset
-        while self._offset < end:
-            data = whole_lines(self.path, self._offset, min(_READ, end - self._offset))
-            if not data:
-                break
-            self._offset += len(data)
-            for line in data.splitlines():
+        if before >= end:
+            return False
+        with open(self.path, "rb", 0) as file:
+            lines = WholeLines(file.fileno(), before)
+            for line in lines:
+                self._offset = lines.place
                 self._take(line)
+                if lines.place >= end:
+                    break
+        self._offset = lines.place
+        self.torn += lines.torn
+        self.zeros += lines.zeros - lines.cut_zeros
         return self._offset > before
 
-    def _begin_at(self, offset: int, size: int) -> None:
-        """Goes to the first line that begins there or later, and takes the ``run`` line before it."""
+    def _begin_at_end(self, tail: int, size: int) -> None:
+        """Goes to the first line of about the last so many bytes, and takes the ``run`` line before it."""
         with open(self.path, "rb") as file:
+            offset = last_data(file.fileno(), size, tail)
             self._offset = self.begins_at = next(
                 (at for at, _ in lines_from(file, offset, size, [MOST_BYTES])), size
             )
@@ -254,6 +263,7 @@ class History:
                     self.torn += 1
                     return
                 self.runs.append(record)
+                self.torn += bool(damaged_starts(record))
                 self.out.clear()
                 self.health.clear()
                 self.reported = None

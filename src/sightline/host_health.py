@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sightline.foreign_numbers import real, seconds, whole
+
 Record = Mapping[str, Any]
 
 PREFIXES = ("host/", "jax/memory/process_")  #: of the keys that are about the health of a process
@@ -129,6 +131,7 @@ class HostHealth:
 
     Attributes:
         of: by process, by key (as in ``process_values``: ``host/process/rss_bytes``) a :class:`Reading`.
+        odd: values that were left out, since they, or where they belong, are of wrong types.
 
     Example:
         >>> health = HostHealth()
@@ -142,10 +145,15 @@ class HostHealth:
 
     def __init__(self) -> None:
         self.of: dict[int, dict[str, Reading]] = {}
+        self.odd = 0
 
     def add(self, record: Record) -> None:
         """Takes in a record of the journal; of any type."""
-        for process, key, step, value in _readings(record):
+        for reading in _readings(record):
+            if reading is None:
+                self.odd += 1
+                continue
+            process, key, step, value = reading
             known = self.of.setdefault(process, {}).get(key)
             peak = low = (value, step)
             if known is not None:
@@ -166,8 +174,9 @@ def health_series(records: Iterable[Record], key: str) -> dict[int, list[tuple[i
     """One quantity over time: by process (step, value), in the journal's order."""
     series: dict[int, list[tuple[int, float]]] = {}
     for record in records:
-        for process, name, step, value in _readings(record):
-            if name == key:
+        for reading in _readings(record):
+            if reading is not None and reading[1] == key:
+                process, _, step, value = reading
                 series.setdefault(process, []).append((step, value))
     return series
 
@@ -177,6 +186,7 @@ class Stalls:
 
     Attributes:
         found: all of them.
+        odd: events that were left out, since fields of them are of wrong types; and processes in their lists.
 
     Example:
         >>> stalls = Stalls()
@@ -194,6 +204,7 @@ class Stalls:
 
     def __init__(self) -> None:
         self.found: list[Stall] = []
+        self.odd = 0
         self._early: dict[int, Place] = {}  # said before the root had noticed
 
     @property
@@ -207,31 +218,56 @@ class Stalls:
             self._add_event(record)
         elif record.get("type") == "commit":
             self._early = {}
-        elif record.get("type") == "run" and self.current is not None:
-            self.found[-1] = self.found[-1]._replace(end=_number(record.get("started")))  # it was killed
+        elif record.get("type") == "run" and self.current is not None:  # it was killed
+            started = seconds(record.get("started"))
+            if started is None:  # how long it took is not known
+                self.odd += 1
+                del self.found[-1]
+            else:
+                self.found[-1] = self.found[-1]._replace(end=started)
 
     def _add_event(self, record: Record) -> None:
-        kind, time = record.get("event"), _number(record.get("time"))
-        current = self.current
-        if kind == "stall":
-            begin = time - _number(record.get("seconds"))
-            waiting_for = _processes(record.get("waiting_for"))
-            attempt, step = int(_number(record.get("attempt"))), record.get("step")
-            step = step if isinstance(step, int) else None
-            self.found.append(Stall(attempt, begin, None, step, waiting_for, self._early))
+        kind, current = record.get("event"), self.current
+        if kind not in ("stall", "stacks") and (
+            current is None or kind not in ("silent", "resumed", "finish")
+        ):
+            return
+        time = seconds(record.get("time"))
+        if time is None:
+            self.odd += 1
+        elif kind == "stall":
+            waited, step = seconds(record.get("seconds", 0.0)), record.get("step")
+            attempt = whole(record.get("attempt", 0))
+            if waited is None or attempt is None or (step is not None and whole(step) is None):
+                self.odd += 1
+                return
+            waiting_for = self._processes(record.get("waiting_for"))
+            self.found.append(Stall(attempt, time - waited, None, step, waiting_for, self._early))
             self._early = {}
-        elif kind == "stacks" and isinstance(record.get("process"), int):
+        elif kind == "stacks":
             place = _place(record, time)
-            if current is not None:
+            if place is None:
+                self.odd += 1
+            elif current is not None:
                 self.found[-1] = current._replace(places={**current.places, place.process: place})
             else:
                 self._early[place.process] = place
         elif current is not None and kind == "silent":
-            silent = {*current.silent, *_processes(record.get("processes"))}
+            silent = {*current.silent, *self._processes(record.get("processes"))}
             self.found[-1] = current._replace(silent=tuple(sorted(silent)))
-        elif current is not None and kind in ("resumed", "finish"):
-            missing = _processes(record.get("missing"))
+        elif current is not None:
+            missing = self._processes(record.get("missing"))
             self.found[-1] = current._replace(end=time, missing=missing)
+
+    def _processes(self, listed: Any) -> tuple[int, ...]:
+        if listed is None:
+            return ()
+        if not isinstance(listed, list):
+            self.odd += 1
+            return ()
+        found = tuple(each for each in listed if whole(each) is not None)
+        self.odd += len(listed) - len(found)
+        return found
 
 
 def stalls(records: Iterable[Record]) -> list[Stall]:
@@ -242,37 +278,35 @@ def stalls(records: Iterable[Record]) -> list[Stall]:
     return reader.found
 
 
-def _number(value: Any) -> float:
-    """Of a line that may be somebody else's."""
-    return float(value) if isinstance(value, (int, float)) else 0.0
+def _place(record: Record, time: float) -> Place | None:
+    """Where a process says that it is; None if anything of it is of a wrong type."""
+    process = whole(record.get("process"))
+    times = [0.0 if record.get(name) is None else seconds(record[name]) for name in ("span_s", "waited_s")]
+    span_s, waited_s = times
+    span, at, inside, stacks = texts = [record.get(name) for name in ("span", "at", "inside", "stacks")]
+    if process is None or span_s is None or waited_s is None:
+        return None
+    if not all(text is None or isinstance(text, str) for text in texts):
+        return None
+    return Place(process, time, span, span_s, at or "an unknown place", inside, waited_s, stacks or "")
 
 
-def _processes(value: Any) -> tuple[int, ...]:
-    return tuple(each for each in value if isinstance(each, int)) if isinstance(value, list) else ()
-
-
-def _place(record: Record, time: float) -> Place:
-    span = record.get("span")
-    inside = record.get("inside")
-    return Place(
-        record["process"],
-        time,
-        None if span is None else str(span),
-        _number(record.get("span_s")),
-        str(record.get("at") or "an unknown place"),
-        None if inside is None else str(inside),
-        _number(record.get("waited_s")),
-        str(record.get("stacks") or ""),
-    )
-
-
-def _readings(record: Record) -> Iterator[tuple[int, str, int, float]]:
-    """Process, key, step and value of what a record says of the health of processes."""
+def _readings(record: Record) -> Iterator[tuple[int, str, int, float] | None]:
+    """Process, key, step and value of what a record says of the health of processes; None for each that is of
+    wrong types."""
     if record.get("type") != "process_values":
         return
-    step = int(record.get("step") or 0)
-    for key, row in record["values"].items():
-        if key.startswith(PREFIXES):
-            for process, value in zip(record["processes"], row, strict=False):
-                if value is not None:
-                    yield process, key, step, float(value)
+    step, processes, values = whole(record.get("step")), record.get("processes"), record.get("values")
+    if step is None or not isinstance(processes, list) or not isinstance(values, dict):
+        yield None
+        return
+    for key, row in values.items():
+        if not key.startswith(PREFIXES):
+            continue
+        if not isinstance(row, list) or len(row) != len(processes):  # whose values they are is not known
+            yield None
+            continue
+        for process, value in zip(processes, row, strict=True):
+            if value is not None:
+                number = real(value)
+                yield None if number is None or whole(process) is None else (process, key, step, number)

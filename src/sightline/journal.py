@@ -57,12 +57,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from sightline import wording
 from sightline.errors import JournalError
-from sightline.sparse_files import data_until
+from sightline.file_lines import WholeLines, zeros_said
+from sightline.sparse_files import behind_zeros, data_until
 
 log = logging.getLogger("sightline")
 
@@ -201,7 +203,7 @@ class Journal:
         with self._lock:
             return self.size + self._waiting_bytes
 
-    def read(self, offset: int, limit: int) -> bytes:
+    def read(self, offset: int, limit: int) -> Block:
         """Whole lines from an offset on, also those that the disk has refused so far; from any thread.
 
         Args:
@@ -211,15 +213,18 @@ class Journal:
         with self._lock:
             # Else they are on their way to the kernel, and nobody may have them before it has.
             size, waiting = self.size, list(self._waiting) if self._failed else []
-        taken = [whole_lines(self.path, offset, min(limit, size - offset))] if offset < size else []
-        length = sum(map(len, taken))
+        block = Block(offset, b"")
+        if offset < size:
+            block = whole_lines(self.path, offset, min(limit, size - offset))
+        taken = [block.data]
+        end = block.end
         at = size
         for lines, _ in waiting:
-            if offset + length == at and length < limit:
+            if end == at and end - block.begin < limit:
                 taken.append(lines)
-                length += len(lines)
+                end += len(lines)
             at += len(lines)
-        return b"".join(taken)
+        return Block(block.begin, b"".join(taken))
 
     @property
     def waiting(self) -> bool:
@@ -236,11 +241,13 @@ class Journal:
 
     def _find_place(self) -> None:
         """Reads backwards, to the last run line that has commits after it: no further than one attempt."""
+        is_torn = False
         for number, line in enumerate(lines_backwards(self._file, self.size)):
             try:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError:
-                continue  # torn by a crash of the machine; readers skip it too
+                is_torn = True  # by a crash of the machine, which may have taken commits; readers skip it too
+                continue
             if not isinstance(record, dict):
                 continue
             kind = record.get("type")
@@ -256,7 +263,8 @@ class Journal:
             if kind == "run" and is_run_line(record, self.path):
                 self.run_line = self.run_line or record
                 if self.last_step is not None:
-                    return
+                    break
+        self.has_ended = self.has_ended and not is_torn
         if self.size and self.run_line is None:
             raise JournalError(
                 f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline"
@@ -296,21 +304,48 @@ def whole_size(path: Path) -> int:
         return whole_end(file.fileno(), os.fstat(file.fileno()).st_size)
 
 
-def whole_lines(path: Path, offset: int, limit: int) -> bytes:
-    """The whole lines of a file from an offset on, about ``limit`` bytes of them, or one longer line."""
-    with open(path, "rb") as file:
-        file.seek(offset)
-        data = file.read(limit)
-        if data and not data.endswith(b"\n"):
-            whole, newline, rest = data.rpartition(b"\n")
-            data = whole + newline or rest + file.readline()
-        return data if data.endswith(b"\n") else b""
+class Block(NamedTuple):
+    """Whole lines of a file that stand one behind the other.
+
+    Attributes:
+        begin: where the first one begins; behind the place that was asked for if there is a hole.
+        data: the lines; empty if there are none yet.
+    """
+
+    begin: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """Where what follows them begins."""
+        return self.begin + len(self.data)
+
+
+def whole_lines(path: Path, offset: int, limit: int) -> Block:
+    """The whole lines of a file from an offset on, about ``limit`` bytes of them, or one longer line.
+
+    They end before a hole, and begin behind one that is at the offset: see :class:`WholeLines`.
+    """
+    with open(path, "rb", 0) as file:
+        data = os.pread(file.fileno(), limit, offset)
+        sound = data.partition(b"\0")[0]
+        end = sound.rfind(b"\n") + 1
+        if end:
+            return Block(offset, data[:end])
+        if len(sound) == len(data) < limit:  # the beginning of a line
+            return Block(offset, b"")
+        lines = WholeLines(file.fileno(), offset)
+        line = next(iter(lines), None)
+        if line is None:
+            return Block(lines.place, b"")
+        return Block(lines.place - len(line) - 1, line + b"\n")
 
 
 def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[Record]:
     """The records of a journal, in order; of a live one, those that are whole by now.
 
-    Lines that are no JSON (torn by a crash of the machine) are skipped and counted in a warning of the log.
+    Lines that are no JSON (torn by a crash of the machine) and holes are skipped; a warning of the log counts
+    them.
 
     Args:
         path: ``metrics.jsonl``, or the run directory that holds it.
@@ -329,11 +364,9 @@ def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[R
     if path.is_dir():
         path = path / "metrics.jsonl"
     torn = 0
-    with open(path, "rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
+    with open(path, "rb", 0) as file:
+        lines = WholeLines(file.fileno(), offset)
+        for line in lines:
             try:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError:
@@ -341,8 +374,10 @@ def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[R
                 continue
             if isinstance(record, dict):
                 yield record
-    if torn:
-        log.warning("sightline: %s: skipped %d torn lines", path, torn)
+    torn += lines.torn
+    if torn or lines.zeros:
+        skipped = [wording.counted(torn, "torn line") if torn else "", zeros_said(lines.zeros)]
+        log.warning("sightline: %s: skipped %s", path, ", ".join(filter(None, skipped)))
 
 
 def values_before(
@@ -390,14 +425,12 @@ def numbers(values: Mapping[str, float | int]) -> tuple[dict[str, float | int | 
 
 def gaps_of(line: Mapping[str, Any] | None) -> list[tuple[int, int]]:
     """Those that a ``run`` line tells of; none if it is an older one."""
-    found = []
-    for each in (line or {}).get("gaps") or ():
-        try:
-            before, after = each
-            found.append((int(before), int(after)))
-        except (TypeError, ValueError):
-            continue
-    return found
+    gaps = (line or {}).get("gaps")
+    return [
+        (each[0], each[1])
+        for each in (gaps if isinstance(gaps, list) else ())
+        if isinstance(each, list) and len(each) == 2 and all(type(seq) is int for seq in each)
+    ]
 
 
 def whole_end(file: int, end: int, *, most: int | None = None) -> int:
@@ -455,10 +488,12 @@ def lines_backwards(file: int, end: int, *, most: int | None = None) -> Iterator
     Args:
         file: its descriptor.
         end: where to begin.
-        most: bytes that are read at most, and so of a line that is kept; None: any number. A line with a hole
-            in it is cut, which no reader takes for one; so is one that is longer.
+        most: bytes that are read at most, and so of a line that is kept; None: any number. One that is longer
+            is cut, which no reader takes for a line. Of one with NUL bytes there is what stands behind them,
+            and a NUL byte before it, so that the damage is seen.
     """
     parts: list[bytes] = []  # of a line whose beginning has not been found, the last one first
+    has_zeros = False
     left = most
     while end and (left is None or left > 0):
         start = max(0, end - _BLOCK)
@@ -466,13 +501,26 @@ def lines_backwards(file: int, end: int, *, most: int | None = None) -> Iterator
         left = None if left is None else left - (end - start)
         if lines:
             *whole, last = lines
-            if line := last + b"".join(reversed(parts)):
-                yield line
-            yield from filter(None, reversed(whole))
-            parts = []
-        parts.append(beginning)
+            yield from _past_zeros(last + b"".join(reversed(parts)))
+            for line in reversed(whole):
+                yield from _past_zeros(line)
+            parts, has_zeros = [], False
+        if not has_zeros:  # what stands before them counts no more
+            has_zeros = b"\0" in beginning
+            parts.append(b"\0" * has_zeros + beginning.rpartition(b"\0")[2])
         end = start if lines else data_until(file, start)
-        if end < start:
-            parts.append(b"\0")  # so that what is around the hole makes no line
-    if not end and (line := b"".join(reversed(parts))):
-        yield line
+        if end < start and not has_zeros:
+            has_zeros = True
+            parts.append(b"\0")
+    if not end:
+        yield from _past_zeros(b"".join(reversed(parts)))
+
+
+def _past_zeros(line: bytes) -> Iterator[bytes]:
+    if b"\0" not in line:
+        if line:
+            yield line
+        return
+    if behind := behind_zeros(line):
+        yield behind
+    yield b"\0"

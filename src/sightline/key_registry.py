@@ -9,7 +9,7 @@ from typing import Any
 from sightline import naming
 from sightline.errors import RecordError
 from sightline.host_values import checked_key
-from sightline.snapshot import EMITS, Spec
+from sightline.key_specs import EMITS, Spec
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sightline.aliases import Mirror
+from sightline.key_specs import Spec
 from sightline.naming import COUNT_SUFFIX, TIMING_KEY, unconventional
-from sightline.snapshot import Spec
 
 _TIMINGS = TIMING_KEY.partition("{")[0]
 

@@ -9,29 +9,24 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sightline import wording
 from sightline.aliases.mirror import Mirror, Mirrored
 from sightline.errors import SnapshotError, TransportError
+from sightline.final import Final
 from sightline.journal import Journal, numbers
 from sightline.message import Message, Pending
-from sightline.naming import COUNT_SUFFIX, RESERVED
+from sightline.naming import RESERVED
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
-from sightline.poster import stalled
 from sightline.samples import choose
 from sightline.sinks.reader import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
-from sightline.stall import StallWatch
+from sightline.stall_notes import StallNotes
 from sightline.transports.base import Transport
-from sightline.whereabouts import told
-
-if TYPE_CHECKING:
-    from sightline.jax.recording import Numbers
 
 log = logging.getLogger("sightline")
 
@@ -43,66 +38,6 @@ _LONGEST_LOOK_S = 1.0  # between two looks at the clock; what is longer is this 
 _REMEMBERED = 1024  # closed slots and steps whose line numbers are kept
 _MOST_ODD = 20  # unconventional keys told in one message
 _MOST_NAMED = 64  # processes listed for one non-finite key; when all of them are, the journal stays small
-
-
-@dataclass(slots=True)
-class Final:
-    """Values that need no gathering: the user's own, or an export's.
-
-    Attributes:
-        on_devices: arrays of one element, for :meth:`launch`.
-    """
-
-    step: int
-    values: dict[str, Value]
-    counts: dict[str, int]
-    texts: dict[str, str]
-    on_devices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    made: float = field(default_factory=time.monotonic)
-    obs: Counter[str] = field(default_factory=Counter)
-    _numbers: Numbers | None = None
-
-    def launch(self) -> None:
-        """Starts the way of the device values to the host; the training thread's call."""
-        if self.on_devices:
-            from sightline.jax.recording import Numbers
-
-            self._numbers = Numbers("commit", self.on_devices, anywhere=True)
-            self.on_devices = {}
-
-    def settle(self) -> bool:
-        """Takes in the device values if they have arrived; returns whether there are none left."""
-        numbers = self._numbers
-        if numbers is None:
-            return True
-        try:
-            if numbers.ready():
-                self._numbers = None
-                for key, (number,) in numbers.read().items():
-                    if key.endswith(COUNT_SUFFIX):
-                        self.counts[key] = int(number)
-                    else:
-                        self.values[key] = number
-        except Exception as error:  # noqa: BLE001 - what the computation raised
-            log.warning("sightline: %s is left out of step %d: %s", ", ".join(numbers.keys), self.step, error)
-            self.obs["failed_device_values"] += len(numbers.keys)
-            self._numbers = None
-        return self._numbers is None
-
-    def give_up(self) -> None:
-        """Goes on without the device values."""
-        if self._numbers is not None:
-            self.obs["pending_device_values"] += len(self._numbers.keys)
-            self._numbers = None
-
-
-@dataclass(slots=True)
-class _Stall:
-    """No slot has closed for long."""
-
-    begin: float  # when the last one did, in monotonic seconds
-    said: bool = False
-    heard: set[int] = field(default_factory=set)  # who has said where it is, or is known not to
 
 
 class Root:
@@ -168,9 +103,7 @@ class Root:
         self._time = 0.0
         self._next_poll = 0.0
         self._pause = _POLL_S[0]
-        self._closings = StallWatch()
-        self._stall: _Stall | None = None
-        self._own_commits = StallWatch()
+        self._stalls = StallNotes(self._board, transport, lambda event: self._append(self._event(event)))
         for reader in readers:
             reader.wake(journal.end, journal.seq)
         self._thread = threading.Thread(target=self._run, name="sightline-root", daemon=True)
@@ -189,7 +122,7 @@ class Root:
             if isinstance(item, Pending):
                 self._own_slot = item.slot
             if isinstance(item, Pending | Final):
-                self._own_commits.beat(now=time.monotonic())
+                self._stalls.committed()
             self._changed.notify_all()
 
     def note(self, name: str) -> None:
@@ -268,11 +201,11 @@ class Root:
             self._write_finals(closed.slot)
             with self._going_on():
                 self._write(closed)
-            self._go_on(closed)
+            self._stalls.closed(closed)
         self._write_finals(self._board.lowest_open())
         if self._journal.waiting:
             self._append()
-        self._look_for_stall(time.monotonic())
+        self._stalls.look(self._own_slot, ending=self._ending)
         if done and not self._queue and self._head is None:
             self._append(self._event({"event": "finish", "missing": self._unended}))
             self._journal.close()
@@ -362,7 +295,7 @@ class Root:
         if message.kind == "end":
             self._board.end(message.process)
         elif message.kind == "stalled":
-            self._note_place(message)
+            self._stalls.note_place(message)
         else:
             if message.note:
                 self._notes["unreadable_snapshots"] += 1
@@ -385,7 +318,7 @@ class Root:
             return self._patience.pause_s()
         if self._transport.processes == 1 or self._transport.collective:
             busy = self._board.lowest_open() is not None or self._ending or self._journal.waiting
-            return _RETRY_S if busy else min(10.0, self._own_commits.wait_s() or 10.0)
+            return _RETRY_S if busy else min(10.0, self._stalls.wait_s() or 10.0)
         pause = max(0.001, self._next_poll - time.monotonic())
         return pause if self._board.lowest_open() is None else min(pause, _LONGEST_LOOK_S)  # deadlines run
 
@@ -658,71 +591,6 @@ class Root:
             )
         if events:
             self._append(*events)
-
-    def _look_for_stall(self, now: float) -> None:
-        """Says who is waited for when slots stop coming; where this process is when its own commits do."""
-        slot, behind = self._board.lowest_open(), self._board.waited_for_next()
-        if behind and (slot is not None or not self._ending) and self._closings.overdue(now=now):
-            self._stall = self._stall or _Stall(now - self._closings.since_s(now=now))
-            (self._say_silent if self._stall.said else self._say_stall)(slot, behind, now)
-        if not self._ending and self._own_commits.overdue(now=now):
-            waited_s = self._own_commits.since_s(now=now)
-            self._note_place(stalled(0, self._own_slot or (0, 0), waited_s))
-
-    def _say_stall(self, slot: Slot | None, behind: Sequence[int], now: float) -> None:
-        assert self._stall is not None
-        self._stall.said = True
-        seconds = now - self._stall.begin
-        at = ", ".join(f"process {p} (last step {self._board.step_of(p)})" for p in behind[:8])
-        log.warning(
-            "sightline: no step has been complete for %.0f s; %s waits for %d of %d processes: %s%s",
-            seconds, "the next one" if slot is None else f"step {slot[0]}", len(behind),
-            self._transport.processes, at, " and more" if len(behind) > 8 else "",
-        )  # fmt: skip
-        place = {"step": None, "k": None} if slot is None else {"step": slot[0], "k": slot[1]}
-        fields = {**place, "seconds": round(seconds, 3), "waiting_for": list(behind)}
-        self._append(self._event({"event": "stall", **fields}))
-
-    def _say_silent(self, slot: Slot | None, behind: Sequence[int], now: float) -> None:
-        """Whoever still has not said where it is cannot: nothing of it runs."""
-        assert self._stall is not None
-        if self._transport.collective:  # in which nobody can post at will
-            return
-        silent = [p for p in behind if p and p not in self._stall.heard]
-        self._stall.heard.update(silent)
-        if silent:
-            log.warning(
-                "sightline: %s cannot say where: dead, stopped, cut off, or in C code that does not let "
-                "Python run", wording.processes(silent),
-            )  # fmt: skip
-            fields = {"step": None if slot is None else slot[0], "processes": silent}
-            self._append(self._event({"event": "silent", **fields}))
-
-    def _go_on(self, closed: Closed[Message]) -> None:
-        """A slot has closed; if that took long, it is over."""
-        now = time.monotonic()
-        stall, self._stall = self._stall, None
-        self._closings.beat(now=now)
-        if stall is None or not stall.said:
-            return
-        (step, k), seconds = closed.slot, now - stall.begin
-        without = f", without {wording.processes(closed.missing)}" if closed.missing else ""
-        log.warning("sightline: going on after %.0f s: step %d is complete%s", seconds, step, without)
-        fields = {"step": step, "k": k, "seconds": round(seconds, 3), "missing": list(closed.missing)}
-        self._append(self._event({"event": "resumed", **fields}))
-
-    def _note_place(self, message: Message) -> None:
-        """Where a process is whose commits have stopped coming."""
-        now = time.monotonic()
-        self._stall = self._stall or _Stall(now - self._closings.since_s(now=now))
-        if message.slot >= self._board.last_closed:  # else it has gone on since, and what it said is old
-            self._stall.heard.add(message.process)
-        lines = [line.strip() for line in message.note.splitlines() if line.strip()]
-        place = {"at": lines[-1] if lines else "an unknown place", **message.place}
-        fields = {"process": message.process, "step": message.slot[0], "waited_s": round(message.wall_s, 3)}
-        self._append(self._event({**place, "event": "stacks", **fields, "stacks": message.note}))
-        if message.process:  # what this one has to say is in its log already
-            log.warning("sightline: %s", told(message.process, place))
 
     @contextmanager
     def _going_on(self) -> Iterator[None]:

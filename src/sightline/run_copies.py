@@ -147,13 +147,13 @@ def relation(source: Copy, target: Copy) -> Relation:
 
 def whole_size(copy: Copy) -> int:
     """How many bytes the whole lines of a file take."""
-    end = copy.size
+    end, length = copy.size, 1 << 16
     while end:
-        start = max(0, end - (1 << 16))
+        start = max(0, end - length)
         newline = copy.place.read(copy.path, start, end).rfind(b"\n")
         if newline >= 0:
             return start + newline + 1
-        end = start
+        end, length = copy.place.data_until(copy.path, start), min(2 * length, BLOCK)
     return 0
 
 

@@ -20,10 +20,12 @@ import orjson
 
 from sightline import wording
 from sightline.errors import JournalError, RunDirectoryError
+from sightline.file_lines import LONGEST
+from sightline.foreign_numbers import seconds, whole
 from sightline.journal import is_run_line, lines_backwards, whole_end
 from sightline.run_directory import JOURNAL, Lock, lock_of
 from sightline.sound_lines import is_sound_run, sane_event
-from sightline.sparse_files import data_from
+from sightline.sparse_files import behind_zeros, data_from
 from sightline.stall import StallWatch
 
 State = Literal["running", "stalled", "finished", "failed", "crashed", "unknown"]
@@ -33,7 +35,6 @@ _TAIL_BYTES = 4 << 20  # read for them, unless no commit stands there
 _HEAD_LINES = 64  # behind a run line, in which the loop says how long it is
 _PROBE_BYTES = 1 << 16
 MOST_BYTES = 128 << 20  #: read of a damaged journal, backwards and by bisection each
-_LINE_BYTES = 64 << 20  # what is longer is no line
 _PIECE_BYTES = 1 << 20
 _LATELY_S = 60.0  # in which a run has written that another host holds, where nothing else can be seen
 
@@ -171,7 +172,7 @@ def _look(path: Path) -> _Seen:
                 continue
             kind = record.get("type")
             seen.last = seen.last or record
-            if not seen.attempt and _is_int(record.get("attempt")):
+            if not seen.attempt and whole(record.get("attempt")) is not None:
                 seen.attempt = record["attempt"]
             if _is_commit(record):
                 seen.commits.append(record)
@@ -207,7 +208,11 @@ def begin_of_attempt(file: BinaryIO, attempt: int, size: int) -> int:
     while high - low > _PROBE_BYTES:
         middle = (low + high) // 2
         at, record = next(
-            ((at, each) for at, each in lines_from(file, middle, size, left) if _is_int(each.get("attempt"))),
+            (
+                (at, each)
+                for at, each in lines_from(file, middle, size, left)
+                if whole(each.get("attempt")) is not None
+            ),
             (size, None),
         )
         if record is None or record["attempt"] >= attempt:
@@ -241,7 +246,7 @@ def lines_from(
 
 
 def _line_of(file: BinaryIO, left: list[int] | None) -> bytes:
-    """The line that begins here; of one that is too long, or has a hole in it, what is behind it alone."""
+    """The line that begins here; of one that is too long or has NUL bytes in it what is behind alone."""
     parts: list[bytes] = []
     while True:
         part = file.readline(_PIECE_BYTES)
@@ -249,11 +254,11 @@ def _line_of(file: BinaryIO, left: list[int] | None) -> bytes:
         if left is not None:
             left[0] -= len(part)
         if len(part) < _PIECE_BYTES or part.endswith(b"\n") or (left is not None and left[0] <= 0):
-            return b"".join(parts)
+            return behind_zeros(b"".join(parts))
         if part.endswith(b"\0"):
             parts = [b"\0"]  # torn
             file.seek(data_from(file.fileno(), file.tell()))
-        elif len(parts) * _PIECE_BYTES > _LINE_BYTES:
+        elif len(parts) * _PIECE_BYTES > LONGEST:
             parts = [b"\0"]
 
 
@@ -265,15 +270,11 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_commit(record: Mapping[str, Any]) -> bool:
     return (
         record.get("type") == "commit"
-        and all(_is_int(record.get(name)) for name in ("seq", "step", "attempt"))
-        and isinstance(record.get("time"), (int, float))
+        and all(whole(record.get(name)) is not None for name in ("seq", "step", "attempt"))
+        and seconds(record.get("time")) is not None
     )
 
 
@@ -292,8 +293,8 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
         if failed is not None:
             state, reason = "failed", "it ended by an exception"
     else:
-        times = (seen.last.get("time"), seen.run.get("started"), last_time)
-        written = max((each for each in times if isinstance(each, (int, float))), default=0.0)
+        times = (seconds(seen.last.get("time")), seconds(seen.run.get("started")), last_time)
+        written = max((each for each in times if each is not None), default=0.0)
         lately = max(_LATELY_S, 5 * (step_s or 0))
         is_live, reason = _is_live(lock, _root_of(directory, seen.attempt), now - written, lately)
         state = "running" if is_live else "crashed"
@@ -304,7 +305,7 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
                 f"no commit for {wording.duration(now - last['time'])}, usually {step_s or 0:.3g} s a step"
             )
             stall = None if stall is None else sane_event(stall)
-            if stall is not None and stall.get("time", 0) >= last["time"]:
+            if stall is not None and (seconds(stall.get("time")) or 0) >= last["time"]:
                 missing = _processes(stall.get("waiting_for"))
                 reason += f"; step {stall.get('step')} waits for {wording.processes(missing)}"
     run = seen.run
@@ -313,10 +314,10 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
         reason,
         run_id=run.get("run_id"),
         attempt=seen.attempt,
-        processes=run.get("processes", 0),
-        started=run.get("started"),
-        first_step=seen.loop.get("start"),
-        total_steps=seen.loop.get("total"),
+        processes=whole(run.get("processes")) or 0,
+        started=seconds(run.get("started")),
+        first_step=whole(seen.loop.get("start")),
+        total_steps=whole(seen.loop.get("total")),
         last_step=last["step"] if last else None,
         last_seq=last["seq"] if last else 0,
         last_commit=last_time,
@@ -385,4 +386,4 @@ def _lives(pid: int) -> bool:
 
 
 def _processes(found: Any) -> tuple[int, ...]:
-    return tuple(each for each in found if _is_int(each)) if isinstance(found, list) else ()
+    return tuple(each for each in found if whole(each) is not None) if isinstance(found, list) else ()

@@ -38,6 +38,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from sightline.clock import Straight, without_steps
+from sightline.file_lines import WholeLines, zeros_said
 from sightline.wording import counted
 
 log = logging.getLogger("sightline")
@@ -256,11 +257,11 @@ class _Index:
 
     def add(self, path: Path) -> None:
         """Notes the lines of a file."""
-        number = offset = 0
         has_header = False
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                place, offset = offset, offset + len(line)
+        with open(path, "rb", 0) as file:
+            lines = WholeLines(file.fileno())
+            for line in lines:
+                place, number = lines.place - len(line) - 1, lines.number
                 said = self._parsed(path, number, line)
                 if said is None:
                     continue
@@ -281,7 +282,11 @@ class _Index:
                         self._note(identity, _Place(len(self._sources) - 1, place))
                     else:
                         self._damaged(Damage(path, number, "it names no session"))
-        if not number:
+        if lines.torn or lines.zeros:
+            self._damaged(Damage(path, 0, zeros_said(lines.zeros) or "it has a line of more than 64 MiB"))
+        if lines.cut:
+            self._damaged(Damage(path, lines.number + 1, _CUT))
+        if not lines.place and not lines.cut:
             self._damaged(Damage(path, 0, _EMPTY))
 
     def sessions(self, clock: Clock) -> Iterator[SessionRecord]:
@@ -316,11 +321,11 @@ class _Index:
     def _parsed(self, path: Path, number: int, line: bytes) -> dict[str, Any] | None:
         try:
             said = orjson.loads(line)
-            if isinstance(said, dict) and line.endswith(b"\n"):
+            if isinstance(said, dict):
                 return said
-            reason = _CUT if isinstance(said, dict) else "it is no JSON object"
+            reason = "it is no JSON object"
         except orjson.JSONDecodeError as error:
-            reason = f"it is no JSON ({error})" if line.endswith(b"\n") else _CUT
+            reason = f"it is no JSON ({error})"
         self._damaged(Damage(path, number, reason))
         return None
 

@@ -16,6 +16,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar, cast, get_args
 
+from sightline.async_with import AsyncWith
 from sightline.decorating import around_life
 from sightline.errors import RecordError
 from sightline.event_values import bounded, plain
@@ -58,7 +59,7 @@ class Tracer(Protocol):
     def _unsaid(self, session: Session) -> None: ...
 
 
-class Phase:
+class Phase(AsyncWith):
     """One span of a phase: what ``session.phase(name)`` gives, for one ``with`` or ``async with``.
 
     Spans of one phase may overlap, in several tasks or threads: each has its own beginning and end.
@@ -96,14 +97,6 @@ class Phase:
                 self.error = described(kind, error)
             self._session._changed()
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
     def set(self, /, **args: Any) -> None:
         """Adds arguments, as a count that is known at the end."""
         self.args = {**self.args, **args}
@@ -136,7 +129,7 @@ class CurrentPhase(Phase):
         return around_life(function, enter)
 
 
-class Session:
+class Session(AsyncWith):
     """One session, or a part of one; made by ``sl.session`` and ``sl.resume_session``.
 
     ``with`` and ``async with`` begin it, make it the current one within the block, and end it. Without a
@@ -290,14 +283,6 @@ class Session:
         if token is not None:
             self._tracer._restore(self, token)
         self._finish(kind, error)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
         if self.start:

@@ -23,7 +23,6 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +30,9 @@ import numpy.typing as npt
 import orjson
 
 from sightline.aggregates import NAN, Floats, Histogram, Ints, Moments, Sketch, as_number, merge_sums
+from sightline.columns import Columns, Entries
 from sightline.errors import SnapshotError
+from sightline.key_specs import FAMILIES, Conflict, Schema, Spec, decode_schema, encode_schema, quantile_name
 from sightline.naming import COUNT_SUFFIX, folders_among
 
 FORMAT = 1
@@ -42,103 +43,6 @@ _START = _HEADER.size + _CRC.size  # where the schema begins
 _HAS_NONFINITE, _HAS_OWNERS = 1, 2
 
 Value = float | int
-
-# Which columns hold a kind.
-FAMILY_OF = {
-    "scalar": "moments",
-    "summary": "moments",
-    "total": "sums",
-    "ratio": "sums",
-    "rate": "sums",
-    "last": "lasts",
-    "timing": "timings",
-    "per_process": "timings",
-    "covered": "timings",
-    "expected": "timings",
-    "text": "texts",
-}
-# Kinds that are kept beside a key, not shown as one: each process's own mean, and of global arrays how many
-# elements the process has reduced and how many there are.
-BESIDE = ("per_process", "covered", "expected")
-FAMILIES = ("moments", "sums", "lasts", "timings", "texts")
-
-EMITS = ("mean", "std", "min", "max", "sum", "count")
-_OPTIONS = ("emit", "quantiles", "over", "replicated", "bins")  # of a Spec
-
-
-class Spec(NamedTuple):
-    """What is recorded under a key: the reduction, its options, and where it was first recorded."""
-
-    key: str
-    kind: str
-    file: str = ""
-    line: int = 0
-    emit: tuple[str, ...] = ()
-    quantiles: tuple[float, ...] = ()
-    over: str = ""
-    replicated: bool = False
-    bins: int = 0
-
-    @property
-    def site(self) -> str:
-        return f"{self.file}:{self.line}"
-
-    @property
-    def sketched(self) -> bool:
-        """Whether a sketch is kept beside the moments."""
-        return bool(self.quantiles or self.bins)
-
-    @property
-    def reduction(self) -> tuple[str, bool, str, bool]:
-        """What two processes must agree on, if what they recorded under one key is to be merged."""
-        return (self.kind, self.sketched, self.over, self.replicated)
-
-    @property
-    def call(self) -> str:
-        """The recording call that makes it: a histogram is a summary that is shown as bins."""
-        return "histogram" if self.bins else self.kind
-
-    @property
-    def described(self) -> str:
-        """The reduction as a person would write it: ``summary(quantiles=(0.5,))``."""
-        options = zip(_OPTIONS, self[4:], strict=True)
-        given = ", ".join(f"{name}={value!r}" for name, value in options if value)
-        return f"{self.call}({given})" if given else self.call
-
-    def exported(self) -> list[str]:
-        """The names under which :meth:`Snapshot.render` gives this key (counts aside)."""
-        match self.kind:
-            case "summary" if not self.bins:
-                return [f"{self.key}/{name}" for name in (*self.emit, *map(quantile_name, self.quantiles))]
-            case "timing":
-                return [self.key, f"{self.key}_max", f"{self.key}_slowest"]
-            case _ if self.kind in BESIDE:
-                return []
-        return [self.key]
-
-
-def quantile_name(q: float) -> str:
-    """``0.5`` → ``p50``, ``0.999`` → ``p99.9``."""
-    return f"p{100 * q:.10g}"
-
-
-Schema = dict[str, tuple[Spec, ...]]
-
-
-class Conflict(NamedTuple):
-    """One key with two reductions: the lowest process's wins."""
-
-    kept: Spec
-    dropped: Spec
-    kept_process: int
-    dropped_process: int
-
-    def __str__(self) -> str:
-        kept, dropped = self.kept, self.dropped
-        return (
-            f"{kept.key!r} is a {kept.described} on process {self.kept_process} ({kept.site}) and a "
-            f"{dropped.described} on process {self.dropped_process} ({dropped.site}); the latter is left out"
-        )
 
 
 class Rendered(NamedTuple):
@@ -258,13 +162,13 @@ class Snapshot:
             raise ValueError("Snapshot.merge needs one snapshot or more, and got none")
         if len(snapshots) == 1:
             return snapshots[0]
-        union = _Union(snapshots)
+        union = Columns(snapshots)
         processes = tuple(sorted({p for part in snapshots for p in part.processes}))
         merged = Snapshot(processes, union.schema, conflicts=union.conflicts, owners={})
         assert merged.owners is not None
         for family in ("moments", "sums", "lasts", "texts"):
             if union.schema[family]:
-                entries = _Entries(union, family)
+                entries = Entries(union, family)
                 merged.owners[family] = entries.owners
                 getattr(merged, f"_merge_{family}")(union, entries)
             else:
@@ -272,7 +176,7 @@ class Snapshot:
         merged._merge_timings(union)
         return merged
 
-    def _merge_moments(self, union: _Union, entries: _Entries) -> None:
+    def _merge_moments(self, union: Columns[Snapshot], entries: Entries) -> None:
         flat = Moments.concatenate([part.moments for part in union.parts]).select(entries.order)
         drop = entries.replicated_elsewhere()
         if drop.size:
@@ -282,7 +186,7 @@ class Snapshot:
         if any(spec.sketched for spec in self.specs("moments")):
             self.sketches = self._merge_sketches(union, entries)
 
-    def _merge_sketches(self, union: _Union, entries: _Entries) -> list[Sketch]:
+    def _merge_sketches(self, union: Columns[Snapshot], entries: Entries) -> list[Sketch]:
         specs = self.specs("moments")
         found: dict[int, list[Sketch]] = {i: [] for i, spec in enumerate(specs) if spec.sketched}
         for part in union.parts:
@@ -294,22 +198,22 @@ class Snapshot:
                     found[place].append(sketch)
         return [Sketch.merge(sketches) for sketches in found.values()]
 
-    def _merge_sums(self, union: _Union, entries: _Entries) -> None:
+    def _merge_sums(self, union: Columns[Snapshot], entries: Entries) -> None:
         flat = np.concatenate([part.sums for part in union.parts], axis=1)[:, entries.order]
         flat[:, entries.replicated_elsewhere()] = 0.0
         self.sums = np.stack(
             [*merge_sums(flat[0], flat[1], entries.starts), *merge_sums(flat[2], flat[3], entries.starts)]
         )
 
-    def _merge_lasts(self, union: _Union, entries: _Entries) -> None:
+    def _merge_lasts(self, union: Columns[Snapshot], entries: Entries) -> None:
         flat = np.concatenate([part.lasts for part in union.parts])[entries.order]
         self.lasts = flat[entries.latest_of_owner()]
 
-    def _merge_texts(self, union: _Union, entries: _Entries) -> None:
+    def _merge_texts(self, union: Columns[Snapshot], entries: Entries) -> None:
         flat = [text for part in union.parts for text in part.texts]
         self.texts = [flat[i] for i in entries.order[entries.latest_of_owner()]]
 
-    def _merge_timings(self, union: _Union) -> None:
+    def _merge_timings(self, union: Columns[Snapshot]) -> None:
         specs = union.schema["timings"]
         width = len(specs)
         row = {p: i * width for i, p in enumerate(self.processes)}
@@ -470,7 +374,7 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """The snapshot in format 1 (see the module), complete in itself; float64 values bit for bit."""
-        schema = _encode_schema(tuple(self.specs(family) for family in FAMILIES))
+        schema = encode_schema(tuple(self.specs(family) for family in FAMILIES))
         meta = orjson.dumps(
             {
                 "processes": self.processes,
@@ -527,7 +431,7 @@ class Snapshot:
     @classmethod
     def _decode(cls, data: bytes, flags: int, n_schema: int, n_meta: int) -> Snapshot:
         at = _START + n_schema
-        schema = _decode_schema(bytes(data[_START:at]))
+        schema = decode_schema(bytes(data[_START:at]))
         meta = orjson.loads(data[at : at + n_meta])
         take = _Reader(data, at + n_meta)
         sizes = {family: len(schema[family]) for family in FAMILIES}
@@ -566,136 +470,9 @@ class _Reader:
         return array
 
 
-class _Union:
-    """The keys of several snapshots put together, and where each snapshot's columns go."""
-
-    def __init__(self, parts: Sequence[Snapshot]) -> None:
-        self.parts = parts
-        self.conflicts = [conflict for part in parts for conflict in part.conflicts]
-        chosen: dict[str, Spec] = {}
-        disputed: set[str] = set()
-        # In the order of processes, so that the result has the same order however the parts were given. The
-        # decoder gives equal schemas as one object, so there are few to look at.
-        by_process = sorted(parts, key=lambda part: part.processes[0])
-        schemas = {id(part.schema): part.schema for part in by_process}.values()
-        for schema in schemas:
-            for specs in schema.values():
-                for spec in specs:
-                    name = _column_name(spec)
-                    if chosen.setdefault(name, spec).reduction != spec.reduction:
-                        disputed.add(name)
-        if disputed:
-            self._settle(chosen, disputed, by_process)
-        columns: dict[str, list[Spec]] = {family: [] for family in FAMILIES}
-        place: dict[str, int] = {}
-        for name, spec in chosen.items():
-            family = columns[FAMILY_OF[spec.kind]]
-            place[name] = len(family)
-            family.append(spec)
-        self.schema: Schema = {family: tuple(specs) for family, specs in columns.items()}
-
-        def position(spec: Spec) -> int:
-            name = _column_name(spec)
-            return place[name] if chosen[name].reduction == spec.reduction else -1
-
-        self._positions = {
-            id(schema): {
-                family: np.array(list(map(position, specs)), np.intp) for family, specs in schema.items()
-            }
-            for schema in schemas
-        }
-
-    def _settle(self, chosen: dict[str, Spec], disputed: set[str], by_process: Sequence[Snapshot]) -> None:
-        """For each disputed name the spec of the lowest process, and the conflicts with it."""
-        claims: dict[str, list[tuple[int, Spec]]] = {name: [] for name in sorted(disputed)}
-        for part in by_process:
-            for family, specs in part.schema.items():
-                owners = part.owners_of(family) if family != "timings" else None
-                for i, spec in enumerate(specs):
-                    if _column_name(spec) in disputed:
-                        owner = part.processes[0] if owners is None else int(owners[i])
-                        claims[_column_name(spec)].append((owner, spec))
-        for name, claimed in claims.items():
-            claimed.sort(key=lambda claim: claim[0])
-            lowest, kept = claimed[0]
-            chosen[name] = kept
-            losers = {
-                spec.reduction: (p, spec) for p, spec in reversed(claimed) if spec.reduction != kept.reduction
-            }
-            self.conflicts += [Conflict(kept, spec, lowest, process) for process, spec in losers.values()]
-
-    def positions(self, part: Snapshot, family: str) -> npt.NDArray[np.intp]:
-        """For each column of the part its column in the union, or −1 where it lost a conflict."""
-        return self._positions[id(part.schema)].get(family, _NO_COLUMNS)
-
-
-_NO_COLUMNS = np.zeros(0, np.intp)
 _NONFINITE = ("nan", "inf", "-inf")
 
 
 def _kinds(numbers: Floats) -> Ints:
     """Which numbers are NaN, +inf and −inf, int64 ``(3, …)``."""
     return np.stack([np.isnan(numbers), np.isposinf(numbers), np.isneginf(numbers)]).astype(np.int64)
-
-
-def _column_name(spec: Spec) -> str:
-    return f"{spec.key}\0{spec.kind}\0{spec.over}" if spec.kind in BESIDE else spec.key
-
-
-class _Entries:
-    """All columns of one family of all parts in a row, ordered by key, and within a key as the parts are."""
-
-    def __init__(self, union: _Union, family: str) -> None:
-        ids = np.concatenate([union.positions(part, family) for part in union.parts])
-        by_key = ids.astype(np.int16) if ids.max() < 2**15 else ids  # 16 bits: radix sort
-        order = np.argsort(by_key, kind="stable")
-        self.order = order[np.searchsorted(by_key[order], 0) :]  # without the losers of conflicts
-        self.ids = ids[self.order]
-        specs = union.schema[family]
-        self.starts = np.searchsorted(self.ids, np.arange(len(specs)))
-        owner = np.concatenate([part.owners_of(family) for part in union.parts])[self.order]
-        self.owners: npt.NDArray[np.int32] = np.minimum.reduceat(owner, self.starts)
-        self.of_owner = owner == self.owners[self.ids]
-        self._replicated = np.array([spec.replicated for spec in specs], bool)
-
-    def replicated_elsewhere(self) -> npt.NDArray[np.intp]:
-        """Entries that repeat, on another process, a value already counted on the lowest one."""
-        if not self._replicated.any():
-            return _NO_COLUMNS
-        return np.flatnonzero(self._replicated[self.ids] & ~self.of_owner)
-
-    def latest_of_owner(self) -> npt.NDArray[np.intp]:
-        """For each key the last entry of the lowest process that recorded it."""
-        index = np.where(self.of_owner, np.arange(self.ids.size), -1)
-        return np.maximum.reduceat(index, self.starts)
-
-
-@lru_cache(maxsize=256)
-def _encode_schema(families: tuple[tuple[Spec, ...], ...]) -> bytes:
-    files: dict[str, int] = {}
-    schema: dict[str, object] = {}
-    for family, specs in zip(FAMILIES, families, strict=True):
-        rows = []
-        for key, kind, file, line, *values in specs:
-            options = {name: value for name, value in zip(_OPTIONS, values, strict=True) if value}
-            row = [key, kind, files.setdefault(file, len(files)), line]
-            rows.append([*row, options] if options else row)
-        schema[family] = rows
-    return orjson.dumps({"files": list(files), **schema})
-
-
-@lru_cache(maxsize=2048)
-def _decode_schema(data: bytes) -> Schema:
-    raw = orjson.loads(data)
-    files = raw["files"]
-    return {family: tuple(_decode_spec(row, files) for row in raw[family]) for family in FAMILIES}
-
-
-def _decode_spec(row: Sequence[Any], files: Sequence[str]) -> Spec:
-    key, kind, file, line, *rest = row
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for given in rest
-        for name, value in given.items()
-    }
-    return Spec(key, kind, files[file], line, **options)

@@ -19,6 +19,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from sightline.async_with import AsyncWith
 from sightline.errors import RecordError
 from sightline.step import ACTIVE, active_step, process_step
 
@@ -99,13 +100,30 @@ class Recorder(Protocol):
     def _around(self, function: F, name: str, args: Args) -> F: ...
 
 
-class Span:
+class _Block(AsyncWith):
+    """What spans on threads and in tasks have in common."""
+
+    __slots__ = ("args", "name", "tracer")
+
+    args: Args | None
+    name: str
+    tracer: Recorder
+
+    def set(self, /, **args: Any) -> None:
+        """Adds arguments, as a count that is known at the block's end."""
+        self.args = {**(self.args or {}), **args}
+
+    def __call__(self, function: F) -> F:
+        return self.tracer._around(function, self.name, self.args or {})
+
+
+class Span(_Block):
     """A block on one thread; what ``trace_scope`` gives outside of event loops.
 
     It is for one block. One that is kept and entered again, or by another thread, lets a new one take part.
     """
 
-    __slots__ = ("args", "name", "parent", "start", "tracer", "track")
+    __slots__ = ("parent", "start", "track")
 
     def __init__(self, name: str, track: Track, tracer: Recorder) -> None:
         self.name = name
@@ -175,18 +193,6 @@ class Span:
                 return None
         return None
 
-    async def __aenter__(self) -> AnySpan:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
-    def set(self, /, **args: Any) -> None:
-        """Adds arguments, as a count that is known at the block's end."""
-        self.args = {**(self.args or {}), **args}
-
     def flow_out(self) -> int:
         """Begins an arrow at this moment of the block; returns its id, to be carried to where it ends."""
         return self.tracer._flow_out()
@@ -195,11 +201,8 @@ class Span:
         """Ends an arrow here that began where :meth:`flow_out` gave this id, in any process of the run."""
         self.tracer._flow_in(flow)
 
-    def __call__(self, function: F) -> F:
-        return self.tracer._around(function, self.name, self.args or {})
 
-
-class TaskSpan:
+class TaskSpan(_Block):
     """A block that shares its thread with others: in an asyncio task, or a generator's life.
 
     Drawn in a lane: spans of one task are nested in it, and one that has a lane of its own gives it back. A
@@ -208,7 +211,7 @@ class TaskSpan:
     """
 
     __slots__ = (
-        "_loop", "_owns_lane", "args", "lane", "name", "parent", "start", "step", "task", "tracer", "track",
+        "_loop", "_owns_lane", "lane", "parent", "start", "step", "task", "track",
     )  # fmt: skip
 
     def __init__(self, name: str, args: Args, tracer: Recorder, loop: object, track: Track) -> None:
@@ -276,18 +279,6 @@ class TaskSpan:
         if self._owns_lane:
             tracer._lanes.give_back(lane)
 
-    async def __aenter__(self) -> TaskSpan:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
-    def set(self, /, **args: Any) -> None:
-        """As :meth:`Span.set`."""
-        self.args = {**(self.args or {}), **args}
-
     def flow_out(self) -> int:
         """As :meth:`Span.flow_out`."""
         return self.tracer._flow_out(self.lane)
@@ -295,9 +286,6 @@ class TaskSpan:
     def flow_in(self, flow: int) -> None:
         """As :meth:`Span.flow_in`."""
         self.tracer._flow_in(flow, self.lane)
-
-    def __call__(self, function: F) -> F:
-        return self.tracer._around(function, self.name, self.args or {})
 
 
 class AnnotatedSpan(Span):

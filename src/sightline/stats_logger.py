@@ -28,6 +28,7 @@ from sightline.errors import (
     StepError,
     TransportError,
 )
+from sightline.final import Final
 from sightline.host_values import to_number, to_string, where_are
 from sightline.jax.budget import PROGRAMS
 from sightline.journal import FORMAT, Journal, values_before
@@ -36,7 +37,7 @@ from sightline.naming import COUNT_SUFFIX, check_key, folders_among
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
 from sightline.poster import Poster
-from sightline.root import Final, Root
+from sightline.root import Root
 from sightline.run_directory import RunDirectory
 from sightline.sample_files import SampleFiles
 from sightline.sampling import sample

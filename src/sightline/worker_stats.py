@@ -19,7 +19,8 @@ from sightline.aggregates import as_number, exact_sum
 from sightline.errors import RecordError, SnapshotError
 from sightline.exported_stats import UNWEIGHTED, Exported, is_of_one_process, merge_dicts, timing_of
 from sightline.host_values import checked_key, to_number, to_string
-from sightline.snapshot import BESIDE, FAMILIES, Snapshot, Spec, Value
+from sightline.key_specs import BESIDE, FAMILIES, Spec
+from sightline.snapshot import Snapshot, Value
 
 log = logging.getLogger("sightline")
 

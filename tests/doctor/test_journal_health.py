@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import orjson
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sightline.doctor.journal_health import Health, health_of
+from tests.holes import BOUND, HOLE, put_hole, read_bytes
 
 RUN = {"type": "run", "format": 1, "run_id": "ab", "attempt": 1, "started": 0.0, "processes": 4}
 
@@ -76,3 +80,57 @@ def test_of_a_long_journal_the_end_is_read(tmp_path: Path) -> None:
     assert 0 < found.commits < 300
     assert (found.lost, found.torn, found.backwards) == (0, 0, 0)
     assert found.skipped >= found.size - 20_000
+
+
+def test_a_hole_is_told_and_what_lies_around_it_is_read(tmp_path: Path) -> None:
+    """Also where the end alone is read, as of a long journal: a hole is no part of that."""
+    path = tmp_path / "j"
+    health(path, RUN, commit(1))
+    put_hole(path, b"\n", orjson.dumps(commit(7)) + b"\n")
+    put_hole(path)
+    begin = read_bytes()
+    found = health_of(path)
+    assert (found.commits, found.lost, found.torn, found.skipped) == (2, 5, 1, 0)
+    assert (found.zeros, found.cut) == (2 * HOLE, HOLE)
+    assert health_of(path, most=1 << 14).commits == 2
+    assert read_bytes() - begin < BOUND
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)
+FIELDS = (
+    "type", "format", "run_id", "attempt", "started", "processes", "starts", "gaps", "seq", "step", "time",
+    "expected", "reported", "missing", "values", "nonfinite", "texts", "process", "event", "seconds",
+    "waiting_for", "span", "span_s", "at", "inside", "waited_s", "stacks", "key", "site",
+)  # fmt: skip
+KINDS = ("run", "commit", "process_values", "late", "event", "histogram", "sample")
+EVENTS = ("stall", "stacks", "silent", "resumed", "finish", "nonfinite")
+RECORDS = st.fixed_dictionaries(
+    {"type": st.sampled_from(KINDS) | ODD},
+    optional=dict.fromkeys(FIELDS[1:], ODD) | {"event": st.sampled_from(EVENTS)},
+)
+
+
+@given(records=st.lists(RECORDS, max_size=6))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_types_of_anything_stop_a_reader(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    """What is left out is counted, and the sound commit among them is there."""
+    lines = [json.dumps(each).encode(errors="replace") + b"\n" for each in records]
+    found = health(tmp_path / "j", RUN, *lines, commit(2**40))
+    assert found.commits >= 1
+    assert found.last_seq >= 2**40
+
+
+def test_lines_of_wrong_types_are_counted(tmp_path: Path) -> None:
+    lines = [
+        {"type": ["commit"]}, {**RUN, "attempt": "2"}, {**RUN, "attempt": 3, "starts": [[1, "0", None]]},
+        commit(5) | {"time": "noon"}, commit(6, values={"obs/conflicts": "many"}),
+        {"type": "late", "process": "3"}, {"type": "event", "event": 7},
+        {"type": "process_values", "step": 1, "processes": [0], "values": {"host/process/rss_bytes": ["9"]}},
+        {"type": "event", "event": "stall", "time": "noon"},
+    ]  # fmt: skip
+    found = health(tmp_path / "j", RUN, *lines)
+    assert (found.odd, found.torn, found.late, found.obs, found.hosts.of) == (len(lines), 0, {}, {}, {})

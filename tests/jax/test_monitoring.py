@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 
 import sightline as sl
+from sightline import monitors
 from sightline.jax import monitoring
 from sightline.jax.distributed import backend_is_running
+from sightline.monitors import running_one
 
 TIME, COUNT, RECOMPILES = "time/jax/compile_s", "jax/compile/count", "jax/compile/recompiles"
 
@@ -53,15 +55,15 @@ def training(tmp_path: Path) -> Iterator[Training]:
 
 
 @pytest.fixture
-def monitor() -> Iterator[Callable[..., monitoring.Monitor]]:
+def monitor() -> Iterator[Callable[..., monitoring.JaxMonitor]]:
     """`sl.jax.monitor`, stopped when the test is over."""
-    assert monitoring._running is None, "an earlier test left its monitor running"
+    assert running_one(monitoring.JaxMonitor) is None, "an earlier test left its monitor running"
     yield sl.jax.monitor
-    if monitoring._running is not None:
-        monitoring._running.stop()
+    if (left := running_one(monitoring.JaxMonitor)) is not None:
+        left.stop()
 
 
-Monitor = Callable[..., monitoring.Monitor]
+Monitor = Callable[..., monitoring.JaxMonitor]
 
 
 def new_function() -> Any:
@@ -421,7 +423,7 @@ def test_a_recording_call_that_compiles_does_not_wait_for_itself(
     """A recording call may hold its lock while JAX compiles, and the listener takes none."""
     monitor()
     thread = threading.Thread(target=lambda: new_function()(shaped(2)), daemon=True)
-    with training.tracker._lock, training.logger._lock, monitoring._lock:
+    with training.tracker._lock, training.logger._lock, monitors._lock:
         thread.start()
         thread.join(60)
         assert not thread.is_alive()
@@ -463,11 +465,11 @@ def test_warm_up_is_a_number_of_steps(monitor: Monitor) -> None:
 
 def test_a_forked_child_leaves_what_was_compiled_to_its_parent(training: Training, monitor: Monitor) -> None:
     """And could monitor a run of its own."""
-    monitor()
-    monitoring._running._on_duration(monitoring._COMPILED, 1.0, fun_name="jit(f)")  # type: ignore[union-attr]
-    with monitoring._lock:
-        monitoring._after_fork_in_child()  # JAX's threads do not outlive a real fork
-    assert sl.jax.monitor() is monitoring._running
+    made = monitor()
+    made._on_duration(monitoring._COMPILED, 1.0, fun_name="jit(f)")
+    with monitors._lock:
+        monitors._after_fork_in_child()  # JAX's threads do not outlive a real fork
+    assert sl.jax.monitor() is made
     training.commit()
     assert training.values(COUNT) == [0]
 

@@ -1,4 +1,4 @@
-"""What the processes of the multi-process tests do: one function per scenario, run as a script.
+"""What the processes of the multi-process tests do: one function per scenario, by test file; run as a script.
 
 ``python workers.py FUNCTION JSON-ARGUMENTS``, in a directory that is the process's own disk. What a test
 needs to know comes back as lines of ``<name>.jsonl`` there (``note``); what it allows next, as files
@@ -91,7 +91,13 @@ class Commits:
         self.longest_s = max(self.longest_s, time.perf_counter() - begin)
 
 
-# --- merging ---------------------------------------------------------------------------------------------
+def _transport(name: str) -> sl.Transport:
+    from sightline.transports import connect
+
+    return connect(name)  # type: ignore[arg-type]
+
+
+# --- merging -----------------------------------------------------------------------------------------------
 
 
 def rewards(process: int, step: int) -> np.ndarray[Any, Any]:
@@ -155,13 +161,87 @@ def _record(step: int) -> None:
     note("rollout_s", timing.seconds)
 
 
-def _transport(name: str) -> sl.Transport:
-    from sightline.transports import connect
+def names_keys_oddly(*, naming: Any) -> None:
+    """Each process by itself, and all alike; what a commit raises is noted."""
+    connect()
+    logging.basicConfig(format="%(message)s")
+    with sl.start(logger=settings(), naming=naming) as run:
+        for step in run.steps(3):
+            sl.scalar("train/loss", 1.0)
+            sl.scalar("everyone", 1.0)
+            if RANK == 1:
+                sl.scalar("only_one", 1.0)
+            try:
+                run.commit(step)
+            except sl.RecordError as error:
+                note("raised", str(error))
 
-    return connect(name)  # type: ignore[arg-type]
+
+def two_unnamed_trackers() -> None:
+    """Two trackers made without a name export in turn, under steps that NumPy's numbers give."""
+    connect()
+    losses, accuracies = sl.StatsTracker(), sl.StatsTracker()
+    for step in np.arange(3):
+        with sl.step(step):
+            losses.scalar(loss=float(step))
+            accuracies.scalar(accuracy=10.0 + step)
+            note("exported", [losses.export(timeout=LONG_S), accuracies.export(timeout=LONG_S)])
 
 
-# --- faults ----------------------------------------------------------------------------------------------
+def two_calls(
+    *,
+    steps: int,
+    reduce: str = "process",
+    skip: Mapping[str, Sequence[int]] | None = None,
+    active: bool = False,
+    hang: Sequence[int] = (),
+    timeout: float = LONG_S,
+) -> None:
+    """``logger.commit(step, tracker.export())`` by hand, without ``sl.start``."""
+    connect()
+    tracker = sl.StatsTracker("mine")
+    logger = sl.StatsLogger(settings(name="run"), tracker=tracker)
+    for step in range(steps):
+        if step in (skip or {}).get(str(RANK), ()):
+            continue
+        if RANK in hang and step == 1:
+            wait_for("go")
+        for value in rewards(RANK, step):
+            tracker.scalar(loss=value)
+        tracker.total(tokens=BIG + RANK)
+        tracker.text(split="train")
+        if active:
+            with sl.step(step):
+                stats = tracker.export(reduce=reduce, timeout=timeout)  # type: ignore[arg-type]
+        else:
+            stats = tracker.export(reduce=reduce, timeout=timeout)  # type: ignore[arg-type]
+        note("exported", [step, stats])
+        logger.commit(step, stats)
+    logger.finish()
+
+
+# --- samples -----------------------------------------------------------------------------------------------
+
+
+def samples(*, steps: int, rows: int) -> None:
+    """Rows with rewards that no other process has, and long completions."""
+    connect()
+    with sl.start(logger=settings()) as run:
+        for step in run.steps(steps):
+            numbers = range(step * rows, (step + 1) * rows)
+            with sl.scope("train"):
+                sl.sample(
+                    "rollouts",
+                    n=list(numbers),
+                    prompt=f"prompt of step {step}",
+                    completion=[chr(ord("a") + n % 26) * 10_000 for n in numbers],
+                    reward=[((n * 7919) % 1000) + RANK / 10 for n in numbers],
+                )
+            sl.scalar(loss=0.5)
+            run.commit(step)
+
+
+# --- faults ------------------------------------------------------------------------------------------------
 
 
 def steady(
@@ -197,101 +277,6 @@ def steady(
         note("longest_commit_s", commit.longest_s)
     if recoverable:
         os._exit(0)  # JAX's own shutdown would wait for the dead
-
-
-def score(step: int) -> None:
-    """Where a process stands when it is late, by name."""
-    note("late", step)
-    if Path("in C").exists():  # holds the interpreter's lock, so that no thread of Python runs
-        over: list[int] = []
-        signal.signal(signal.SIGUSR1, lambda number, _: over.append(number))
-        pause = ctypes.PyDLL(None).pause
-        while not over:
-            pause()
-    wait_for("go")
-
-
-def is_late(*, process: int, together: bool, deadline_s: float = LONG_S) -> None:
-    """One process stays in ``reward`` at step 8; ``together``: the others wait for it before they commit."""
-    stall._AT_LEAST_S = 0.5
-    connect()
-    with sl.start(logger=settings(deadline_s=deadline_s, monitor_hosts=True)) as run:
-        for step in run.steps(12):
-            if step == 8 and process == RANK:
-                run.flush(LONG_S)  # what is not posted when "in C" begins would be missing too
-                with sl.trace_scope("reward", category="compute"):
-                    score(step)
-            if step == 8 and process != RANK and together:
-                with sl.trace_scope("update"):
-                    wait_for("go")
-            time.sleep(0.05)
-            run.commit(step)
-        wait_for("end")
-
-
-def shows_what_is_committed() -> None:
-    """Commits as fast as it can, and notes each step that flush() has said to be safe."""
-    connect()
-    run = sl.start(logger=settings())
-    step = 0
-    while True:
-        sl.total(amount=step)
-        run.commit(step)
-        if RANK == 0 and step % 5 == 0 and run.flush(LONG_S):
-            note("safe", step)
-        step += 1
-        if RANK:  # about as fast as the root, without waiting for it
-            time.sleep(0.001)
-
-
-def talks() -> None:
-    """Logs a line a step, on every process, in a program that has no handlers of its own."""
-    logging.getLogger().handlers.clear()
-    connect()
-    with sl.start("runs", sinks=[]) as run:
-        note("run", run.run_id if run.is_root else None)
-        for step in run.steps(2):
-            sl.get_logger("talk").info("hello from %d", run.process)
-            run.commit(step)
-
-
-def until_preempted(*, jax_handler: bool) -> None:
-    """Commits until SIGTERM; under JAX's own handler until all processes have agreed on a last step."""
-    connect()
-    from jax.experimental import multihost_utils
-
-    if not jax_handler:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    run = sl.start(logger=settings(grace_s=3.0))
-    step = 0
-    while True:
-        sl.total(everyone=1)
-        note("sent", step)
-        run.commit(step)
-        if jax_handler and multihost_utils.reached_preemption_sync_point(step):
-            note("sync_point", step)
-            break
-        step += 1
-        time.sleep(0.005)
-    run.finish()
-
-
-def handles_sigterm_itself() -> None:
-    """One process with a handler of its own, which must run after sightline's."""
-
-    def mine(number: int, frame: object) -> None:
-        note("mine", [r["step"] for r in sl.read_journal(run.dir) if r["type"] == "commit"])
-        sys.exit(3)
-
-    signal.signal(signal.SIGTERM, mine)
-    run = sl.start(logger=settings())
-    step = 0
-    while True:
-        sl.scalar(loss=1.0)
-        run.commit(step)
-        note("sent", step)
-        step += 1
-        time.sleep(0.002)
 
 
 def garbage(*, steps: int) -> None:
@@ -405,66 +390,107 @@ def odd_texts(*, steps: int) -> None:
             run.commit(step)
 
 
-# --- the two-call form -----------------------------------------------------------------------------------
+# --- stalls ------------------------------------------------------------------------------------------------
 
 
-def names_keys_oddly(*, naming: Any) -> None:
-    """Each process by itself, and all alike; what a commit raises is noted."""
+def is_late(*, process: int, together: bool, deadline_s: float = LONG_S) -> None:
+    """One process stays in ``reward`` at step 8; ``together``: the others wait for it before they commit."""
+    stall._AT_LEAST_S = 0.5
     connect()
-    logging.basicConfig(format="%(message)s")
-    with sl.start(logger=settings(), naming=naming) as run:
-        for step in run.steps(3):
-            sl.scalar("train/loss", 1.0)
-            sl.scalar("everyone", 1.0)
-            if RANK == 1:
-                sl.scalar("only_one", 1.0)
-            try:
-                run.commit(step)
-            except sl.RecordError as error:
-                note("raised", str(error))
+    with sl.start(logger=settings(deadline_s=deadline_s, monitor_hosts=True)) as run:
+        for step in run.steps(12):
+            if step == 8 and process == RANK:
+                run.flush(LONG_S)  # what is not posted when "in C" begins would be missing too
+                with sl.trace_scope("reward", category="compute"):
+                    score(step)
+            if step == 8 and process != RANK and together:
+                with sl.trace_scope("update"):
+                    wait_for("go")
+            time.sleep(0.05)
+            run.commit(step)
+        wait_for("end")
 
 
-def two_unnamed_trackers() -> None:
-    """Two trackers made without a name export in turn, under steps that NumPy's numbers give."""
+def score(step: int) -> None:
+    """Where a process stands when it is late, by name."""
+    note("late", step)
+    if Path("in C").exists():  # holds the interpreter's lock, so that no thread of Python runs
+        over: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, _: over.append(number))
+        pause = ctypes.PyDLL(None).pause
+        while not over:
+            pause()
+    wait_for("go")
+
+
+# --- text logs ---------------------------------------------------------------------------------------------
+
+
+def talks() -> None:
+    """Logs a line a step, on every process, in a program that has no handlers of its own."""
+    logging.getLogger().handlers.clear()
     connect()
-    losses, accuracies = sl.StatsTracker(), sl.StatsTracker()
-    for step in np.arange(3):
-        with sl.step(step):
-            losses.scalar(loss=float(step))
-            accuracies.scalar(accuracy=10.0 + step)
-            note("exported", [losses.export(timeout=LONG_S), accuracies.export(timeout=LONG_S)])
+    with sl.start("runs", sinks=[]) as run:
+        note("run", run.run_id if run.is_root else None)
+        for step in run.steps(2):
+            sl.get_logger("talk").info("hello from %d", run.process)
+            run.commit(step)
 
 
-def two_calls(
-    *,
-    steps: int,
-    reduce: str = "process",
-    skip: Mapping[str, Sequence[int]] | None = None,
-    active: bool = False,
-    hang: Sequence[int] = (),
-    timeout: float = LONG_S,
-) -> None:
-    """``logger.commit(step, tracker.export())`` by hand, without ``sl.start``."""
+# --- start and end -----------------------------------------------------------------------------------------
+
+
+def tries_to_start(*, resume: str, name: str | None = "run", transport: str = "auto") -> None:
+    """Starts a run, notes what came of it, commits one step and ends."""
+    begin = time.monotonic()
+    try:
+        run = sl.start(name=name, logger=settings(resume=resume, transport=transport))
+    except sl.SightlineError as error:
+        return note("error", [type(error).__name__, str(error)])
+    note("started", [run.next_step, run.logger.attempt, time.monotonic() - begin])
+    sl.scalar(loss=1.0)
+    run.commit(run.next_step)
+    run.finish()
+    return None
+
+
+def until_preempted(*, jax_handler: bool) -> None:
+    """Commits until SIGTERM; under JAX's own handler until all processes have agreed on a last step."""
     connect()
-    tracker = sl.StatsTracker("mine")
-    logger = sl.StatsLogger(settings(name="run"), tracker=tracker)
-    for step in range(steps):
-        if step in (skip or {}).get(str(RANK), ()):
-            continue
-        if RANK in hang and step == 1:
-            wait_for("go")
-        for value in rewards(RANK, step):
-            tracker.scalar(loss=value)
-        tracker.total(tokens=BIG + RANK)
-        tracker.text(split="train")
-        if active:
-            with sl.step(step):
-                stats = tracker.export(reduce=reduce, timeout=timeout)  # type: ignore[arg-type]
-        else:
-            stats = tracker.export(reduce=reduce, timeout=timeout)  # type: ignore[arg-type]
-        note("exported", [step, stats])
-        logger.commit(step, stats)
-    logger.finish()
+    from jax.experimental import multihost_utils
+
+    if not jax_handler:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    run = sl.start(logger=settings(grace_s=3.0))
+    step = 0
+    while True:
+        sl.total(everyone=1)
+        note("sent", step)
+        run.commit(step)
+        if jax_handler and multihost_utils.reached_preemption_sync_point(step):
+            note("sync_point", step)
+            break
+        step += 1
+        time.sleep(0.005)
+    run.finish()
+
+
+def handles_sigterm_itself() -> None:
+    """One process with a handler of its own, which must run after sightline's."""
+
+    def mine(number: int, frame: object) -> None:
+        note("mine", [r["step"] for r in sl.read_journal(run.dir) if r["type"] == "commit"])
+        sys.exit(3)
+
+    signal.signal(signal.SIGTERM, mine)
+    run = sl.start(logger=settings())
+    step = 0
+    while True:
+        sl.scalar(loss=1.0)
+        run.commit(step)
+        note("sent", step)
+        step += 1
+        time.sleep(0.002)
 
 
 def ends_in_the_middle_of_calls(*, threads: int) -> None:
@@ -487,7 +513,22 @@ def ends_in_the_middle_of_calls(*, threads: int) -> None:
     note("ends", RANK)
 
 
-# --- one process -----------------------------------------------------------------------------------------
+# --- durability --------------------------------------------------------------------------------------------
+
+
+def shows_what_is_committed() -> None:
+    """Commits as fast as it can, and notes each step that flush() has said to be safe."""
+    connect()
+    run = sl.start(logger=settings(queue_size=1 << 16))  # on a busy machine none may be merged into the next
+    step = 0
+    while True:
+        sl.total(amount=step)
+        run.commit(step)
+        if RANK == 0 and step % 5 == 0 and run.flush(LONG_S):
+            note("safe", step)
+        step += 1
+        if RANK:  # about as fast as the root, without waiting for it
+            time.sleep(0.001)
 
 
 def writes_for_ever(*, resume: str, name: str = "run") -> None:
@@ -554,20 +595,6 @@ def _run_to_die(*, orphan: bool) -> None:
             note("safe", [step - 1, logger.attempt])
 
 
-def tries_to_start(*, resume: str, name: str | None = "run", transport: str = "auto") -> None:
-    """Starts a run, notes what came of it, commits one step and ends."""
-    begin = time.monotonic()
-    try:
-        run = sl.start(name=name, logger=settings(resume=resume, transport=transport))
-    except sl.SightlineError as error:
-        return note("error", [type(error).__name__, str(error)])
-    note("started", [run.next_step, run.logger.attempt, time.monotonic() - begin])
-    sl.scalar(loss=1.0)
-    run.commit(run.next_step)
-    run.finish()
-    return None
-
-
 def fills_the_disk(*, limit: int) -> None:
     """Commits into a file that may not grow, until the limit is lifted."""
     import resource
@@ -604,24 +631,6 @@ def fills_the_disk(*, limit: int) -> None:
         "size": size, "full": full, "steps": step, "flushed_when_full": flushed_when_full, "flushed": flushed,
         "finished": finished, "said": caplog,
     })  # fmt: skip
-
-
-def samples(*, steps: int, rows: int) -> None:
-    """Rows with rewards that no other process has, and long completions."""
-    connect()
-    with sl.start(logger=settings()) as run:
-        for step in run.steps(steps):
-            numbers = range(step * rows, (step + 1) * rows)
-            with sl.scope("train"):
-                sl.sample(
-                    "rollouts",
-                    n=list(numbers),
-                    prompt=f"prompt of step {step}",
-                    completion=[chr(ord("a") + n % 26) * 10_000 for n in numbers],
-                    reward=[((n * 7919) % 1000) + RANK / 10 for n in numbers],
-                )
-            sl.scalar(loss=0.5)
-            run.commit(step)
 
 
 class _Sink:

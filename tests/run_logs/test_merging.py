@@ -12,6 +12,7 @@ import pytest
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.run_logs.choosing import Choice, Ranges, pattern
 from sightline.run_logs.merging import RunLogs, warnings_of
+from tests.holes import BOUND, put_hole, read_bytes
 from tests.run_logs.written import EPOCH, S, Written
 
 
@@ -75,7 +76,7 @@ def test_segments_attempts_and_copies_are_one_log(tmp_path: Path) -> None:
 
 def test_damage_is_left_out_and_counted(tmp_path: Path) -> None:
     log = Written(tmp_path, processes=16).say(1, "one")
-    log.data += b'\x00\x00{"time":1}\n{"torn": \n[1]\n' + b"x" * (17 << 20) + b"\n"
+    log.data += b'\x00\x00"time":1}\n{"torn": \n[1]\n' + b"x" * (17 << 20) + b"\n"
     log.say(2, "two")
     log.data += b'{"time":17000'
     log.write()
@@ -84,6 +85,7 @@ def test_damage_is_left_out_and_counted(tmp_path: Path) -> None:
     logs = RunLogs([tmp_path])
     assert [line.record["message"] for line in logs.lines()] == ["one", "two"]
     assert sum(logs.damage.lines.values()) == 4
+    assert logs.damage.zeros == {str(log.path): 2}
     assert list(logs.damage.cut) == [str(log.path)]
     assert "foreign.jsonl" in str(logs.damage.problems)
     assert logs.missing() == {1: list(range(2, 16))}
@@ -215,3 +217,23 @@ def test_the_last_lines_are_found_without_reading_those_before(tmp_path: Path) -
         assert found[-wanted:] == sorted(messages)[-wanted:]
         assert (len(found) == 8000) == (wanted == 10_000)
         assert bool(logs.damage) == (wanted == 10_000)
+
+
+@pytest.mark.parametrize("last", [0, 5])
+def test_a_hole_is_passed_over_and_told(tmp_path: Path, last: int) -> None:
+    """Also where the last lines are looked for from the end."""
+    log = Written(tmp_path).say(1, "before")
+    log.write()
+    log.data = b""
+    log.say(2, "behind").clock(3).say(4, "the last")
+    put_hole(log.path, b"\n" + log.data)
+    put_hole(log.path)
+    begin = read_bytes()
+    logs = RunLogs([tmp_path])
+    if last:
+        logs.skip_to_last(last)
+    assert [line.record["message"] for line in logs.lines()] == ["before", "behind", "the last"]
+    assert logs.damage.said()[1:] == [
+        f"8.59 GB of zeros, as a crash of a machine leaves them, left out ({log.path})"
+    ]
+    assert read_bytes() - begin < BOUND

@@ -10,6 +10,7 @@ import pytest
 
 import sightline as sl
 from sightline.sinks.jsonl import last_row
+from tests.holes import BOUND, put_hole, read_bytes
 from tests.sinks import attempts
 from tests.sinks.attempts import attempt, commits, kill_and_go_on, rewound, settings, start
 from tests.sinks.readers.jsonl import rows
@@ -149,3 +150,15 @@ def test_a_path_may_begin_with_the_home_directory(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOME", str(tmp_path))
     attempt(tmp_path / "runs", settings("jsonl", path="~/out/rows.jsonl"), 2)
     assert [row["seq"] for row in rows(tmp_path / "out" / "rows.jsonl")] == [1, 2]
+
+
+def test_a_hole_among_rows_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = b'{"run_id":"a","seq":%d}\n'
+    path.write_bytes(row % 3)
+    put_hole(path, row % 4)
+    size = path.stat().st_size
+    put_hole(path)
+    begin = read_bytes()
+    assert last_row(path, "a") == (4, size)
+    assert read_bytes() - begin < BOUND

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sightline as sl
 from sightline.sinks import SinkRun
-from sightline.sinks.lineage import Lineage, Rewind, Start, starts_of
+from sightline.sinks.lineage import Lineage, Rewind, Start, damaged_starts, starts_of
 
 
 class Shown:
@@ -86,3 +87,21 @@ def test_what_has_no_step_belongs_to_every_lineage() -> None:
     lineage = Lineage([Start(1, 0, None), Start(2, 5, 9)], "fork")
     assert lineage.has({"type": "event", "attempt": 1})
     assert lineage.has({"type": "run", "attempt": 1})
+
+
+@pytest.mark.parametrize(
+    "odd", ["7", None, [1], {}, True, 10**400, 1.5, float("nan"), float("inf"), [[1, 2]]], ids=str
+)
+def test_a_start_of_odd_types_is_left_out_and_counted(odd: Any) -> None:
+    """In a journal that somebody has edited, and in a checkpoint's state."""
+    good = [2, 5, 9]
+    for starts in ([[odd, 0, None], good], [[1, odd, None], good], [odd, good], [[1, 0, odd], good]):
+        left_out = not (odd is None and starts[0] == [1, 0, None])
+        assert starts_of({"starts": starts}) == ([] if left_out else [Start(1, 0, None)]) + [Start(2, 5, 9)]
+        assert damaged_starts({"starts": starts}) == left_out
+    assert starts_of({"starts": odd}) == []
+
+
+def test_a_checkpoint_may_keep_numbers_as_numpy_does() -> None:
+    starts = [[np.int64(1), np.int32(0), None], np.array([2, 5, 9])]
+    assert starts_of({"starts": starts}) == [Start(1, 0, None), Start(2, 5, 9)]

@@ -18,6 +18,7 @@ from sightline.sinks.cursor import Cursor
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.reader import whole_commits
 from sightline.sinks.syncing import JournalFile
+from tests.holes import BOUND, put_hole, read_bytes
 from tests.sinks.faulty import FaultyStore, Kind, Trouble
 
 
@@ -223,7 +224,7 @@ def test_the_next_attempt_goes_on_where_the_back_end_stands_whatever_the_cursor_
         sink = Kept()
         sink.seqs = list(range(1, stored + 1))
         cursor = Cursor(tmp_path / "cursors" / "kept.json", "r")
-        whole = journal.read(0, 1 << 20).splitlines(keepends=True)
+        whole = journal.read(0, 1 << 20).data.splitlines(keepends=True)
         cursor.offset, cursor.seq = sum(map(len, whole[: 1 + cursor_at])), cursor_at
         reader = fed(sink, journal, tmp_path, cursor)
         assert reader.flush(5)
@@ -377,3 +378,29 @@ def until(condition: Callable[[], bool], timeout: float = 10) -> bool:
             return True
         waited.wait(0.005)
     return condition()
+
+
+def test_commits_behind_a_hole_come_to_a_sink_as_those_before_it(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also to one that has got so far already; and the loss is said once."""
+    commit(journal, histograms=3)
+    put_hole(journal.path, b"\n")
+    journal.size = journal.path.stat().st_size
+    for _ in range(4):
+        commit(journal, histograms=3)
+    begin = read_bytes()
+    for stored in (0, 1, 3):
+        sink = Kept()
+        sink.seqs = list(range(1, stored + 1))
+        reader = fed(sink, journal, tmp_path / str(stored))
+        assert reader.flush(30)
+        assert reader.close(30)
+        assert sink.seqs == [1, 2, 3, 4, 5]
+    said = [record.getMessage() for record in caplog.records if "crash of a machine" in record.getMessage()]
+    assert (
+        said
+        == ["sightline: sink kept lacks what a crash of a machine took from the journal: 4.29 GB (said once)"]
+        * 2
+    )
+    assert read_bytes() - begin < BOUND

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import orjson
 import pytest
 
 import sightline as sl
@@ -12,6 +13,7 @@ from sightline.errors import JournalError, RunDirectoryError
 from sightline.history import History
 from sightline.tables.metrics import long_table, metrics_table, process_table
 from sightline.tables.table import Steps, Table
+from tests.holes import BOUND, put_hole, read_bytes
 from tests.tables.recorded_runs import commit, expected, rewound, run_line, same, written
 
 
@@ -149,3 +151,15 @@ def test_what_is_no_run_or_of_a_newer_version_is_an_error(tmp_path: Path) -> Non
 def test_what_is_no_range_of_steps_is_an_error_with_the_form(text: str) -> None:
     with pytest.raises(ValueError, match="step"):
         Steps.parse(text)
+
+
+def test_a_hole_is_passed_over_and_noted(tmp_path: Path) -> None:
+    """What a crash of the machine took; the rows behind it are there, each time they are asked for."""
+    run = written(tmp_path, run_line(), commit(1, 0, a=1.0))
+    put_hole(run / "metrics.jsonl", b"\n", orjson.dumps(commit(2, 1, a=2.0)) + b"\n")
+    begin = read_bytes()
+    for table in (metrics_table(run), long_table(run)):
+        assert len(list(table.rows())) == len(list(table.rows())) == 2
+        assert table.torn == 1
+        assert table.notes == ["4.29 GB of zeros, as a crash of a machine leaves them"]
+    assert read_bytes() - begin < BOUND

@@ -11,6 +11,7 @@ import pytest
 from sightline.errors import RunDirectoryError
 from sightline.tables.samples import sample_table, sample_tables
 from sightline.tables.table import Steps
+from tests.holes import BOUND, put_hole, read_bytes
 from tests.tables.recorded_runs import rewound
 
 
@@ -60,3 +61,16 @@ def test_torn_lines_are_counted_and_a_cut_one_is_left_out(run: Path, tmp_path: P
     table = sample_table(copy, "rollouts/hard")
     assert len(list(table.rows())) == 24
     assert table.torn == 1
+
+
+def test_a_hole_is_passed_over_and_noted(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    row = b'{"step":12,"k":0,"time":1.0,"row":{"prompt":"behind","reward":1.0}}\n'
+    put_hole(copy / "samples" / "rollouts" / "hard.p00000.a02.jsonl", b"\n", row)
+    begin = read_bytes()
+    table = sample_table(copy, "rollouts/hard")
+    assert [cells[-2] for cells in table.rows()][-1] == "behind"
+    assert table.torn == 1
+    assert table.notes == ["4.29 GB of zeros, as a crash of a machine leaves them"]
+    assert read_bytes() - begin < BOUND

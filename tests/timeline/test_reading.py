@@ -10,6 +10,7 @@ import pytest
 import sightline as sl
 from sightline.timeline.events import Flow, Instant, Span
 from sightline.timeline.merging import Format, Timeline, merge
+from tests.holes import BOUND, put_hole, read_bytes
 from tests.timeline.conftest import Merged
 from tests.timeline.live import EPOCH, Live
 
@@ -50,7 +51,7 @@ def test_times_and_arguments_are_as_they_were_to_the_nanosecond(tmp_path: Path) 
             False,
         ),
         (b'{"ph":"i","name":"sightline: events dropped","tid":1,"ts":1},\n', 1, False),
-        (b"\xff\xfe\x00garbage\n", 1, False),
+        (b"\xff\xfe\x00garbage\n", 0, False),
         (b"]\n", 0, False),
     ],
     ids=["cut", "torn", "NULs at the end", "NULs", "no events", "no times", "no args", "binary", "closed"],
@@ -71,7 +72,7 @@ def test_what_is_whole_in_a_damaged_file_is_read(
     if is_cut and not is_last:
         torn, is_cut = 1, False
     assert (found.torn, found.is_cut) == (torn, is_cut)
-    assert len(timeline.report.problems) == (1 if torn else 0)
+    assert len(timeline.report.problems) == (1 if torn or b"\0" in damage else 0)
 
 
 @pytest.mark.parametrize(
@@ -267,3 +268,19 @@ def test_a_directory_without_traces_is_an_error_that_names_it(tmp_path: Path) ->
     (run / "traces").joinpath("p00000.a01.0000.json").write_bytes(b"?\n")
     with pytest.raises(sl.RunDirectoryError, match="no trace file of 1 can be read"):
         Timeline([run])
+
+
+@pytest.mark.parametrize("kind", ["json", "tar"])
+def test_a_hole_is_passed_over_and_told(tmp_path: Path, kind: Format, merged: Merged) -> None:
+    """What lies behind it is in the timeline, and in every file that is made of it."""
+    live = Live(tmp_path / "run").span("before", 1, 1)
+    run = live.write()
+    live.data.clear()
+    put_hole(live.path, b"\n", bytes(live.span("behind", 3, 1).data))
+    begin = read_bytes()
+    timeline = Timeline([run])
+    assert [name for name, *_ in spans(timeline)] == ["before", "behind"]
+    assert "4.29 GB of zeros, as a crash of a machine leaves them" in timeline.report.problems[0]
+    trace, _ = merged(run, kind=kind)
+    assert set(trace.column("select name from slice")) >= {"before", "behind"}
+    assert read_bytes() - begin < 4 * BOUND

@@ -19,6 +19,7 @@ from sightline.doctor.journal_health import Health, Span, health_of
 from sightline.doctor.process_traces import clock_findings, dropped_findings
 from sightline.doctor.run_files import RunFiles, files_of
 from sightline.errors import RunDirectoryError
+from sightline.foreign_numbers import whole
 from sightline.foreign_text import quoted
 from sightline.journal import commits_between
 from sightline.run_directory import JOURNAL, no_journal
@@ -222,7 +223,9 @@ class ARun:
             "bytes": health.size,
             "lines": dict(health.kinds),
             "torn": health.torn,
+            "odd": health.odd,
             "cut_bytes": health.cut,
+            "zeros_bytes": health.zeros,
             "lost_commits": health.lost,
             "skipped_bytes": health.skipped,
         }
@@ -254,6 +257,26 @@ class ARun:
                     f"{health.torn} lines are no JSON",
                     "the machine crashed, or somebody edited it; readers leave them out",
                     f"sinks may have what is lost; keep {self._name} as it is",
+                    data,
+                )
+            )
+        if health.zeros:
+            found.append(
+                wrong(
+                    "journal",
+                    f"{size(health.zeros)} of it are zeros",
+                    "a crash of the machine took what was written there; readers pass over it",
+                    f"sinks may have what is lost; keep {self._name} as it is",
+                    data,
+                )
+            )
+        if health.odd:
+            found.append(
+                wrong(
+                    "journal",
+                    f"{counted(health.odd, 'entry', 'entries')} of its lines are of wrong types",
+                    "somebody edited it, or another program wrote it; readers leave them out",
+                    f"keep {self._name} as it is, and what wrote into it away",
                     data,
                 )
             )
@@ -392,7 +415,8 @@ class ARun:
         """Where the first NaNs come from."""
         parts = []
         for key, event in list(self.health.nonfinite.items())[:3]:
-            where = [each for each in event.get("processes") or () if isinstance(each, int)]
+            listed = event.get("processes")
+            where = [each for each in listed if whole(each) is not None] if isinstance(listed, list) else []
             site = f" at {event['site']}" if event.get("site") else ""
             parts.append(
                 f"{key} first in step {event.get('step')}{f' on {processes(where)}' if where else ''}{site}"

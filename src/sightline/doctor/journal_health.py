@@ -11,9 +11,14 @@ from typing import Any
 
 import orjson
 
+from sightline.file_lines import WholeLines
+from sightline.foreign_numbers import real, whole
 from sightline.host_health import HostHealth, Stalls
 from sightline.journal import FORMAT, commits_between, gaps_of
 from sightline.naming import RESERVED
+from sightline.sinks.commits import is_commit, is_sound
+from sightline.sinks.lineage import damaged_starts
+from sightline.sparse_files import last_data
 
 _MOST_BYTES = 256 << 20  # of a longer journal the end is read
 _NAMED = 64
@@ -56,8 +61,10 @@ class Health:
         size: bytes.
         skipped: bytes before those that were read.
         cut: bytes behind the last whole line.
+        zeros: bytes of zeros, as a crash of a machine leaves them; not those of holes before what was read.
         kinds: how many lines of each type.
         torn: lines that are no JSON.
+        odd: lines with values of wrong types.
         newer: the format of a newer version, or 0.
         attempts: by number: its ``run`` line, and the steps of its commits.
         commits: how many were read.
@@ -79,8 +86,10 @@ class Health:
     size: int = 0
     skipped: int = 0
     cut: int = 0
+    zeros: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     torn: int = 0
+    odd: int = 0
     newer: int = 0
     attempts: dict[int, tuple[Mapping[str, Any], Span]] = field(default_factory=dict)
     commits: int = 0
@@ -104,25 +113,22 @@ def health_of(path: Path, *, most: int = _MOST_BYTES) -> Health:
 
     Args:
         path: of the journal.
-        most: bytes; of a longer one the end is read.
+        most: bytes, without those of holes; of a longer one the end is read.
 
     Raises:
         OSError: it cannot be read.
     """
     health = Health()
     first_seq: int | None = None
-    with open(path, "rb") as file:
+    with open(path, "rb", 0) as file:
         health.size = os.fstat(file.fileno()).st_size
-        health.skipped = max(0, health.size - most)
-        if health.skipped:
-            file.seek(health.skipped)
-            health.skipped += len(file.readline())
-        while (at := file.tell()) < health.size:  # what comes meanwhile is the next look's
-            line = file.readline()
-            if not line.endswith(b"\n"):
-                health.cut = health.size - at
-                break
-            if line.startswith(_PASSED) and line.endswith(b"}\n"):
+        begin = last_data(file.fileno(), health.size, most)
+        lines = WholeLines(file.fileno(), begin, health.size)  # what comes meanwhile is the next look's
+        for line in lines:
+            if begin and not health.skipped:
+                health.skipped = lines.place  # the rest of a line that began before
+                continue
+            if line.startswith(_PASSED) and line.endswith(b"}"):
                 health.kinds[line[9 : line.index(b'"', 9)].decode()] += 1
                 if b'"host/' in line and (record := _record(line)) is not None:
                     health.hosts.add(record)
@@ -131,11 +137,17 @@ def health_of(path: Path, *, most: int = _MOST_BYTES) -> Health:
             if record is None:
                 health.torn += 1
                 continue
-            kind = str(record.get("type"))
+            kind = record.get("type")
+            if not isinstance(kind, str):
+                health.odd += 1
+                continue
             health.kinds[kind] += 1
-            if kind == "commit" and first_seq is None and isinstance(record.get("seq"), int):
+            if first_seq is None and is_commit(record):
                 first_seq = record["seq"] - 1
             _note(health, kind, record)
+        health.torn += lines.torn
+        health.cut, health.zeros = lines.cut, lines.zeros
+        health.odd += health.hosts.odd + health.stalls.odd
     if first_seq is not None:
         begin = first_seq if health.skipped else 0
         health.lost = max(0, commits_between(begin, health.last_seq, health.gaps) - health.commits)
@@ -151,49 +163,61 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _note(health: Health, kind: str, record: dict[str, Any]) -> None:
-    attempt, step = _int(record.get("attempt")), _int(record.get("step"))
+    attempt, step = whole(record.get("attempt")), whole(record.get("step"))
     health.stalls.add(record)
     health.hosts.add(record)
     if kind == "run":
-        written = _int(record.get("format")) or 0
+        written = whole(record.get("format")) or 0
+        health.odd += attempt is None or not written or damaged_starts(record) > 0
         health.newer = max(health.newer, written if written > FORMAT else 0)
         if attempt is not None:
             health.attempts[attempt] = record, Span()
             health.gaps = gaps_of(record) or health.gaps
     elif kind == "commit":
-        _note_commit(health, record, attempt, step)
+        if is_commit(record) and is_sound(record):
+            _note_commit(health, record, attempt)
+        else:
+            health.odd += 1
     elif kind == "late":
-        health.late.setdefault(_int(record.get("process")) or 0, Span()).add(step)
+        process = whole(record.get("process"))
+        if process is None:
+            health.odd += 1
+        else:
+            health.late.setdefault(process, Span()).add(step)
     elif kind == "event":
-        name = str(record.get("event"))
+        name = record.get("event")
+        if not isinstance(name, str):
+            health.odd += 1
+            return
         health.events[name] += 1
         if name == "nonfinite" and len(health.nonfinite) < _NAMED:
             health.nonfinite.setdefault(str(record.get("key")), record)
 
 
-def _note_commit(health: Health, record: dict[str, Any], attempt: int | None, step: int | None) -> None:
-    seq = _int(record.get("seq"))
-    if seq is None or step is None:
-        return
+def _note_commit(health: Health, record: dict[str, Any], attempt: int | None) -> None:
+    seq, step = record["seq"], record["step"]
     health.commits += 1
     health.backwards += seq <= health.last_seq
     health.last_seq = max(health.last_seq, seq)
     if attempt in health.attempts:
         health.attempts[attempt][1].add(step)
-    missing = [each for each in record.get("missing") or () if isinstance(each, int)]
+    missing = record.get("missing") or []
     for process in missing:
         health.missing.setdefault(process, Span()).add(step)
-    if missing or (_int(record.get("expected")) or 1) > 1:
+    if missing or (whole(record.get("expected")) or 1) > 1:
         health.missing_now = _still(health.missing_now, missing, record)
-    values = record.get("values")
-    for key, value in values.items() if isinstance(values, dict) else ():
-        if key.startswith(RESERVED) and isinstance(value, (int, float)):
-            _note_count(health, key.removeprefix(RESERVED), value, step)
+    for key, value in record["values"].items():
+        if key.startswith(RESERVED) and value is not None:
+            number = real(value)
+            if number is None:
+                health.odd += 1
+            else:
+                _note_count(health, key.removeprefix(RESERVED), number, step)
 
 
 def _still(before: tuple[int, ...], missing: list[int], record: Mapping[str, Any]) -> tuple[int, ...]:
     """Who has not come back. A process is named once, and not waited for again until it has."""
-    absent = (_int(record.get("expected")) or 0) - (_int(record.get("reported")) or 0)
+    absent = (whole(record.get("expected")) or 0) - (whole(record.get("reported")) or 0)
     if absent <= 0:
         return ()
     return tuple(sorted({*before, *missing}))
@@ -208,7 +232,3 @@ def _note_count(health: Health, name: str, value: float, step: int) -> None:
         health.sinks[sink] = errors, stores or what == "lag_steps"
     elif value:
         health.obs.setdefault(name, Span()).add(step, int(value))
-
-
-def _int(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -11,6 +11,7 @@ import orjson
 
 from sightline.doctor.findings import Finding, note, ok, wrong
 from sightline.errors import RunDirectoryError
+from sightline.sparse_files import data_from, data_size
 from sightline.timeline.finding import ProcessTrace, find
 from sightline.trace_writer import CLOCK, DROPPED, HEADER
 from sightline.wording import duration
@@ -134,7 +135,7 @@ def dropped_findings(directory: Path, name: str) -> list[Finding]:
         ("lines of logs", "logs/*.jsonl", b'"lost":', b'"lost":'),
     ):
         for path in sorted(directory.glob(pattern), key=lambda each: each.stat().st_mtime, reverse=True):
-            budget -= path.stat().st_size
+            budget -= data_size(path.stat())
             if budget < 0:
                 is_partial = True
                 break
@@ -164,8 +165,10 @@ def dropped_findings(directory: Path, name: str) -> list[Finding]:
 def _lines_with(path: Path, mark: bytes) -> Iterator[bytes]:
     """The lines of a file that hold a mark."""
     rest = b""
-    with open(path, "rb") as file:
+    with open(path, "rb", 0) as file:
         while block := file.read(_BLOCK):
+            if block.endswith(b"\0"):
+                file.seek(data_from(file.fileno(), file.tell()))
             whole, newline, rest_of_block = (rest + block).rpartition(b"\n")
             rest = rest_of_block[-_BLOCK:]
             if newline and mark in whole:

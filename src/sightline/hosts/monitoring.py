@@ -11,12 +11,12 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from sightline.errors import ConfigurationError
 from sightline.hosts.figures import Figures
 from sightline.hosts.gpus import Gpus, NoDevices
 from sightline.jax.memory import watch_memory
+from sightline.monitors import Monitor, running_one
 from sightline.sampling import Recorder, add_sampler
 
 log = logging.getLogger("sightline")
@@ -45,8 +45,8 @@ class _Gauge:
         return (float(self.count), 0.0, 0.0, 0.0, self.mean, 0.0, self.m2, self.low, self.high)
 
 
-class HostMonitor:
-    """Looks at process and machine from :func:`monitor_hosts` on until :meth:`stop`; a context manager.
+class HostMonitor(Monitor):
+    """Looks at process and machine from :func:`monitor_hosts` on until it is stopped; a context manager.
 
     Args:
         tracker: who records; None: the tracker that is being committed.
@@ -55,41 +55,15 @@ class HostMonitor:
     """
 
     def __init__(self, tracker: Recorder | None, log_dir: Path, interval_s: float) -> None:
-        self._tracker = tracker
+        super().__init__(tracker)
         self._log_dir = log_dir
         self._interval_s = interval_s
-        self._removers: list[Callable[[], None]] = []
         self._renew()
 
-    @property
-    def running(self) -> bool:
-        """Whether it looks."""
-        return bool(self._removers)
-
-    def stop(self) -> None:
-        """Ends it; again and again if you like. What was seen after the last commit is not recorded."""
-        global _running
-        with _lock:
-            if _running is self:
-                _running = None
-            removers, self._removers = self._removers, []
-        for remove in removers:
-            remove()
-        self._end.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
-
-    def __enter__(self) -> HostMonitor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _start(self) -> None:
-        self._removers = [add_sampler(self._hand_over, in_children=True), watch_memory(self._tracker)]
+    def _start(self) -> list[Callable[[], None]]:
+        removers = [add_sampler(self._hand_over, in_children=True), watch_memory(self._tracker)]
         self._look_on()
+        return [*removers, self._look_no_more]
 
     def _renew(self) -> None:
         """What a forked child needs anew: the thread is the parent's, and so is what it has seen."""
@@ -101,6 +75,11 @@ class HostMonitor:
     def _look_on(self) -> None:
         self._thread = threading.Thread(target=self._look, name="sightline-hosts", daemon=True)
         self._thread.start()
+
+    def _look_no_more(self) -> None:
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
 
     def _look(self) -> None:
         figures, end = Figures(self._log_dir), self._end
@@ -147,10 +126,6 @@ class HostMonitor:
             tracker._add_gauges(least, ("mean", "min"))
 
 
-_running: HostMonitor | None = None
-_lock = threading.Lock()
-
-
 def monitor_hosts(
     tracker: Recorder | None = None, *, log_dir: str | os.PathLike[str] = ".", interval_s: float = 1.0
 ) -> HostMonitor:
@@ -173,7 +148,8 @@ def monitor_hosts(
         interval_s: seconds between two looks, at least 1.
 
     Returns:
-        The monitor: a context manager, with :meth:`HostMonitor.stop`. ``SIGHTLINE_DISABLED=1`` leaves it off.
+        The monitor: a context manager, with :meth:`~sightline.monitors.Monitor.stop`. It is left off where
+        ``SIGHTLINE_DISABLED=1``.
 
     Raises:
         ConfigurationError: psutil is not installed; ``interval_s`` is no number of at least 1.
@@ -184,7 +160,6 @@ def monitor_hosts(
         ...     monitor.running
         True
     """
-    global _running
     if isinstance(interval_s, bool) or not isinstance(interval_s, (int, float)) or not interval_s >= 1:
         raise ConfigurationError(
             f"monitor_hosts(interval_s={interval_s!r}): expected a number of at least 1: a look takes CPU"
@@ -197,12 +172,7 @@ def monitor_hosts(
         import pynvml  # noqa: F401 - a fork while another thread imports would leave the child a locked module
     except ImportError:
         pass
-    with _lock:
-        if _running is not None:
-            return _running
-        made._start()
-        _running = made
-    return made
+    return made.begin()
 
 
 def check_installed() -> None:
@@ -221,14 +191,4 @@ def check_installed() -> None:
 
 def is_monitoring() -> bool:
     """Whether this process has a monitor."""
-    return _running is not None
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()
-    if _running is not None:
-        _running._renew()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+    return running_one(HostMonitor) is not None

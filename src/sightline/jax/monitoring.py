@@ -10,16 +10,15 @@ import logging
 import math
 import os
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from sightline.errors import ConfigurationError
 from sightline.jax.memory import watch_memory
+from sightline.monitors import Monitor
 from sightline.sampling import Recorder, add_sampler
 from sightline.step import active_step
 
@@ -47,8 +46,8 @@ class _Stage(NamedTuple):
     step: int | None
 
 
-class Monitor:
-    """Listens to JAX from :func:`monitor` on until :meth:`stop`; a context manager.
+class JaxMonitor(Monitor):
+    """Listens to JAX from :func:`monitor` on until it is stopped; a context manager.
 
     Args:
         tracker: who records; None: the tracker that is being committed.
@@ -56,42 +55,15 @@ class Monitor:
     """
 
     def __init__(self, tracker: Recorder | None, warmup_steps: int) -> None:
-        self._tracker = tracker
+        super().__init__(tracker)
         self._warmup_steps = warmup_steps
         self._stages: deque[_Stage] = deque(maxlen=_AT_MOST)
         self._cache_events: deque[str] = deque(maxlen=_AT_MOST)
         self._trouble: Exception | None = None
         self._commits = 0
         self._again: dict[str, int] = {}  # of each function compiled so far: how often again after warm-up
-        self._removers: list[Callable[[], None]] = []
 
-    @property
-    def running(self) -> bool:
-        """Whether it listens."""
-        return bool(self._removers)
-
-    def stop(self) -> None:
-        """Takes our listeners away, and nobody else's; again and again if you like.
-
-        What JAX said after the last commit is not recorded.
-        """
-        global _running
-        with _lock:
-            if _running is self:
-                _running = None
-            removers, self._removers = self._removers, []
-        for remove in removers:
-            remove()
-
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _start(self) -> None:
+    def _start(self) -> list[Callable[[], None]]:
         try:
             from jax import monitoring
         except ImportError as error:
@@ -100,12 +72,16 @@ class Monitor:
             ) from None
         monitoring.register_event_duration_secs_listener(self._on_duration)
         monitoring.register_event_listener(self._on_event)
-        self._removers = [
+        return [
             partial(_unregister, monitoring.unregister_event_duration_listener, self._on_duration),
             partial(_unregister, monitoring.unregister_event_listener, self._on_event),
             add_sampler(self._sample_compilations, in_children=True),
             watch_memory(self._tracker),
         ]
+
+    def _renew(self) -> None:
+        self._stages.clear()
+        self._cache_events.clear()
 
     # --- inside jit ----------------------------------------------------------------------------------------
 
@@ -183,11 +159,7 @@ class Monitor:
         return True
 
 
-_running: Monitor | None = None
-_lock = threading.Lock()
-
-
-def monitor(tracker: Recorder | None = None, *, warmup_steps: int = 3) -> Monitor:
+def monitor(tracker: Recorder | None = None, *, warmup_steps: int = 3) -> JaxMonitor:
     """Has each commit say what JAX compiled since the last, and how much memory the devices use.
 
     Call it on every process, before the first compilation. A process has one monitor: another call gives the
@@ -215,7 +187,8 @@ def monitor(tracker: Recorder | None = None, *, warmup_steps: int = 3) -> Monito
         warmup_steps: so many commits pass before a recompilation counts as one.
 
     Returns:
-        The monitor: a context manager, with :meth:`Monitor.stop`. ``SIGHTLINE_DISABLED=1`` leaves it off.
+        The monitor: a context manager, with :meth:`~sightline.monitors.Monitor.stop`. It is left off where
+        ``SIGHTLINE_DISABLED=1``.
 
     Raises:
         ConfigurationError: JAX is not installed; ``warmup_steps`` is no int of at least 0.
@@ -226,17 +199,10 @@ def monitor(tracker: Recorder | None = None, *, warmup_steps: int = 3) -> Monito
         ...     monitor.running
         True
     """
-    global _running
     if not isinstance(warmup_steps, int) or isinstance(warmup_steps, bool) or warmup_steps < 0:
         raise ConfigurationError(f"monitor(warmup_steps={warmup_steps!r}): expected an int of at least 0")
-    with _lock:
-        if _running is not None:
-            return _running
-        made = Monitor(tracker, warmup_steps)
-        if os.environ.get("SIGHTLINE_DISABLED") != "1":
-            made._start()
-            _running = made
-        return made
+    made = JaxMonitor(tracker, warmup_steps)
+    return made if os.environ.get("SIGHTLINE_DISABLED") == "1" else made.begin()
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
@@ -269,14 +235,3 @@ def _plain_name(function: str) -> str:
     """``f`` for ``jit(f)``: stages spell one function differently."""
     inside = re.fullmatch(r"\w+\((.+)\)", function)
     return inside[1] if inside else function
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()
-    if _running is not None:  # what the parent compiled is the parent's to commit
-        _running._stages.clear()
-        _running._cache_events.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sightline.run_logs.choosing import Choice
 from sightline.run_logs.files import Damage, Key, RunFiles, Segment
 from sightline.run_logs.merging import LogLine, RunLogs
+from sightline.sparse_files import data_size
 
 _BYTES = 128 << 20  # of all logs: some seconds
 _LINES = 2000
@@ -108,6 +109,6 @@ def _lines_in(path: Path, size: int) -> int:
 
 def _size(segment: Segment) -> int:
     try:
-        return segment.path.stat().st_size
+        return data_size(segment.path.stat())
     except OSError:  # renamed in this moment
         return 0

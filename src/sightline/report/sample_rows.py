@@ -10,7 +10,9 @@ from typing import Any
 
 import orjson
 
+from sightline.file_lines import WholeLines
 from sightline.history import History
+from sightline.sparse_files import data_size
 
 _ROWS = 500  # of a table
 _TEXT_BYTES = 10 << 20  # of all rows of a run
@@ -65,7 +67,7 @@ def _complete(rows: list[dict[str, Any]], table: str, run_dirs: Sequence[Path], 
     for process, by_step in wanted.items():
         for run_dir in run_dirs:
             for path in sorted((run_dir / "samples").glob(f"{_escaped(table)}.p{process:05d}.a*.jsonl")):
-                size = path.stat().st_size
+                size = data_size(path.stat())
                 if read + size > room:
                     return read
                 read += size
@@ -80,8 +82,8 @@ def _escaped(table: str) -> str:
 
 
 def _rows_of(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with open(path, "rb") as file:
-        for line in file:
+    with open(path, "rb", 0) as file:
+        for line in WholeLines(file.fileno()):
             try:
                 said = orjson.loads(line)
             except orjson.JSONDecodeError:

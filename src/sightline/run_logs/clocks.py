@@ -15,6 +15,7 @@ import orjson
 
 from sightline.clock import Anchor, Sync
 from sightline.run_logs.files import Segment
+from sightline.sparse_files import data_from
 from sightline.timeline.clocks import ProcessClock
 
 _TYPE = b'\n{"type":"'  # how lines begin that are no entries
@@ -130,7 +131,9 @@ def _told_in(path: Path) -> Iterable[dict[str, Any]]:
     try:
         with open(path, "rb", 0) as file:
             while data := file.read(_BLOCK):
-                data = b"\n" + data + (b"" if data.endswith(b"\n") else _rest_of_line(file))
+                if data.endswith(b"\0"):
+                    file.seek(data_from(file.fileno(), file.tell()))
+                data = b"\n" + data + (b"" if data.endswith((b"\n", b"\0")) else _rest_of_line(file))
                 at = data.find(_TYPE)
                 while at >= 0:
                     end = data.find(b"\n", at + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 import orjson
 
 from sightline.errors import RunDirectoryError
+from sightline.file_lines import zeros_said
 from sightline.journal import is_run_line
 from sightline.run_directory import JOURNAL, no_journal
+from sightline.sparse_files import behind_zeros, data_from, data_until
 from sightline.text_logging.lines import FORMAT
 
 _BLOCK = 256 << 10
@@ -33,16 +35,18 @@ class Damage:
 
     Attributes:
         lines: how many lines of each file are no records.
+        zeros: how many bytes of each file are zeros, as a crash of a machine leaves them.
         cut: files whose last line is not whole, as when the process was killed.
         problems: files that could not be read on, and files of others.
     """
 
     lines: Counter[str] = field(default_factory=Counter)
+    zeros: Counter[str] = field(default_factory=Counter)
     cut: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.lines or self.cut or self.problems)
+        return bool(self.lines or self.zeros or self.cut or self.problems)
 
     def said(self) -> list[str]:
         """What was damaged, in lines for people, a few of them. Cut last lines are none of it.
@@ -55,6 +59,9 @@ class Damage:
         if self.lines:
             where = _few(f"{path}: {number}" for path, number in self.lines.most_common())
             said.append(f"{_count(self.lines.total(), 'damaged line')} left out ({where})")
+        if self.zeros:
+            where = _few(path for path, _ in self.zeros.most_common())
+            said.append(f"{zeros_said(self.zeros.total())}, left out ({where})")
         return said + [f"{path}: {why}" for path, why in list(self.problems.items())[:5]]
 
     def notes(self) -> list[str]:
@@ -99,6 +106,9 @@ class Cursor:
             end = data.rfind(b"\n") + 1
             if end:
                 break
+            if data.endswith(b"\0") and len(data) == size:
+                self._pass_over(data)
+                continue
             if len(data) < size:
                 return []
             if size >= _LONGEST:
@@ -107,13 +117,23 @@ class Cursor:
                 continue
             size *= 4
         self.offset += end
-        lines = data[:end].split(b"\n")[:-1]
+        data = data[:end]
+        lines = data.split(b"\n")[:-1]
         if self._is_in_long_line:
             self._is_in_long_line = False
             self._damage.lines[str(self.path)] += 1
             del lines[0]
-            return lines or self.read()
-        return lines
+        if b"\0" in data:
+            self._damage.zeros[str(self.path)] += data.count(b"\0")
+            self._damage.lines[str(self.path)] += sum(b"\0" in line for line in lines)
+            lines = [behind_zeros(line) for line in lines]
+        return lines or self.read()
+
+    def _pass_over(self, data: bytes) -> None:
+        """Goes behind the zeros in which a block ends, of which there may be gigabytes."""
+        end = self.offset + len(data)
+        self.offset = self._past_hole(data_from, end)
+        self._damage.zeros[str(self.path)] += data.count(b"\0") + self.offset - end
 
     def skip_to_last(self, lines: int) -> int:
         """Goes to where the last so many lines begin, or less exactly before; returns how many there are."""
@@ -123,9 +143,10 @@ class Cursor:
             return lines
         found = 0
         while at and found <= lines:
-            self.offset = max(0, at - _BLOCK)
-            found += self._block(at - self.offset).count(b"\n")
-            at = self.offset
+            begin = self.offset = max(0, at - _BLOCK)
+            block = self._block(at - begin)
+            found += block.count(b"\n")
+            at = self._past_hole(data_until, begin) if block.startswith(b"\0") else begin
         if at:  # not before the first line: the rest of one that begins before
             self.offset += self._block(_LONGEST).find(b"\n") + 1
         return found
@@ -162,6 +183,13 @@ class Cursor:
             self._damage.problems[str(self.path)] = f"{error.strerror or error}; the rest is shown"
             return b""
         return self._block(size) if self._find_again() else b""
+
+    def _past_hole(self, way: Callable[[int, int], int], place: int) -> int:
+        try:
+            with open(self.path, "rb", 0) as file:
+                return way(file.fileno(), place) if inode_of(os.fstat(file.fileno())) == self.inode else place
+        except OSError:  # renamed in this moment
+            return place
 
     def _find_again(self) -> bool:
         """A full segment has been renamed, or was deleted as the oldest one, or copied anew by a tool."""

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sightline.foreign_numbers import seconds, whole
 from sightline.sinks.base import Record
 
 SEQ = "sightline/seq"  #: under this name each record in a back end has the seq of its commit
@@ -60,7 +61,7 @@ def is_sound(commit: Record) -> bool:
     return (
         is_number(commit["step"])
         and is_number(attempt)
-        and type(moment) in (int, float)
+        and seconds(moment) is not None
         and (
             nonfinite == ()
             or (isinstance(nonfinite, dict) and _KINDS.issuperset(map(str, nonfinite.values())))
@@ -72,7 +73,7 @@ def is_sound(commit: Record) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether it is one of a step, an attempt or a process: of a size that NumPy's integers have."""
-    return type(value) is int and -(2**63) <= value < 2**63
+    return whole(value) is not None
 
 
 def commits_in(records: Iterable[Record]) -> Iterator[Record]:

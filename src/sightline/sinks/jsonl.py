@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from sightline.file_lines import WholeLines
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import commits_in
 from sightline.sinks.lineage import Rewind, check_rewind
@@ -115,18 +116,24 @@ def last_row(path: Path, run_id: str) -> tuple[int, int]:
     Raises:
         ValueError: the file holds something else.
     """
-    seq = at = whole = 0
-    with open(path, "rb") as file:
-        for line in file:
-            at += len(line)
+    seq = whole = 0
+    with open(path, "rb", 0) as file:
+        lines = WholeLines(file.fileno())
+        for line in lines:
             row = _parsed(line)
             if row is not None:
-                whole = at
+                whole = lines.place
                 if row["run_id"] == run_id:
                     seq = max(seq, row["seq"])
-            elif at == len(line) and not line.startswith(_BEGINNING) and not _BEGINNING.startswith(line):
-                raise ValueError(f"{path} does not hold rows of the sink 'jsonl': choose another path")
+            elif lines.place == len(line) + 1 and not line.startswith(_BEGINNING):
+                raise ValueError(_foreign(path))
+        if not lines.place and not _BEGINNING.startswith(os.pread(file.fileno(), len(_BEGINNING), 0)):
+            raise ValueError(_foreign(path))
     return seq, whole
+
+
+def _foreign(path: Path) -> str:
+    return f"{path} does not hold rows of the sink 'jsonl': choose another path"
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -135,5 +142,4 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         row = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    whole = line.endswith(b"\n") and isinstance(row, dict) and {"run_id", "seq"} <= row.keys()
-    return row if whole else None
+    return row if isinstance(row, dict) and "run_id" in row and type(row.get("seq")) is int else None

@@ -7,10 +7,12 @@ first of each step, and ``"fork"`` begins another run in the back end, with the 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from sightline.errors import ConfigurationError
+from sightline.foreign_numbers import whole
 
 Rewind = Literal["continue", "fork", "skip"]
 
@@ -116,12 +118,47 @@ def as_committed(starts: Iterable[Start], first_steps: Mapping[int, int]) -> lis
 
 
 def starts_of(line: Mapping[str, Any] | None) -> list[Start]:
-    """The starts in a journal's ``run`` line or a checkpoint's state; those of an older one are unknown."""
-    found = []
-    for each in (line or {}).get("starts") or ():
-        try:
-            attempt, first, after = each
-            found.append(Start(int(attempt), int(first), None if after is None else int(after)))
-        except (TypeError, ValueError):
-            continue
-    return found
+    """The starts in a journal's ``run`` line or a checkpoint's state; those of an older one are unknown.
+
+    What is no start, since somebody or a crash has damaged it, is left out.
+    """
+    return [start for start in map(_start, _listed(line)) if start is not None]
+
+
+def damaged_starts(line: Mapping[str, Any] | None) -> int:
+    """How many :func:`starts_of` leaves out.
+
+    Example:
+        >>> damaged_starts({"starts": [[1, 0, None], ["2", 5, 9]]}), damaged_starts({"starts": 7})
+        (1, 1)
+    """
+    return sum(_start(each) is None for each in _listed(line))
+
+
+def _listed(line: Mapping[str, Any] | None) -> list[Any]:
+    listed = (line or {}).get("starts")
+    if listed is None:
+        return []
+    try:
+        return [listed] if isinstance(listed, (str, bytes, Mapping)) else list(listed)
+    except TypeError:
+        return [listed]
+
+
+def _start(found: Any) -> Start | None:
+    try:
+        attempt, first, after = found
+    except (TypeError, ValueError):
+        return None
+    number, step, last = map(_int, (attempt, first, after))
+    if number is None or step is None or (after is not None and last is None):
+        return None
+    return Start(number, step, last)
+
+
+def _int(value: Any) -> int | None:
+    """Also NumPy's, in which checkpoints keep numbers."""
+    try:
+        return None if isinstance(value, bool) else whole(operator.index(value))
+    except TypeError:
+        return None

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from sightline.journal import commits_between
+from sightline import wording
+from sightline.journal import Block, commits_between
 from sightline.redaction import redacted
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.commits import is_commit
@@ -40,7 +41,7 @@ _LETS_GO_S = 5.0  # for closing a sink that is down
 class Lines(Protocol):
     """Where a reader finds the journal's lines: a live journal, or a file."""
 
-    def read(self, offset: int, limit: int) -> bytes:
+    def read(self, offset: int, limit: int) -> Block:
         """Whole lines from an offset on, about ``limit`` bytes; nothing if there are none yet."""
 
 
@@ -274,8 +275,9 @@ class SinkReader:
     def _go_after(self, seq: int) -> None:
         """To the lines after those of a commit."""
         at = offset = self._offset if self._is_placed and seq >= self._seq else 0
-        while data := self._lines.read(at, _BATCH_BYTES):
-            for line in data.splitlines(keepends=True):
+        while (block := self._lines.read(at, _BATCH_BYTES)).end > at:
+            at = block.begin
+            for line in block.data.splitlines(keepends=True):
                 at += len(line)
                 found = _seq_of(parsed(line))
                 if found is not None:
@@ -291,7 +293,7 @@ class SinkReader:
     def _hand_over(self) -> None:
         if self._has_all():
             return
-        records, length = self._next_batch()
+        records, end = self._next_batch()
         mine = records if self._lineage is None else [r for r in records if self._lineage.has(r)]
         begun = time.monotonic()
         if mine:
@@ -302,7 +304,7 @@ class SinkReader:
             self._took_s += time.monotonic() - begun
             self._took_commits += len(steps)
             self.handed = self.handed.and_those_of(steps)
-            self._offset = self._offset + length if length else self._target
+            self._offset = end if end > self._offset else self._target
             self._seq = max(self._seq, seq)
             self._failures = 0
             self._changed.notify_all()
@@ -322,14 +324,17 @@ class SinkReader:
         self._cursor.move(self._offset, self._seq, now=now)
 
     def _next_batch(self) -> tuple[list[dict[str, Any]], int]:
-        """Records from here on, all lines of each commit, and how many bytes they take."""
+        """Records from here on, all lines of each commit but for those behind a hole, and where they end."""
         limit, taken = _BATCH_BYTES, -1
         while True:
-            data = self._lines.read(self._offset, limit)
-            comes = len(data) > taken and self._offset + len(data) < self._target
+            begin, data = block = self._lines.read(self._offset, limit)
+            if begin > self._offset:
+                gone = wording.size(begin - self._offset)
+                self._once.warn("hole", f"lacks what a crash of a machine took from the journal: {gone}")
+            comes = len(data) > taken and block.end < self._target
             records, length = whole_commits(data, more=comes)
             if length or not data:
-                return records, length
+                return records, begin + length
             limit, taken = limit * 2, len(data)  # one commit that is longer than a batch
 
     def _try(self, call: Callable[[], Any]) -> bool:
@@ -428,13 +433,13 @@ def _is_right_after(lines: Lines, offset: int, seq: int) -> bool:
     """Whether a place is behind the lines of a commit and of no later one, as far as a look can tell: the
     journal may have lost lines since, and got others."""
     begin = max(0, offset - _LOOK_BACK_BYTES)
-    before = lines.read(begin, offset - begin) if offset else b""
-    if len(before) != offset - begin:
-        return False  # it is no end of a line
-    for line in reversed(before.splitlines()):
+    before = lines.read(begin, offset - begin) if offset else Block(0, b"")
+    if before.end != offset:
+        return False  # it is no end of a line, or there is a hole
+    for line in reversed(before.data.splitlines()):
         if (found := _seq_of(parsed(line))) is not None:
             return found == seq
-    return begin == 0 and seq == 0
+    return before.begin == 0 and seq == 0
 
 
 def cursor_of(sink: Sink, directory: Path, lineage: Lineage, run_id: str) -> Cursor:

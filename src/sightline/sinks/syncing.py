@@ -10,7 +10,14 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
-from sightline.journal import commits_between, gaps_of, is_run_line, whole_lines, whole_size
+from sightline.journal import (
+    Block,
+    commits_between,
+    gaps_of,
+    is_run_line,
+    whole_lines,
+    whole_size,
+)
 from sightline.run_directory import no_journal
 from sightline.sinks.base import StoringSink
 from sightline.sinks.commits import is_commit
@@ -26,7 +33,7 @@ class JournalFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self, offset: int, limit: int) -> bytes:
+    def read(self, offset: int, limit: int) -> Block:
         """Whole lines from an offset on."""
         return whole_lines(self.path, offset, limit)
 

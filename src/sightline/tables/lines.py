@@ -13,10 +13,11 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
+from sightline.file_lines import WholeLines, zeros_said
 from sightline.journal import Record, is_run_line
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.sinks.commits import is_commit, is_number, is_sound
-from sightline.sinks.lineage import Start, as_committed, starts_of
+from sightline.sinks.lineage import Start, as_committed, damaged_starts, starts_of
 from sightline.tables.table import Steps
 
 
@@ -33,6 +34,7 @@ class Lines:
     Attributes:
         run: the last ``run`` line; empty if there is none.
         torn: lines that could not be read.
+        notes: what a crash of a machine has left in their place.
 
     Raises:
         RunDirectoryError: there is no journal.
@@ -54,15 +56,14 @@ class Lines:
         first_steps: dict[int, int] = {}
         place = 0
         try:
-            file = open(self.path, "rb")  # noqa: SIM115 - closed below; the error is of this line alone
+            file = open(self.path, "rb", 0)  # noqa: SIM115 - closed below; the error is of this line alone
         except (FileNotFoundError, NotADirectoryError):
             raise RunDirectoryError(no_journal(Path(run_dir))) from None
         with file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # it is being written, or was cut
-                begin, place = place, place + len(line)
-                advance(len(line))
+            lines = WholeLines(file.fileno())
+            for line in lines:
+                advance(lines.place - place)
+                place = lines.place
                 record = _parsed(line)
                 if record is None or (is_commit(record) and not is_sound(record)):
                     self.torn += 1
@@ -72,12 +73,15 @@ class Lines:
                 if record.get("type") == "run":
                     if is_run_line(record, self.path):
                         self.run = record
+                        self.torn += bool(damaged_starts(record))
                 elif record.get("type") == kind and _has_place(record) and steps.has(record["step"]):
-                    places.append(begin)
+                    places.append(place - len(line) - 1)
                     sizes.append(len(line))
                     at_steps.append(record["step"])
                     attempts.append(_attempt(record))
                     see(record)
+        self.torn += lines.torn
+        self.notes = list(filter(None, [zeros_said(lines.zeros)]))
         self._places, self._sizes = _numbers(places), _numbers(sizes)
         self._steps, self._attempts = _numbers(at_steps), _numbers(attempts)
         self._is_over = np.zeros(len(places), bool)

@@ -82,7 +82,12 @@ def metrics_table(
             row += [words.get(key) for key in texts]
             yield row
 
-    return Table(named(first, [*values, *(Column(key, "text") for key in texts)]), rows, torn=lines.torn)
+    return Table(
+        named(first, [*values, *(Column(key, "text") for key in texts)]),
+        rows,
+        notes=lines.notes,
+        torn=lines.torn,
+    )
 
 
 def long_table(
@@ -132,7 +137,7 @@ def long_table(
                         cells[key, True] = [*place, key, None, str(text), None]
             yield from cells.values()
 
-    return Table(columns, rows, torn=lines.torn)
+    return Table(columns, rows, notes=lines.notes, torn=lines.torn)
 
 
 def process_table(
@@ -183,9 +188,9 @@ def process_table(
                         if cell is not None:
                             yield [*place, _int(process), key, cell]
 
-    notes = [] if len(lines) else [
+    notes = lines.notes + ([] if len(lines) else [
         "no process's own values are in the journal: timings have them, and sl.scalar(…, per_process=True)"
-    ]  # fmt: skip
+    ])  # fmt: skip
     return Table(named(first, others), rows, notes=notes, torn=lines.torn)
 
 

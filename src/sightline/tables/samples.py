@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 import orjson
 
 from sightline.errors import RunDirectoryError
+from sightline.file_lines import WholeLines, zeros_said
 from sightline.journal import Record
+from sightline.sinks.commits import is_number
 from sightline.sinks.lineage import Start
 from sightline.tables.lines import Lines
 from sightline.tables.table import Cell, Column, Kind, Steps, Table, named
 
 _FILE = re.compile(r"(?P<table>.+)\.p(?P<process>\d+)\.a(?P<attempt>\d+)\.jsonl")
 _OF_PROCESS = re.compile(r".*\bp(\d{5,})\.a\d+\b.*")
+_HEAD = 64 << 10  # bytes in which a header must come
 _NONFINITE = ("nan", "inf", "-inf")  # as `sl.sample` spells what JSON has no number for
 
 
@@ -76,7 +79,7 @@ def sample_table(
 
     if files:
         starts = _starts(run_dir)
-        source: Callable[[Callable[[], object]], Iterator[tuple[list[Cell], Mapping[str, Any]]]]
+        source: Callable[[Callable[[int, int], object]], Iterator[tuple[list[Cell], Mapping[str, Any]]]]
         source = lambda torn: _rows_of_files(files, steps, advance, torn)  # noqa: E731
         notes, missing = _missing(run_dir, files)
     else:
@@ -87,24 +90,29 @@ def sample_table(
             raise RunDirectoryError(f"{run_dir} has no sample table {name!r}: {has}")
         starts = lines.starts
         source = lambda torn: _rows_of_journal(shown)  # noqa: E731
-        notes = ["no file of the table is here: these are the rows that the journal shows of it"]
+        notes = [
+            *lines.notes,
+            "no file of the table is here: these are the rows that the journal shows of it",
+        ]
         missing = list(range(int(lines.run.get("processes") or 1)))
     seen: dict[str, set[str]] = {}
-    torn = 0
+    torn = zeros = 0
 
-    def note_torn() -> None:
-        nonlocal torn
-        torn += 1
+    def note_torn(lines: int, of_zeros: int) -> None:
+        nonlocal torn, zeros
+        torn += lines
+        zeros += of_zeros
 
     for _, cells in source(note_torn):
         for column, cell in cells.items():
             seen.setdefault(column, set()).add(_class(cell))
+    notes += filter(None, [zeros_said(zeros)])
     kinds = {column: _kind(classes - {"none"}) for column, classes in seen.items()}
     first = [Column("step", "int"), Column("k", "int"), Column("time", "float"), Column("attempt", "int")]
     first += [*([Column("gone_over", "bool")] if attempts else []), Column("process", "int")]
 
     def rows() -> Iterator[list[Cell]]:
-        for place, cells in source(lambda: None):
+        for place, cells in source(lambda lines, zeros: None):
             is_over = _is_over(starts, place)
             if is_over and not attempts:
                 continue
@@ -142,24 +150,26 @@ def _starts(run_dir: Path) -> list[Start]:
 
 
 def _rows_of_files(
-    files: list[_File], steps: Steps, advance: Callable[[int], object], torn: Callable[[], object]
+    files: list[_File], steps: Steps, advance: Callable[[int], object], torn: Callable[[int, int], object]
 ) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
     for attempt, process, path in files:
-        with open(path, "rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                advance(len(line))
+        with open(path, "rb", 0) as file:
+            lines = WholeLines(file.fileno())
+            place = 0
+            for line in lines:
+                advance(lines.place - place)
+                place = lines.place
                 try:
                     record = orjson.loads(line)
                 except orjson.JSONDecodeError:
-                    torn()
+                    torn(1, 0)
                     continue
                 row = record.get("row") if isinstance(record, dict) else None
-                if not isinstance(row, dict) or not isinstance(record.get("step"), int):
+                if not isinstance(row, dict) or not is_number(record.get("step")):
                     continue  # the header
                 if steps.has(record["step"]):
                     yield [record["step"], record.get("k"), record.get("time"), attempt, process], row
+            torn(lines.torn, lines.zeros)
 
 
 def _rows_of_journal(lines: list[Record]) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
@@ -176,7 +186,7 @@ def _missing(run_dir: Path, files: list[_File]) -> tuple[list[str], list[int]]:
     for each in files:
         with open(each.path, "rb") as file:
             try:
-                header = orjson.loads(file.readline())
+                header = orjson.loads(file.readline(_HEAD))
                 processes = max(processes, int(header.get("processes") or 1))
             except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
                 continue

@@ -109,7 +109,7 @@ def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -
                     continue
                 if phase != "X":
                     begun.add(key)
-            to.write(line.strip(b"\0 \t\r\n,") + b",\n")
+            to.write(line.strip(b" \t\r\n,") + b",\n")
 
 
 def _add(archive: tarfile.TarFile, name: str, data: BinaryIO, size: int) -> None:

@@ -150,7 +150,7 @@ def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
         read += len(line)
         if read > _HEAD:
             break
-    if (damage.is_cut and b'"name":"sightline"' in line) or (not read and not damage.error):
+    if (damage.is_cut and b'"name":"sightline"' in line) or (not damage.size and not damage.error):
         return None, ""
     return None, damage.error or "no trace of sightline: it has no header"
 

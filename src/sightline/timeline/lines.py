@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
+from sightline.file_lines import zeros_said
+from sightline.sparse_files import behind_zeros, data_from
 from sightline.wording import counted
 
 _LONGEST = 16 << 20
@@ -21,6 +23,7 @@ class Damage:
 
     Attributes:
         torn: lines that are no events.
+        zeros: bytes of zeros, as a crash of a machine leaves them.
         is_cut: the last line was not whole, as when the process was killed.
         unbegun: ends of spans whose beginnings are not there.
         error: the file could not be read on.
@@ -28,16 +31,18 @@ class Damage:
     """
 
     torn: int = 0
+    zeros: int = 0
     is_cut: bool = False
     unbegun: int = 0
     error: str = ""
     size: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.torn or self.unbegun or self.error)
+        return bool(self.torn or self.zeros or self.unbegun or self.error)
 
     def __str__(self) -> str:
         said = [counted(self.torn, "torn line")] if self.torn else []
+        said += [zeros_said(self.zeros)] if self.zeros else []
         said += [f"{counted(self.unbegun, 'end')} of spans that have no beginning"] if self.unbegun else []
         return ", ".join(said + ([self.error] if self.error else []))
 
@@ -46,6 +51,8 @@ def raw_lines(
     path: Path, damage: Damage, advance: Callable[[int], object] = lambda size: None
 ) -> Iterator[bytes]:
     """The lines of a file as bytes; one of more than 16 MiB comes in parts, none of which is an event.
+
+    Of one with NUL bytes in it there is what stands behind them; holes are not read.
 
     Args:
         path: of the file.
@@ -57,8 +64,13 @@ def raw_lines(
         with open(path, "rb", 1 << 20) as file:
             for line in iter(partial(file.readline, _LONGEST), b""):
                 damage.size += len(line)
-                yield line
                 read += len(line)
+                if b"\0" in line:
+                    damage.zeros += line.count(b"\0")
+                    if line.endswith(b"\0"):
+                        read += _pass_over(file, damage)
+                    line = behind_zeros(line)
+                yield line
                 if read > 1 << 20:
                     advance(read)
                     read = 0
@@ -67,9 +79,19 @@ def raw_lines(
     advance(read)
 
 
+def _pass_over(file: BinaryIO, damage: Damage) -> int:
+    """Goes to the end of a hole; returns how many bytes it has."""
+    begin = file.tell()
+    hole = data_from(file.fileno(), begin) - begin
+    file.seek(begin + hole)
+    damage.size += hole
+    damage.zeros += hole
+    return hole
+
+
 def parsed(line: bytes, damage: Damage) -> dict[str, Any] | None:
     """The event of a line; None if it has none."""
-    text = line.strip(b"\0 \t\r\n,")
+    text = line.strip(b" \t\r\n,")
     if text in (b"", b"[", b"]"):
         return None
     try:
