@@ -42,7 +42,9 @@ class GrpoMetrics:
     table: ClassVar[str]
     summary: ClassVar[tuple[str, str]]
 
-    @pytest.fixture(params=["one_process", "two_processes", "four_processes"])
+    @pytest.fixture(
+        params=["one_process", "two_processes", pytest.param("four_processes", marks=pytest.mark.long)]
+    )
     def run(self, request: pytest.FixtureRequest) -> Finished:
         finished: Finished = request.getfixturevalue(request.param)
         return finished

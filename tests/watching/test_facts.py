@@ -363,6 +363,13 @@ def test_the_pace_is_of_the_attempt_where_a_journal_does_not_say_how_attempts_be
     assert facts(written(tmp_path / "run", *lines)).progress.step_s == 1.0
 
 
+def test_what_is_committed_before_the_first_step_ends_is_no_part_of_the_pace(tmp_path: Path) -> None:
+    """As a warm-up with evaluations of its own, all in commits of step 0."""
+    lines = [run_line(), *(commit(0, {"a": 1.0}, moment=1000.0 + 100 * n) for n in range(10))]
+    lines += [commit(step, {"a": 1.0}, moment=1900.0 + 2 * step) for step in range(1, 5)]
+    assert facts(written(tmp_path / "run", *lines)).progress.step_s == 2.0
+
+
 def test_who_is_out_stays_out_when_final_values_are_committed(tmp_path: Path) -> None:
     """They are one process's, and say nothing of the others."""
     lines = [run_line(processes=2)]

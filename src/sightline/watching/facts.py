@@ -362,25 +362,26 @@ def metrics_of(history: History, keys: Sequence[str], first: int) -> list[Metric
 
 def _progress(history: History, state: RunState) -> Progress:
     """Of the latest attempt, which may have gone back."""
-    steps, times = history.steps()
+    steps, _ = history.steps()
     _, commit_times, attempts = history.rows()
     last_commit = float(commit_times[-1]) if len(commit_times) else state.last_commit
     step, total = history.last_step, state.total_steps
     if step is None:
         step = state.last_step
-    begins = np.flatnonzero(np.isnan(history.step_seconds()))
+    seconds = history.step_seconds()
+    begins = np.flatnonzero(np.isnan(seconds))
     begin = int(begins[-1]) if len(begins) else 0
-    steps, times = steps[begin:], times[begin:]
+    steps, seconds = steps[begin:], seconds[begin:]
     if len(attempts) and attempts[-1] < state.attempt:  # its first commit is yet to come
-        steps, times = steps[:0], times[:0]
+        steps = steps[:0]
         starts = [start.first_step for start in history.starts if start.attempt == state.attempt]
         first = min([*starts, *([] if state.first_step is None else [state.first_step])], default=None)
         step = step if first is None or step is None else min(step, first - 1)
         step = None if step is not None and step < 0 else step
-    steps, times = steps[-_PACE_STEPS:], times[-_PACE_STEPS:]
+    steps = steps[-_PACE_STEPS:]
     step_s = None
     if len(steps) > 1:
-        step_s = max(0.0, float((times[-1] - times[0]) / (steps[-1] - steps[0])))
+        step_s = float(seconds[1 - len(steps) :].sum()) / int(steps[-1] - steps[0])
     share = left = None
     if total and step is not None:
         share = min(1.0, max(0.0, (step + 1) / total))
