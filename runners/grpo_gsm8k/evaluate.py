@@ -50,8 +50,9 @@ def evaluate(
     with sl.scope(scope), sl.record_timing("step"):
         with sl.record_timing("rollout"):
             for start in range(0, count, batch_size):
-                # The last batch is filled up with the first problem, so that one program serves all batches.
-                batch = np.arange(start, start + batch_size)
+                # The last batch is filled up with the first problem, so that one program serves all batches,
+                # and dealt out in turn, so that every process has its share of the others.
+                batch = np.arange(start, start + batch_size).reshape(-1, jax.process_count()).T.ravel()
                 mine = batch[my_slice(batch_size)]
                 rows = np.where(mine < count, mine, 0)
                 with sl.record_timing("rollout_generate"):
