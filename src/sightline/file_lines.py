@@ -95,6 +95,23 @@ class WholeLines:
         return _BLOCK if self._end is None else max(0, min(_BLOCK, self._end - at))
 
 
+def damage_said(torn: int, zeros: int) -> str:
+    """What could not be read of a file, for people; empty if all could.
+
+    Args:
+        torn: lines.
+        zeros: bytes of zeros in the place of others.
+
+    Example:
+        >>> damage_said(2, 0), damage_said(0, 0)
+        ('2 lines could not be read', '')
+        >>> damage_said(1, 4 << 30)
+        '1 line could not be read; 4.29 GB of zeros, as a crash of a machine leaves them'
+    """
+    lines = f"{wording.counted(torn, 'line')} could not be read" if torn else ""
+    return "; ".join(filter(None, [lines, zeros_said(zeros)]))
+
+
 def zeros_said(zeros: int) -> str:
     """What a crash has left, for people; empty if it has left nothing.
 

@@ -73,7 +73,7 @@ def test_one_processs_files_without_the_journal_are_an_error(tmp_path: Path) -> 
         ([run_line()], 0, "no commit yet"),
         ([run_line(), commit(0, {"train/loss": 0.5})], 0, "step 0"),
         ([run_line(format=9)], 2, "has format 9"),
-        ([b"no journal\n"], 1, "1 line of the journal cannot be read"),
+        ([b"no journal\n"], 1, "the journal: 1 line could not be read"),
     ],
     ids=["empty", "begun", "one step", "newer", "torn"],
 )

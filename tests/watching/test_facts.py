@@ -234,7 +234,7 @@ def test_lines_of_others_in_a_journal_are_passed_over(tmp_path: Path) -> None:
     assert found.progress.step == 0
     assert [trouble.text for trouble in found.troubles] == [
         "1 snapshot came late, from an unknown process",
-        "2 lines of the journal cannot be read",
+        "the journal: 2 lines could not be read",
     ]
 
 

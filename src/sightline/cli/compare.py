@@ -14,8 +14,9 @@ import orjson
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.progress import progress
+from sightline.file_lines import damage_said
 from sightline.foreign_text import one_line, quoted_all
-from sightline.wording import counted, duration, number
+from sightline.wording import duration, number
 
 if TYPE_CHECKING:
     from sightline.comparison.levels import Difference
@@ -78,16 +79,15 @@ def compare(
         _show(found, histories, run_dirs, everything=everything or bool(metrics))
     say_notes(found.notes)
     say_missing(f"run.json of {name}: its configuration and versions are unknown" for name in found.missing)
-    torn = [
-        f"{counted(each.torn, 'line')} of {each.path} could not be read" for each in histories if each.torn
-    ]
-    say_problems(torn)
+    damage = [(each.path, damage_said(each.torn, each.zeros)) for each in histories]
+    problems = [f"{path}: {said}" for path, said in damage if said]
+    say_problems(problems)
     if not as_json:
         pair = quoted_all(run_dirs[:2])
         are_traced = all(any(each.glob("traces/*.json")) for each in run_dirs[:2])
         diff = f"sightline trace diff {pair}  # where the time of a step goes"
         say_next(*([diff] if are_traced else []), f"sightline report {quoted_all(run_dirs)}  # side by side")
-    end(torn, found.missing, as_json=as_json)
+    end(problems, found.missing, as_json=as_json)
 
 
 def _read(run_dirs: Sequence[Path]) -> list[History]:
@@ -143,6 +143,7 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
         "missing_run_json": found.missing,
         "notes": found.notes,
         "torn_lines": {str(path): each.torn for path, each in zip(run_dirs, histories, strict=True)},
+        "bytes_of_zeros": {str(path): each.zeros for path, each in zip(run_dirs, histories, strict=True)},
     }
 
 

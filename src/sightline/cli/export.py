@@ -17,6 +17,7 @@ from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.errors import ConfigurationError
+from sightline.file_lines import damage_said
 from sightline.foreign_text import escaped, one_line
 from sightline.wording import counted
 
@@ -115,8 +116,8 @@ def export(
             f"{counted(written.formulas, 'text begins', 'texts begin')} as formulas do: for a spreadsheet "
             f"give --spreadsheet, which puts an apostrophe before them"
         )
-    if table.torn:
-        say_problems([f"{counted(table.torn, 'line')} could not be read"])
+    damage = damage_said(table.torn, table.zeros)
+    say_problems([damage] if damage else [])
     (say_missing if table.missing else say_notes)(table.notes)
     say_notes(notes)
     notes = [*table.notes, *notes]
@@ -126,6 +127,7 @@ def export(
             "rows": written.rows,
             "columns": [column._asdict() for column in table.columns],
             "torn_lines": table.torn,
+            "bytes_of_zeros": table.zeros,
             "missing_processes": table.missing,
             "notes": notes,
         }
@@ -138,7 +140,7 @@ def export(
             if "'" not in str(to) and str(to).isprintable()
             else next_steps(run_dir, but="export")[0]
         )
-    end(table.torn, table.missing, as_json=as_json)
+    end(damage, table.missing, as_json=as_json)
 
 
 class _Filters(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sightline.file_lines import damage_said
 from sightline.report.curves import curves
 from sightline.report.distributions import distributions
 from sightline.report.headline import headline, shown_state
@@ -135,8 +136,8 @@ def _gathered(
     has_begun = stands.state != "unknown"
     is_live = stands.is_live if has_begun else bool(stands.lock.is_held)
     damaged, absent = [], []
-    if history.torn:
-        damaged.append(f"{history.path}: {_lines(history.torn)} could not be read")
+    if said := damage_said(history.torn, history.zeros):
+        damaged.append(f"{history.path}: {said}")
     logs = log_lines(run.dirs)
     damaged += logs.damage.said()
     time_shares = shares(history, run.dirs)
@@ -184,7 +185,3 @@ def _gathered(
         "span": [float(times.min()), float(times.max())] if len(steps) and len(attempts) else None,
     }
     return found, damaged, absent
-
-
-def _lines(count: int) -> str:
-    return f"{count} line{'s' if count > 1 else ''}"

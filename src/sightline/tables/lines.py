@@ -13,7 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import WholeLines, zeros_said
+from sightline.file_lines import WholeLines
 from sightline.journal import Record, is_run_line
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.sinks.commits import is_commit, is_number, is_sound
@@ -34,7 +34,7 @@ class Lines:
     Attributes:
         run: the last ``run`` line; empty if there is none.
         torn: lines that could not be read.
-        notes: what a crash of a machine has left in their place.
+        zeros: bytes of zeros that a crash of a machine has left in their place.
 
     Raises:
         RunDirectoryError: there is no journal.
@@ -81,7 +81,7 @@ class Lines:
                     attempts.append(_attempt(record))
                     see(record)
         self.torn += lines.torn
-        self.notes = list(filter(None, [zeros_said(lines.zeros)]))
+        self.zeros = lines.zeros
         self._places, self._sizes = _numbers(places), _numbers(sizes)
         self._steps, self._attempts = _numbers(at_steps), _numbers(attempts)
         self._is_over = np.zeros(len(places), bool)

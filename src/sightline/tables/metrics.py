@@ -85,8 +85,8 @@ def metrics_table(
     return Table(
         named(first, [*values, *(Column(key, "text") for key in texts)]),
         rows,
-        notes=lines.notes,
         torn=lines.torn,
+        zeros=lines.zeros,
     )
 
 
@@ -137,7 +137,7 @@ def long_table(
                         cells[key, True] = [*place, key, None, str(text), None]
             yield from cells.values()
 
-    return Table(columns, rows, notes=lines.notes, torn=lines.torn)
+    return Table(columns, rows, torn=lines.torn, zeros=lines.zeros)
 
 
 def process_table(
@@ -188,10 +188,10 @@ def process_table(
                         if cell is not None:
                             yield [*place, _int(process), key, cell]
 
-    notes = lines.notes + ([] if len(lines) else [
+    notes = [] if len(lines) else [
         "no process's own values are in the journal: timings have them, and sl.scalar(…, per_process=True)"
-    ])  # fmt: skip
-    return Table(named(first, others), rows, notes=notes, torn=lines.torn)
+    ]  # fmt: skip
+    return Table(named(first, others), rows, notes=notes, torn=lines.torn, zeros=lines.zeros)
 
 
 class _Keys:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import WholeLines, zeros_said
+from sightline.file_lines import WholeLines
 from sightline.journal import Record
 from sightline.sinks.commits import is_number
 from sightline.sinks.lineage import Start
@@ -90,13 +90,10 @@ def sample_table(
             raise RunDirectoryError(f"{run_dir} has no sample table {name!r}: {has}")
         starts = lines.starts
         source = lambda torn: _rows_of_journal(shown)  # noqa: E731
-        notes = [
-            *lines.notes,
-            "no file of the table is here: these are the rows that the journal shows of it",
-        ]
+        notes = ["no file of the table is here: these are the rows that the journal shows of it"]
         missing = list(range(int(lines.run.get("processes") or 1)))
     seen: dict[str, set[str]] = {}
-    torn = zeros = 0
+    torn, zeros = (0, 0) if files else (lines.torn, lines.zeros)
 
     def note_torn(lines: int, of_zeros: int) -> None:
         nonlocal torn, zeros
@@ -106,7 +103,6 @@ def sample_table(
     for _, cells in source(note_torn):
         for column, cell in cells.items():
             seen.setdefault(column, set()).add(_class(cell))
-    notes += filter(None, [zeros_said(zeros)])
     kinds = {column: _kind(classes - {"none"}) for column, classes in seen.items()}
     first = [Column("step", "int"), Column("k", "int"), Column("time", "float"), Column("attempt", "int")]
     first += [*([Column("gone_over", "bool")] if attempts else []), Column("process", "int")]
@@ -123,8 +119,9 @@ def sample_table(
             ]  # fmt: skip
 
     return Table(
-        named(first, [Column(column, kind) for column, kind in kinds.items()]), rows, notes, missing, torn
-    )
+        named(first, [Column(column, kind) for column, kind in kinds.items()]), rows, notes, missing, torn,
+        zeros,
+    )  # fmt: skip
 
 
 def sample_bytes(run_dir: Path, name: str) -> int:

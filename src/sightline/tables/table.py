@@ -34,6 +34,7 @@ class Table:
         notes: what whoever reads the table should know.
         missing: processes of which no file is here, that a complete table needs.
         torn: lines that could not be read.
+        zeros: bytes of zeros that a crash of a machine has left in the place of lines.
     """
 
     columns: list[Column]
@@ -41,6 +42,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
     torn: int = 0
+    zeros: int = 0
 
 
 class Steps(NamedTuple):
