@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -19,24 +20,34 @@ settings.register_profile("sightline", deadline=None)
 settings.load_profile("sightline")
 
 _LONGEST = ("runners", "sinks", "multiprocess", "compat", "examples", "jax")  # begun first
+_SHARING = ("runners", "compat", "examples", "timeline")  # their files have expensive fixtures in common
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def _group(test: str) -> str:
+    """What must be on one worker with a test, since it shares expensive fixtures: its file, or its folder."""
+    file = test.partition("::")[0]
+    folder, _, _ = file.rpartition("/")
+    return folder if folder.split("/")[1:2] and folder.split("/")[1] in _SHARING else file
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist there is none
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    # A scheduler of our own, since marks for groups have no effect with xdist 3.8 under pytest 9.2.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixtures(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByFixtures(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n``, what shares expensive fixtures goes to one worker, and what takes longest goes first."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    root = Path(__file__).parent
-
-    def group(item: pytest.Item) -> str:
-        folder = item.path.relative_to(root).parent
-        shares = folder.parts[:1] in (("runners",), ("compat",), ("examples",), ("timeline",))
-        return str(folder if shares and folder.name != "runners" else item.path.relative_to(root))
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    order = {name: i for i, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.relative_to(root).parts[0], len(order)))
+    """With ``-n`` what takes longest goes first."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        order = {name: i for i, name in enumerate(_LONGEST)}
+        root = Path(__file__).parent
+        items.sort(key=lambda item: order.get(item.path.relative_to(root).parts[0], len(order)))
 
 
 @pytest.fixture(autouse=True)
