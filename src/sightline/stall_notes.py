@@ -55,8 +55,9 @@ class StallNotes:
         self._own_commits.beat(now=time.monotonic())
 
     def wait_s(self) -> float | None:
-        """Seconds until this process's commits may be overdue; None if they cannot be."""
-        return self._own_commits.wait_s()
+        """Seconds until there may be something to say; None if there cannot be."""
+        waits = [each.wait_s() for each in (self._own_commits, self._closings)]
+        return min((each for each in waits if each is not None), default=None)
 
     def look(self, own_slot: Slot | None, *, ending: bool) -> None:
         """Says who is waited for when slots stop coming; where this process is when its own commits do.
