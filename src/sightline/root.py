@@ -336,6 +336,9 @@ class Root:
             specs = (spec for specs in snapshot.schema.values() for spec in specs)
             self._say_odd(self._naming.of_specs(specs))
         nonfinite = self._trace_nonfinite(step, snapshot, messages)
+        samples: Mapping[str, Mapping[str, Any]] = {}
+        with self._going_on("choosing samples"):
+            samples = self._samples(messages)
         self._line_of[closed.slot] = self._write_commit(
             step,
             rendered,
@@ -343,7 +346,7 @@ class Root:
             len(payloads),
             missing,
             nonfinite,
-            self._samples(messages),
+            samples,
         )
         if len(self._line_of) > _REMEMBERED:
             del self._line_of[next(iter(self._line_of))]
@@ -593,13 +596,13 @@ class Root:
             self._append(*events)
 
     @contextmanager
-    def _going_on(self) -> Iterator[None]:
+    def _going_on(self, doing: str = "a commit") -> Iterator[None]:
         """The journal goes on, whatever one commit holds."""
         try:
             yield
         except Exception:  # noqa: BLE001 - a defect of sightline, or of what a caller's values do
             self._notes["internal_errors"] += 1
-            self._say("defect", "sightline: a commit failed inside sightline; the run goes on", exc_info=True)
+            self._say(doing, f"sightline: {doing} failed inside sightline; the run goes on", exc_info=True)
 
     def _say(self, about: str, message: str, *, exc_info: bool = False) -> None:
         if about not in self._said:

@@ -81,9 +81,19 @@ def block_of(table: str, columns: Mapping[str, Any]) -> Block:
 
 
 def rows_of(block: Block) -> Iterator[Row]:
-    """The rows of a block, in values that JSON holds."""
+    """The rows of a block, in values that JSON holds.
+
+    Integers beyond 64 bits, which its readers cannot hold, are texts, so that no digit is lost; numbers that
+    are not finite are, too, and whatever is neither number nor truth.
+
+    Example:
+        >>> list(rows_of(block_of("t", {"id": [7, 2**64], "reward": [0.5, float("nan")]})))
+        [{'id': 7, 'reward': 0.5}, {'id': '18446744073709551616', 'reward': 'nan'}]
+    """
     columns = {
-        name: [_cell(value) for value in values] if isinstance(values, list) else [_cell(values)] * block.rows
+        _text(name): [_cell(value) for value in values]
+        if isinstance(values, list)
+        else [_cell(values)] * block.rows
         for name, values in block.columns.items()
     }
     for cells in zip(*columns.values(), strict=True):
@@ -91,16 +101,23 @@ def rows_of(block: Block) -> Iterator[Row]:
 
 
 def _cell(value: Any) -> Cell:
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, (np.bool_, np.integer)):
-        return value.item()
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else str(float(value))  # JSON has no NaN
     try:
-        text = value if isinstance(value, str) else str(value)
-    except Exception:  # noqa: BLE001 - a foreign object's own code
-        text = f"[{type(value).__name__}]"
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, np.bool_):
+            return bool(value)
+        if isinstance(value, (int, np.integer)) and not isinstance(value, np.timedelta64):
+            number = int(value)
+            return number if -(2**63) <= number < 2**64 else str(number)
+        if isinstance(value, (float, np.floating)):
+            real = float(value)
+            return real if math.isfinite(real) else str(real)  # JSON has no NaN
+        return _text(value if isinstance(value, str) else str(value))
+    except Exception:  # noqa: BLE001 - a foreign object's own code, or more digits than Python writes out
+        return _text(f"[{type(value).__name__}]")
+
+
+def _text(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()  # a lone surrogate has no UTF-8
 
 
