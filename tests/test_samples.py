@@ -198,11 +198,52 @@ def test_a_row_is_cut_to_its_bytes_between_characters(row: dict[str, str], most:
             assert "\u200d" not in (kept[-1], rest[0])
 
 
-def test_a_joined_emoji_is_kept_whole_or_not_at_all() -> None:
-    astronaut = "👩\u200d🚀"
-    for most in range(45, 120):
-        text = str(cut({"t": astronaut * 40}, most)["t"]).rpartition("… [")[0]
-        assert text == astronaut * (len(text) // 3)
+@pytest.mark.parametrize(
+    "character",
+    [
+        "👩\u200d🚀",
+        "👍🏽",
+        "🇩🇪",
+        "\U0001f3f4" + "".join(chr(0xE0000 + ord(tag)) for tag in "gbeng") + "\U000e007f",
+        "1\ufe0f\u20e3",
+        "e\u0301\u0323",
+        "\u1112\u1161\u11ab",
+        "가\u11ab",
+        "क्ष",
+        "क्‍ष",
+        "ক্ত্র",
+        "கி",
+        "กำ",
+        "ｶﾞ",
+        "\u0600١",
+        "\r\n",
+        "한",
+        "é",
+        "漢",
+        "日",
+    ],
+)
+def test_a_character_is_kept_whole_or_not_at_all_and_as_many_as_there_is_room_for(character: str) -> None:
+    size = len(character.encode())
+    for most in range(45, 45 + 3 * size):
+        text = str(cut({"t": character * 400}, most)["t"])
+        kept = text.rpartition("… [")[0]
+        assert kept == character * (len(kept) // len(character))
+        assert len(text.encode()) <= most < len(text.encode()) + size + 4  # the note's number may be shorter
+
+
+def test_flags_in_a_row_are_counted_in_pairs_from_where_they_begin() -> None:
+    for before in ("", "x", "🇩x"):
+        kept = str(cut({"p": before + "🇩🇪" * 600 + "x" * 4000}, 4096)["p"]).rpartition("… [")[0]
+        flags = kept.removeprefix(before)
+        assert flags == "🇩🇪" * (len(flags) // 2)
+        assert len(kept.encode()) > 4040
+
+
+def test_letters_that_belong_to_no_cluster_are_cut_anywhere() -> None:
+    for text in ("ab" * 200, "漢字" * 200, "한국" * 200, "कल" * 200, "แปล" * 200):
+        lengths = {len(str(cut({"t": text}, most)["t"]).rpartition("… [")[0]) for most in range(60, 130)}
+        assert len(lengths) == max(lengths) - min(lengths) + 1
 
 
 def test_short_texts_leave_their_room_to_long_ones() -> None:
