@@ -255,8 +255,9 @@ class Journal:
             kind = record.get("type")
             if number == 0:
                 self.has_ended = kind == "event" and record.get("event") == "finish"
-            seq, step, attempt = (record.get(name) for name in ("seq", "step", "attempt"))
-            if position(seq) is not None and isinstance(step, int):  # else it is no line of ours
+            seq = position(record.get("seq"))
+            step, attempt = (record.get(name) for name in ("step", "attempt"))
+            if seq is not None and isinstance(step, int):  # else it is no line of ours
                 self.seq = max(self.seq, _counted(seq))
                 if kind == "commit" and self.last_step is None:
                     self.last_step = step

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from sightline.aliases.mirror import Mirror, Mirrored
 from sightline.errors import SnapshotError, TransportError
 from sightline.final import Final
 from sightline.journal import Journal, numbers
+from sightline.machines import Machines
 from sightline.message import Message, Pending
 from sightline.naming import RESERVED
 from sightline.naming_check import NamingCheck
@@ -52,6 +53,8 @@ class Root:
         naming: finds keys outside of the conventions, for the log; None: they are nobody's business.
         patience: how long commits of this process wait for their device values.
         deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
+        machines: what is known of hosts and devices, and ``on_machines`` is told whenever more is; on this
+            object's thread.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Root:
         deadline_s: float,
         first_deadline_s: float,
         samples_per_step: int = 8,
+        machines: Machines | None = None,
+        on_machines: Callable[[Mapping[str, Any]], None] = lambda plain: None,
     ) -> None:
         self._transport = transport
         self._channel = channel
@@ -77,6 +82,8 @@ class Root:
         self._naming = naming
         self._attempt = attempt
         self._samples_per_step = samples_per_step
+        self._machines, self._on_machines = machines or Machines(), on_machines
+        self._has_new_machines = False
         self._board = SlotBoard[Message](
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
         )
@@ -202,6 +209,10 @@ class Root:
             with self._going_on():
                 self._write(closed)
             self._stalls.closed(closed)
+            if self._has_new_machines:  # once most have said theirs
+                self._has_new_machines = False
+                with self._going_on("writing down hosts and devices"):
+                    self._on_machines(self._machines.plain())
         self._write_finals(self._board.lowest_open())
         if self._journal.waiting:
             self._append()
@@ -292,6 +303,8 @@ class Root:
         return self._receive(message)
 
     def _receive(self, message: Message) -> None:
+        if message.about and self._machines.take(message.process, message.about):
+            self._has_new_machines = True
         if message.kind == "end":
             self._board.end(message.process)
         elif message.kind == "stalled":

@@ -34,6 +34,7 @@ from sightline.foreign_numbers import position
 from sightline.host_values import to_number, to_string, where_are
 from sightline.jax.budget import PROGRAMS
 from sightline.journal import FORMAT, Journal, values_before
+from sightline.machines import Introduction, Machines
 from sightline.message import Pending
 from sightline.naming import COUNT_SUFFIX, check_key, folders_among
 from sightline.naming_check import NamingCheck
@@ -132,6 +133,9 @@ class StatsLogger:
         self._journal: Journal | None = None
         self._starts: list[Start] = []
         self._sample_files = SampleFiles(lambda: self.place, self.process, self.processes)
+        self._introduction = Introduction()
+        self._machines = Machines()
+        self._facts: dict[str, Any] = {}
         self._strict: NamingCheck | None = None
         if self.config.naming == "strict":
             self._strict = NamingCheck(self.config.namespaces, Mirror(combined(self.config.aliases)))
@@ -230,7 +234,8 @@ class StatsLogger:
         odd: list[str] = []
         if self._strict is not None:
             odd = self._strict.of_specs(spec for part in parts for spec in part.specs())
-        pending = Pending(self._slots.next(step), parts, wall_s, obs, files=self._sample_files)
+        slot, about = self._slots.next(step), self._introduction.news()
+        pending = Pending(slot, parts, wall_s, obs, files=self._sample_files, about=about)
         pending.take_samples()
         if self._worker is not None and not self._transport.collective:
             self._worker.put(pending)
@@ -413,6 +418,8 @@ class StatsLogger:
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
             samples_per_step=self.config.samples_per_step,
+            machines=self._machines,
+            on_machines=self._note_machines,
         )
 
     def _begin(
@@ -562,6 +569,7 @@ class StatsLogger:
         from sightline.facts import run_facts, without_secrets
 
         assert self._directory is not None
+        self._machines.take(0, self._introduction.news())
         settings = with_absolute_paths(self.config)
         del settings["sinks"]
         facts = {
@@ -572,7 +580,19 @@ class StatsLogger:
             "config": without_secrets(run_config),
             "sightline": without_secrets(settings),
             **run_facts(),
+            **self._machines.plain(),
         }
+        self._facts = facts
+        self._save_facts()
+        return facts
+
+    def _note_machines(self, machines: Mapping[str, Any]) -> None:
+        self._facts = {**self._facts, **machines}
+        self._save_facts()
+
+    def _save_facts(self) -> None:
+        assert self._directory is not None
+        facts = self._facts
         path = self._directory.path / "run.json"
         part = path.with_suffix(".part")
         try:
@@ -580,7 +600,6 @@ class StatsLogger:
             os.replace(part, path)
         except (OSError, TypeError) as error:
             log.warning("sightline: cannot write %s: %s", path, error)
-        return facts
 
     @property
     def tracker(self) -> StatsTracker | None:

@@ -384,6 +384,23 @@ def root_fails_at_the_start(*, resume: str) -> None:
         run.commit(0)
 
 
+def introduces_itself(*, steps: int) -> None:
+    """A back end is started in the middle of the run, which asks for none."""
+    connect()
+    with sl.start(name="run", logger=settings()) as run:
+        for step in range(steps):
+            sl.total(everyone=1)
+            if step == steps - 2:
+                import jax
+
+                assert not backends_are_up()
+                note("devices", [each.device_kind for each in jax.local_devices()])
+            if step >= steps - 2 and RANK == 0:
+                run.flush()
+                note("facts", json.loads((run.wait_dir() / "run.json").read_text()))
+            run.commit(step)
+
+
 def resumes(*, steps: int) -> None:
     """Two processes go on where the journal of the root ends, which process 1 cannot see."""
     connect()
