@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 import pytest
 
-from sightline.facts import plain, redacted, run_facts
+from sightline.facts import plain, redacted, run_facts, without_secrets
 
 
 class Colour(enum.Enum):
@@ -58,6 +58,9 @@ Point = namedtuple("Point", "x y")
         (None, None),
         (True, True),
         (2**70, str(2**70)),
+        (os.fsdecode(b"caf\xe9"), "caf\\udce9"),
+        ({"\ud800": "\ud800"}, {"\\ud800": "\\ud800"}),
+        ({"a": {1: 10**5000}}, {"a": {"1": "[int]"}}),  # more digits than Python writes
         (Model(), {"layers": 2, "activation": "max", "out": "runs"}),
         (Model, "Model"),
         (
@@ -179,6 +182,63 @@ def test_what_only_sounds_like_a_secret_stays(name: str, value: Any) -> None:
 def test_credentials_in_strings_are_taken_out(text: str, expected: str) -> None:
     """In URLs and header lines, wherever in the configuration they stand."""
     assert redacted(plain({"a": [text]})) == {"a": [expected]}
+
+
+def test_a_configuration_of_any_depth_becomes_json() -> None:
+    """Down to where JSON's writers and Python's stack end."""
+    deep: dict[str, Any] = {}
+    for _ in range(3000):
+        deep = {"x": deep}
+    shown = without_secrets({"deep": deep, "lr": 0.1})
+    assert shown["lr"] == 0.1
+    assert orjson.loads(orjson.dumps(shown)) == shown
+    levels = 0
+    while isinstance(shown, dict):
+        shown, levels = shown.get("deep", shown.get("x")), levels + 1
+    assert (shown, levels) == ("[dict]", 100)
+
+
+def test_what_no_credential_can_be_taken_out_of_is_not_shown() -> None:
+    """As a text that is JSON deeper than Python's stack."""
+    text = '[{"a":' * 450 + "1" + "}]" * 450
+    assert orjson.loads(text)
+    assert without_secrets({"text": text, "password": "hunter2"}) == "[dict]"
+
+
+def facts_of_a_process(folder: Path, *arguments: str | bytes, delete: bool = False) -> dict[str, Any]:
+    """What ``run_facts`` says in a process that runs in a folder, which may be gone then."""
+    code = "import json, os; from sightline.facts import run_facts; "
+    code += "os.rmdir(os.getcwd()); " if delete else ""
+    code += "print(json.dumps(run_facts()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, check=True, cwd=folder
+    )
+    facts: dict[str, Any] = orjson.loads(done.stdout)
+    return facts
+
+
+def test_facts_that_are_no_utf8_are_escaped(tmp_path: Path) -> None:
+    """The command line, the directory, the branch: all of them are bytes."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.email=a@b", "-c", "user.name=n", "commit", "-q", "--allow-empty", "-m", "x"],
+        ["checkout", "-q", "-b", os.fsdecode(b"caf\xe9")],
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    facts = facts_of_a_process(folder, b"--data=caf\xe9.txt")
+    assert facts["command"][-1] == "--data=caf\\udce9.txt"
+    assert facts["cwd"].endswith("/caf\\udce9")
+    assert facts["git"]["branch"] == "caf\\xe9"
+
+
+def test_facts_that_cannot_be_had_are_left_out(tmp_path: Path) -> None:
+    """As the working directory is where somebody has deleted it."""
+    (tmp_path / "gone").mkdir()
+    facts = facts_of_a_process(tmp_path / "gone", delete=True)
+    assert "cwd" not in facts
+    assert {"versions", "command", "host", "pid", "started"} <= set(facts)
 
 
 def test_facts_of_a_run_are_json_and_name_it() -> None:

@@ -265,7 +265,20 @@ def test_readers_at_a_place_get_the_lines_before_a_hole_and_then_those_behind_it
 
 
 @pytest.mark.parametrize(
-    "gaps", [7, "ab", {"a": 1}, [["1", 2]], [[1]], [[1, None]], [[True, 2]], [5], [[1.5, 2]]]
+    "gaps",
+    [
+        7,
+        "ab",
+        {"a": 1},
+        [["1", 2]],
+        [[1]],
+        [[1, None]],
+        [[True, 2]],
+        [5],
+        [[1.5, 2]],
+        [[-1, 2]],
+        [[1, 2**53]],
+    ],
 )
 def test_gaps_of_odd_types_are_left_out(tmp_path: Path, gaps: Any) -> None:
     assert opened(file_of(tmp_path, {**RUN, "gaps": gaps}, COMMIT)).gaps == []

@@ -203,3 +203,45 @@ def test_a_back_end_ahead_of_the_journal_is_said(tmp_path: Path) -> None:
     with warnings_said() as said:
         attempt(tmp_path, 5, sinks=[sink])
     assert "holds commits up to number 50 of this run, and the journal knew those up to 4" in said[0]
+
+
+@pytest.mark.parametrize("seq", [1e30, -7, 2**53, 2**53 - 1, 10**23, "7", True, None])
+@pytest.mark.parametrize("which", ["seq", "offset"])
+def test_an_odd_number_in_a_cursor_spoils_no_later_step(tmp_path: Path, which: str, seq: Any) -> None:
+    folder, _ = attempt(tmp_path, 3, sinks=["jsonl"])
+    path = folder / "cursors" / "jsonl.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), which: seq}))
+    for stop in (5, 7):
+        attempt(tmp_path, stop, sinks=["jsonl"])
+    seqs = [each["seq"] for each in sl.read_journal(folder) if each["type"] == "commit"]
+    assert len(seqs) == 7
+    assert all(type(each) is int and each < 2**52 for each in seqs)
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(7))
+    assert [row["seq"] for row in rows] == seqs == sorted(set(seqs))
+
+
+@pytest.mark.parametrize("seq", [2**53, -1, "x", 1e400])
+def test_an_odd_number_in_a_checkpoint_is_refused(tmp_path: Path, seq: Any) -> None:
+    _, states = attempt(tmp_path, 3, sinks=[])
+    with pytest.raises(sl.ConfigurationError, match="expected what state_dict"):
+        sl.start(tmp_path, name="run", resume="must", sinks=[], state_dict={**states[-1], "seq": seq})
+
+
+@pytest.mark.parametrize("seq", [2**53, -1, 1e30])
+def test_an_odd_number_of_a_back_end_is_said_and_spoils_nothing(tmp_path: Path, seq: Any) -> None:
+    class Odd(Back):
+        def open(self, run: SinkRun) -> int:
+            return seq  # type: ignore[no-any-return]
+
+    folder, _ = attempt(tmp_path, 3, sinks=[Odd()])
+    errors = [
+        each["values"].get("obs/sink/back/errors", 0)
+        for each in sl.read_journal(folder)
+        if each["type"] == "commit"
+    ]
+    assert len(errors) == 3
+    folder, _ = attempt(tmp_path, 5, sinks=[Back()])
+    seqs = [each["seq"] for each in sl.read_journal(folder) if each["type"] == "commit"]
+    assert len(seqs) == 5
+    assert max(seqs) < 2**52

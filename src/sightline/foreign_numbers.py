@@ -16,6 +16,16 @@ def whole(value: Any) -> int | None:
     return value if type(value) is int and -(2**63) <= value < 2**63 else None
 
 
+def position(value: Any) -> int | None:
+    """A ``seq``, an offset, a size: an int from 0 on that float64 holds too; None for anything else.
+
+    Example:
+        >>> position(7), position(-1), position(1e30), position(True), position(1 << 53)
+        (7, None, None, None, None)
+    """
+    return value if type(value) is int and 0 <= value < 2**53 else None
+
+
 def real(value: Any) -> float | None:
     """A finite number; None for anything else.
 

@@ -64,6 +64,7 @@ import orjson
 from sightline import wording
 from sightline.errors import JournalError
 from sightline.file_lines import WholeLines, zeros_said
+from sightline.foreign_numbers import position
 from sightline.sparse_files import behind_zeros, data_until
 
 log = logging.getLogger("sightline")
@@ -71,6 +72,7 @@ log = logging.getLogger("sightline")
 FORMAT = 1
 _BLOCK = 1 << 16
 _BUFFER_BYTES = 64 << 20  # what is kept in memory while the disk refuses
+_HIGHEST = 1 << 52  # readers take numbers up to twice that
 _SHORTEST_GAP = _BUFFER_BYTES >> 6  # more commits than fit in there: none has a line as short as 64 bytes
 
 Record = dict[str, Any]
@@ -187,7 +189,7 @@ class Journal:
         Args:
             known: the highest number that is known from elsewhere.
         """
-        begin = max(max(self.seq, known) + _SHORTEST_GAP, time.time_ns() // 1_000_000)
+        begin = max(max(self.seq, _counted(known)) + _SHORTEST_GAP, time.time_ns() // 1_000_000)
         # A gap behind which nothing was committed is part of this one.
         self.gaps = [*(gap for gap in self.gaps if gap[1] <= self.seq), (self.seq, begin)]
         self.seq = begin
@@ -253,9 +255,10 @@ class Journal:
             kind = record.get("type")
             if number == 0:
                 self.has_ended = kind == "event" and record.get("event") == "finish"
-            seq, step, attempt = (record.get(name) for name in ("seq", "step", "attempt"))
-            if isinstance(seq, int) and isinstance(step, int):  # else it is no line of ours
-                self.seq = max(self.seq, seq)
+            seq = position(record.get("seq"))
+            step, attempt = (record.get(name) for name in ("step", "attempt"))
+            if seq is not None and isinstance(step, int):  # else it is no line of ours
+                self.seq = max(self.seq, _counted(seq))
                 if kind == "commit" and self.last_step is None:
                     self.last_step = step
             if isinstance(attempt, int):
@@ -269,6 +272,11 @@ class Journal:
             raise JournalError(
                 f"{self.path} has {self.size} bytes and no run line: it is no journal of sightline"
             )
+
+
+def _counted(seq: int) -> int:
+    """``seq``, if a run can have counted so far, with room for those to come."""
+    return seq if seq < _HIGHEST else 0
 
 
 def is_run_line(record: Mapping[str, Any], path: Path) -> bool:
@@ -429,7 +437,7 @@ def gaps_of(line: Mapping[str, Any] | None) -> list[tuple[int, int]]:
     return [
         (each[0], each[1])
         for each in (gaps if isinstance(gaps, list) else ())
-        if isinstance(each, list) and len(each) == 2 and all(type(seq) is int for seq in each)
+        if isinstance(each, list) and len(each) == 2 and all(position(seq) is not None for seq in each)
     ]
 
 

@@ -40,6 +40,7 @@ class Message:
         samples: by table ``recorded`` and ``rows`` (see :class:`sightline.sample_files.SampleFiles`).
         note: free text: the main thread's stack, or why a commit has no snapshot.
         place: where a stalled process is (see :class:`sightline.whereabouts.Whereabouts`).
+        about: what the process says of itself (see :class:`sightline.machines.Introduction`).
     """
 
     kind: Literal["commit", "end", "stalled"]
@@ -51,6 +52,7 @@ class Message:
     note: str = ""
     samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     place: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         header: dict[str, Any] = {
@@ -62,6 +64,7 @@ class Message:
             "note": self.note,
             **({"samples": self.samples} if self.samples else {}),
             **({"place": self.place} if self.place else {}),
+            **({"about": self.about} if self.about else {}),
         }
         encoded = orjson.dumps(header)
         body = self.snapshot.to_bytes() if self.snapshot is not None else b""
@@ -90,6 +93,7 @@ class Message:
                 note=header["note"],
                 samples=dict(header.get("samples") or {}),
                 place=dict(header.get("place") or {}),
+                about=dict(header.get("about") or {}),
             )
             if message.kind not in _KINDS or not all(
                 type(n) is int for n in (message.process, step, k, *message.obs.values())
@@ -118,6 +122,7 @@ class Pending:
         made: when, in monotonic seconds.
         files: where rows of sample tables are kept.
         samples: these rows.
+        about: as in :class:`Message`.
     """
 
     slot: Slot
@@ -127,6 +132,7 @@ class Pending:
     made: float = field(default_factory=time.monotonic)
     files: SampleFiles | None = None
     samples: list[Block] = field(default_factory=list)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def take_samples(self) -> None:
         """Takes rows of sample tables from the parts."""
@@ -156,7 +162,9 @@ class Pending:
         if self.samples and self.files is not None:
             posted, failed = self.files.keep(self.slot, self.samples)
             obs += Counter(unwritten_samples=failed)
-        return Message("commit", process, self.slot, self.wall_s, obs, snapshot, samples=posted)
+        return Message(
+            "commit", process, self.slot, self.wall_s, obs, snapshot, samples=posted, about=self.about
+        )
 
     def snapshot(self, process: int) -> Snapshot:
         snapshots = [part if isinstance(part, Snapshot) else part.snapshot(process) for part in self.parts]
@@ -170,6 +178,7 @@ class Pending:
         folded = Pending(
             later.slot, parts, self.wall_s + later.wall_s, obs,
             files=later.files, samples=self.samples + later.samples,
+            about={**self.about, **later.about},
         )  # fmt: skip
         if len(parts) > _PARTS:
             folded._compact(process)

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from sightline.aliases.mirror import Mirror, Mirrored
 from sightline.errors import SnapshotError, TransportError
 from sightline.final import Final
 from sightline.journal import Journal, numbers
+from sightline.machines import Machines
 from sightline.message import Message, Pending
 from sightline.naming import RESERVED
 from sightline.naming_check import NamingCheck
@@ -52,6 +53,8 @@ class Root:
         naming: finds keys outside of the conventions, for the log; None: they are nobody's business.
         patience: how long commits of this process wait for their device values.
         deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
+        machines: what is known of hosts and devices, and ``on_machines`` is told whenever more is; on this
+            object's thread.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Root:
         deadline_s: float,
         first_deadline_s: float,
         samples_per_step: int = 8,
+        machines: Machines | None = None,
+        on_machines: Callable[[Mapping[str, Any]], None] = lambda plain: None,
     ) -> None:
         self._transport = transport
         self._channel = channel
@@ -77,6 +82,8 @@ class Root:
         self._naming = naming
         self._attempt = attempt
         self._samples_per_step = samples_per_step
+        self._machines, self._on_machines = machines or Machines(), on_machines
+        self._has_new_machines = False
         self._board = SlotBoard[Message](
             transport.processes, deadline_s=deadline_s, first_deadline_s=first_deadline_s
         )
@@ -202,6 +209,10 @@ class Root:
             with self._going_on():
                 self._write(closed)
             self._stalls.closed(closed)
+            if self._has_new_machines:  # once most have said theirs
+                self._has_new_machines = False
+                with self._going_on("writing down hosts and devices"):
+                    self._on_machines(self._machines.plain())
         self._write_finals(self._board.lowest_open())
         if self._journal.waiting:
             self._append()
@@ -292,6 +303,8 @@ class Root:
         return self._receive(message)
 
     def _receive(self, message: Message) -> None:
+        if message.about and self._machines.take(message.process, message.about):
+            self._has_new_machines = True
         if message.kind == "end":
             self._board.end(message.process)
         elif message.kind == "stalled":
@@ -336,6 +349,9 @@ class Root:
             specs = (spec for specs in snapshot.schema.values() for spec in specs)
             self._say_odd(self._naming.of_specs(specs))
         nonfinite = self._trace_nonfinite(step, snapshot, messages)
+        samples: Mapping[str, Mapping[str, Any]] = {}
+        with self._going_on("choosing samples"):
+            samples = self._samples(messages)
         self._line_of[closed.slot] = self._write_commit(
             step,
             rendered,
@@ -343,7 +359,7 @@ class Root:
             len(payloads),
             missing,
             nonfinite,
-            self._samples(messages),
+            samples,
         )
         if len(self._line_of) > _REMEMBERED:
             del self._line_of[next(iter(self._line_of))]
@@ -593,13 +609,13 @@ class Root:
             self._append(*events)
 
     @contextmanager
-    def _going_on(self) -> Iterator[None]:
+    def _going_on(self, doing: str = "a commit") -> Iterator[None]:
         """The journal goes on, whatever one commit holds."""
         try:
             yield
         except Exception:  # noqa: BLE001 - a defect of sightline, or of what a caller's values do
             self._notes["internal_errors"] += 1
-            self._say("defect", "sightline: a commit failed inside sightline; the run goes on", exc_info=True)
+            self._say(doing, f"sightline: {doing} failed inside sightline; the run goes on", exc_info=True)
 
     def _say(self, about: str, message: str, *, exc_info: bool = False) -> None:
         if about not in self._said:

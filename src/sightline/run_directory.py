@@ -39,8 +39,10 @@ class RunDirectory:
     ) -> None:
         if resume not in ("never", "allow", "must"):
             raise ConfigurationError(f"resume={resume!r}; expected 'never', 'allow' or 'must'")
-        if name is not None and (not name or name in (".", "..", "latest") or "/" in name or "\0" in name):
-            raise ConfigurationError(f"name={name!r}; expected one path component, and not 'latest'")
+        if name is not None and (
+            not name or name in (".", "..", "latest") or "/" in name or "\0" in name or not _is_utf8(name)
+        ):
+            raise ConfigurationError(f"name={name!r}; expected one path component in UTF-8, and not 'latest'")
         folder = Path(log_dir)
         if name is None and resume != "never":
             name = _latest(folder)
@@ -215,6 +217,13 @@ def _close_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _latest(folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from sightline.samples import Block, Row, candidates, rows_of
+from sightline.samples import Block, candidates, rows_of
 from sightline.slots import Slot
 
 log = logging.getLogger("sightline")
@@ -36,28 +36,35 @@ class SampleFiles:
         self._place = place
         self._process = process
         self._processes = processes
-        self._failed = False
+        self._failed = self._raised = False
         self._begun: set[Path] = set()
 
     def keep(self, slot: Slot, blocks: Sequence[Block]) -> tuple[dict[str, dict[str, Any]], int]:
-        """Writes all rows of a commit down.
+        """Writes all rows of a commit down. Raises nothing: no sample is worth the metrics beside it.
 
         Returns:
             By table what is posted of it: ``recorded``, how many rows there are, and ``rows``, some of them;
             and how many rows could not be written.
         """
-        tables: dict[str, list[Row]] = {}
+        by_table: dict[str, list[Block]] = {}
         for block in blocks:
-            tables.setdefault(block.table, []).extend(rows_of(block))
-        failed = sum(len(rows) for table, rows in tables.items() if not self._write(table, slot, rows))
+            by_table.setdefault(block.table, []).append(block)
+        posted: dict[str, dict[str, Any]] = {}
+        failed = 0
         step, k = slot
-        posted = {
-            table: {
-                "recorded": len(rows),
-                "rows": candidates(rows, seed=f"{table}/{step}/{k}/{self._process}"),
-            }
-            for table, rows in tables.items()
-        }
+        for table, of in by_table.items():
+            try:
+                rows = [row for block in of for row in rows_of(block)]
+                if not self._write(table, slot, rows):
+                    failed += len(rows)
+                chosen = candidates(rows, seed=f"{table}/{step}/{k}/{self._process}")
+            except Exception:  # whatever a caller's values do
+                failed += sum(block.rows for block in of)
+                if not self._raised:
+                    log.exception("sightline: samples of %r cannot be kept (said once)", table)
+                self._raised = True
+            else:
+                posted[table] = {"recorded": len(rows), "rows": chosen}
         return posted, failed
 
     def _write(self, table: str, slot: Slot, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -72,7 +79,7 @@ class SampleFiles:
             lines.append(self._header(table, run_id, attempt))
         now = time.time()
         lines += [{"step": slot[0], "k": slot[1], "time": now, "row": row} for row in rows]
-        data = b"".join(orjson.dumps(each, default=str, option=orjson.OPT_APPEND_NEWLINE) for each in lines)
+        data = b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in lines)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, "ab", buffering=0) as file:

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from sightline.errors import (
     TransportError,
 )
 from sightline.final import Final
+from sightline.foreign_numbers import position
 from sightline.host_values import to_number, to_string, where_are
 from sightline.jax.budget import PROGRAMS
 from sightline.journal import FORMAT, Journal, values_before
+from sightline.machines import Introduction, Machines
 from sightline.message import Pending
 from sightline.naming import COUNT_SUFFIX, check_key, folders_among
 from sightline.naming_check import NamingCheck
@@ -130,6 +133,9 @@ class StatsLogger:
         self._journal: Journal | None = None
         self._starts: list[Start] = []
         self._sample_files = SampleFiles(lambda: self.place, self.process, self.processes)
+        self._introduction = Introduction()
+        self._machines = Machines()
+        self._facts: dict[str, Any] = {}
         self._strict: NamingCheck | None = None
         if self.config.naming == "strict":
             self._strict = NamingCheck(self.config.namespaces, Mirror(combined(self.config.aliases)))
@@ -228,7 +234,8 @@ class StatsLogger:
         odd: list[str] = []
         if self._strict is not None:
             odd = self._strict.of_specs(spec for part in parts for spec in part.specs())
-        pending = Pending(self._slots.next(step), parts, wall_s, obs, files=self._sample_files)
+        slot, about = self._slots.next(step), self._introduction.news()
+        pending = Pending(slot, parts, wall_s, obs, files=self._sample_files, about=about)
         pending.take_samples()
         if self._worker is not None and not self._transport.collective:
             self._worker.put(pending)
@@ -382,20 +389,52 @@ class StatsLogger:
     # --- starting ------------------------------------------------------------------------------------------
 
     def _become_root(self, run_config: Any, state: Mapping[str, Any]) -> Root:
-        try:
-            sinks = make_sinks(self.config.sinks, vars(self.config))
-            name = self.config.name or state["name"]
-            self._directory = RunDirectory(self.config.log_dir, name, self.config.resume)
-        except SightlineError as error:
-            self._announce({"error": str(error)})
-            raise
-        try:
-            journal = Journal(self._directory.journal)
-            self._check_same_run(journal, state)
-        except SightlineError as error:
-            self._directory.close()
-            self._announce({"error": str(error)})
-            raise
+        with ExitStack() as undoing:
+            try:
+                journal, readers, mirror = self._begin(run_config, state, undoing)
+            except BaseException as error:
+                self._announce_failure(error)
+                raise
+            # Once: whoever has heard that it begins looks no further.
+            self._announce(
+                {
+                    "run_id": self.run_id,
+                    "name": journal.path.parent.name,
+                    "attempt": self.attempt,
+                    "next_step": self.next_step,
+                }
+            )
+            undoing.pop_all()
+        assert self.attempt is not None
+        return Root(
+            self._transport,
+            self._channel(),
+            journal,
+            readers,
+            mirror,
+            NamingCheck(self.config.namespaces) if self.config.naming == "warn" else None,
+            attempt=self.attempt,
+            patience=self._patience(),
+            deadline_s=self.config.deadline_s,
+            first_deadline_s=self.config.first_deadline_s,
+            samples_per_step=self.config.samples_per_step,
+            machines=self._machines,
+            on_machines=self._note_machines,
+        )
+
+    def _begin(
+        self, run_config: Any, state: Mapping[str, Any], undoing: ExitStack
+    ) -> tuple[Journal, list[SinkReader], Mirror]:
+        """Directory, journal, facts and sinks of the run; ``undoing`` takes all of it back."""
+        sinks = make_sinks(self.config.sinks, vars(self.config))
+        name = self.config.name or state["name"]
+        self._directory = RunDirectory(self.config.log_dir, name, self.config.resume)
+        undoing.callback(self._directory.close)
+        journal = Journal(self._directory.journal)
+        if not journal.size:  # what is left of it must not keep the name from the next start
+            undoing.callback(journal.path.unlink, missing_ok=True)
+        undoing.callback(journal.close)
+        self._check_same_run(journal, state)
         self.dir = self._directory.path
         self.run_id = journal.run_id or state["run_id"] or os.urandom(8).hex()
         self.attempt = max(journal.attempt, state["attempt"] or 0) + 1
@@ -419,28 +458,11 @@ class StatsLogger:
             }
         )  # fmt: skip
         facts = self._write_facts(run_config)
-        readers = [self._reader(sink, journal, start, starts, facts) for sink in sinks]
-        self._announce(
-            {
-                "run_id": self.run_id,
-                "name": self.dir.name,
-                "attempt": self.attempt,
-                "next_step": self.next_step,
-            }
-        )
-        return Root(
-            self._transport,
-            self._channel(),
-            journal,
-            readers,
-            mirror,
-            NamingCheck(self.config.namespaces) if self.config.naming == "warn" else None,
-            attempt=self.attempt,
-            patience=self._patience(),
-            deadline_s=self.config.deadline_s,
-            first_deadline_s=self.config.first_deadline_s,
-            samples_per_step=self.config.samples_per_step,
-        )
+        readers = []
+        for sink in sinks:
+            readers.append(self._reader(sink, journal, start, starts, facts))
+            undoing.callback(readers[-1].begin_close, 0.0)
+        return journal, readers, mirror
 
     def _reader(
         self, sink: Sink, journal: Journal, start: int, starts: Sequence[Start], facts: Mapping[str, Any]
@@ -476,7 +498,6 @@ class StatsLogger:
     def _check_same_run(self, journal: Journal, state: Mapping[str, Any]) -> None:
         before = state["run_id"]
         if before and journal.run_id and before != journal.run_id:
-            journal.close()
             raise RunDirectoryError(
                 f"{journal.path} is run {journal.run_id}, and the checkpoint's state is of run {before}: "
                 f"give the log_dir and name of that run, or leave state_dict out"
@@ -496,6 +517,16 @@ class StatsLogger:
             self._patience(),
             queue_size=self.config.queue_size,
         )
+
+    def _announce_failure(self, error: BaseException) -> None:
+        """Else the other processes would wait for a run that does not begin."""
+        from sightline.facts import without_secrets
+
+        what = str(error) if isinstance(error, SightlineError) else f"{type(error).__name__}: {error}"
+        try:
+            self._announce({"error": without_secrets(what)})
+        except Exception:  # the first one is what counts
+            log.exception("sightline: the other processes cannot be told that the run does not begin")
 
     def _announce(self, announcement: Mapping[str, Any]) -> None:
         data = orjson.dumps(announcement)
@@ -535,9 +566,10 @@ class StatsLogger:
 
     def _write_facts(self, run_config: Any) -> dict[str, Any]:
         """Leaves ``run.json``, and returns what it says."""
-        from sightline.facts import plain, redacted, run_facts
+        from sightline.facts import run_facts, without_secrets
 
         assert self._directory is not None
+        self._machines.take(0, self._introduction.news())
         settings = with_absolute_paths(self.config)
         del settings["sinks"]
         facts = {
@@ -545,18 +577,29 @@ class StatsLogger:
             "name": self._directory.name,
             "attempt": self.attempt,
             "processes": self.processes,
-            "config": redacted(plain(run_config)),
-            "sightline": redacted(plain(settings)),
+            "config": without_secrets(run_config),
+            "sightline": without_secrets(settings),
             **run_facts(),
+            **self._machines.plain(),
         }
+        self._facts = facts
+        self._save_facts()
+        return facts
+
+    def _note_machines(self, machines: Mapping[str, Any]) -> None:
+        self._facts = {**self._facts, **machines}
+        self._save_facts()
+
+    def _save_facts(self) -> None:
+        assert self._directory is not None
+        facts = self._facts
         path = self._directory.path / "run.json"
         part = path.with_suffix(".part")
         try:
             part.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
             os.replace(part, path)
-        except OSError as error:
+        except (OSError, TypeError) as error:
             log.warning("sightline: cannot write %s: %s", path, error)
-        return facts
 
     @property
     def tracker(self) -> StatsTracker | None:
@@ -597,11 +640,18 @@ def _checked_state(state: Mapping[str, Any] | None) -> dict[str, Any]:
             "name": given.get("name"),
             "attempt": None if attempt is None else int(attempt),
             "last_slot": None if slot is None else (int(slot[0]), int(slot[1])),
-            **({} if given.get("seq") is None else {"seq": int(given["seq"])}),
+            **({} if given.get("seq") is None else {"seq": _checked_seq(given["seq"])}),
             **({} if given.get("starts") is None else {"starts": list(given["starts"])}),
         }
-    except (TypeError, ValueError, LookupError):
+    except (TypeError, ValueError, LookupError, OverflowError):
         raise ConfigurationError(f"state_dict={state!r}: expected what state_dict() gave") from None
+
+
+def _checked_seq(seq: Any) -> int:
+    number = position(int(seq))
+    if number is None:
+        raise ValueError(seq)
+    return number
 
 
 def _final(stats: Any) -> Final:

@@ -199,6 +199,22 @@ def test_when_the_root_cannot_start_the_others_raise_too(workers: Workers, resum
     assert "the root cannot start the run" in job[1].notes("error")[0][1]
 
 
+@pytest.mark.parametrize("resume", ["allow", "never"])
+def test_whatever_keeps_the_root_from_starting_the_others_hear_of_it_and_its_name_is_free(
+    workers: Workers, resume: str
+) -> None:
+    job = workers.start_job(2, "root_fails_at_the_start", resume=resume)
+    job.wait()
+    assert job.root.notes("error") == [["RuntimeError", "odd ?"]]
+    why = "the root cannot start the run: RuntimeError: odd \\ud800"
+    if resume == "allow":
+        assert job[1].notes("error") == [["RunDirectoryError", why]]
+    else:
+        assert job[1].notes("finished") == [False]  # its log has no place
+        assert f"process 1 commits nothing: {why}" in job[1].output
+    assert [(c["attempt"], c["values"]["everyone"]) for c in job.root.commits()] == [(1, 2)]
+
+
 def test_when_the_root_cannot_start_fresh_the_others_train_on_and_say_why(workers: Workers) -> None:
     (workers.disk("p0") / "runs").touch()
     job = workers.start_job(2, "root_cannot_start", resume="never")

@@ -1,6 +1,9 @@
 """How runs start and end: never as several roots, and by a signal with all that was committed written."""
 
+import json
+import os
 import signal
+from collections import Counter
 
 import pytest
 
@@ -97,3 +100,21 @@ def test_a_process_may_end_while_its_threads_are_in_the_store(workers: Workers) 
     job = workers.start_job(2, "ends_in_the_middle_of_calls", threads=8)
     job.wait()
     assert [worker.notes("ends") for worker in job] == [[0], [1]]
+
+
+def test_run_json_says_the_hosts_and_the_devices_once_a_back_end_runs(workers: Workers) -> None:
+    """Without a collective, and without starting one."""
+    job = workers.start_job(2, "introduces_itself", steps=4)
+    job.wait()
+    host = os.uname().nodename
+    kinds = [kind for worker in job for kind in worker.notes("devices")[0]]
+    before = job.root.notes("facts")[0]
+    assert before["hosts"] == {host: {"processes": [0, 1]}}
+    assert "devices" not in before
+    (path,) = job.root.disk.glob("runs/run/run.json")
+    facts = json.loads(path.read_text())
+    assert facts["hosts"] == {host: {"processes": [0, 1], "devices": dict(Counter(kinds))}}
+    assert facts["devices"] == dict(Counter(kinds))
+    assert {name: facts[name] for name in before if name != "hosts"} == {
+        name: value for name, value in before.items() if name != "hosts"
+    }

@@ -352,6 +352,55 @@ def root_cannot_start(*, resume: str) -> None:
         note("error", [type(error).__name__, str(error)])
 
 
+class _OddSink:
+    """Of another package, and not made well."""
+
+    name = "odd"
+    stores_at_close = False
+
+    @property
+    def rewind(self) -> str:
+        if Path("runs/run/metrics.jsonl").exists():
+            raise RuntimeError("odd \ud800")
+        return "continue"
+
+    def open(self, run: object) -> None: ...
+
+    def write(self, records: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def root_fails_at_the_start(*, resume: str) -> None:
+    """By no error of sightline's; and then starts again under the same name."""
+    connect()
+    try:
+        run = sl.start(logger=settings(resume=resume, name="run", sinks=[_OddSink()] if RANK == 0 else []))
+        note("finished", run.finish(30))
+    except (RuntimeError, sl.SightlineError) as error:
+        note("error", [type(error).__name__, str(error).encode(errors="replace").decode()])
+    with sl.start(logger=settings(resume=resume, name="run")) as run:
+        sl.total(everyone=1)
+        run.commit(0)
+
+
+def introduces_itself(*, steps: int) -> None:
+    """A back end is started in the middle of the run, which asks for none."""
+    connect()
+    with sl.start(name="run", logger=settings()) as run:
+        for step in range(steps):
+            sl.total(everyone=1)
+            if step == steps - 2:
+                import jax
+
+                assert not backends_are_up()
+                note("devices", [each.device_kind for each in jax.local_devices()])
+            if step >= steps - 2 and RANK == 0:
+                run.flush()
+                note("facts", json.loads((run.wait_dir() / "run.json").read_text()))
+            run.commit(step)
+
+
 def resumes(*, steps: int) -> None:
     """Two processes go on where the journal of the root ends, which process 1 cannot see."""
     connect()

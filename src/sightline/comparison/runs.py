@@ -19,7 +19,7 @@ from sightline.sinks.syncing import facts_of
 from sightline.tables.table import matching
 
 _NO_METRICS = ("*_s_slowest", "*_s_max", "obs/sink/*", "host/*")  # unless they are asked for
-_FACTS = ("versions", "git", "host", "processes", "command", "cwd")
+_FACTS = ("versions", "git", "host", "devices", "processes", "command", "cwd")
 
 
 class Setting(NamedTuple):

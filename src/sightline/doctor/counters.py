@@ -147,8 +147,8 @@ MEANINGS = {
     "unwritten_samples": Meaning(
         "wrong",
         "rows of sample tables are not in the files",
-        "the disk of their process refused them",
-        "df -h {run} on that host; make room",
+        "the disk of their process refused them, or they could not be made into text",
+        "see that process's log; df -h {run} on its host",
     ),
 }
 

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import sys
+from collections import Counter
 from typing import Any, NamedTuple, Protocol, cast
 
 from sightline.errors import ConfigurationError
@@ -81,6 +82,21 @@ def backend_is_running() -> bool:
         return bool(xla_bridge.backends_are_initialized())
     except (ImportError, AttributeError):
         return False
+
+
+def device_kinds() -> dict[str, int] | None:
+    """How many devices of each kind this process has, as in ``{"NVIDIA H100 80GB HBM3": 8}``.
+
+    None while no back end runs. Starts none; for the training thread.
+    """
+    if not backend_is_running():
+        return None
+    import jax
+
+    try:
+        return dict(Counter(str(device.device_kind) for device in jax.local_devices()))
+    except (RuntimeError, AttributeError):
+        return None
 
 
 def moved() -> list[str]:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sightline.foreign_numbers import seconds, whole
+from sightline.foreign_numbers import position, seconds, whole
 from sightline.sinks.base import Record
 
 SEQ = "sightline/seq"  #: under this name each record in a back end has the seq of its commit
@@ -48,7 +48,7 @@ def is_commit(record: Mapping[str, Any]) -> bool:
     """Whether a record is a commit's line, with all that one has."""
     return (
         record.get("type") == "commit"
-        and isinstance(record.get("seq"), int)
+        and position(record.get("seq")) is not None
         and isinstance(record.get("step"), int)
         and isinstance(record.get("values"), dict)
     )

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from sightline.foreign_numbers import position
+
 log = logging.getLogger("sightline")
 
 SAVED_WITHIN_S = 1.0
@@ -49,7 +51,9 @@ class Cursor:
         try:
             found = orjson.loads(path.read_bytes())
             if found["run_id"] == run_id:
-                offset, seq, kept = int(found["offset"]), int(found["seq"]), dict(found["kept"])
+                offset, seq, kept = position(found["offset"]), position(found["seq"]), dict(found["kept"])
+                if offset is None or seq is None:
+                    raise ValueError("offset or seq is no place in a journal")
                 self.offset, self.seq, self.kept = offset, seq, kept
         except FileNotFoundError:
             pass

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from sightline import wording
+from sightline.foreign_numbers import position
 from sightline.journal import Block, commits_between
 from sightline.redaction import redacted
 from sightline.sinks.base import Sink, SinkRun, StoringSink
@@ -254,9 +255,9 @@ class SinkReader:
         assert isinstance(self.sink, StoringSink)
         assert self._run_facts is not None
         stored = self.sink.open(self._run_facts)
-        if stored is not None and not isinstance(stored, int):
+        seq = self._seq if stored is None else position(stored)
+        if seq is None:
             raise TypeError(f"open() returned {stored!r}; expected the seq of a commit, an int, or None")
-        seq = self._seq if stored is None else stored
         if not self._has_opened and seq > self._begun_after:
             self._once.warn(
                 "ahead",
@@ -487,4 +488,4 @@ def parsed(line: bytes) -> dict[str, Any] | None:
 
 def _seq_of(record: dict[str, Any] | None) -> int | None:
     seq = record.get("seq") if record is not None else None
-    return seq if isinstance(seq, int) else None
+    return position(seq)
