@@ -45,7 +45,8 @@ for _, check in ARun(run).checks():
     check()
 merge([run], copy.with_suffix(".json"), "json")
 replay = Replay(run, JSONLSink())
-assert (replay.zeros, replay.torn) == (history.zeros, history.torn)
+assert replay.zeros >= 8 << 30
+assert replay.torn == history.torn == 1
 assert replay.missing() == (3, 0, 2)
 for _ in replay.run():
     pass
