@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from sightline import full_disks
 from sightline.journal import Block, commits_between
 from sightline.redaction import redacted
 from sightline.sinks.base import Sink, SinkRun, StoringSink
@@ -142,6 +143,8 @@ class SinkReader:
         self._failures = 0  # in a row
         self._errors = 0  # since the last look
         self._is_failing = False
+        self._is_full = False  # the disk, which is why
+        self._folder = run.dir if run is not None else Path()
         self._outages = 0  # times that it began to fail
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
@@ -323,7 +326,10 @@ class SinkReader:
         if self._is_failing:
             self._is_failing = False
             self._once.forget()
-            if self._is_said():
+            if self._is_full:
+                self._is_full = False
+                full_disks.has_space(self._folder)
+            elif self._is_said():
                 log.warning("sightline: sink %s works again", self.sink.name)
         if not getattr(self.sink, "stores_at_close", False):
             self._move_cursor()
@@ -386,6 +392,9 @@ class SinkReader:
 
     def _say_that_it_fails(self, error: BaseException) -> None:
         """Of a sink that fails and works in turn, less and less; the traceback comes once."""
+        if not full_disks.has_room(self._folder) and full_disks.is_said(error, self._folder):
+            self._is_failing = self._is_full = True
+            return
         if not self._is_failing:
             self._is_failing = True
             self._outages += 1
