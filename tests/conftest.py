@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 import sightline as sl
-from sightline import sampling
+from sightline import full_disks, sampling
 from sightline.session_tracer import SESSIONS
 from tests.session_recorder import Recorder
 
@@ -53,6 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
     """A test that leaves a run, a sampler or a session open makes others fail; it is the one to be blamed."""
+    full_disks.forget()
     yield
     left = [f"a sampler: {each.sampler!r}" for each in sampling._asked]
     left += [f"a session: {each!r}" for each in SESSIONS.open_sessions()]

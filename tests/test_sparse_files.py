@@ -21,6 +21,8 @@ from sightline.gathering import carry_out, plan
 from sightline.history import History
 from sightline.report.log_lines import log_lines
 from sightline.run_logs.merging import RunLogs
+from sightline.sinks.jsonl import JSONLSink
+from sightline.sinks.syncing import Replay
 from sightline.tables.metrics import long_table, metrics_table, process_table
 from sightline.tables.samples import sample_table
 from sightline.timeline.merging import merge
@@ -42,6 +44,13 @@ assert [line for line in log_lines([run]).lines if line.record.get("message") ==
 for _, check in ARun(run).checks():
     check()
 merge([run], copy.with_suffix(".json"), "json")
+replay = Replay(run, JSONLSink())
+assert replay.zeros >= 8 << 30
+assert replay.torn == history.torn == 1
+assert replay.missing() == (3, 0, 2)
+for _ in replay.run():
+    pass
+assert replay.handed == (3, 0, 2)
 for _ in carry_out(plan(copy, [str(run)]), copy):
     pass
 assert read_bytes() - begin < int(4e8), read_bytes() - begin

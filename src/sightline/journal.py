@@ -61,7 +61,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sightline import wording
+from sightline import full_disks, wording
 from sightline.errors import JournalError
 from sightline.file_lines import WholeLines, zeros_said
 from sightline.foreign_numbers import position
@@ -116,6 +116,7 @@ class Journal:
         self._waiting_bytes = 0
         self._written = 0  # bytes of the first one that are in the kernel
         self._failed = False
+        self._is_full = False  # the disk, which is why
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             self.size = os.fstat(self._file).st_size
@@ -157,13 +158,17 @@ class Journal:
                         self._waiting_bytes -= len(lines)
                         self.size += len(lines)
         except OSError as error:
-            if not self._failed:
+            self._is_full = full_disks.is_said(error, self.path)
+            if not self._is_full and not self._failed:
                 log.error("sightline: writing %s fails, lines wait in memory: %s", self.path, error)
             self._failed = True
             return False
         if self._failed:
             self._failed = False
-            log.warning("sightline: writing %s works again", self.path)
+            if self._is_full:
+                full_disks.has_space(self.path)
+            else:
+                log.warning("sightline: writing %s works again", self.path)
         return True
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sightline import full_disks
 from sightline.clock import anchor
 
 log = logging.getLogger("sightline")
@@ -329,7 +330,7 @@ class ProcessFile:
             except BaseException as error:  # noqa: BLE001 - the thread must live, whatever the disk or a header does
                 with self._files._changed:
                     self._dropped += count
-                if not self._said:
+                if not full_disks.is_said(error, self._path or place.dir) and not self._said:
                     self._said = True
                     log.warning(
                         "sightline: cannot write %s: %s; what is left out is counted (said once)",

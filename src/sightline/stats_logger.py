@@ -46,6 +46,7 @@ from sightline.sample_files import SampleFiles
 from sightline.sampling import sample
 from sightline.sinks import Sink, SinkReader, StoringSink, make_sinks, storing_reader
 from sightline.sinks.cursor import highest_seq
+from sightline.sinks.damage import Damage
 from sightline.sinks.lineage import Lineage, Start, starts_of
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
@@ -458,23 +459,30 @@ class StatsLogger:
             }
         )  # fmt: skip
         facts = self._write_facts(run_config)
+        damage = Damage(journal.path)
         readers = []
         for sink in sinks:
-            readers.append(self._reader(sink, journal, start, starts, facts))
+            readers.append(self._reader(sink, journal, start, starts, facts, damage))
             undoing.callback(readers[-1].begin_close, 0.0)
         return journal, readers, mirror
 
     def _reader(
-        self, sink: Sink, journal: Journal, start: int, starts: Sequence[Start], facts: Mapping[str, Any]
+        self,
+        sink: Sink,
+        journal: Journal,
+        start: int,
+        starts: Sequence[Start],
+        facts: Mapping[str, Any],
+        damage: Damage,
     ) -> SinkReader:
         """What feeds a sink: one that shows from this attempt on, one that stores from where it was."""
         if not isinstance(sink, StoringSink):
-            return SinkReader(sink, journal, start, seq=journal.seq)
+            return SinkReader(sink, journal, start, seq=journal.seq, damage=damage)
         lineage = Lineage(starts, sink.rewind)
         directory = journal.path.parent
         return storing_reader(
             sink, journal, start, directory=directory, lineage=lineage, facts=facts,
-            gaps=journal.gaps, begun_after=journal.seq,
+            gaps=journal.gaps, begun_after=journal.seq, damage=damage,
         )  # fmt: skip
 
     def _all_starts(self, journal: Journal, state: Mapping[str, Any]) -> list[Start]:

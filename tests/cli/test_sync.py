@@ -99,9 +99,11 @@ def test_lines_that_are_no_commits_are_passed_over(run_dir: Path) -> None:
     with (run_dir / "metrics.jsonl").open("ab") as file:
         file.write(b'{"type":"commit"}\n{"type":"commit","seq":21,"step":20}\n{"type":"run"}\n')
     done = sync(run_dir, "--to", "jsonl")
-    assert done.returncode == 0
-    assert done.stderr.startswith("next: ")
+    assert done.returncode == 1
+    odd = "3 lines of the journal are not as sightline writes them: sinks get what is sound of them"
+    assert done.stderr.splitlines()[0] == f"problem: {odd}"
     assert "20 commits" in done.stdout
+    assert json.loads(sync(run_dir, "--to", "jsonl", "--json").stdout)["odd_lines"] == 3
 
 
 def test_a_run_that_is_synced_is_held(run_dir: Path) -> None:
@@ -149,7 +151,7 @@ def test_programs_are_told_what_each_sink_was_sent(run_dir: Path) -> None:
     assert (dry.returncode, dry.stderr) == (0, "")
     part = {"commits": 5, "first_step": 15, "last_step": 19, "error": None}
     assert json.loads(dry.stdout) == {
-        "dry_run": True, "torn_lines": 0, "missing": [],
+        "dry_run": True, "torn_lines": 0, "odd_lines": 0, "missing": [],
         "sinks": [{"sink": "jsonl", **part}, {"sink": "tensorboard", **part}],
     }  # fmt: skip
     (run_dir / "tensorboard").write_text("in the way")
@@ -177,6 +179,18 @@ def test_a_damaged_line_reaches_no_sink_and_is_said(run_dir: Path) -> None:
     assert (done.returncode, "19 commits (steps 0 to 19) were handed over" in done.stdout) == (1, True)
     assert done.stderr.startswith("problem: 1 line of the journal could not be read: no sink gets it")
     assert "torn" not in done.stderr
+
+
+def test_a_run_line_and_a_last_commit_behind_zeros_count(run_dir: Path) -> None:
+    """What a crash of a machine took is said; what stands behind it reaches the sink."""
+    journal = run_dir / "metrics.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = max(i for i, line in enumerate(lines) if b'"type":"commit"' in line)
+    journal.write_bytes(b"\0\0\0" + b"".join(lines[:last]) + b"\0" * 997 + b"".join(lines[last:]))
+    done = sync(run_dir, "--to", "jsonl")
+    assert (done.returncode, "20 commits (steps 0 to 19) were handed over" in done.stdout) == (1, True)
+    assert "the journal has 1 kB of zeros, as a crash of a machine leaves them: no sink" in done.stderr
+    assert "problem: 2 lines of the journal could not be read" in done.stderr
 
 
 def test_settings_are_those_of_the_run_and_those_given(run_dir: Path, tmp_path: Path) -> None:

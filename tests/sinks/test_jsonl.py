@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 import sightline as sl
+from sightline.file_lines import WholeLines
 from sightline.sinks.jsonl import last_row
 from tests.holes import BOUND, put_hole, read_bytes
 from tests.sinks import attempts
@@ -142,8 +144,8 @@ def test_last_row_counts_whole_rows_only(tmp_path: Path) -> None:
     good = b'{"run_id":"a","seq":3}\n'
     for data, expected in ((b"", (0, 0)), (good, (3, len(good))), (good + good[:-1], (3, len(good)))):
         path.write_bytes(data)
-        assert last_row(path, "a") == expected
-    assert last_row(path, "b") == (0, len(good))
+        assert last_row(path, "a")[:2] == expected
+    assert last_row(path, "b")[:2] == (0, len(good))
 
 
 def test_a_path_may_begin_with_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,5 +162,56 @@ def test_a_hole_among_rows_is_passed_over(tmp_path: Path) -> None:
     size = path.stat().st_size
     put_hole(path)
     begin = read_bytes()
-    assert last_row(path, "a") == (4, size)
+    assert last_row(path, "a") == (4, size, 3, len(row % 3), True, False)
     assert read_bytes() - begin < BOUND
+
+
+def without_rows(path: Path, first: int, last: int, *, torn: bool = False) -> bytes:
+    """Takes some rows out of a file, as a crash of the machine does; returns what it leaves."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    gone = b"".join(lines[first:last])
+    left = gone[: len(gone) // 2] + b"\n" if torn else bytes(len(gone))
+    path.write_bytes(b"".join(lines[:first]) + left + b"".join(lines[last:]))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_rows_that_a_crash_took_from_among_others_are_written_again(torn: bool, tmp_path: Path) -> None:
+    """Each row is there once, in order; and the damaged file is kept, for what only it may have."""
+    run, _ = attempt(tmp_path, settings("jsonl"), 10)
+    assert run.dir is not None
+    path = run.dir / "rows.jsonl"
+    before = rows(path)
+    damaged = without_rows(path, 3, 5, torn=torn)
+    with attempts.warnings_said() as said:
+        attempt(tmp_path, settings("jsonl"), 11)
+    found = rows(path)
+    assert found[:10] == before
+    assert [row["step"] for row in found] == list(range(11))
+    assert len([each for each in said if "kept as rows.damaged01.jsonl" in each]) == 1
+    assert (run.dir / "rows.damaged01.jsonl").read_bytes() == damaged
+    without_rows(path, 0, 2)
+    attempt(tmp_path, settings("jsonl"), 12)
+    assert [row["step"] for row in rows(path)] == list(range(12))
+    assert (run.dir / "rows.damaged02.jsonl").exists()
+
+
+def test_a_damaged_file_of_several_runs_stays_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    logger = settings("jsonl", path=str(path))
+    attempt(tmp_path / "a", logger, 6)
+    attempt(tmp_path / "b", logger, 2)
+    damaged = without_rows(path, 2, 4)
+    with attempts.warnings_said() as said:
+        attempt(tmp_path / "a", logger, 7)
+    assert path.read_bytes().startswith(damaged)
+    assert len([each for each in said if "several runs share that file" in each]) == 1
+    assert rows_of(path, tmp_path / "a") == [0, 1, 4, 5, 6]
+
+
+def rows_of(path: Path, folder: Path) -> list[int]:
+    (run,) = (each for each in folder.iterdir() if each.is_dir() and not each.is_symlink())
+    run_id = next(record["run_id"] for record in sl.read_journal(run))
+    with path.open("rb") as file:
+        found = [orjson.loads(line) for line in WholeLines(file.fileno())]
+    return [row["step"] for row in found if row["run_id"] == run_id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from logging import LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from sightline.journal import Journal
 from sightline.sinks import SinkReader, SinkRun, make_sinks
 from sightline.sinks import reader as room
 from sightline.sinks.cursor import Cursor
+from sightline.sinks.damage import Damage
 from sightline.sinks.lineage import Rewind
-from sightline.sinks.reader import whole_commits
 from sightline.sinks.syncing import JournalFile
 from tests.holes import BOUND, put_hole, read_bytes
 from tests.sinks.faulty import FaultyStore, Kind, Trouble
@@ -38,7 +39,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def commit(journal: Journal, *, histograms: int = 0) -> None:
     journal.seq += 1
     place = {"seq": journal.seq, "attempt": 1, "step": journal.seq}
-    lines = [{"type": "histogram", **place, "key": f"h{i}"} for i in range(histograms)]
+    lines = [
+        {"type": "histogram", **place, "key": f"h{i}", "edges": [0, 1], "counts": [i]}
+        for i in range(histograms)
+    ]
     journal.append({"type": "commit", **place, "values": {"loss": 0.5}}, *lines)
 
 
@@ -83,7 +87,7 @@ def fed(
     """A reader of the whole journal, or from a cursor on."""
     cursor = cursor or Cursor(tmp_path / "cursors" / "kept.json", "r")
     run = SinkRun("r", "run", tmp_path, 1, kept=cursor.kept)
-    reader = SinkReader(sink, journal, cursor.offset, run=run, cursor=cursor)
+    reader = SinkReader(sink, journal, cursor.offset, run=run, cursor=cursor, damage=Damage(journal.path))
     reader.wake(journal.end, journal.seq)
     return reader
 
@@ -360,17 +364,6 @@ def test_all_lines_of_a_commit_come_in_one_call(
         assert before[-1][1] != after[0][1]
 
 
-def test_whole_commits_leaves_the_last_one_for_the_next_batch() -> None:
-    lines = b'{"type":"run"}\n{"seq":1}\ntorn\n{"seq":2}\n{"seq":2}\n'
-    assert whole_commits(lines, more=False) == (
-        [{"type": "run"}, {"seq": 1}, {"seq": 2}, {"seq": 2}],
-        len(lines),
-    )
-    assert whole_commits(lines, more=True) == ([{"type": "run"}, {"seq": 1}], lines.index(b"torn"))
-    assert whole_commits(b'{"seq":2}\n{"seq":2}\n', more=True) == ([], 0)
-    assert whole_commits(b"torn\n", more=True) == ([], 5)
-
-
 def until(condition: Callable[[], bool], timeout: float = 10) -> bool:
     waited = threading.Event()
     for _ in range(int(timeout / 0.005)):
@@ -383,7 +376,7 @@ def until(condition: Callable[[], bool], timeout: float = 10) -> bool:
 def test_commits_behind_a_hole_come_to_a_sink_as_those_before_it(
     journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also to one that has got so far already; and the loss is said once."""
+    """Also to one that has got so far already; and the loss is said of the journal."""
     commit(journal, histograms=3)
     put_hole(journal.path, b"\n")
     journal.size = journal.path.stat().st_size
@@ -397,10 +390,81 @@ def test_commits_behind_a_hole_come_to_a_sink_as_those_before_it(
         assert reader.flush(30)
         assert reader.close(30)
         assert sink.seqs == [1, 2, 3, 4, 5]
-    said = [record.getMessage() for record in caplog.records if "crash of a machine" in record.getMessage()]
-    assert (
-        said
-        == ["sightline: sink kept lacks what a crash of a machine took from the journal: 4.29 GB (said once)"]
-        * 2
-    )
+    said = [text for text in map(LogRecord.getMessage, caplog.records) if "crash of the machine" in text]
+    lost = "has lost 4.29 GB to a crash of the machine, and no sink gets them (said once)"
+    assert said == [f"sightline: {journal.path} {lost}"] * 2
     assert read_bytes() - begin < BOUND
+
+
+def test_several_readers_of_one_journal_say_its_damage_once(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit(journal)
+    put_hole(journal.path, b"\n")
+    with journal.path.open("ab") as file:
+        file.write(b'{"type":"commit","seq":"2"}\n')
+    journal.size = journal.path.stat().st_size
+    commit(journal)
+    damage = Damage(journal.path)
+    readers = []
+    for name in "abc":
+        run, cursor = SinkRun("r", "run", tmp_path, 1), Cursor(tmp_path / name, "r")
+        readers.append(SinkReader(Kept(), journal, 0, run=run, cursor=cursor, damage=damage))
+        readers[-1].wake(journal.end, journal.seq)
+    for reader in readers:
+        assert reader.flush(30)
+        assert reader.close(30)
+    assert len([each for each in caplog.records if str(journal.path) in each.getMessage()]) == 2
+    assert not [each for each in caplog.records if "sink kept" in each.getMessage()]
+
+
+def batches_of(journal: Journal, tmp_path: Path) -> list[list[tuple[str, int | None]]]:
+    """What a sink is handed of a whole journal, call by call."""
+    batches: list[list[tuple[str, int | None]]] = []
+
+    class Watched(Kept):
+        def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+            batches.append([(record["type"], record.get("seq")) for record in records])
+
+    reader = fed(Watched(), journal, tmp_path)
+    assert reader.flush(60)
+    assert reader.close(60)
+    return batches
+
+
+def test_a_commit_with_a_line_of_many_batches_comes_in_one_call(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line is in its middle; what stands behind it is no part of another commit."""
+    monkeypatch.setattr(room, "_BATCH_BYTES", 1 << 14)
+    kinds = ("commit", "process_values", "histogram", "sample")
+    more: dict[str, dict[str, Any]] = {
+        "commit": {"values": {"loss": 0.5}},
+        "process_values": {"processes": [0], "values": {"loss": [0.5] * (1 << 16)}},
+        "histogram": {"key": "h", "edges": [0, 1], "counts": [1]},
+        "sample": {"table": "t", "recorded": 1, "rows": [{"prompt": "p"}]},
+    }
+    for seq in (1, 2, 3):
+        journal.seq = seq
+        place = {"seq": seq, "attempt": 1, "step": seq, "k": 0, "time": 1.0}
+        journal.append(*({"type": kind, **place, **more[kind]} for kind in kinds))
+    assert max(map(len, journal.path.read_bytes().splitlines())) > 16 * room._BATCH_BYTES
+    batches = [batch for batch in batches_of(journal, tmp_path) if batch != [("run", None)]]
+    assert batches == [[(kind, seq) for kind in kinds] for seq in (1, 2, 3)]
+
+
+def test_a_commit_with_a_hole_between_its_lines_comes_in_one_call(journal: Journal, tmp_path: Path) -> None:
+    for _ in range(3):
+        commit(journal, histograms=2)
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    middle = sum(map(len, lines[:5]))  # run, the first commit, and the second one's own line
+    put_hole(journal.path, b"\n", *lines[5:], at=middle)
+    journal.size = journal.path.stat().st_size
+    batches = batches_of(journal, tmp_path)
+    assert [seq for batch in batches for kind, seq in batch if kind == "commit"] == [1, 2, 3]
+    of_second = [("commit", 2), ("histogram", 2), ("histogram", 2)]
+    assert [
+        [place for place in batch if place[1] == 2]
+        for batch in batches
+        if any(seq == 2 for _, seq in batch)
+    ] == [of_second]  # fmt: skip

@@ -109,6 +109,19 @@ def test_negative_steps_are_left_out_and_said(whole: tuple[Path, list[str]]) -> 
     assert sum("leaves out steps below 0, as this one: -2" in each for each in said) == 1
 
 
+def test_steps_that_swanlab_does_not_take_are_left_out_and_said(tmp_path: Path) -> None:
+    """The limit is SwanLab's own: the last step below it is there."""
+    high = 1 << 48
+    with attempts.warnings_said() as said, start(tmp_path, settings("swanlab")) as run:
+        for step in (7, high, high + 1, 1 << 60):
+            run.commit(step, {"loss": 0.5})
+    assert run.dir is not None
+    found = experiment(run.dir)
+    assert found.series["loss"] == [(7, 0.5), (high, 0.5)]
+    assert found.seqs == [1, 2, 3, 4]
+    assert sum(f"leaves out steps above {high} (2^48), as this one: {high + 1}" in each for each in said) == 1
+
+
 def test_swanlab_itself_leaves_out_a_step_that_a_key_has(tmp_path: Path) -> None:
     """What the test above would miss if the sink's own count were in SwanLab's place."""
     sink = SwanLabRun(SwanLabConfig())

@@ -239,3 +239,23 @@ def test_a_fork_lies_beside_a_folder_that_was_given_with_a_slash(
     sink.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tb", "tb.fork02"]
     assert all(path.is_file() for path in (tmp_path / "tb").iterdir())
+
+
+def test_a_key_that_is_called_as_ours_gets_another_name(tmp_path: Path) -> None:
+    """The same one in the next attempt; our numbers stay ours."""
+    name = f"{SEQ}_c009c84b"
+    for stop in (3, 5):
+        with (
+            warnings_said() as said,
+            sl.start(tmp_path, name="run", resume="allow", sinks=["tensorboard"], naming="off") as run,
+        ):
+            for step in run.steps(stop):
+                run.commit(step, {SEQ: 0.25, "loss": 1.0})
+        if stop == 3:
+            assert (
+                sum(f"shows {SEQ!r} as {name!r}, since the sink itself has its name" in e for e in said) == 1
+            )
+    folder = run.dir / "tensorboard"
+    assert numbers(read(folder), name) == [(step, 0.25) for step in range(5)]
+    assert seqs(folder) == [1, 2, 3, 4, 5]
+    assert last_seq(folder, run.logger.run_id) == 5

@@ -151,6 +151,17 @@ def test_a_run_file_holds_every_value_of_the_journal(whole: Path) -> None:
     assert (glob["glob_name"], glob["step_metric"]) == ("*", "step")
 
 
+def test_a_key_that_is_called_as_ours_gets_another_name(tmp_path: Path) -> None:
+    """W&B's file has both: what was recorded, and our number by which nothing comes twice."""
+    for stop in (2, 4):
+        with start(tmp_path) as run:
+            for step in run.steps(stop):
+                run.commit(step, {SEQ: 0.25})
+    found = stored(run.dir)
+    assert [row[SEQ] for row in found] == [1, 2, 3, 4]
+    assert [row[f"{SEQ}_c009c84b"] for row in found] == [0.25] * 4
+
+
 def test_a_histogram_has_its_bins_or_wider_ones(whole: Path) -> None:
     lines = [line for line in sl.read_journal(whole) if line["type"] == "histogram"]
     for key in ("length", "fine"):

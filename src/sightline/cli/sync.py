@@ -16,6 +16,7 @@ from sightline.cli.frame import end, say_missing, say_next, say_notes, say_probl
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
+from sightline.file_lines import zeros_said
 from sightline.foreign_text import quoted
 from sightline.run_directory import held
 from sightline.sinks.reader import Handed
@@ -103,13 +104,18 @@ def _sync(
             click.echo(f"{name}: by its cursor, {_said(handed)} would be sent")
         else:
             click.echo(f"{name}: up to date; {_said(handed)} {_were(handed)} handed over")
-    torn = max(replay.torn for _, replay in replays)
+    read = replays[0][1]
     missing = [] if facts else ["run.json"]
     if as_json:
-        said = {"dry_run": dry_run, "sinks": told, "torn_lines": torn, "missing": missing}
+        said = {
+            "dry_run": dry_run,
+            "sinks": told,
+            "torn_lines": read.torn,
+            "odd_lines": read.odd,
+            "missing": missing,
+        }
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-    gets = f"no sink gets {'it' if torn == 1 else 'them'}"
-    lost = [f"{counted(torn, 'line')} of the journal could not be read: {gets}"] if torn else []
+    lost = _lost(read.torn, read.zeros, read.odd)
     say_problems([*failed, *lost])
     say_missing(f"{name}: settings and name of the run are unknown" for name in missing)
     if as_json:
@@ -122,6 +128,23 @@ def _sync(
     else:
         say_next(*next_steps(run_dir, but="sync"))
     end([*failed, *lost], missing, as_json=as_json)
+
+
+def _lost(torn: int, zeros: int, odd: int) -> list[str]:
+    """What no sink gets of the journal."""
+    said = []
+    if torn:
+        said.append(f"{counted(torn, 'line')} of the journal could not be read: no sink gets {_them(torn)}")
+    if zeros:
+        said.append(f"the journal has {zeros_said(zeros)}: no sink gets what stood there")
+    if odd:
+        lines = f"{counted(odd, 'line')} of the journal {'is' if odd == 1 else 'are'}"
+        said.append(f"{lines} not as sightline writes them: sinks get what is sound of {_them(odd)}")
+    return said
+
+
+def _them(lines: int) -> str:
+    return "it" if lines == 1 else "them"
 
 
 class _Notes(logging.Handler):

@@ -10,7 +10,7 @@ from sightline.foreign_numbers import position, seconds, whole
 from sightline.sinks.base import Record
 
 SEQ = "sightline/seq"  #: under this name each record in a back end has the seq of its commit
-_KINDS = {"nan", "inf", "-inf"}
+KINDS = {"nan", "inf", "-inf"}
 
 
 class Lines(NamedTuple):
@@ -64,7 +64,7 @@ def is_sound(commit: Record) -> bool:
         and seconds(moment) is not None
         and (
             nonfinite == ()
-            or (isinstance(nonfinite, dict) and _KINDS.issuperset(map(str, nonfinite.values())))
+            or (isinstance(nonfinite, dict) and KINDS.issuperset(map(str, nonfinite.values())))
         )
         and (missing == () or (isinstance(missing, list) and all(map(is_number, missing))))
         and (texts == () or (isinstance(texts, dict) and all(isinstance(e, str) for e in texts.values())))

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from sightline import full_disks
 from sightline.foreign_numbers import position
 
 log = logging.getLogger("sightline")
@@ -78,6 +79,6 @@ class Cursor:
             part.write_bytes(orjson.dumps(data, default=str, option=orjson.OPT_APPEND_NEWLINE))
             os.replace(part, self.path)
         except (OSError, TypeError) as error:
-            if not self._failed:
+            if not full_disks.is_said(error, self.path) and not self._failed:
                 log.warning("sightline: %s cannot be written: %s (said once)", self.path, error)
             self._failed = True

@@ -1,16 +1,19 @@
 """JSONL: one flat row a commit, for tools that read such files and nothing else.
 
 The journal has the same and more; a row here has no counts, histograms or values by process, and nothing is
-nested. What an earlier attempt has written is read back, so no commit is lost or written twice.
+nested. What an earlier attempt has written is read back, so no commit is lost or written twice. Rows that a
+crash of the machine took from among others are written again, for which the file is begun anew.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -18,7 +21,10 @@ from sightline.file_lines import WholeLines
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import commits_in
 from sightline.sinks.lineage import Rewind, check_rewind
+from sightline.sinks.once import Once
 from sightline.sinks.settings import check_types
+
+log = logging.getLogger("sightline")
 
 _OURS = ("run_id", "step", "time", "seq")
 _BEGINNING = b'{"run_id":'
@@ -72,19 +78,39 @@ class JSONLSink:
         self.rewind: Rewind = self._config.rewind
         self._run_id = ""
         self._file = -1
+        self._once = Once(self.name)
 
     def open(self, run: SinkRun) -> int:
-        """The ``seq`` of the run's last row. What follows the last whole row is cut off."""
+        """The ``seq`` of the run's last row. What follows the last whole row is cut off.
+
+        Of a damaged file of this run alone, rows count up to the damage: the journal has the others too. The
+        file is kept under another name, since the journal may be damaged as well.
+        """
         path = Path(self._config.path or run.dir / "rows.jsonl").expanduser()
         path = path.with_name(f"{path.stem}{run.suffix}{path.suffix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.close()
         self._run_id = run.run_id
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        stored, whole = last_row(path, run.run_id)
-        if whole < os.fstat(self._file).st_size:
-            os.ftruncate(self._file, whole)
-        return stored
+        self._file = _opened(path)
+        found = last_row(path, run.run_id)
+        if found.is_damaged and not found.is_shared:
+            self.close()
+            kept = _begin_anew(path, found.sound)
+            log.warning(
+                "sightline: sink jsonl: %s was damaged by a crash of the machine: its rows from there on are "
+                "written again, and it is kept as %s", path, kept.name,
+            )  # fmt: skip
+            self._file = _opened(path)
+            return found.sound_seq
+        if found.is_damaged:
+            self._once.warn(
+                "damaged",
+                f"lacks rows that a crash of the machine took from {path}: several runs share that file, so "
+                f"they are not written again",
+            )
+        if found.whole < os.fstat(self._file).st_size:
+            os.ftruncate(self._file, found.whole)
+        return found.seq
 
     def write(self, records: Sequence[Record]) -> None:
         """One row for each commit, all in the kernel when this returns."""
@@ -110,13 +136,33 @@ class JSONLSink:
         return row
 
 
-def last_row(path: Path, run_id: str) -> tuple[int, int]:
-    """The ``seq`` of a run's last row in a file, 0 if there is none, and how many bytes the whole rows take.
+class Rows(NamedTuple):
+    """What a file holds of a run.
+
+    Attributes:
+        seq: of the run's last row, 0 if there is none.
+        whole: bytes up to the end of the last whole row.
+        sound_seq, sound: the same, of what stands before the first damage.
+        is_damaged: whether there are rows behind damage.
+        is_shared: whether there are rows of other runs.
+    """
+
+    seq: int = 0
+    whole: int = 0
+    sound_seq: int = 0
+    sound: int = 0
+    is_damaged: bool = False
+    is_shared: bool = False
+
+
+def last_row(path: Path, run_id: str) -> Rows:
+    """Where the rows of a run end in a file.
 
     Raises:
         ValueError: the file holds something else.
     """
-    seq = whole = 0
+    seq = whole = sound_seq = sound = 0
+    is_torn = is_damaged = is_shared = False
     with open(path, "rb", 0) as file:
         lines = WholeLines(file.fileno())
         for line in lines:
@@ -125,11 +171,37 @@ def last_row(path: Path, run_id: str) -> tuple[int, int]:
                 whole = lines.place
                 if row["run_id"] == run_id:
                     seq = max(seq, row["seq"])
-            elif lines.place == len(line) + 1 and not line.startswith(_BEGINNING):
+                else:
+                    is_shared = True
+                if is_torn or lines.torn:
+                    is_damaged = True
+                else:
+                    sound_seq, sound = seq, whole
+                continue
+            is_torn = True
+            if lines.place == len(line) + 1 and not line.startswith(_BEGINNING):
                 raise ValueError(_foreign(path))
         if not lines.place and not _BEGINNING.startswith(os.pread(file.fileno(), len(_BEGINNING), 0)):
             raise ValueError(_foreign(path))
-    return seq, whole
+    return Rows(seq, whole, sound_seq, sound, is_damaged, is_shared)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def _begin_anew(path: Path, size: int) -> Path:
+    """Leaves the beginning of a file in its place; returns where all of it is then."""
+    path = path.resolve()
+    names = (path.with_name(f"{path.stem}.damaged{n:02d}{path.suffix}") for n in itertools.count(1))
+    kept = next(name for name in names if not name.exists())
+    part = path.with_name(f"{path.name}.part")
+    with path.open("rb") as source, part.open("wb") as target:
+        while size and (data := source.read(min(size, 1 << 20))):
+            size -= target.write(data)
+    os.rename(path, kept)  # a crash behind this leaves no file, and all rows are written again
+    os.rename(part, path)
+    return kept
 
 
 def _foreign(path: Path) -> str:

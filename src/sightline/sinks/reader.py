@@ -12,22 +12,23 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from sightline import wording
+from sightline import full_disks
 from sightline.foreign_numbers import position
 from sightline.journal import Block, commits_between
 from sightline.redaction import redacted
 from sightline.sinks.base import Sink, SinkRun, StoringSink
-from sightline.sinks.commits import is_commit
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
+from sightline.sinks.damage import Damage
 from sightline.sinks.lineage import Lineage, suffix_of
 from sightline.sinks.once import Once
+from sightline.sinks.sound_records import SoundRecords
 
 log = logging.getLogger("sightline")
 
@@ -79,6 +80,13 @@ class Handed(NamedTuple):
         return Handed(self.commits + len(more), min(all_steps, default=None), max(all_steps, default=None))
 
 
+class Placed(NamedTuple):
+    """A record of the journal, and where its line ends."""
+
+    record: dict[str, Any]
+    end: int
+
+
 class SinkReader:
     """Feeds one sink.
 
@@ -94,6 +102,7 @@ class SinkReader:
         gaps: numbers that the journal's ``seq`` has left out.
         is_placed: whether ``offset`` is right behind that commit; if not, the place is looked for.
         begun_after: the ``seq`` that a live run begins after: a back end can have no higher one before.
+        damage: of the journal, where it is said; shared by the readers of one. None: nowhere.
     """
 
     def __init__(
@@ -110,6 +119,7 @@ class SinkReader:
         gaps: Sequence[tuple[int, int]] = (),
         is_placed: bool = True,
         begun_after: int | None = None,
+        damage: Damage | None = None,
     ) -> None:
         self.sink = sink
         self.trouble = ""  # what it raised last
@@ -125,6 +135,8 @@ class SinkReader:
         self._gaps = tuple(gaps)
         self._is_placed = is_placed
         self._begun_after: float = math.inf if begun_after is None else begun_after
+        self._damage = damage or Damage("", is_said=False)
+        self._sound = SoundRecords()
         self._target = offset
         self._target_seq = self._seq
         self._is_open = not isinstance(sink, StoringSink)
@@ -132,6 +144,8 @@ class SinkReader:
         self._failures = 0  # in a row
         self._errors = 0  # since the last look
         self._is_failing = False
+        self._is_full = False  # the disk, which is why
+        self._folder = run.dir if run is not None else Path()
         self._outages = 0  # times that it began to fail
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
@@ -276,11 +290,12 @@ class SinkReader:
     def _go_after(self, seq: int) -> None:
         """To the lines after those of a commit."""
         at = offset = self._offset if self._is_placed and seq >= self._seq else 0
+        sound = SoundRecords()
         while (block := self._lines.read(at, _BATCH_BYTES)).end > at:
             at = block.begin
             for line in block.data.splitlines(keepends=True):
                 at += len(line)
-                found = _seq_of(parsed(line))
+                found = _seq_in(line, sound)
                 if found is not None:
                     if found > seq:
                         break
@@ -312,7 +327,10 @@ class SinkReader:
         if self._is_failing:
             self._is_failing = False
             self._once.forget()
-            if self._is_said():
+            if self._is_full:
+                self._is_full = False
+                full_disks.has_space(self._folder)
+            elif self._is_said():
                 log.warning("sightline: sink %s works again", self.sink.name)
         if not getattr(self.sink, "stores_at_close", False):
             self._move_cursor()
@@ -325,18 +343,34 @@ class SinkReader:
         self._cursor.move(self._offset, self._seq, now=now)
 
     def _next_batch(self) -> tuple[list[dict[str, Any]], int]:
-        """Records from here on, all lines of each commit but for those behind a hole, and where they end."""
-        limit, taken = _BATCH_BYTES, -1
+        """Records from here on, all lines of each commit, and where they end.
+
+        A commit that is longer than a batch is read on to its end, over holes too.
+        """
+        taken: list[Placed] = []
+        end = self._offset
         while True:
-            begin, data = block = self._lines.read(self._offset, limit)
-            if begin > self._offset:
-                gone = wording.size(begin - self._offset)
-                self._once.warn("hole", f"lacks what a crash of a machine took from the journal: {gone}")
-            comes = len(data) > taken and block.end < self._target
-            records, length = whole_commits(data, more=comes)
-            if length or not data:
-                return records, begin + length
-            limit, taken = limit * 2, len(data)  # one commit that is longer than a batch
+            block = self._lines.read(end, _BATCH_BYTES)
+            if block.data and block.begin > end:
+                self._damage.hole(block.begin - end)
+            taken += self._sound_records(block)
+            end = block.end
+            whole = whole_commits(taken, more=bool(block.data) and end < self._target)
+            if whole:
+                return [each.record for each in whole], whole[-1].end if len(whole) < len(taken) else end
+            if not block.data or end >= self._target or not taken:
+                return [], end
+
+    def _sound_records(self, block: Block) -> Iterator[Placed]:
+        end = block.begin
+        for line in block.data.splitlines(keepends=True):
+            end += len(line)
+            record = parsed(line)
+            sound = None if record is None else self._sound(record)
+            if sound is None or sound is not record:
+                self._damage.odd()
+            if sound is not None:
+                yield Placed(sound, end)
 
     def _try(self, call: Callable[[], Any]) -> bool:
         """Whether a call of the sink's went well."""
@@ -359,6 +393,9 @@ class SinkReader:
 
     def _say_that_it_fails(self, error: BaseException) -> None:
         """Of a sink that fails and works in turn, less and less; the traceback comes once."""
+        if not full_disks.has_room(self._folder) and full_disks.is_said(error, self._folder):
+            self._is_failing = self._is_full = True
+            return
         if not self._is_failing:
             self._is_failing = True
             self._outages += 1
@@ -399,6 +436,7 @@ def storing_reader(
     facts: Mapping[str, Any],
     gaps: Sequence[tuple[int, int]] = (),
     begun_after: int | None = None,
+    damage: Damage | None = None,
 ) -> SinkReader:
     """Feeds a sink that stores, from where it was in this run.
 
@@ -408,7 +446,7 @@ def storing_reader(
         directory: of the run.
         lineage: which commits belong to it.
         facts: as ``run.json`` has them, the run's config among them.
-        gaps, begun_after: as for :class:`SinkReader`.
+        gaps, begun_after, damage: as for :class:`SinkReader`.
     """
     cursor = cursor_of(sink, directory, lineage, facts["run_id"])
     run = SinkRun(
@@ -426,7 +464,7 @@ def storing_reader(
     return SinkReader(
         sink, lines, cursor.offset if is_placed else 0,
         run=run, cursor=cursor, lineage=lineage, resume_hint=hint,
-        gaps=gaps, is_placed=is_placed, begun_after=begun_after,
+        gaps=gaps, is_placed=is_placed, begun_after=begun_after, damage=damage,
     )  # fmt: skip
 
 
@@ -437,8 +475,9 @@ def _is_right_after(lines: Lines, offset: int, seq: int) -> bool:
     before = lines.read(begin, offset - begin) if offset else Block(0, b"")
     if before.end != offset:
         return False  # it is no end of a line, or there is a hole
+    sound = SoundRecords()
     for line in reversed(before.data.splitlines()):
-        if (found := _seq_of(parsed(line))) is not None:
+        if (found := _seq_in(line, sound)) is not None:
             return found == seq
     return before.begin == 0 and seq == 0
 
@@ -448,33 +487,29 @@ def cursor_of(sink: Sink, directory: Path, lineage: Lineage, run_id: str) -> Cur
     return Cursor(directory / "cursors" / f"{sink.name}{suffix_of(lineage.fork)}.json", run_id)
 
 
-def whole_commits(data: bytes, *, more: bool) -> tuple[list[dict[str, Any]], int]:
-    """The records of some lines, without those of a last commit that may go on behind them.
+def whole_commits(placed: Sequence[Placed], *, more: bool) -> Sequence[Placed]:
+    """Records without those of a last commit that may go on behind them.
 
     Args:
-        data: whole lines.
+        placed: in order.
         more: whether there are lines behind them.
 
     Returns:
-        The records, and how many bytes they take: 0 if all are lines of one commit that may go on.
+        None of them if all are of one commit that may go on.
+
+    Example:
+        >>> records = [Placed({"seq": seq}, 9 * seq) for seq in (1, 2, 2)]
+        >>> [each.record["seq"] for each in whole_commits(records, more=True)]
+        [1]
+        >>> whole_commits(records[1:], more=True), len(whole_commits(records, more=False))
+        ([], 3)
     """
-    records: list[dict[str, Any]] = []
-    ends = [0]
-    at = 0
-    for line in data.splitlines(keepends=True):
-        at += len(line)
-        record = parsed(line)
-        # Else torn by a crash of the machine, or not ours.
-        if record is not None and (record.get("type") != "commit" or is_commit(record)):
-            records.append(record)
-            ends.append(at)
-    last = _seq_of(records[-1]) if records else None
-    if not more or last is None:
-        return records, at
-    n = len(records)
-    while n and _seq_of(records[n - 1]) == last:
-        n -= 1
-    return records[:n], ends[n]
+    last = _seq_of(placed[-1].record) if placed else None
+    n = len(placed)
+    if more and last is not None:
+        while n and _seq_of(placed[n - 1].record) == last:
+            n -= 1
+    return placed[:n]
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
@@ -484,6 +519,11 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def _seq_in(line: bytes, sound: SoundRecords) -> int | None:
+    record = parsed(line)
+    return None if record is None else _seq_of(sound(record))
 
 
 def _seq_of(record: dict[str, Any] | None) -> int | None:

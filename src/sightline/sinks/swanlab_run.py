@@ -24,6 +24,7 @@ from sightline.sinks.once import Once
 from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.swanlab_file import last_seq
 
+_HIGHEST_STEP = 1 << 48  # that SwanLab takes; what is above it drops with a line in its own log
 _TAKES_WITHIN_S = 60.0
 _NO_PROBES = dict.fromkeys(
     ("hardware", "runtime", "requirements", "conda", "git", "swanlab", "monitor"), False
@@ -36,7 +37,7 @@ class SwanLabRun:
     A commit's values are scalars at its step, its texts are texts, and so are the rows of its sample tables,
     under ``samples/<table>``; histograms are left out. ``sightline/seq`` is logged at the step that it says,
     when SwanLab has taken all else. Of two commits of one step SwanLab keeps the first value of each key, and
-    it refuses negative steps: both is said in the log.
+    it refuses steps below 0 and above 2^48: all of that is said in the log.
 
     Args:
         config: where to, and how.
@@ -116,7 +117,7 @@ class SwanLabRun:
             self._last, step = commit["seq"], commit["step"]
             values = self._new(step, values_of(commit))
             texts = self._new(step, self._texts(commit, samples))
-            self._run.log({**values, **texts}, step=max(step, 0))
+            self._run.log({**values, **texts}, step=min(max(step, 0), _HIGHEST_STEP))
             self._taken.expect((step, key) for key in texts)
             if texts or behind:
                 behind.append(self._last)
@@ -160,6 +161,9 @@ class SwanLabRun:
         """What SwanLab will take of this step."""
         if step < 0:
             self._once.warn("negative", f"leaves out steps below 0, as this one: {step}")
+            return {}
+        if step > _HIGHEST_STEP:
+            self._once.warn("high", f"leaves out steps above {_HIGHEST_STEP} (2^48), as this one: {step}")
             return {}
         taken = {}
         for key, value in given.items():

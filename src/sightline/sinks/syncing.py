@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
+from sightline.file_lines import WholeLines
+from sightline.foreign_numbers import whole
 from sightline.journal import (
     Block,
     commits_between,
@@ -21,8 +23,10 @@ from sightline.journal import (
 from sightline.run_directory import no_journal
 from sightline.sinks.base import StoringSink
 from sightline.sinks.commits import is_commit
+from sightline.sinks.damage import Damage
 from sightline.sinks.lineage import Lineage, Start, starts_of
 from sightline.sinks.reader import Handed, cursor_of, parsed, storing_reader
+from sightline.sinks.sound_records import SoundRecords
 
 _LOOK_S = 0.05
 
@@ -52,7 +56,9 @@ class Replay:
 
     Attributes:
         handed: what the sink was handed.
-        torn: lines of the journal that are no JSON, and that no sink can be handed.
+        torn: lines of the journal that could not be read, and that no sink can be handed.
+        odd: lines that are not as sightline writes them, of which sinks get what is sound.
+        zeros: bytes of zeros in the place of lines.
     """
 
     def __init__(self, directory: Path, sink: Any, *, from_step: int | None = None) -> None:
@@ -68,7 +74,7 @@ class Replay:
         self._last_seq = 0
         run_line: dict[str, Any] | None = None
         steps: list[int] = []
-        self.torn = 0
+        self.torn = self.odd = self.zeros = 0
         for record in self._records():
             if record.get("type") == "run" and is_run_line(record, self._path):
                 run_line = record
@@ -83,7 +89,7 @@ class Replay:
             )
         self._gaps = gaps_of(run_line)
         self._commits = commits_between(0, self._last_seq, self._gaps)
-        self._starts = starts_of(run_line) or [Start(run_line.get("attempt", 1), 0, None)]
+        self._starts = starts_of(run_line) or [Start(whole(run_line.get("attempt")) or 1, 0, None)]
         self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
 
     def missing(self) -> Handed:
@@ -98,16 +104,18 @@ class Replay:
         return Handed().and_those_of(steps)
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        self.torn = 0
-        with open(self._path, "rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return  # cut by a kill
+        """Sound ones; a last line that was cut by a kill is none."""
+        sound = SoundRecords()
+        torn = 0
+        with open(self._path, "rb", 0) as file:
+            lines = WholeLines(file.fileno())
+            for line in lines:
                 record = parsed(line)
                 if record is None:
-                    self.torn += 1
-                else:
-                    yield record
+                    torn += 1
+                elif (found := sound(record)) is not None:
+                    yield found
+        self.torn, self.odd, self.zeros = torn + lines.torn, sound.odd, lines.zeros
 
     def run(self, *, patience_s: float = 60.0) -> Iterator[tuple[int, int]]:
         """Brings the sink up to date.
@@ -126,6 +134,7 @@ class Replay:
         reader = storing_reader(
             self._sink, JournalFile(self._path), size,
             directory=self._directory, lineage=lineage, facts=self._facts, gaps=self._gaps,
+            damage=Damage(self._path, is_said=False),
         )  # fmt: skip
         reader.wake(size, self._last_seq)
         behind, moved = self._commits, time.monotonic()

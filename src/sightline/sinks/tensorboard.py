@@ -22,11 +22,13 @@ from sightline.errors import ConfigurationError
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, flat, values_of
 from sightline.sinks.lineage import Rewind, check_rewind, starts_of
+from sightline.sinks.names import Names
 from sightline.sinks.settings import check_types
 
 log = logging.getLogger("sightline")
 
 _WRITER = "sightline/"  #: what the name of a file's writer begins with; the run's id follows
+_LONGEST = 1 << 20  # characters of a tag; TensorBoard sets no limit
 _NUMBERED = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
 
 
@@ -54,7 +56,7 @@ class TensorBoardSink:
     """Writes event files.
 
     Values are 32-bit floats, as TensorBoard keeps them. A commit's event is written by one call, with the
-    ``seq`` of the commit under ``sightline/seq``.
+    ``seq`` of the commit under ``sightline/seq``; a key of that name gets another one.
 
     Args:
         config: where to, and how.
@@ -76,6 +78,7 @@ class TensorBoardSink:
         self._config = config or TensorBoardConfig()
         self.rewind: Rewind = self._config.rewind
         self._writer: Any = None
+        self._names = Names(self.name, str, taken=[SEQ])
 
     def open(self, run: SinkRun) -> int:
         """A new event file; returns the ``seq`` of the last commit in the files that are there.
@@ -86,6 +89,9 @@ class TensorBoardSink:
         folder = Path(os.path.abspath(Path(self._config.dir or run.dir / "tensorboard").expanduser()))
         folder = folder.with_name(f"{folder.name}{run.suffix}")
         folder.mkdir(parents=True, exist_ok=True)
+        self._names = Names(
+            self.name, str, longest=_LONGEST, taken=[SEQ], kept=run.kept.setdefault("names", {})
+        )
         stored = last_seq(folder, run.run_id)
         self._open_file(folder, run)
         if not stored:
@@ -105,7 +111,7 @@ class TensorBoardSink:
                 continue
             together = [line for line in lines if line.get("type") in ("commit", "histogram", "sample")]
             if together:
-                values = [value for line in together for value in _values(line)]
+                values = [value for line in together for value in _values(line, self._names)]
                 first = together[0]
                 when = first.get("time", time.time())
                 self._write(self._event(first["step"], when, [*values, _exact(SEQ, seq)]))
@@ -199,29 +205,29 @@ def _number(value: Any) -> float:
 # --- a commit's parts as TensorBoard has them --------------------------------------------------------------
 
 
-def _values(line: Record) -> Iterator[Any]:
+def _values(line: Record, names: Names) -> Iterator[Any]:
     from tensorboard.compat.proto import summary_pb2
 
     if line["type"] == "histogram":
-        yield _histogram(line)
+        yield _histogram(names[line["key"]], line)
         return
     if line["type"] == "sample":
         yield _text(f"samples/{line['table']}", _rows_as_markdown(line))
         return
     for key, value in values_of(line).items():
-        yield summary_pb2.Summary.Value(tag=key, simple_value=value)
+        yield summary_pb2.Summary.Value(tag=names[key], simple_value=value)
     for key, text in (line.get("texts") or {}).items():
-        yield _text(key, text)
+        yield _text(names[key], text)
 
 
-def _histogram(line: Record) -> Any:
+def _histogram(tag: str, line: Record) -> Any:
     """Bins as TensorBoard has them: by their upper edges, and moments from the middles of the bins."""
     from tensorboard.compat.proto import histogram_pb2, summary_pb2
 
     edges, counts = line["edges"], line["counts"]
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
     return summary_pb2.Summary.Value(
-        tag=line["key"],
+        tag=tag,
         histo=histogram_pb2.HistogramProto(
             min=edges[0],
             max=edges[-1],

@@ -18,12 +18,14 @@ from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
+from sightline.sinks.names import Names
 from sightline.sinks.wandb import WandbConfig
 from sightline.sinks.wandb_file import last_row, mentions
 
 log = logging.getLogger("sightline")
 
 _MOST_BINS = 512
+_LONGEST = 1 << 20  # characters of a key
 
 
 class WandbRun:
@@ -46,6 +48,7 @@ class WandbRun:
         self._step: int | None = None  # ours, of the last row
         self._row = -1  # W&B's
         self._seq = 0  # of the last commit that W&B was given
+        self._names = _names({})
         self._has_written = False
         self._failed = False
 
@@ -62,18 +65,20 @@ class WandbRun:
             stored, self._row = self._read(id_, run.run_id)
             self._begin(run, "offline", id_)
         run.kept["id"] = self._run.id
+        self._names = _names(run.kept.setdefault("names", {}))
         self._seq = stored or 0
         return stored
 
     def write(self, records: Sequence[Record]) -> None:
         """Hands each commit to W&B. Commits of one step share a row."""
         self._failed |= any(record.get("event") == "failed" for record in records)
+        names = self._names
         for commit, histograms, samples in together(records):
             step, seq = commit["step"], commit["seq"]
             row = {
-                **values_of(commit),
-                **(commit.get("texts") or {}),
-                **{line["key"]: _histogram(line["counts"], line["edges"]) for line in histograms},
+                **{names[key]: value for key, value in values_of(commit).items()},
+                **{names[key]: text for key, text in (commit.get("texts") or {}).items()},
+                **{names[line["key"]]: _histogram(line["counts"], line["edges"]) for line in histograms},
                 **{f"samples/{line['table']}": _table(step, line["rows"]) for line in samples},
                 **{"step": step, SEQ: seq, "_timestamp": commit["time"]},
             }
@@ -253,6 +258,11 @@ def run_files(folder: Path, id_: str) -> list[Path]:
 def _run_folders(folder: Path) -> set[Path]:
     folders = (each for place in ("wandb", ".wandb") for each in (folder / place).glob("*run-*"))
     return {each for each in folders if not each.is_symlink()}
+
+
+def _names(kept: dict[str, str]) -> Names:
+    """Keys as they are, but for one that is called as ours."""
+    return Names("wandb", str, longest=_LONGEST, taken=[SEQ], kept=kept)
 
 
 def _sdk() -> Any:
