@@ -109,8 +109,9 @@ def test_a_newly_added_sink_gets_the_run_from_its_beginning(tmp_path: Path) -> N
     assert numbers(read(run.dir / "tensorboard"), "loss") == [(step, float(step)) for step in range(4)]
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
+def test_a_rewound_run_is_shown_as_wanted(rewind: Any, announced: bool, tmp_path: Path) -> None:
     """Ten steps, and again from the fifth on, with other values."""
     settings = {"logger": sl.StatsLoggerConfig(tensorboard=sl.TensorBoardConfig(rewind=rewind))}
     states = []
@@ -120,8 +121,8 @@ def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
             sl.text(note=f"first {step}")
             run.commit(step)
             states.append(run.state_dict())
-    with start(tmp_path, state_dict=states[4], **settings) as run:
-        for step in run.steps(12):
+    with start(tmp_path, state_dict=states[4] if announced else None, **settings) as run:
+        for step in run.steps(12, start=5):
             sl.scalar(loss=100 + step)
             sl.text(note=f"again {step}")
             run.commit(step)

@@ -178,9 +178,10 @@ def test_runs_may_share_a_store(tmp_path: Path) -> None:
         assert seqs(rows(tmp_path / "all", run_id)) == list(range(1, stop + 1))
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: str, tmp_path: Path) -> None:
-    run = rewound(tmp_path, settings("trackio", rewind=rewind))
+def test_a_rewound_run_is_shown_as_wanted(rewind: str, announced: bool, tmp_path: Path) -> None:
+    run = rewound(tmp_path, settings("trackio", rewind=rewind), announced=announced)
     first = [(step, float(step)) for step in range(10)]
     again = [(step, 100.0 + step) for step in range(5, 12)]
     run_id = next(sl.read_journal(run))["run_id"]

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,7 +26,7 @@ from sightline.redaction import redacted
 from sightline.sinks.base import Sink, SinkRun, StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
-from sightline.sinks.lineage import Lineage, suffix_of
+from sightline.sinks.lineage import Lineage, Start, suffix_of
 from sightline.sinks.once import Once
 
 log = logging.getLogger("sightline")
@@ -137,6 +138,7 @@ class SinkReader:
         self._once = Once(sink.name)
         self._closing_at: float | None = None  # until when the rest may be tried
         self._has_opened = False
+        self._rewound: Sequence[Start] | None = None  # by which the lineage is to be made anew
         self._over = threading.Event()  # all is done, or nothing more is tried
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
@@ -148,6 +150,12 @@ class SinkReader:
         """The journal has grown to ``end`` bytes and commit ``seq``."""
         with self._changed:
             self._target, self._target_seq = end, seq
+            self._changed.notify_all()
+
+    def rewind(self, starts: Sequence[Start]) -> None:
+        """This attempt has begun lower than its lineage has it; called before its first commit is written."""
+        with self._changed:
+            self._rewound = starts
             self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
@@ -202,6 +210,11 @@ class SinkReader:
         return isinstance(self.sink, StoringSink)
 
     @property
+    def rewind_mode(self) -> str:
+        """What becomes of steps that are committed again."""
+        return "continue" if self._lineage is None else self._lineage.rewind
+
+    @property
     def is_down(self) -> bool:
         """Whether its circuit is open."""
         return self._failures >= _PATIENCE
@@ -210,7 +223,7 @@ class SinkReader:
         return commits_between(self._seq, self._target_seq, self._gaps)
 
     def _is_due(self) -> bool:
-        return not self._is_open or not self._has_all()
+        return not self._is_open or not self._has_all() or self._rewound is not None
 
     def _has_all(self) -> bool:
         return self._offset >= self._target
@@ -230,6 +243,7 @@ class SinkReader:
                 assert self._cursor is not None
                 self._cursor.save()
                 continue
+            self._go_back()
             if self._try(self._connect) and self._try(self._hand_over):
                 continue
             if not self._pause():
@@ -246,6 +260,27 @@ class SinkReader:
             with suppress(BaseException):  # lets go of what it holds, for the next run of this process
                 self.sink.close()
         self._over.set()
+
+    def _go_back(self) -> None:
+        """As if the attempt had been announced where it began: in another run of the back end, if forked."""
+        with self._changed:
+            starts, self._rewound = self._rewound, None
+        if starts is None or self._lineage is None:
+            return
+        assert self._run_facts is not None
+        assert self._cursor is not None
+        before, self._lineage = self._lineage, Lineage(starts, self._lineage.rewind)
+        if self._lineage.fork == before.fork:
+            return
+        if self._is_open and self._try(self.sink.close):
+            self._move_cursor(now=True)
+        self._cursor = cursor = cursor_of(
+            self.sink, self._run_facts.dir, self._lineage, self._run_facts.run_id
+        )
+        self._run_facts = replace(self._run_facts, fork=self._lineage.fork, kept=cursor.kept)
+        with self._changed:
+            self._offset, self._seq, self._is_placed = 0, cursor.seq, False
+            self._is_open = False
 
     def _connect(self) -> None:
         """Opens a sink that stores, and goes to the place after what it has."""
@@ -294,6 +329,8 @@ class SinkReader:
         if self._has_all():
             return
         records, end = self._next_batch()
+        if self._rewound is not None:
+            return  # among them may be commits from behind it
         mine = records if self._lineage is None else [r for r in records if self._lineage.has(r)]
         begun = time.monotonic()
         if mine:
