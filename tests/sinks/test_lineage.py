@@ -13,6 +13,7 @@ import sightline as sl
 from sightline.sinks import SinkRun
 from sightline.sinks.lineage import Lineage, Rewind, Start, damaged_starts, starts_of
 from sightline.sinks.syncing import Replay
+from tests.harness import until
 
 
 class Shown:
@@ -161,6 +162,7 @@ def test_a_sink_that_is_behind_when_the_run_goes_back_gets_each_commit_once(
         run.flush(0.3)
         for each in sinks:
             each.late = False
+        until(lambda: all(each.stored.get(each.fork) == 17 for each in sinks), "the last commit")
     first = [(1, step) for step in range(10)]
     again = [(2, step) for step in range(5, 12)]
     assert sinks[0].steps == {0: first, 2: [*first[:5], *again]}

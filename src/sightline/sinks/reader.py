@@ -23,7 +23,7 @@ import orjson
 from sightline import wording
 from sightline.journal import Block, commits_between
 from sightline.redaction import redacted
-from sightline.sinks.base import Sink, SinkRun, StoringSink
+from sightline.sinks.base import ApartError, Sink, SinkRun, StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.lineage import Lineage, Start, suffix_of
@@ -37,6 +37,7 @@ _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
 _LETS_GO_S = 5.0  # for closing a sink that is down
+_UNREACHED_S = 10.0  # at the end of the run, for a try under way of a sink that has never been open
 
 
 class Lines(Protocol):
@@ -166,8 +167,11 @@ class SinkReader:
             return self._has_all()
 
     def begin_close(self, timeout: float) -> None:
-        """Nothing more will come; what is left may be tried for so long."""
+        """Nothing more will come; what is left may be tried for so long: less, if its back end has not been
+        reached in the whole run."""
         with self._changed:
+            if self._is_unreached:
+                timeout = min(timeout, _UNREACHED_S)
             self._closing_at = time.monotonic() + timeout
             self._changed.notify_all()
 
@@ -179,6 +183,8 @@ class SinkReader:
         """
         if self._closing_at is None:
             self.begin_close(timeout)
+        if self._is_unreached:
+            timeout = min(timeout, _UNREACHED_S)
         end = time.monotonic() + timeout
         self._over.wait(timeout)
         if self._over.is_set() and not self._has_all():
@@ -218,6 +224,11 @@ class SinkReader:
     def is_down(self) -> bool:
         """Whether its circuit is open."""
         return self._failures >= _PATIENCE
+
+    @property
+    def _is_unreached(self) -> bool:
+        """Whether it was tried, and has not been open in this run."""
+        return self.stores and not self._has_opened and self._failures > 0
 
     def _lag(self) -> int:
         return commits_between(self._seq, self._target_seq, self._gaps)
@@ -400,7 +411,9 @@ class SinkReader:
             self._outages += 1
             times = f" ({self._outages} times so far)" if self._outages > 1 else ""
             if self._is_said():
-                self._once.warn("fails", f"fails{times}: {error}", exc_info=self._outages == 1)
+                has_trace = self._outages == 1 and not isinstance(error, ApartError)
+                hint = self._hint and f"; it is tried again while the run lasts; {self._hint}"
+                self._once.warn("fails", f"fails{times}: {error}{hint}", exc_info=has_trace)
         elif self.is_down:
             self._once.warn(
                 "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
@@ -419,7 +432,7 @@ class SinkReader:
                 self._changed.wait_for(lambda: self._closing_at is not None, pause)
                 return True
             rest = self._closing_at - time.monotonic()
-            if rest <= 0 or self.is_down:
+            if rest <= 0 or self.is_down or self._is_unreached:
                 return False
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
             return True
