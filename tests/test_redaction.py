@@ -169,6 +169,8 @@ def test_names_that_only_sound_like_it(name: str) -> None:
         "RABBITMQ_DEFAULT_PASS",
         "db_pw",
         "wandbapikey",
+        "CLIENTSECRET",
+        "license_key",
         "_password",
     ],
 )

@@ -29,7 +29,10 @@ _SECRET_PAIRS = frozenset(
         (("signing", "ssh", "subscription"), ("key", "keys")),
         (("anthropic", "comet", "hf", "mlflow", "neptune", "openai", "swanlab", "wandb"), ("key", "keys")),
         (("clearml", "cohere", "dashscope", "datadog", "deepseek", "fireworks", "gemini"), ("key", "keys")),
-        (("google", "groq", "huggingface", "kaggle", "langchain", "langfuse", "langsmith"), ("key", "keys")),
+        (
+            ("google", "groq", "huggingface", "kaggle", "langchain", "langfuse", "langsmith", "license"),
+            ("key", "keys"),
+        ),
         (
             ("mistral", "moonshot", "ngc", "openrouter", "perplexity", "pinecone", "replicate"),
             ("key", "keys"),
@@ -52,7 +55,7 @@ _SECRET_ENDINGS = tuple(
     word + plural
     for words in (
         ("accesskey", "accesstoken", "apikey", "apitoken", "authtoken", "passphrase", "passwd"),
-        ("password", "privatekey", "secretkey", "sshpass"),
+        ("password", "privatekey", "secret", "secretkey", "sshpass"),
     )
     for word in words
     for plural in ("", "s")

@@ -49,6 +49,15 @@ def test_tensorboard_shows_every_value_of_the_journal(tmp_path: Path) -> None:
     assert seqs(run.dir / "tensorboard") == [1, 2, 3, 4, 5]
 
 
+def test_values_are_as_32_bit_floats_have_them(tmp_path: Path) -> None:
+    """As docs/sinks.md says it; the journal has them as they were."""
+    with start(tmp_path) as run:
+        run.commit(0, {"large": 1e300, "low": -1e39, "small": 1e-50, "whole": 2**24 + 1})
+    found = read(run.dir / "tensorboard")
+    shown = {key: numbers(found, key)[0][1] for key in ("large", "low", "small", "whole")}
+    assert shown == {"large": math.inf, "low": -math.inf, "small": 0.0, "whole": 2.0**24}
+
+
 def test_a_histogram_stands_in_the_event_of_its_commit(tmp_path: Path) -> None:
     with start(tmp_path) as run:
         sl.scalar(loss=0.5)
