@@ -29,6 +29,11 @@ LOOK_ALIKES = {
     "token_count": 77001,
     "tokens_per_step": 77002,
     "pad_token": "<pad-77003>",
+    "key_size": 64,
+    "sort_key": "length",
+    "primary_key": "uid",
+    "token_ids": [1, 2],
+    "pw": 2.5,
 }
 _numbers = itertools.count()
 
@@ -128,7 +133,7 @@ def _pem() -> str:
 
 
 def hostile() -> dict[str, Any]:
-    """Thirty of them."""
+    """More than thirty of them."""
     return {
         "mapping": {"model": "small", "api_key": secret(), "nested": {"deep": {"client_secret": secret()}}},
         "dataclasses": Run(),
@@ -249,6 +254,26 @@ def hostile() -> dict[str, Any]:
                 f"wandb.api_key={secret()}",
             ],
             "command": f"python train.py --api-key {secret()} --password='{secret()} x' --lr 0.1",
+        },
+        "vendors' own names": {
+            name: secret()
+            for name in (
+                *(
+                    "PGPASSWORD",
+                    "KAGGLE_KEY",
+                    "GEMINI_KEY",
+                    "DEEPSEEK_KEY",
+                    "SERPAPI_KEY",
+                    "AZURE_STORAGE_KEY",
+                ),
+                *("RABBITMQ_DEFAULT_PASS", "SSHPASS", "db_pw", "openai_key", "anthropic_key"),
+            )
+        },
+        "names in strings that begin with underscores": {
+            "call": f"_password={secret()} f(__api_key='{secret()}')",
+            "npmrc": f"//localhost:4873/:_authToken={secret()}",
+            "dsn": f"u:{secret()}@h:5432/db",
+            "list": [{"a": 1}, ("token", secret())],
         },
         "tokens by their looks": {
             "note": f"use hf_{secret() * 2} or ghp_{secret() * 2} here",

@@ -14,9 +14,9 @@ from tests.hostile_configs import LOOK_ALIKES, MARKER, hostile, with_look_alikes
 HOSTILE = hostile()
 
 
-def test_there_are_thirty_of_them_and_each_has_secrets_of_its_own() -> None:
+def test_there_are_many_of_them_and_each_has_secrets_of_its_own() -> None:
     """As they stand, before anything is taken out; or the tests below would hold for nothing."""
-    assert len(HOSTILE) == 30
+    assert len(HOSTILE) == 32
     found: list[bytes] = []
     for name, config in HOSTILE.items():
         mine = MARKER.findall(orjson.dumps(plain(config), default=str))
@@ -91,6 +91,17 @@ def test_what_stands_beside_a_secret_stays() -> None:
         "\\" * 100_000,
         "https://" + "a" * 100_000,
         "login a " * 50_000,
+        "_" * 1_000_000,
+        "_a-" * 100_000,
+        "a:_" * 100_000,
+        "a@b:" * 75_000,
+        "a:b@c" * 60_000,
+        " a:b@c.d-e" * 100_000,
+        "a%:" * 300_000,
+        "me:you@host.org",
+        "repo/image:tag@sha256:0011",
+        "12:30@08:15h",
+        "_pad_token=<pad> _max_tokens=8",
     ],
     ids=lambda text: text[:30].encode("unicode_escape").decode(),
 )
@@ -118,6 +129,16 @@ def test_strings_without_credentials_stay_as_they_are(text: str) -> None:
         "author",
         "token_ids",
         "passage",
+        "pw",
+        "total_pw",
+        "sort_key",
+        "primary_key",
+        "storage_key",
+        "num_key_value_heads",
+        "pad_token_id",
+        "_tokenizer",
+        "default_pass",
+        "azure_blob_key",
     ],
 )
 def test_names_that_only_sound_like_it(name: str) -> None:
@@ -138,6 +159,19 @@ def test_names_that_only_sound_like_it(name: str) -> None:
         "secret_id",
         "jwt",
         "AUTH_TOKENS",
+        "PGPASSWORD",
+        "SSHPASS",
+        "KAGGLE_KEY",
+        "GEMINI_KEY",
+        "DEEPSEEK_KEY",
+        "SERPAPI_KEY",
+        "AZURE_STORAGE_KEY",
+        "RABBITMQ_DEFAULT_PASS",
+        "db_pw",
+        "wandbapikey",
+        "CLIENTSECRET",
+        "license_key",
+        "_password",
     ],
 )
 def test_names_that_say_it_in_other_ways(name: str) -> None:
@@ -165,6 +199,14 @@ def test_names_that_say_it_in_other_ways(name: str) -> None:
         ("https://0123456789abcdefg@sentry.io/1", "https://[redacted]@sentry.io/1"),
         ([{"key": "HF_TOKEN", "val": "abc"}], [{"key": "HF_TOKEN", "val": "[redacted]"}]),
         ("wrong password: hunter2", "wrong password: [redacted]"),
+        ("_password=hunter2abc", "_password=[redacted]"),
+        ("f(__api_key='abc', n=1)", "f(__api_key='[redacted]', n=1)"),
+        ("//localhost:4873/:_authToken=abc", "//localhost:4873/:_authToken=[redacted]"),
+        ("run --_token abcdef --n 1", "run --_token [redacted] --n 1"),
+        ("u:hunter2abc@h:5432/db", "u:[redacted]@h:5432/db"),
+        ("at u:hunter2@h.org:5432, or :b@h:6379", "at u:[redacted]@h.org:5432, or :[redacted]@h:6379"),
+        ([{"a": 1}, ["token", "abcdefgh1234"]], [{"a": 1}, ["token", "[redacted]"]]),
+        ([1, ["api_key", "abc"], ["n", "m"]], [1, ["api_key", "[redacted]"], ["n", "m"]]),
     ],
     ids=str,
 )  # fmt: skip
@@ -184,6 +226,7 @@ def test_credentials_as_they_are_also_written(config: Any, shown: Any) -> None:
             "a_token": "[SEP]",
         },
         {"tokens": ["<a>", "the", "cat"], "pat": "*.py"},
+        {"columns": [["token", "text"], ["a", "b", "c"]], "names": ["token", "text"]},
         [["think_token", "<think>"], ["token_clip", 0.2]],
         ["--think-token", "<think>", "--token-clip", "0.2", "token_reward=0.5"],
         "token_clip=0.2 think_token=<think> --user-token <|user|> --token-shift 1",

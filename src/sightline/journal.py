@@ -44,6 +44,9 @@ that fragment. Lines are told apart by ``"type"``:
     ``silent``: ``processes`` [..] that are waited for and have not said where they are, since nothing of them
     runs. ``resumed``: a slot has closed again, ``step`` and ``k``, after ``seconds``, without ``missing``.
 
+    ``rewound``, before the first commit of an attempt that has begun lower than its ``run`` line says: at
+    ``step``, with all ``starts`` as they are now.
+
 Readers skip types and fields that they do not know.
 """
 
@@ -70,6 +73,7 @@ from sightline.sparse_files import behind_zeros, data_until
 log = logging.getLogger("sightline")
 
 FORMAT = 1
+REWOUND = "rewound"
 _BLOCK = 1 << 16
 _BUFFER_BYTES = 64 << 20  # what is kept in memory while the disk refuses
 _HIGHEST = 1 << 52  # readers take numbers up to twice that
@@ -92,6 +96,7 @@ class Journal:
         seq: of the last commit line.
         attempt: of the last run line, 0 if there is none.
         run_line: the last one, or None.
+        starts_line: the line that says how the attempts began: that one, or a ``rewound`` event behind it.
         last_step: of the last commit line, or None.
         has_ended: whether its last line says that the last attempt has ended, so that it holds all commits.
         gaps: numbers that ``seq`` has left out: the last one before, the last one left out.
@@ -107,6 +112,7 @@ class Journal:
         self.seq = 0
         self.attempt = 0
         self.run_line: Record | None = None
+        self.starts_line: Record | None = None
         self.last_step: int | None = None
         self.has_ended = False
         self.gaps: list[tuple[int, int]] = []
@@ -268,8 +274,11 @@ class Journal:
                     self.last_step = step
             if isinstance(attempt, int):
                 self.attempt = max(self.attempt, attempt)
+            if is_rewound(record):
+                self.starts_line = self.starts_line or record
             if kind == "run" and is_run_line(record, self.path):
                 self.run_line = self.run_line or record
+                self.starts_line = self.starts_line or record
                 if self.last_step is not None:
                     break
         self.has_ended = self.has_ended and not is_torn
@@ -298,6 +307,11 @@ def is_run_line(record: Mapping[str, Any], path: Path) -> bool:
             f"a newer version wrote it: pip install --upgrade sightline"
         )
     return True
+
+
+def is_rewound(record: Mapping[str, Any]) -> bool:
+    """Whether a record says that an attempt began lower than its ``run`` line has it."""
+    return record.get("type") == "event" and record.get("event") == REWOUND
 
 
 def commits_between(first: int, last: int, gaps: Iterable[tuple[int, int]]) -> int:

@@ -28,12 +28,37 @@ _SECRET_PAIRS = frozenset(
         (("access", "account", "api", "auth", "encryption", "master", "private", "secret"), ("key", "keys")),
         (("signing", "ssh", "subscription"), ("key", "keys")),
         (("anthropic", "comet", "hf", "mlflow", "neptune", "openai", "swanlab", "wandb"), ("key", "keys")),
+        (("clearml", "cohere", "dashscope", "datadog", "deepseek", "fireworks", "gemini"), ("key", "keys")),
+        (
+            ("google", "groq", "huggingface", "kaggle", "langchain", "langfuse", "langsmith", "license"),
+            ("key", "keys"),
+        ),
+        (
+            ("mistral", "moonshot", "ngc", "openrouter", "perplexity", "pinecone", "replicate"),
+            ("key", "keys"),
+        ),
+        (("runpod", "sendgrid", "sentry", "serpapi", "serper", "stripe", "tavily", "xai"), ("key", "keys")),
         (("access", "api", "auth", "bot", "github", "gitlab", "hf", "refresh", "wandb"), ("tokens",)),
-        (("db", "ftp", "mail", "proxy", "redis", "smtp", "user"), ("pass",)),
+        (("admin", "database", "db", "ftp", "ldap", "login", "mail", "mongo"), ("pass", "pw")),
+        (("mqtt", "mysql", "pg", "postgres", "proxy", "rabbitmq", "redis", "root"), ("pass", "pw")),
+        (("smtp", "ssh", "sudo", "user"), ("pass", "pw")),
         (("azure", "gh", "github", "gitlab"), ("pat",)),
     )
     for first in firsts
     for second in seconds
+)
+_SECRET_TRIPLES = frozenset(
+    ("azure", service, "key") for service in ("batch", "cosmos", "search", "speech", "storage")
+) | {("rabbitmq", "default", "pass")}
+# Words that names are glued of, as in PGPASSWORD and wandbapikey.
+_SECRET_ENDINGS = tuple(
+    word + plural
+    for words in (
+        ("accesskey", "accesstoken", "apikey", "apitoken", "authtoken", "passphrase", "passwd"),
+        ("password", "privatekey", "secret", "secretkey", "sshpass"),
+    )
+    for word in words
+    for plural in ("", "s")
 )
 # What stands before or behind "token" where it is one of a vocabulary, or where tokens are counted.
 _BEFORE_TOKEN = frozenset(
@@ -51,6 +76,10 @@ _IN_STRINGS = (
     # https://user:password@host; a path loses one of the slashes
     re.compile(r"(?P<kept>:/{1,2}[^/@\s:]*:)(?!\d+(?:/|$))(?:(?!://)[^\s\"'<>])+(?=@)"),
     re.compile(r"(?P<kept>:/{1,2})[^/@\s:]{16,}(?=@)"),  # https://token@host
+    # user:password@host:port, as some have it without a scheme
+    re.compile(
+        r"(?P<kept>(?<![\w.%+:/@-])[\w.%+-]{0,64}:)[^\s:@/\"'<>\[\]]{1,128}(?=@[\w.-]{1,253}:\d{2,5}(?!\w))"
+    ),
     # URLs that are credentials themselves: who knows them may post
     re.compile(r"(?P<kept>\bhooks\.slack\.com/(?:services|triggers|workflows)/)[\w/-]+"),
     re.compile(r"(?P<kept>\bdiscord(?:app)?\.com/api/webhooks/)[\w/-]+"),
@@ -74,13 +103,13 @@ _IN_STRINGS = (
 )
 # NAME=all of the line; name=value, "name": "value", name: value; --name value. The first of each is the name.
 _NAMED = (
-    (re.compile(r"^[ \t]*(?:export +)?([A-Za-z][\w.\-]*) *= *", re.MULTILINE), re.compile(r"\S.*")),
+    (re.compile(r"^[ \t]*(?:export +)?([A-Za-z_][\w.\-]*) *= *", re.MULTILINE), re.compile(r"\S.*")),
     (
-        re.compile(r"(?<![\w.])([A-Za-z][\w.\-]{0,99})\\*[\"']?[ \t]*(?:=|:(?!/))[ \t]*"),
+        re.compile(r"(?<![\w.])([A-Za-z_][\w.\-]{0,99})\\*[\"']?[ \t]*(?:=|:(?!/))[ \t]*"),
         re.compile(r"\\*\"[^\"]*\"|\\*'[^']*'|\[redacted\]|[^\s,;&#\"'}\])]+"),
     ),
     (
-        re.compile(r"(?<!\S)--?([A-Za-z][\w.\-]*) +"),
+        re.compile(r"(?<!\S)--?([A-Za-z_][\w.\-]*) +"),
         re.compile(r"\"[^\"]*\"|'[^']*'|(?!-)\S+"),
     ),
 )
@@ -152,16 +181,27 @@ def _redacted(config: Any, below: _Below, parent: str = "") -> Any:
 
 
 def _redacted_list(config: list[Any], below: _Below) -> list[Any]:
-    are_pairs = bool(config) and all(
-        isinstance(each, list) and len(each) == 2 and isinstance(each[0], str) for each in config
-    )
-    if are_pairs and not below:
+    if config and not below and all(map(_is_pair, config)):
         return [[_without(name), _redacted(value, _below(name), name)] for name, value in config]
     before = itertools.chain([None], config)
     return [
-        _redacted(each, below if _is_option(each) else max(below, _wanted(option)))
+        _redacted_lone_pair(*each)
+        if not below and _is_pair(each)
+        else _redacted(each, below if _is_option(each) else max(below, _wanted(option)))
         for option, each in zip(before, config, strict=False)
     ]
+
+
+def _is_pair(config: Any) -> bool:
+    return isinstance(config, list) and len(config) == 2 and isinstance(config[0], str)
+
+
+def _redacted_lone_pair(name: str, value: Any) -> list[Any]:
+    """Two items among others, of which the first may be the name of the second: ``("token", "abc…")``."""
+    below = _below(name)
+    if not below:
+        return _redacted_list([name, value], below)
+    return [_without(name), _redacted(value, below if below is _Below.ALL else _Below.LONG, name)]
 
 
 def redacted_command(arguments: Sequence[str]) -> list[str]:
@@ -202,11 +242,13 @@ def _below(name: str, parent: str = "") -> _Below:
             return _Below.ALL
     if not words or words[-1] in _COUNTS:
         return _Below.NOTHING
-    if any(word in _SECRET_WORDS for word in words):
+    if any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS) for word in words):
         return _Below.ALL
     if words[-1] in ("id", "ids"):
         return _Below.NOTHING
     if words[-1] == "auth" or any(pair in _SECRET_PAIRS for pair in itertools.pairwise(words)):
+        return _Below.ALL
+    if not _SECRET_TRIPLES.isdisjoint(zip(words, words[1:], words[2:], strict=False)):
         return _Below.ALL
     if name.lower() == "pass" or any(
         word == "token" and before not in _BEFORE_TOKEN and behind not in _BEHIND_TOKEN

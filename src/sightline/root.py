@@ -16,13 +16,14 @@ from sightline import wording
 from sightline.aliases.mirror import Mirror, Mirrored
 from sightline.errors import SnapshotError, TransportError
 from sightline.final import Final
-from sightline.journal import Journal, numbers
+from sightline.journal import REWOUND, Journal, numbers, values_before
 from sightline.machines import Machines
 from sightline.message import Message, Pending
 from sightline.naming import RESERVED
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
 from sightline.samples import choose
+from sightline.sinks.lineage import Start, as_committed
 from sightline.sinks.reader import SinkReader
 from sightline.slots import Closed, Slot, SlotBoard
 from sightline.snapshot import Rendered, Snapshot, Value
@@ -55,6 +56,10 @@ class Root:
         deadline_s, first_deadline_s: see :class:`sightline.slots.SlotBoard`.
         machines: what is known of hosts and devices, and ``on_machines`` is told whenever more is; on this
             object's thread.
+        starts: of all attempts, as the ``run`` line has them, where this one may begin lower than it says.
+
+    Attributes:
+        starts: as they are now.
     """
 
     def __init__(
@@ -73,7 +78,10 @@ class Root:
         samples_per_step: int = 8,
         machines: Machines | None = None,
         on_machines: Callable[[Mapping[str, Any]], None] = lambda plain: None,
+        starts: Sequence[Start] = (),
     ) -> None:
+        self.starts = starts
+        self._has_begun = not starts
         self._transport = transport
         self._channel = channel
         self._journal = journal
@@ -406,6 +414,7 @@ class Root:
         samples: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> int:
         """Writes the lines of one commit; returns its number among those of the step."""
+        self._begin(step)
         k = self._lines[step] = self._lines.get(step, -1) + 1
         if len(self._lines) > _REMEMBERED:
             del self._lines[min(self._lines)]
@@ -447,6 +456,32 @@ class Root:
         if self._journal.lost == lost:  # else this line, which says so, is lost too
             self._lost_said = lost
         return k
+
+    def _begin(self, step: int) -> None:
+        """Before the first commit: one of a lower step than was announced goes back, as with a checkpoint's
+        state."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        announced = self.starts[-1]
+        if announced.after is None or step >= announced.first_step:
+            return
+        self.starts = as_committed(self.starts, {self._attempt: step})
+        if self._mirror.derived:
+            self._mirror.forget()
+            self._mirror.replay(values_before(self._journal.path, step, self._mirror.derives_from))
+        for reader in self._readers:
+            reader.rewind(self.starts)
+        self._append(
+            self._event({"event": REWOUND, "step": step, "starts": [list(each) for each in self.starts]})
+        )
+        shown = ", ".join(f"{each.sink.name}: {each.rewind_mode}" for each in self._readers if each.stores)
+        self._say(
+            "rewound",
+            f"sightline: the run had come to step {announced.after}, and goes on at step {step}: what is "
+            f"committed again is shown as each sink's rewind says{shown and f' ({shown})'}. With state_dict= "
+            f"of the checkpoint that is known from the start",
+        )
 
     def _samples(self, messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
         """By table the rows that are shown of a commit, and how many there are."""

@@ -381,11 +381,14 @@ class StatsLogger:
             "attempt": self.attempt,
             "last_slot": None if last is None else [last[0], max(0, last[1])],
             **(
-                {"seq": self._journal.seq, "starts": [list(each) for each in self._starts]}
+                {"seq": self._journal.seq, "starts": [list(each) for each in self._known_starts()]}
                 if self._journal is not None
                 else {}
             ),
         }
+
+    def _known_starts(self) -> Sequence[Start]:
+        return (isinstance(self._worker, Root) and self._worker.starts) or self._starts
 
     # --- starting ------------------------------------------------------------------------------------------
 
@@ -421,6 +424,8 @@ class StatsLogger:
             samples_per_step=self.config.samples_per_step,
             machines=self._machines,
             on_machines=self._note_machines,
+            # With a checkpoint's state no step can be lower, and its last one may be committed once more.
+            starts=self._starts if state["last_slot"] is None else (),
         )
 
     def _begin(
@@ -487,7 +492,7 @@ class StatsLogger:
 
     def _all_starts(self, journal: Journal, state: Mapping[str, Any]) -> list[Start]:
         """How all attempts began: of the earlier ones what the journal and the checkpoint know."""
-        known = {each.attempt: each for each in (*starts_of(state), *starts_of(journal.run_line))}
+        known = {each.attempt: each for each in (*starts_of(state), *starts_of(journal.starts_line))}
         steps = [journal.last_step, state["last_slot"] and state["last_slot"][0]]
         after = max((step for step in steps if step is not None), default=None)
         assert self.attempt is not None

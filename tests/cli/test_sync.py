@@ -250,6 +250,23 @@ def test_a_rewound_run_is_replayed_as_it_was(tmp_path: Path) -> None:
     assert shown == [*((step, float(step)) for step in range(5)), (5, 105.0), (6, 106.0)]
 
 
+def test_a_run_that_went_back_unannounced_is_replayed_by_its_commits(tmp_path: Path) -> None:
+    """Without the event too, as the disk may have refused it."""
+    for steps, add in ((range(10), 0), (range(5, 7), 100)):
+        with sl.start(tmp_path, name="run", sinks=[], naming="off", resume="allow") as run:
+            for step in steps:
+                run.commit(step, {"loss": float(step + add)})
+    expected = [*((step, float(step)) for step in range(5)), (5, 105.0), (6, 106.0)]
+    assert sync(run.dir, "--to", "tensorboard").returncode == 0
+    assert numbers(read(run.dir / "tensorboard"), "loss") == expected
+    journal = run.dir / "metrics.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b'"rewound"' not in line))
+    assert sync(run.dir, "--to", "jsonl", "--set", "jsonl.rewind=fork").returncode == 0
+    rows = list(map(json.loads, (run.dir / "rows.fork02.jsonl").read_text().splitlines()))
+    assert [(row["step"], row["loss"]) for row in rows] == expected
+
+
 def test_what_cannot_be_is_said_in_one_line(run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for arguments, expected in (

@@ -69,10 +69,14 @@ def attempt(
     return run, states
 
 
-def rewound(folder: Path, logger: sl.StatsLoggerConfig) -> Path:
-    """Steps 0 to 9, and from the checkpoint of step 4 on again to 11, with losses 100 higher."""
+def rewound(folder: Path, logger: sl.StatsLoggerConfig, *, announced: bool = True) -> Path:
+    """Steps 0 to 9, and from the checkpoint of step 4 on again to 11, with losses 100 higher.
+
+    Not announced: only the first commit of the second attempt shows that it goes back.
+    """
     _, states = attempt(folder, logger, 10)
-    run, _ = attempt(folder, logger, 12, add=100.0, state_dict=states[4])
+    begins: dict[str, Any] = {"state_dict": states[4]} if announced else {"first": 5}
+    run, _ = attempt(folder, logger, 12, add=100.0, **begins)
     assert run.dir is not None
     return run.dir
 

@@ -118,9 +118,10 @@ def test_killed_runs_have_every_commit_once(kills: int, tmp_path: Path) -> None:
     assert [(row["step"], row["loss"]) for row in found] == attempts.series(run, "loss")
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: str, tmp_path: Path) -> None:
-    run = rewound(tmp_path, settings("jsonl", rewind=rewind))
+def test_a_rewound_run_is_shown_as_wanted(rewind: str, announced: bool, tmp_path: Path) -> None:
+    run = rewound(tmp_path, settings("jsonl", rewind=rewind), announced=announced)
     first = [(step, float(step)) for step in range(10)]
     again = [(step, 100.0 + step) for step in range(5, 12)]
     shown = [(row["step"], row["loss"]) for row in rows(run / "rows.jsonl")]

@@ -316,9 +316,12 @@ def test_a_run_that_fails_is_shown_as_failed(server: Server, tmp_path: Path) -> 
     assert found.info.status == "FAILED"
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: str, server: Server, tmp_path: Path) -> None:
-    rewound(tmp_path, logger_to(server, tmp_path, rewind=rewind))
+def test_a_rewound_run_is_shown_as_wanted(
+    rewind: str, announced: bool, server: Server, tmp_path: Path
+) -> None:
+    rewound(tmp_path, logger_to(server, tmp_path, rewind=rewind), announced=announced)
     first = [(step, float(step)) for step in range(10)]
     again = [(step, 100.0 + step) for step in range(5, 12)]
     client = server.client()

@@ -15,6 +15,7 @@ import sightline as sl
 from sightline.journal import Journal
 from sightline.sinks import SinkReader, SinkRun, make_sinks
 from sightline.sinks import reader as room
+from sightline.sinks.base import ApartError
 from sightline.sinks.cursor import Cursor
 from sightline.sinks.damage import Damage
 from sightline.sinks.lineage import Rewind
@@ -82,12 +83,14 @@ class Kept:
 
 
 def fed(
-    sink: Kept | FaultyStore, journal: Journal, tmp_path: Path, cursor: Cursor | None = None
+    sink: Kept | FaultyStore, journal: Journal, tmp_path: Path, cursor: Cursor | None = None, hint: str = ""
 ) -> SinkReader:
     """A reader of the whole journal, or from a cursor on."""
     cursor = cursor or Cursor(tmp_path / "cursors" / "kept.json", "r")
     run = SinkRun("r", "run", tmp_path, 1, kept=cursor.kept)
-    reader = SinkReader(sink, journal, cursor.offset, run=run, cursor=cursor, damage=Damage(journal.path))
+    reader = SinkReader(
+        sink, journal, cursor.offset, run=run, cursor=cursor, damage=Damage(journal.path), resume_hint=hint
+    )
     reader.wake(journal.end, journal.seq)
     return reader
 
@@ -306,6 +309,52 @@ def test_a_sink_that_is_down_and_hangs_as_it_is_closed_is_left_behind(
     assert not reader.close(600)
     assert until(lambda: "close" in sink.calls)
     never.set()
+
+
+def test_the_first_failure_names_the_command_that_brings_up_what_is_missing(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run may be over before the sink counts as down. Another process's traceback says nothing here."""
+
+    class Apart(Kept):
+        def open(self, run: SinkRun) -> int | None:
+            raise ApartError("CommError: no network (see wandb/sightline.log)")
+
+    commit(journal)
+    reader = fed(Apart(), journal, tmp_path, hint="sightline sync runs/r --to kept")
+    assert until(lambda: bool(caplog.records))
+    said = caplog.records[0].getMessage()
+    assert said.startswith("sightline: sink kept fails: CommError: no network (see wandb/sightline.log); ")
+    assert "sightline sync runs/r --to kept" in said
+    assert "Traceback" not in said
+    reader.close(5)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_finish_waits_little_for_a_back_end_that_was_never_reached(
+    is_first: bool, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its only try is under way then, or a later one; with a limit of ten minutes for the sink."""
+    monkeypatch.setattr(room, "_UNREACHED_S", 0.2)
+    monkeypatch.setattr(room, "_PATIENCE", 10**6)
+    go_on = threading.Event()
+
+    def fails(call: str) -> bool:
+        if is_first or len(sink.calls) > 1:
+            go_on.wait()
+        return True
+
+    sink = Kept(fails)
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: len(sink.calls) == (1 if is_first else 2))
+    if is_first:
+        reader.begin_close(600)
+        go_on.set()
+    assert not reader.close(600)
+    assert reader.is_behind_for_good
+    assert set(sink.calls) == {"open"}
+    go_on.set()
 
 
 def test_a_sink_that_hangs_is_left_behind(journal: Journal, tmp_path: Path) -> None:

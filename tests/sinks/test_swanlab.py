@@ -153,9 +153,10 @@ def test_killed_runs_have_every_commit_once(kills: int, tmp_path: Path) -> None:
     assert len(list(folder.glob("run-*"))) > 1
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: str, tmp_path: Path) -> None:
-    run = rewound(tmp_path, settings("swanlab", rewind=rewind))
+def test_a_rewound_run_is_shown_as_wanted(rewind: str, announced: bool, tmp_path: Path) -> None:
+    run = rewound(tmp_path, settings("swanlab", rewind=rewind), announced=announced)
     first = [(step, float(step)) for step in range(10)]
     again = [(step, 100.0 + step) for step in range(5, 12)]
     if rewind == "skip":

@@ -49,6 +49,15 @@ def test_tensorboard_shows_every_value_of_the_journal(tmp_path: Path) -> None:
     assert seqs(run.dir / "tensorboard") == [1, 2, 3, 4, 5]
 
 
+def test_values_are_as_32_bit_floats_have_them(tmp_path: Path) -> None:
+    """As docs/sinks.md says it; the journal has them as they were."""
+    with start(tmp_path) as run:
+        run.commit(0, {"large": 1e300, "low": -1e39, "small": 1e-50, "whole": 2**24 + 1})
+    found = read(run.dir / "tensorboard")
+    shown = {key: numbers(found, key)[0][1] for key in ("large", "low", "small", "whole")}
+    assert shown == {"large": math.inf, "low": -math.inf, "small": 0.0, "whole": 2.0**24}
+
+
 def test_a_histogram_stands_in_the_event_of_its_commit(tmp_path: Path) -> None:
     with start(tmp_path) as run:
         sl.scalar(loss=0.5)
@@ -109,8 +118,9 @@ def test_a_newly_added_sink_gets_the_run_from_its_beginning(tmp_path: Path) -> N
     assert numbers(read(run.dir / "tensorboard"), "loss") == [(step, float(step)) for step in range(4)]
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
+def test_a_rewound_run_is_shown_as_wanted(rewind: Any, announced: bool, tmp_path: Path) -> None:
     """Ten steps, and again from the fifth on, with other values."""
     settings = {"logger": sl.StatsLoggerConfig(tensorboard=sl.TensorBoardConfig(rewind=rewind))}
     states = []
@@ -120,8 +130,8 @@ def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
             sl.text(note=f"first {step}")
             run.commit(step)
             states.append(run.state_dict())
-    with start(tmp_path, state_dict=states[4], **settings) as run:
-        for step in run.steps(12):
+    with start(tmp_path, state_dict=states[4] if announced else None, **settings) as run:
+        for step in run.steps(12, start=5):
             sl.scalar(loss=100 + step)
             sl.text(note=f"again {step}")
             run.commit(step)

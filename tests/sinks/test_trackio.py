@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
+import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +53,21 @@ def test_trackio_has_all_values_texts_histograms_and_samples(tmp_path: Path) -> 
     assert name == "run"
     assert '"lr":0.1,"private":1' in config
     assert '"python"' in config
+
+
+def test_names_of_the_configuration_with_underscores_in_front_are_told_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """trackio takes such names for its own; whoever is called so without them keeps its name."""
+    config = {"_x": 1, "x": {"_y": 2}, "__x": 3, "_": 4, "_z": 5}
+    with start(tmp_path, settings("trackio"), config=config) as run:
+        run.commit(0, {"loss": 1.0})
+    with closing(sqlite3.connect(run.dir / "trackio" / "sightline.db")) as database:
+        ((text,),) = database.execute("SELECT json_extract(config, '$') FROM configs")
+    kept = json.loads(text)
+    told = {f"x_{zlib.crc32(name.encode()):08x}": value for name, value in (("_x", 1), ("__x", 3))}
+    assert {name: kept[name] for name in ("x", "z", *told)} == {"x": {"_y": 2}, "z": 5, **told}
+    assert any("shows '_x' as 'x_" in each.getMessage() for each in caplog.records)
 
 
 def test_keys_that_trackio_keeps_for_itself_are_renamed_as_it_does(tmp_path: Path) -> None:
@@ -178,9 +196,10 @@ def test_runs_may_share_a_store(tmp_path: Path) -> None:
         assert seqs(rows(tmp_path / "all", run_id)) == list(range(1, stop + 1))
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: str, tmp_path: Path) -> None:
-    run = rewound(tmp_path, settings("trackio", rewind=rewind))
+def test_a_rewound_run_is_shown_as_wanted(rewind: str, announced: bool, tmp_path: Path) -> None:
+    run = rewound(tmp_path, settings("trackio", rewind=rewind), announced=announced)
     first = [(step, float(step)) for step in range(10)]
     again = [(step, 100.0 + step) for step in range(5, 12)]
     run_id = next(sl.read_journal(run))["run_id"]

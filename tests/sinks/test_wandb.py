@@ -258,12 +258,13 @@ def test_a_resumed_run_goes_on_in_another_file_of_the_same_id(tmp_path: Path) ->
     assert [row["_step"] for row in stored(run.dir)] == list(range(6))
 
 
+@pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("rewind", ["continue", "fork", "skip"])
-def test_a_rewound_run_is_shown_as_wanted(rewind: Any, tmp_path: Path) -> None:
+def test_a_rewound_run_is_shown_as_wanted(rewind: Any, announced: bool, tmp_path: Path) -> None:
     """Six steps, and again from the fourth on, with other values."""
     with start(tmp_path, rewind=rewind) as run:
         states = train(run, range(6))
-    with start(tmp_path, rewind=rewind, state=states[2]) as run:
+    with start(tmp_path, rewind=rewind, state=states[2] if announced else None) as run:
         train(run, range(3, 8), lambda step: 100.0 + step)
     first = [(step, float(step)) for step in range(6)]
     again = [(step, 100.0 + step) for step in range(3, 8)]

@@ -77,6 +77,10 @@ class Mirror:
         """Whether a window, total or other function looks at this key."""
         return any(alias.function is not None and alias.of(key) for alias in self._aliases)
 
+    def forget(self) -> None:
+        """Windows and totals begin anew."""
+        self._known.clear()
+
     def replay(self, commits: Iterable[Mapping[str, Value]]) -> None:
         """Brings windows and totals to where the commits of earlier attempts left them."""
         for values in commits:

@@ -31,7 +31,7 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError
-from sightline.sinks.base import Record, SinkRun, StoringSink
+from sightline.sinks.base import ApartError, Record, SinkRun, StoringSink
 from sightline.sinks.extras import need
 from sightline.sinks.lineage import Rewind
 
@@ -122,7 +122,7 @@ class ApartSink:
             answer = self._child.call(method, *arguments, timeout=timeout)
             self._hear(answer)
             if "error" in answer:
-                raise RuntimeError(answer["error"])
+                raise ApartError(f"{answer['error']} (see {self._child.log_file})")
         except (OSError, RuntimeError):  # the next thing is to open it again, in another
             self._end()
             raise
@@ -151,13 +151,16 @@ class Child:
         log_file: for whatever it prints.
         close_s: seconds that it has, when its parent is gone.
         without: environment variables that it must not have.
+
+    Attributes:
+        log_file: as given.
     """
 
     def __init__(
         self, maker: str, settings: Mapping[str, Any], log_file: Path, close_s: float, without: Sequence[str]
     ) -> None:
         path = orjson.dumps([entry or os.getcwd() for entry in sys.path]).decode()
-        self._log_file = log_file
+        self.log_file = log_file
         with _no_fork:
             self._process = subprocess.Popen(
                 [sys.executable, "-Wignore", "-c", _CODE, path],
@@ -193,10 +196,10 @@ class Child:
             return self._answer(deadline)
         except TimeoutError:
             raise TimeoutError(
-                f"{method} has not returned within {timeout:g} s (see {self._log_file})"
+                f"{method} has not returned within {timeout:g} s (see {self.log_file})"
             ) from None
         except ConnectionError:
-            raise ConnectionError(f"the process that does {method} is gone (see {self._log_file})") from None
+            raise ConnectionError(f"the process that does {method} is gone (see {self.log_file})") from None
 
     def end(self, timeout: float) -> None:
         """Closes its pipe, at which it ends; kills it after a timeout."""

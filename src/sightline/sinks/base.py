@@ -32,6 +32,10 @@ class Sink(Protocol):
         """Nothing more will come."""
 
 
+class ApartError(RuntimeError):
+    """What a sink has raised in a process of its own, whose log has the traceback."""
+
+
 @dataclass(frozen=True)
 class SinkRun:
     """The run, as a sink with a back end sees it.

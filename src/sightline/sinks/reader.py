@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,10 +24,10 @@ from sightline import full_disks
 from sightline.foreign_numbers import position
 from sightline.journal import Block, commits_between
 from sightline.redaction import redacted
-from sightline.sinks.base import Sink, SinkRun, StoringSink
+from sightline.sinks.base import ApartError, Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.damage import Damage
-from sightline.sinks.lineage import Lineage, suffix_of
+from sightline.sinks.lineage import Lineage, Start, suffix_of
 from sightline.sinks.once import Once
 from sightline.sinks.sound_records import SoundRecords
 
@@ -38,6 +39,7 @@ _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
 _LETS_GO_S = 5.0  # for closing a sink that is down
+_UNREACHED_S = 10.0  # at the end of the run, for a try under way of a sink that has never been open
 
 
 class Lines(Protocol):
@@ -152,6 +154,7 @@ class SinkReader:
         self._once = Once(sink.name)
         self._closing_at: float | None = None  # until when the rest may be tried
         self._has_opened = False
+        self._rewound: Sequence[Start] | None = None  # by which the lineage is to be made anew
         self._over = threading.Event()  # all is done, or nothing more is tried
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
@@ -165,6 +168,12 @@ class SinkReader:
             self._target, self._target_seq = end, seq
             self._changed.notify_all()
 
+    def rewind(self, starts: Sequence[Start]) -> None:
+        """This attempt has begun lower than its lineage has it; called before its first commit is written."""
+        with self._changed:
+            self._rewound = starts
+            self._changed.notify_all()
+
     def flush(self, timeout: float) -> bool:
         """Waits until all has been taken; returns whether it was, in time. Does not wait for a sink that is
         down."""
@@ -173,8 +182,11 @@ class SinkReader:
             return self._has_all()
 
     def begin_close(self, timeout: float) -> None:
-        """Nothing more will come; what is left may be tried for so long."""
+        """Nothing more will come; what is left may be tried for so long: less, if its back end has not been
+        reached in the whole run."""
         with self._changed:
+            if self._is_unreached:
+                timeout = min(timeout, _UNREACHED_S)
             self._closing_at = time.monotonic() + timeout
             self._changed.notify_all()
 
@@ -186,6 +198,8 @@ class SinkReader:
         """
         if self._closing_at is None:
             self.begin_close(timeout)
+        if self._is_unreached:
+            timeout = min(timeout, _UNREACHED_S)
         end = time.monotonic() + timeout
         self._over.wait(timeout)
         if self._over.is_set() and not self._has_all():
@@ -217,15 +231,25 @@ class SinkReader:
         return isinstance(self.sink, StoringSink)
 
     @property
+    def rewind_mode(self) -> str:
+        """What becomes of steps that are committed again."""
+        return "continue" if self._lineage is None else self._lineage.rewind
+
+    @property
     def is_down(self) -> bool:
         """Whether its circuit is open."""
         return self._failures >= _PATIENCE
+
+    @property
+    def _is_unreached(self) -> bool:
+        """Whether it was tried, and has not been open in this run."""
+        return self.stores and not self._has_opened and self._failures > 0
 
     def _lag(self) -> int:
         return commits_between(self._seq, self._target_seq, self._gaps)
 
     def _is_due(self) -> bool:
-        return not self._is_open or not self._has_all()
+        return not self._is_open or not self._has_all() or self._rewound is not None
 
     def _has_all(self) -> bool:
         return self._offset >= self._target
@@ -245,6 +269,7 @@ class SinkReader:
                 assert self._cursor is not None
                 self._cursor.save()
                 continue
+            self._go_back()
             if self._try(self._connect) and self._try(self._hand_over):
                 continue
             if not self._pause():
@@ -261,6 +286,27 @@ class SinkReader:
             with suppress(BaseException):  # lets go of what it holds, for the next run of this process
                 self.sink.close()
         self._over.set()
+
+    def _go_back(self) -> None:
+        """As if the attempt had been announced where it began: in another run of the back end, if forked."""
+        with self._changed:
+            starts, self._rewound = self._rewound, None
+        if starts is None or self._lineage is None:
+            return
+        assert self._run_facts is not None
+        assert self._cursor is not None
+        before, self._lineage = self._lineage, Lineage(starts, self._lineage.rewind)
+        if self._lineage.fork == before.fork:
+            return
+        if self._is_open and self._try(self.sink.close):
+            self._move_cursor(now=True)
+        self._cursor = cursor = cursor_of(
+            self.sink, self._run_facts.dir, self._lineage, self._run_facts.run_id
+        )
+        self._run_facts = replace(self._run_facts, fork=self._lineage.fork, kept=cursor.kept)
+        with self._changed:
+            self._offset, self._seq, self._is_placed = 0, cursor.seq, False
+            self._is_open = False
 
     def _connect(self) -> None:
         """Opens a sink that stores, and goes to the place after what it has."""
@@ -310,6 +356,8 @@ class SinkReader:
         if self._has_all():
             return
         records, end = self._next_batch()
+        if self._rewound is not None:
+            return  # among them may be commits from behind it
         mine = records if self._lineage is None else [r for r in records if self._lineage.has(r)]
         begun = time.monotonic()
         if mine:
@@ -401,7 +449,9 @@ class SinkReader:
             self._outages += 1
             times = f" ({self._outages} times so far)" if self._outages > 1 else ""
             if self._is_said():
-                self._once.warn("fails", f"fails{times}: {error}", exc_info=self._outages == 1)
+                has_trace = self._outages == 1 and not isinstance(error, ApartError)
+                hint = self._hint and f"; it is tried again while the run lasts; {self._hint}"
+                self._once.warn("fails", f"fails{times}: {error}{hint}", exc_info=has_trace)
         elif self.is_down:
             self._once.warn(
                 "down", f"is down, and tried again every now and then{self._hint and '; '}{self._hint}"
@@ -420,7 +470,7 @@ class SinkReader:
                 self._changed.wait_for(lambda: self._closing_at is not None, pause)
                 return True
             rest = self._closing_at - time.monotonic()
-            if rest <= 0 or self.is_down:
+            if rest <= 0 or self.is_down or self._is_unreached:
                 return False
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
             return True

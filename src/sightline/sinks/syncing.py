@@ -16,6 +16,7 @@ from sightline.journal import (
     Block,
     commits_between,
     gaps_of,
+    is_rewound,
     is_run_line,
     whole_lines,
     whole_size,
@@ -24,7 +25,7 @@ from sightline.run_directory import no_journal
 from sightline.sinks.base import StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.damage import Damage
-from sightline.sinks.lineage import Lineage, Start, starts_of
+from sightline.sinks.lineage import Lineage, Start, as_committed, starts_of
 from sightline.sinks.reader import Handed, cursor_of, parsed, storing_reader
 from sightline.sinks.sound_records import SoundRecords
 
@@ -73,14 +74,20 @@ class Replay:
             raise JournalError(no_journal(directory))
         self._last_seq = 0
         run_line: dict[str, Any] | None = None
+        starts: list[Start] = []
+        first_steps: dict[int, int] = {}
         steps: list[int] = []
         self.torn = self.odd = self.zeros = 0
         for record in self._records():
             if record.get("type") == "run" and is_run_line(record, self._path):
                 run_line = record
+                starts = starts_of(record)
+            elif is_rewound(record):
+                starts = starts_of(record)
             elif is_commit(record):
                 self._last_seq = max(self._last_seq, record["seq"])
                 steps.append(record["step"])
+                first_steps.setdefault(record.get("attempt", 0), record["step"])
         if run_line is None:
             raise JournalError(f"{self._path} holds no run line: it is no journal of sightline")
         if from_step is not None and steps and max(steps) < from_step:
@@ -89,7 +96,13 @@ class Replay:
             )
         self._gaps = gaps_of(run_line)
         self._commits = commits_between(0, self._last_seq, self._gaps)
-        self._starts = starts_of(run_line) or [Start(whole(run_line.get("attempt")) or 1, 0, None)]
+        starts = starts or [Start(whole(run_line.get("attempt")) or 1, 0, None)]
+        # Where the disk has refused the event. A first commit of the very step before the announced one may
+        # be one more of a checkpoint's last step.
+        self._starts = [
+            given if given.first_step == seen.first_step + 1 else seen
+            for given, seen in zip(starts, as_committed(starts, first_steps), strict=True)
+        ]
         self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
 
     def missing(self) -> Handed:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import ConfigurationError
+from sightline.journal import is_rewound
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, flat, values_of
 from sightline.sinks.lineage import Rewind, check_rewind, starts_of
@@ -142,7 +143,8 @@ class TensorBoardSink:
 
     def _see_run(self, line: Record) -> None:
         """Where an attempt goes back, what was written of these steps is not to be shown any more."""
-        starts = starts_of(line) if line.get("type") == "run" and self.rewind == "continue" else []
+        says_so = (line.get("type") == "run" or is_rewound(line)) and self.rewind == "continue"
+        starts = starts_of(line) if says_so else []
         if starts and starts[-1].is_rewound:
             self._write(self._start(starts[-1].first_step))
 

@@ -167,8 +167,11 @@ class TrackioSink:
 
     def _described(self, run: SinkRun) -> dict[str, Any]:
         """The run's configuration, and what it was, as trackio keeps them; names with ``_`` are its own."""
+        described = {str(name): value for name, value in run.described().items()}
+        names = Names("trackio", lambda name: name.lstrip("_") or "_")
+        new = {name: names[name] for name in sorted(described, key=lambda name: name.startswith("_"))}
         return {
-            **{str(name).lstrip("_") or "_": value for name, value in run.described().items()},
+            **{new[name]: value for name, value in described.items()},
             "_Username": None,
             "_Created": datetime.fromtimestamp(run.facts.get("started", 0), UTC).isoformat(),
             "_Group": self._config.group,
