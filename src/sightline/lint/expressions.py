@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sightline.lint import calls, names, words
+from sightline.lint import calls, compiled, names, words
 from sightline.lint.frames import Frame
 from sightline.lint.syntax import dotted, last_name, leaves
 from sightline.lint.values import CONSTANT, NOTHING, Kind, Tag, Use, Value, holding, join, tagged, with_tags
@@ -25,7 +25,14 @@ def _constant(flow: Flow, node: ast.Constant, frame: Frame) -> Value:
 
 
 def _attribute(flow: Flow, node: ast.Attribute, frame: Frame) -> Value:
-    return names.attribute_of(flow, flow.eval(node.value, frame), node, frame)
+    base = flow.eval(node.value, frame)
+    if (
+        not base.tags
+        and not base.instances
+        and (given := compiled.hooked_attribute(flow, node, frame)) is not NOTHING
+    ):
+        return given
+    return names.attribute_of(flow, base, node, frame)
 
 
 def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
@@ -62,9 +69,34 @@ def _operation(flow: Flow, node: ast.BinOp, frame: Frame) -> Value:
         chain.append(left)
         left = left.left
     value = flow.eval(left, frame)
+    began = _reading(value, left, ast.Sub()) is ast.Sub  # of clocks in a sum so far: -t0 + …
+    ended = _reading(value, left, ast.Add()) is ast.Add
     for each in reversed(chain):
-        value = _combine(flow, each, value, flow.eval(each.right, frame), frame)
+        right = flow.eval(each.right, frame)
+        reading = _reading(right, each.right, each.op)
+        before, value = value, _combine(flow, each, value, right, frame)
+        taken = (began and reading is ast.Add) or (ended and reading is ast.Sub)
+        if taken and not frame.traced and not frame.benchmark and not value.of_kind(Kind.ELAPSED):
+            origin = flow.origin(Kind.ELAPSED, each, frame)
+            readings = [*right.of_kind(Kind.CLOCK), *before.of_kind(Kind.CLOCK)]
+            origin.here = flow.made_here([tag.origin for tag in readings], frame)
+            value = tagged([*value.tags, Tag(origin, False)])
+        if not isinstance(each.op, (ast.Add, ast.Sub)):
+            began = ended = False
+        began, ended = began or reading is ast.Sub, ended or reading is ast.Add
     return value
+
+
+def _reading(value: Value, node: ast.expr, op: ast.operator) -> type[ast.operator] | None:
+    """Whether a term of a sum is a clock that is read there, or an earlier reading that is taken off."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node, op = node.operand, ast.Sub()
+    if not any(tag.whole for tag in value.of_kind(Kind.CLOCK)):
+        return None
+    is_now = isinstance(node, ast.Call) or words.is_now(last_name(node))
+    if isinstance(op, ast.Add) and is_now:
+        return ast.Add
+    return ast.Sub if isinstance(op, ast.Sub) and not isinstance(node, ast.Call) else None
 
 
 def _combine(flow: Flow, node: ast.BinOp, left: Value, right: Value, frame: Frame) -> Value:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from sightline.lint import expressions, statements, words
+from sightline.lint import compiled, expressions, statements, words
 from sightline.lint.frames import Called, Class, Definition, Frame, Function
 from sightline.lint.source import Source
 from sightline.lint.syntax import backward_names, literal_start
@@ -140,8 +140,8 @@ class Flow:
         frame.benchmark = frame.benchmark or function.frame.benchmark or any(map(words.is_benchmark, mine))
         frame.scopes.extend(function.scopes)
         frame.backward = self._backward_names(node)
-        if not frame.traced and words.is_step(function.name):
-            frame.loops.append(node)  # what is called a step is in somebody's loop
+        if not frame.traced and (words.is_step(function.name) or words.is_hook(function.name)):
+            frame.loops.append(node)  # what is called a step, or called after it, is in somebody's loop
 
     def _parameters(
         self,
@@ -170,6 +170,8 @@ class Flow:
                 value = unpacked
                 if value is NOTHING and frame.caller:
                     value = function.defaults.get(name, NOTHING)
+                if value is NOTHING and not frame.caller and words.is_hook(function.name):
+                    value = compiled.hooked(self, parameter, frame)
             if not value.known and parameter.annotation is not None:
                 value = with_tags(
                     expressions.annotated(self, parameter.annotation, function.frame), value.tags
@@ -280,7 +282,7 @@ class Flow:
             return
         name = literal_start(key)
         if name is not None and words.is_counter(name):
-            return
+            value = tagged(value.of_kind(Kind.ELAPSED))  # the step is no metric; the time that it took is
         if self.apart and not among_metrics:
             return
         if among_metrics or (name is not None and words.is_metric_key(name)):

@@ -82,6 +82,8 @@ TRACERS = frozenset(
         "sightline.jax.collecting.collect",
     }
 )
+#: Classes of arrays that lie on a device.
+ARRAYS = frozenset({"jax.Array", "jax.numpy.ndarray", "chex.Array", "jaxlib.xla_extension.ArrayImpl"})
 TREE_MAPS = frozenset(
     {
         "jax.tree.map",

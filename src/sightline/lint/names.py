@@ -70,7 +70,8 @@ def assign(flow: Flow, target: ast.expr, value: Value, frame: Frame, node: ast.e
         if value.items is not None and plain and len(value.items) == len(target.elts):
             parts = value.items
         else:
-            parts = (tagged(value.tags),) * len(target.elts)
+            made_steps = Value(value.paths, value.tags, compiled=True) if value.compiled else None
+            parts = (made_steps or tagged(value.tags),) * len(target.elts)
         made = node if isinstance(node, ast.Call) else None
         for each, part in zip(target.elts, parts, strict=True):
             assign(flow, each.value if isinstance(each, ast.Starred) else each, part, frame, made)

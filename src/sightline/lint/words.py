@@ -44,6 +44,10 @@ _STEPS = frozenset(
         ("train",),
     }
 )
+_MAKING = named("make build create")
+_FUNCTIONS = named("fn func function")
+_HOOKING = named("on after log record report")
+_GIVEN = named("output outputs out result results metrics stats")
 _STEPPED = named(
     "env envs environment environments simulator sim game gym world optimizer optimizers optim opt tx "
     "scheduler sched pbar bar tqdm progress hasher hash hashlib config cfg dict metrics metric meter meters "
@@ -67,6 +71,7 @@ _CONTAINERS = named(
     "metric metrics log logs stat stats statistics scalar scalars summary summaries history timing timings "
     "timer timers times durations perf telemetry losses meters"
 )
+_MEASURED = named("metrics stats statistics scalars timings times durations telemetry")
 _KEYS = named(
     "loss losses acc accuracy reward rewards return returns score kl entropy grad norm gnorm lr ppl "
     "perplexity bleu rouge f1 auc mean std var avg average median min max p50 p95 p99 tokens throughput tps "
@@ -148,6 +153,54 @@ def is_step(name: str, receiver: str = "") -> bool:
 
 
 @functools.cache
+def makes_step(name: str) -> bool:
+    """Whether a function of this name makes a function, or several, that do a step.
+
+    Example:
+        >>> makes_step("make_train_step"), makes_step("build_update_fn"), makes_step("get_step_fn")
+        (True, True, True)
+        >>> makes_step("get_step"), makes_step("make_env_step"), makes_step("build_steps_table")
+        (False, False, False)
+    """
+    first, *parts = words(name) or ("",)
+    if first not in _MAKING and not (first == "get" and parts[-1:] and parts[-1] in _FUNCTIONS):
+        return False
+    is_function = bool(parts) and parts[-1] in _WRAPPED
+    while len(parts) > 1 and parts[-1] in _WRAPPED:
+        parts.pop()
+    if not parts or not _STEPPED.isdisjoint(parts):
+        return False
+    made = "_".join([*parts, "fn"] if is_function else parts)
+    return parts[-1] in ("step", "steps", "update", "updates") or is_step(made)
+
+
+@functools.cache
+def is_hook(name: str) -> bool:
+    """Whether a function of this name is called after each step: ``on_step``, ``after_update``.
+
+    Example:
+        >>> is_hook("on_step"), is_hook("on_train_batch_end"), is_hook("on_evaluation"), is_hook("step")
+        (True, True, False, False)
+    """
+    first, *parts = words(name) or ("",)
+    return first in _HOOKING and not {"step", "update", "batch"}.isdisjoint(parts)
+
+
+@functools.cache
+def is_step_output(name: str) -> bool:
+    """Whether a class of this name holds what a step gives.
+
+    Example:
+        >>> is_step_output("Update"), is_step_output("TrainStepOutput"), is_step_output("Output")
+        (True, True, False)
+    """
+    parts = words(name)
+    return parts == ("update",) or (
+        parts[-1:] != () and parts[-1] in _GIVEN and not {"step", "update"}.isdisjoint(parts[:-1])
+    )
+
+
+@functools.cache
 def is_log_call(name: str) -> bool:
     """Whether a function of this name is told metrics.
 
@@ -185,6 +238,17 @@ def is_metrics(name: str) -> bool:
         (True, True, False, False)
     """
     return not _CONTAINERS.isdisjoint(words(name)) and not is_probabilistic(name)
+
+
+@functools.cache
+def is_metrics_class(name: str) -> bool:
+    """Whether objects of a class of this name are sets of metrics.
+
+    Example:
+        >>> is_metrics_class("StepMetrics"), is_metrics_class("Logger"), is_metrics_class("Timer")
+        (True, False, False)
+    """
+    return words(name)[-1:] != () and words(name)[-1] in _MEASURED
 
 
 @functools.cache
