@@ -230,7 +230,10 @@ def _reduction(it: Call) -> Value | None:
     if any(map(libraries.is_numpy, it.paths)):
         tags = numpy_tags(it, tags)
     if axis:
-        return tagged(tags)
+        few = [tag for tag in tags if tag.origin.few]  # sums of a few numbers are numbers
+        for tag in few:
+            tag.origin.reductions.add(it.name)
+        return tagged([*tags.difference(few), *(Tag(tag.origin, False) for tag in few)])
     for tag in tags:
         tag.origin.reductions.add(it.name)
     return tagged(Tag(tag.origin, tag.whole and tag.origin.kind in (Kind.STEP, Kind.CLOCK)) for tag in tags)
@@ -265,7 +268,8 @@ def _passing(it: Call) -> Value | None:
     if any(map(libraries.is_numpy, it.paths)):
         return Value(it.result_paths(), numpy_tags(it, frozenset(it.tags)))
     if any(map(libraries.stays_on_device, it.paths)):
-        return Value(it.result_paths(), frozenset(it.tags | it.receiver.tags))
+        items = it.args[0].items if it.args and it.name in libraries.ARRAY_MAKERS else None
+        return Value(it.result_paths(), frozenset(it.tags | it.receiver.tags), items=items)
     if it.receiver.tags and isinstance(it.node.func, ast.Attribute) and not it.receiver.known:
         _pass_on(it, it.values)
         return with_tags(it.receiver.element, [tag for tag in it.tags if not tag.whole])
@@ -282,6 +286,10 @@ def _unknown(it: Call) -> Value:
     if it.name[:1].isupper():  # a class: its instance has what it is given
         _measured(it)
         return Value(it.result_paths(), frozenset(it.tags))
+    for name, value in it.keywords.items():
+        if words.is_setting(name):
+            it.flow.use(tagged(tag for tag in value.of_kind(Kind.READ) if not tag.whole), Use.CONTROL)
+            it.keywords[name] = tagged(tag for tag in value.tags if tag.origin.kind is not Kind.READ)
     size = [name for name in it.keywords if words.is_size(name)]
     for name in size:
         it.flow.use(tagged(tag for tag in it.keywords[name].tags if not tag.whole), Use.SIZE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sightline.lint import calls, compiled, names, words
@@ -45,6 +45,11 @@ def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
         if isinstance(at, int) and -len(base.items) <= at < len(base.items):
             return base.items[at]
     chosen = [tag for tag in index.of_kind(Kind.GATHERED) if tag.whole and base.tags]  # by a mask
+    _note_mask(chosen, base.of_kind(Kind.GATHERED))
+    one_of = [tag for tag in base.of_kind(Kind.GATHERED) if tag.origin.few and tag.origin.reduces]
+    if one_of and isinstance(node.slice, ast.Constant):
+        numbers = [Tag(tag.origin, False) for tag in one_of]
+        return Value(base.holds, base.tags.difference(one_of).union(numbers))
     return with_tags(base.element, chosen)
 
 
@@ -69,8 +74,8 @@ def _operation(flow: Flow, node: ast.BinOp, frame: Frame) -> Value:
         chain.append(left)
         left = left.left
     value = flow.eval(left, frame)
-    began = _reading(value, left, ast.Sub()) is ast.Sub  # of clocks in a sum so far: -t0 + …
-    ended = _reading(value, left, ast.Add()) is ast.Add
+    first = _reading(value, left, ast.Add())
+    began, ended = first is ast.Sub, first is ast.Add  # in the sum so far: -t0 + …, time.time() + …
     for each in reversed(chain):
         right = flow.eval(each.right, frame)
         reading = _reading(right, each.right, each.op)
@@ -116,10 +121,31 @@ def _combine(flow: Flow, node: ast.BinOp, left: Value, right: Value, frame: Fram
             return tagged([*tags, Tag(origin, False)])
     if not isinstance(node.op, ast.Div):
         _computes_with(flow, left, right)
-        _computes_with(flow, right, left)
+    _computes_with(flow, right, left)  # also a local value by a number of all
+    _note_ratio_or_mask(node, left, right)
     if isinstance(node.op, (ast.Mult, ast.Div)):  # seconds as milliseconds are a clock's still
         tags = tags.union(*clocks)
     return tagged(tags)
+
+
+def _note_ratio_or_mask(node: ast.BinOp, left: Value, right: Value) -> None:
+    """Note of gathers that one is divided by the other, or that one masks the other."""
+    gathers = left.of_kind(Kind.GATHERED), right.of_kind(Kind.GATHERED)
+    if isinstance(node.op, ast.Div):
+        for tag in set(gathers[0]).intersection(gathers[1]):
+            tag.origin.is_ratio = True
+    if isinstance(node.op, ast.Mult) and all(gathers):
+        for by, of, masks in ((node.right, *gathers), (node.left, *gathers[::-1])):
+            if "mask" in words.words(last_name(by)):
+                _note_mask(masks, of)
+
+
+def _note_mask(masks: list[Tag], of: Iterable[Tag]) -> None:
+    for mask in masks:
+        mask.origin.is_mask = True
+        for tag in of:
+            if tag.origin is not mask.origin:
+                tag.origin.mask = tag.origin.mask or mask.origin.operand
 
 
 def _is_unknown(value: Value) -> bool:

@@ -276,8 +276,16 @@ class Flow:
             if not (numbers_only and tag.whole and tag.origin.kind is not Kind.ELAPSED):
                 tag.origin.uses.update((Use.METRIC, Use.LOGGED) if logged else (Use.METRIC,))
 
-    def keyed(self, key: ast.expr | None, value: Value, frame: Frame, *, among_metrics: bool) -> None:
-        """Note that a value stands under a key of a dict."""
+    def keyed(
+        self,
+        key: ast.expr | None,
+        value: Value,
+        frame: Frame,
+        *,
+        among_metrics: bool,
+        is_dict: bool = False,
+    ) -> None:
+        """Note that a value stands under a key of a dict, or, unless ``is_dict``, perhaps of a list."""
         if not value.tags:
             return
         name = literal_start(key)
@@ -291,7 +299,7 @@ class Flow:
         elif name is not None:
             for tag in value.tags:
                 tag.origin.keys.setdefault(name)
-        elif any(tag.origin.kind is Kind.ELAPSED for tag in value.tags) and not self._is_index(key, frame):
+        elif value.of_kind(Kind.ELAPSED) and (is_dict or not self._is_index(key, frame)):
             self.metric(tagged(value.of_kind(Kind.ELAPSED)))
 
     def _is_index(self, key: ast.expr | None, frame: Frame) -> bool:

@@ -197,6 +197,8 @@ SHAPERS = named(
 )
 MUTATORS = named("append extend add insert appendleft setdefault update put put_nowait")
 
+#: Functions that make an array of a list.
+ARRAY_MAKERS = named("array asarray stack tensor as_tensor")
 #: Functions whose result is made of their arguments, and those that keep nothing of them.
 PASSING = named(
     "abs dict enumerate filter getattr iter list max min next pow reversed round set sorted sum tuple zip "

@@ -72,6 +72,8 @@ _CONTAINERS = named(
     "timer timers times durations perf telemetry losses meters"
 )
 _MEASURED = named("metrics stats statistics scalars timings times durations telemetry")
+_REPLIES = named("response reply resp headers header")
+_SETTINGS = named("alpha beta gamma epsilon temperature difficulty coef coefficient threshold")
 _KEYS = named(
     "loss losses acc accuracy reward rewards return returns score kl entropy grad norm gnorm lr ppl "
     "perplexity bleu rouge f1 auc mean std var avg average median min max p50 p95 p99 tokens throughput tps "
@@ -249,6 +251,18 @@ def is_metrics_class(name: str) -> bool:
         (True, False, False)
     """
     return words(name)[-1:] != () and words(name)[-1] in _MEASURED
+
+
+@functools.cache
+def is_reply(name: str) -> bool:
+    """Whether a dict of this name goes back to whoever asked, as that of a server does."""
+    return not _REPLIES.isdisjoint(words(name)) and not is_metrics(name)
+
+
+@functools.cache
+def is_setting(name: str) -> bool:
+    """Whether a number of this name says how training goes on, as the beta of a replay buffer does."""
+    return words(name)[-1:] != () and words(name)[-1] in _SETTINGS
 
 
 @functools.cache
