@@ -25,11 +25,12 @@ _SECONDS = re.compile(
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _OURS = {word: word for word in ("mean", "std", "min", "max", "sum", "count")} | naming.OTHER_STATISTICS
 _STATISTIC_WORD = f"(?P<statistic>{'|'.join(_OURS)})"
-_PER_SECOND = re.compile(r"(?:.*/)?([a-z0-9_]+?)_per_(?:s|sec|secs|second|seconds)")
+_PER_SECOND = re.compile(r"(?:.*/)?([a-z0-9_]+?)_per_(?:s|sec|secs|second|seconds)(_per_[a-z0-9_]+)?")
 #: How parts of keys are spelled elsewhere, and here.
 _RESPELLED = [
     (re.compile(pattern), better)
     for pattern, better in (
+        (rf"(?P<name>.+)/{_STATISTIC_WORD}/(?:mean|std|min|max|sum|count)", "{name}/{statistic}"),
         (rf"{_STATISTIC_WORD}_(?P<name>.+)", "{name}/{statistic}"),
         (rf"(?P<name>.+)_{_STATISTIC_WORD}", "{name}/{statistic}"),
         (rf"(?P<name>){_STATISTIC_WORD}", "{statistic}"),
@@ -95,13 +96,18 @@ def entry(source: Source, key: ast.expr | None, value: ast.expr) -> str:
     elif last in _LATEST:
         call = "last"
     elif found := _PER_SECOND.fullmatch(name):
-        return f'sl.rate("{found[1]}", …, over="step")  # the amount of the step; its time divides it'
+        return _rate(found)
     elif _is_time(name):
         return f'with sl.record_timing("{timing_name([name], [])}"): …'
     else:
         call = "scalar"
     text = value_text(source, value)
     return f"sl.{call}({quoted}, {text})" if given is None else scalar(name, text, call)
+
+
+def _rate(found: re.Match[str]) -> str:
+    """The rate of an amount, of a key that fits :data:`_PER_SECOND`."""
+    return f'sl.rate("{found[1]}{found[2] or ""}", …, over="step")  # the amount alone'
 
 
 def _within(name: str, inner: ast.expr | None) -> ast.expr | None:
@@ -129,10 +135,11 @@ def conventional(key: str) -> str:
     if not _is_odd(changed):
         return changed
     for pattern, better in _RESPELLED:
-        if found := pattern.fullmatch(last):
+        before, part = ("", changed) if "/" in pattern.pattern else (folder + slash, last)
+        if found := pattern.fullmatch(part):
             statistic = found.groupdict().get("statistic") or ""
             statistic = _OURS.get(statistic, statistic)
-            respelled = f"{folder}{slash}{better.format(name=found['name'], statistic=statistic)}"
+            respelled = before + better.format(name=found["name"], statistic=statistic)
             if not _is_odd(respelled):
                 return respelled
     return changed
@@ -171,7 +178,7 @@ def timing_name(keys: list[str], names: list[str]) -> str:
 def metric_name(origin: Origin) -> str:
     """What to call a metric that stood under the keys of an origin, without its statistic."""
     for key in metric_keys(origin):
-        return _STATISTIC.sub("", conventional(key))
+        return _STATISTIC.sub("", conventional(key)).removesuffix("/count")
     for name in origin.names:
         stripped = _DECORATION.sub("", name.lstrip("_"))
         stripped = _STATISTIC.sub("", stripped)
@@ -217,6 +224,11 @@ def instead_of_gathering(source: Source, origin: Origin) -> str:
     text = source.expression(node)
     name = metric_name(origin)
     after = "  # this process's own; merged at the commit"
+    if found := _PER_SECOND.fullmatch(name):
+        return _rate(found)
+    if _is_time(name):  # many durations, such as those of the processes
+        folder, slash, _ = name.rpartition("/")
+        name = f"{folder}{slash}{timing_name([name], [])}_s"
     if origin.is_mask or origin.mask is not None:
         mask = text if origin.mask is None else source.expression(bare(origin.mask))
         values = "values" if origin.mask is None else text

@@ -27,6 +27,7 @@ _EXPORTED = {
     "summary": "{}/mean",
     "masked": "{}/mean",
 }
+_SECONDS = "s|sec|secs|second|seconds|ms|us|ns|time|duration|elapsed"
 
 Scopes = set[tuple[tuple[str | None, ...], bool]]
 
@@ -156,6 +157,10 @@ def _instead(call: str, key: str, scopes: Scopes, namespaces: tuple[str, ...] | 
 def _candidates(call: str, key: str) -> Iterator[tuple[str, str]]:
     """Other calls and keys, the nearest first."""
     snake = "/".join(_snake(part) for part in key.split("/"))
+    if snake.partition("/")[0] not in naming.NAMESPACES:
+        spelled = conventional(key)  # "train-reward/total" as "train/reward/total"
+        if spelled.partition("/")[0] in naming.NAMESPACES:
+            yield call, spelled
     yield call, snake
     folder, _, last = snake.rpartition("/")
     at = f"{folder}/" if folder else ""
@@ -163,9 +168,7 @@ def _candidates(call: str, key: str) -> Iterator[tuple[str, str]]:
         yield "rate", found[1] + found[2]
     if found := re.fullmatch(r"(.+)_per_(s|sec|second)", last):
         yield "rate", found[1]
-    if found := re.fullmatch(
-        r"(.+?)(_time)?_(s|sec|secs|second|seconds|ms|us|ns|time|duration|elapsed)", last
-    ):
+    if found := re.fullmatch(rf"(.+?)(_time)?_({_SECONDS})", last):
         yield "record_timing", found[1]
     if found := re.fullmatch(r"(mean|avg|average|std|min|max|minimum|maximum)_(.+)", last):
         yield "summary", at + found[2]
@@ -175,6 +178,8 @@ def _candidates(call: str, key: str) -> Iterator[tuple[str, str]]:
         yield call, at + found[1]
     if found := re.fullmatch(r"(.+)_(pct|percent|percentage)", last):
         yield call, f"{at}{found[1]}_fraction"
+    if last in _SECONDS.split("|"):
+        yield "record_timing", "step"
     yield call, conventional(key)
     for namespace in ("train", "eval"):
         yield call, f"{namespace}/{snake}"
