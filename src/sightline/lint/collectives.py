@@ -47,6 +47,8 @@ def _feeds_a_metric(origin: Origin) -> bool:
         return False  # MPI has many other uses
     if origin.how == "all_gather" or uses & {Use.CONTROL, Use.PASSED}:
         return False
+    if origin.few and origin.is_ratio and uses & {Use.PRINT, Use.RETURNED, Use.NUMBER}:
+        return True  # hits over answers, whatever these are called
     if origin.reduces and uses & {Use.NUMBER, Use.PRINT}:
         return True
     if origin.reductions & MEANS:

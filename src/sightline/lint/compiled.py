@@ -124,9 +124,10 @@ def hooked_attribute(flow: Flow, node: ast.Attribute, frame: Frame) -> Value:
 
 
 def _given_by_a_step(flow: Flow, node: ast.expr, frame: Frame) -> Value:
+    if frame.function is not None and frame.function.node not in frame.loops:
+        frame.loops.append(frame.function.node)  # it is called in somebody's loop
     origin = flow.origin(Kind.STEP, node, frame, how="step")
     origin.step_like = True
-    origin.loops |= flow.active_loops(frame)
     return tagged([Tag(origin, True)])
 
 

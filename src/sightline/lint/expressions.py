@@ -81,7 +81,7 @@ def _operation(flow: Flow, node: ast.BinOp, frame: Frame) -> Value:
         reading = _reading(right, each.right, each.op)
         before, value = value, _combine(flow, each, value, right, frame)
         taken = (began and reading is ast.Add) or (ended and reading is ast.Sub)
-        if taken and not frame.traced and not frame.benchmark and not value.of_kind(Kind.ELAPSED):
+        if taken and not frame.traced and not frame.benchmark and not _arises(value, each):
             origin = flow.origin(Kind.ELAPSED, each, frame)
             readings = [*right.of_kind(Kind.CLOCK), *before.of_kind(Kind.CLOCK)]
             origin.here = flow.made_here([tag.origin for tag in readings], frame)
@@ -90,6 +90,10 @@ def _operation(flow: Flow, node: ast.BinOp, frame: Frame) -> Value:
             began = ended = False
         began, ended = began or reading is ast.Sub, ended or reading is ast.Add
     return value
+
+
+def _arises(value: Value, node: ast.expr) -> bool:
+    return any(tag.origin.node is node for tag in value.of_kind(Kind.ELAPSED))
 
 
 def _reading(value: Value, node: ast.expr, op: ast.operator) -> type[ast.operator] | None:

@@ -140,8 +140,8 @@ class Flow:
         frame.benchmark = frame.benchmark or function.frame.benchmark or any(map(words.is_benchmark, mine))
         frame.scopes.extend(function.scopes)
         frame.backward = self._backward_names(node)
-        if not frame.traced and (words.is_step(function.name) or words.is_hook(function.name)):
-            frame.loops.append(node)  # what is called a step, or called after it, is in somebody's loop
+        if not frame.traced and words.is_step(function.name):
+            frame.loops.append(node)  # what is called a step is in somebody's loop
 
     def _parameters(
         self,

@@ -46,7 +46,8 @@ _STEPS = frozenset(
 )
 _MAKING = named("make build create")
 _FUNCTIONS = named("fn func function")
-_HOOKING = named("on after log record report")
+_HOOKING = named("on after report")
+_ENDING = named("final last end best eval evaluation evaluate test validation summary result results config")
 _GIVEN = named("output outputs out result results metrics stats")
 _STEPPED = named(
     "env envs environment environments simulator sim game gym world optimizer optimizers optim opt tx "
@@ -178,13 +179,17 @@ def makes_step(name: str) -> bool:
 
 @functools.cache
 def is_hook(name: str) -> bool:
-    """Whether a function of this name is called after each step: ``on_step``, ``after_update``.
+    """Whether a function of this name is called after each step: ``on_step``, ``record_update``.
 
     Example:
-        >>> is_hook("on_step"), is_hook("on_train_batch_end"), is_hook("on_evaluation"), is_hook("step")
-        (True, True, False, False)
+        >>> is_hook("on_step"), is_hook("on_train_batch_end"), is_hook("record_warmup"), is_hook("log_prob")
+        (True, True, True, False)
+        >>> is_hook("on_evaluation"), is_hook("log_final_loss"), is_hook("step")
+        (False, False, False)
     """
     first, *parts = words(name) or ("",)
+    if first in ("record", "log"):
+        return bool(parts) and _ENDING.isdisjoint(parts) and not is_probabilistic(name)
     return first in _HOOKING and not {"step", "update", "batch"}.isdisjoint(parts)
 
 
