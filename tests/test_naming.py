@@ -72,7 +72,8 @@ def test_a_key_that_is_a_folder_is_found() -> None:
         "rollout/version", "obs/late_snapshots", "obs/sink/My Sink/errors",
         "rollout/session/total_s/p50", "eval/average_precision", "eval/average_precision/mean",
         "train/n_gram_diversity", "train/n_step_return", "train/n_gram", "train/n_step", "train/max_abs/mean",
-        "eval/mean_iou", "train/max_tokens", "train/reward/tag_count/max", "throughput/train/tokens_per_device_per_s",
+        "eval/mean_iou", "train/max_tokens", "train/reward/tag_count/max",
+        "throughput/train/tokens_per_device_per_s",
         "train/summary", "train/minimal_pairs", "train/p50", "train/steps_per_epoch",
     ],
 )  # fmt: skip

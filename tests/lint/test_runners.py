@@ -1,4 +1,4 @@
-"""Our own runners, spoilt: that they are found clean (tests/cli/test_lint.py) says something only if this is."""
+"""Our own runners, spoilt. That they are clean (tests/cli/test_lint.py) says something by this alone."""
 
 import shutil
 from pathlib import Path

@@ -150,8 +150,8 @@ from tests.lint.marked import assert_as_marked, found, instead
             def start(self):
                 self.began = time.perf_counter()
             def stop(self, name):
-                self.totals[name] = self.totals.get(name, 0) + time.perf_counter() - self.began  # expect: SL104
-                self.timings[name] = self.timings.get(name, 0) + time.perf_counter() - self.began  # expect: SL104
+                self.a[name] = self.a.get(name, 0) + time.perf_counter() - self.began  # expect: SL104
+                self.times[name] = self.times.get(name, 0) + time.time() - self.began  # expect: SL104
         """,
         """
         import time

@@ -25,6 +25,8 @@ _WORDS = {
 def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
     """The collectives whose values become metrics, and the recording calls that need none."""
     found = [origin for origin in origins if origin.kind is Kind.GATHERED and _feeds_a_metric(origin)]
+    outer = {origin.inner for origin in found}
+    found = [origin for origin in found if origin not in outer or not _is_only_returned(origin)]
     for origin in found:
         if origin.inner not in found:
             yield source.finding(
@@ -35,6 +37,11 @@ def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
 def _why(origin: Origin) -> str:
     moved = _WORDS.get(origin.how, f"{origin.how} exchanges values over all processes")
     return f"{moved}, and holds each until the slowest is there, for numbers that a commit merges anyway."
+
+
+def _is_only_returned(origin: Origin) -> bool:
+    """Whether it is a helper's, whose callers say what becomes of it."""
+    return origin.is_ratio and not origin.uses & {Use.METRIC, Use.PRINT}
 
 
 def _feeds_a_metric(origin: Origin) -> bool:

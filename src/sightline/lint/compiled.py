@@ -10,7 +10,7 @@ from sightline.lint import libraries, words
 from sightline.lint.call import Call
 from sightline.lint.frames import Frame
 from sightline.lint.gathers import gathered, only_sums
-from sightline.lint.syntax import last_name
+from sightline.lint.syntax import last_name, literal_start
 from sightline.lint.values import NOTHING, Kind, Tag, Use, Value, tagged
 
 if TYPE_CHECKING:
@@ -98,16 +98,12 @@ def step_output(it: Call, step_like: bool) -> Value:
     return tagged([Tag(origin, True)])
 
 
-def hooked(flow: Flow, parameter: ast.arg, frame: Frame) -> Value:
-    """What a hook is given after each step, going by its annotation: ``on_step(self, update: Update)``."""
-    annotation = parameter.annotation
-    if frame.traced or annotation is None or not _ABOUT_DEVICES.search(flow.source.text):
+def hooked(flow: Flow, annotation: ast.expr, kind: Value, frame: Frame) -> Value:
+    """What a hook is given after each step, by its annotation: ``on_step(self, update: Update)``."""
+    if frame.traced or not _ABOUT_DEVICES.search(flow.source.text):
         return NOTHING
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        name = annotation.value.rpartition(".")[2]
-    else:
-        name = last_name(annotation)
-    is_array = not flow.eval(annotation, frame).paths.isdisjoint(libraries.ARRAYS)
+    name = str(literal_start(annotation) or last_name(annotation)).rpartition(".")[2]
+    is_array = any(path.removesuffix("()") in libraries.ARRAYS for path in kind.paths)
     return _given_by_a_step(flow, annotation, frame) if is_array or words.is_step_output(name) else NOTHING
 
 

@@ -171,7 +171,7 @@ class Flow:
                 if value is NOTHING and frame.caller:
                     value = function.defaults.get(name, NOTHING)
                 if value is NOTHING and not frame.caller and words.is_hook(function.name):
-                    value = compiled.hooked(self, parameter, frame)
+                    value = self._hooked(parameter, function, frame)
             if not value.known and parameter.annotation is not None:
                 value = with_tags(
                     expressions.annotated(self, parameter.annotation, function.frame), value.tags
@@ -188,6 +188,12 @@ class Flow:
                 {tag for name, value in keywords.items() if name not in taken for tag in value.tags}
                 | unpacked.tags
             )
+
+    def _hooked(self, parameter: ast.arg, function: Function, frame: Frame) -> Value:
+        if parameter.annotation is None:
+            return NOTHING
+        kind = expressions.annotated(self, parameter.annotation, function.frame)
+        return compiled.hooked(self, parameter.annotation, kind, frame)
 
     def _run(self, function: Function, frame: Frame) -> None:
         if isinstance(function.node, ast.Lambda):

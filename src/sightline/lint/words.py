@@ -138,7 +138,11 @@ def is_step(name: str, receiver: str = "") -> bool:
     Example:
         >>> is_step("train_step"), is_step("p_eval_step"), is_step("update_policy"), is_step("step", "env")
         (True, True, True, False)
+        >>> is_step("make_train_step")
+        False
     """
+    if makes_step(name):
+        return False
     parts = words(name)
     while len(parts) > 1 and parts[0] in _WRAPPED:
         parts = parts[1:]
