@@ -153,6 +153,7 @@ class _Training:
                     # The next batch is made while the devices compute; then the host lets them catch up:
                     # running further ahead would only fill memory.
                     following = self._share(at.position)
+                    # sightline: allow it bounds how far the host runs ahead, and reads nothing
                     jax.block_until_ready(at.state.step)
                 run.commit(step)
                 if due(config.eval.every, step):

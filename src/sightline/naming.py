@@ -35,9 +35,13 @@ _NOT_SECONDS = {
     "minutes",
     "hours",
 }
-_OTHER_STATISTICS = {"avg": "mean", "average": "mean", "stdev": "std", "stddev": "std", "minimum": "min",
+OTHER_STATISTICS = {"avg": "mean", "average": "mean", "stdev": "std", "stddev": "std", "minimum": "min",
                      "maximum": "max", "median": "p50"}  # fmt: skip
-_NAMES = {"average_precision"}  # of metrics, in which such a word is no statistic
+#: Of metrics and settings, in which such a word is no statistic and no number.
+_NAMES = {"average_precision", "mean_iou", "max_abs", "max_length", "min_length", "max_tokens", "max_steps",
+          "max_grad_norm", "min_p", "n_gram", "n_grams", "n_step"}  # fmt: skip
+_DURATIONS = {"duration", "durations", "elapsed"}
+_SHARED_RATE = re.compile(r"(?P<amount>.+)_per_(?:s|sec|secs|second|seconds|minute)_per_(?P<unit>.+)")
 _PERCENT = {"pct", "percent", "percentage"}
 
 
@@ -125,8 +129,11 @@ def unconventional(key: str, *, namespaces: Sequence[str] = ()) -> str | None:
             return (
                 f"{part!r} is not in snake_case: small letters, digits and single underscores, as in 'hr@10'"
             )
-    if (parts[-1] in _STATISTICS or _QUANTILE.fullmatch(parts[-1])) and len(parts) > 2:
-        parts.pop()  # the statistic of a summary
+    is_plain = True
+    if _is_statistic(parts[-1]) and len(parts) > 2:
+        statistic, is_plain = parts.pop(), False  # of a summary
+        if _is_statistic(parts[-1]) and len(parts) > 2:
+            return f"{parts[-1]!r} and {statistic!r} are two statistics: keep one, as in {'/'.join(parts)!r}"
         if parts[-1].endswith("_s") and not parts[-1].endswith("_per_s"):
             return None  # of many durations, such as those of sessions; it is no timing of the step
     if first == "time":
@@ -134,7 +141,7 @@ def unconventional(key: str, *, namespaces: Sequence[str] = ()) -> str | None:
     for part in parts[1:-1]:
         if reason := _odd_part(part, first, "/".join(parts[:-1])):
             return reason
-    if reason := _odd_part(parts[-1], first, "/".join(parts[:-1]), is_last=True):
+    if reason := _odd_part(parts[-1], first, "/".join(parts[:-1]), is_last=True, is_plain=is_plain):
         return reason
     if first == "throughput" and not parts[-1].endswith("_per_s"):
         return f"{parts[-1]!r} is no rate by the second: record it with rate, which makes it '{key}_per_s'"
@@ -153,8 +160,14 @@ def _odd_timing(name: str) -> str | None:
     return f"{name!r} is no time in seconds: timings are spelled time/<scope>/<key>_s, as in '{base}_s'"
 
 
-def _odd_part(part: str, namespace: str, scope: str, *, is_last: bool = False) -> str | None:
-    """Why one part of a key that is no timing is spelled unlike ours."""
+def _is_statistic(part: str) -> bool:
+    return part in _STATISTICS or _QUANTILE.fullmatch(part) is not None
+
+
+def _odd_part(
+    part: str, namespace: str, scope: str, *, is_last: bool = False, is_plain: bool = False
+) -> str | None:
+    """Why one part of a key that is no timing is spelled unlike ours; ``is_plain`` without a statistic."""
     words = part.split("_")
     head, last = "_".join(words[:-1]), words[-1]
     if len(words) > 2 and words[-2] == "per" and last in {"s", *_SECONDS, *_NOT_SECONDS}:
@@ -164,18 +177,26 @@ def _odd_part(part: str, namespace: str, scope: str, *, is_last: bool = False) -
         return (
             f"{part!r} is a rate: record it with rate, which makes it '{where}/{'_'.join(words[:-2])}_per_s'"
         )
-    if (head or is_last) and last in {"s", "time", *_SECONDS, *_NOT_SECONDS}:
+    if found := _SHARED_RATE.fullmatch(part):
+        amount, unit = found["amount"], found["unit"]
+        return (
+            f"{part!r} is a rate: record it with rate, which makes it "
+            f"'throughput/{scope}/{amount}_per_{unit}_per_s'"
+        )
+    if (head or is_last) and last in {"s", "time", *_SECONDS, *_NOT_SECONDS, *_DURATIONS}:
         head = head.removesuffix("_time") or "step"
         return f"{part!r} is a duration: record it with record_timing, which makes it 'time/{scope}/{head}_s'"
     if part in _NAMES:
         return None
-    if words[0] in _OTHER_STATISTICS or last in _OTHER_STATISTICS:
-        word = last if last in _OTHER_STATISTICS else words[0]
+    if words[0] in OTHER_STATISTICS or last in OTHER_STATISTICS:
+        word = last if last in OTHER_STATISTICS else words[0]
         rest = "_".join(words[:-1] if word == last else words[1:])
-        ours = _OTHER_STATISTICS[word]
+        ours = OTHER_STATISTICS[word]
         return f"{part!r}: the statistic is spelled {ours!r}, as a part of its own{_as_in(rest, ours)}"
-    if head and last in _STATISTICS - {"count"}:
+    if head and (_QUANTILE.fullmatch(last) or last in _STATISTICS) and (last != "count" or is_plain):
         return f"{part!r}: a statistic is a part of its own{_as_in(head, last)}"
+    if len(words) > 1 and words[0] in _STATISTICS - {"sum", "count"}:
+        return f"{part!r}: a statistic is a part of its own{_as_in('_'.join(words[1:]), words[0])}"
     if (words[0] in {"num", "number"} and len(words) > 1) or (words[0] == "n" and len(words) == 2):
         things = "_".join(words[1:]).removeprefix("of_")
         return f"{part!r}: a number of things is named by the things{_as_in(things)}"

@@ -95,6 +95,27 @@ from tests.lint.marked import assert_as_marked, instead
             metrics["length/max"] = max(comm.allgather(lengths))  # expect: SL102
             metrics["length/mean"] = np.mean(world.gather(lengths, root=0))  # expect: SL102
         """,
+        """
+        import numpy as np
+        from jax.experimental.multihost_utils import process_allgather
+        def evaluate(hits, n):
+            total = process_allgather(np.array([hits, n])).sum(0)  # expect: SL102
+            return {"accuracy": total[0] / total[1]}
+        def show(hits, n):
+            right, asked = process_allgather(np.array([hits, n])).sum(axis=0)  # expect: SL102
+            print(f"accuracy {right / asked}")
+        def ratio(hits, n):
+            counts = np.array([hits, n])
+            total = np.sum(process_allgather(counts), axis=0)  # expect: SL102
+            return total[0] / total[1]
+        """,
+        """
+        import torch, torch.distributed as dist
+        def evaluate(hits, n):
+            counts = torch.tensor([hits, n])
+            dist.all_reduce(counts)  # expect: SL102
+            return {"accuracy": counts[0] / counts[1]}
+        """,
     ],
 )
 def test_a_collective_whose_values_become_metrics_is_found(code: str) -> None:
@@ -185,6 +206,24 @@ def test_a_collective_whose_values_become_metrics_is_found(code: str) -> None:
         total = np.mean(world.allgather(energy))
         everyone = comm.gather(predictions)
         metrics = {"loss": evaluate(everyone)}
+        """,
+        """
+        import numpy as np
+        from jax.experimental.multihost_utils import process_allgather
+        def agree(ours, theirs, use):
+            total = process_allgather(np.array([ours, theirs])).sum(0)
+            if total[0] != total[1]:
+                return None
+            return use(total[0])
+        def room(a, b):
+            most = process_allgather(np.array([a.shape[0], b.shape[0]])).max(0)
+            return np.zeros(int(most[0])), np.zeros(most[1])
+        def scaled(loss, count, gradients):
+            total = process_allgather(np.array([loss, count])).sum(0)
+            return gradients / total[1]
+        def centred(rewards):
+            everyone = process_allgather(rewards)
+            return rewards - everyone.mean(0)
         """,
     ],
 )

@@ -139,6 +139,41 @@ from tests.lint.marked import assert_as_marked, instead
             state, loss = update(state, batch)
             return state, float(loss)
         """,
+        """
+        from lib import make_train_step, build_update, create_eval_step, get_step_fn
+        go = make_train_step(model)
+        look = create_eval_step(model)
+        fast = get_step_fn(model)
+        class Trainer:
+            def __init__(self):
+                self.gradients, self.apply = build_update(self.model)
+            def phase(self, state, batch):
+                total = self.gradients(state, batch)
+                return self.apply(state, total)
+            def run(self, state, data):
+                for batch in data:
+                    state, out = self.phase(state, batch)
+                    history.append(float(out["loss"]))  # expect: SL103
+        for x in data:
+            state, out = go(state, x)
+            print(out["loss"].item())  # expect: SL103
+            metrics["acc"] = float(look(state, x))  # expect: SL103
+            metrics["kl"] = float(fast(state, x))  # expect: SL103
+        """,
+        """
+        import jax
+        import sightline as sl
+        from lib import Step, Update
+        class Recorder:
+            def on_step(self, step: Step):
+                update = step.update
+                sl.scalar(grad_norm=float(update.grad_norm))  # expect: SL103
+            def on_update(self, update: Update, loss: "jax.Array"):
+                self.log.info("%.3f", update.loss.item())  # expect: SL103
+                print(float(loss))  # expect: SL103
+        def record_warmup(*, loss: jax.Array, lr: float) -> None:
+            sl.scalar(loss=float(loss), lr=float(lr))  # expect: SL103
+        """,
     ],
 )
 def test_a_read_in_the_loop_of_the_step_is_found(code: str) -> None:
@@ -218,6 +253,43 @@ def test_a_read_in_the_loop_of_the_step_is_found(code: str) -> None:
             total += float(reward)
             pbar.update(1)
             config.update({"lr": float(x)})
+        """,
+        """
+        from lib import make_env_step, make_dataset, build_report, make_update
+        advance = make_env_step(env)
+        read, write = make_dataset(path)
+        updates = make_update(change)
+        for batch in batches:
+            print(float(advance(batch)), float(read(batch)), updates.value)
+            metrics["n"] = float(updates.count)
+        """,
+        """
+        import jax
+        import sightline as sl
+        from lib import Step, Update
+        class Recorder:
+            def on_step(self, step: Step):
+                sl.scalar(tokens=float(step.tokens), reward=float(step.rollout.rewards.mean()))
+                self.seen.update(float(x) for x in step.rewards)
+            def on_evaluation(self, step: Step):
+                print(float(step.update.loss))
+        def log_final_loss(loss: jax.Array):
+            print(float(loss))
+        def log_prob(x: jax.Array):
+            return float(x)
+        """,
+        """
+        from lib import Update
+        def on_update(update: Update, context):
+            print(float(update.message.text))
+        """,
+        """
+        from lib import train_step
+        for batch in batches:
+            state, m = train_step(state, batch)
+            difficulty = float(m["success"]) * 0.1
+            batch = loader.sample(difficulty=difficulty)
+            buffer.beta = float(m["td"].mean())
         """,
     ],
 )

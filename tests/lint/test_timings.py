@@ -135,6 +135,46 @@ from tests.lint.marked import assert_as_marked, found, instead
         elapsed = t.elapsed  # expect: SL104
         log_metrics({"work_s": elapsed})
         """,
+        """
+        import time
+        t0 = time.perf_counter()
+        work()
+        self.times["update"] = time.perf_counter() - t0  # expect: SL104
+        times = {}
+        times["step"] = time.perf_counter() - t0  # expect: SL104
+        log_metrics(step=time.perf_counter() - t0)  # expect: SL104
+        """,
+        """
+        import time
+        class Timer:
+            def start(self):
+                self.began = time.perf_counter()
+            def stop(self, name):
+                self.a[name] = self.a.get(name, 0) + time.perf_counter() - self.began  # expect: SL104
+                self.times[name] = self.times.get(name, 0) + time.time() - self.began  # expect: SL104
+        """,
+        """
+        import time
+        t0 = time.time()
+        work()
+        times["a_s"] = -t0 + time.time()  # expect: SL104
+        times["b_s"] = 1.0 + time.time() - t0  # expect: SL104
+        times["c_s"] = before - t0 + time.time()  # expect: SL104
+        now = time.time()
+        times["d_s"] = 1.0 + now - t0  # expect: SL104
+        """,
+        """
+        from dataclasses import dataclass
+        from time import perf_counter
+        from lib import StepStats
+        @dataclass
+        class Metrics:
+            dt: float
+        t = perf_counter()
+        work()
+        row = Metrics(dt=perf_counter() - t)  # expect: SL104
+        rows.append(StepStats(1, perf_counter() - t))  # expect: SL104
+        """,
     ],
 )
 def test_a_difference_that_becomes_a_metric_is_found_where_it_is_taken(code: str) -> None:
@@ -208,6 +248,27 @@ def test_a_difference_that_becomes_a_metric_is_found_where_it_is_taken(code: str
         status = {"seconds": timeit.Timer("f()").timeit(3), "elapsed": threading.Timer(3, work).elapsed}
         metrics["seconds"] = self.timer.seconds
         """,
+        """
+        import time
+        t0 = time.time()
+        deadline = 10 + t0
+        metrics["remaining_s"] = 10 + t0 - time.time()
+        metrics["left_s"] = deadline - time.time()
+        metrics["from"] = 5 + time.time() - 3600
+        metrics["skew_s"] = path.stat().st_mtime - (t0 + time.time()) / 2
+        metrics["step"] = step
+        times["update"] = time.time()
+        """,
+        """
+        import time
+        from lib import Retry, LogRecord
+        def handle(request):
+            t0 = time.time()
+            response = {"status": 200}
+            response["elapsed"] = time.time() - t0
+            request.headers["x-elapsed"] = time.time() - t0
+            return response, Retry(after=time.time() - t0)
+        """,
     ],
 )
 def test_a_clock_that_is_no_metric_is_left_alone(code: str) -> None:
@@ -221,6 +282,14 @@ def test_a_benchmark_may_time_itself() -> None:
     assert found(code, "train.py") == {(3, "SL104"): 1}
     assert not found(code, "benchmarks/recording.py")
     assert not found(code, "tools/bench_recording.py")
+
+
+def test_a_timing_under_a_counters_name_is_called_so() -> None:
+    """``update`` and ``step`` are stages as well."""
+    start = "import time\nt0 = time.time()\n"
+    assert instead(start + 'times["update"] = time.time() - t0')[0].startswith(
+        'with sl.record_timing("update"):'
+    )
 
 
 def test_the_timing_to_write_instead_has_the_name_of_its_variable_or_key() -> None:

@@ -6,12 +6,13 @@ import ast
 import re
 from keyword import iskeyword
 
+from sightline import naming
 from sightline.lint import words
-from sightline.lint.libraries import MEANS, SUMS
+from sightline.lint.libraries import ARRAY_MAKERS, MEANS, SUMS
 from sightline.lint.source import Source
 from sightline.lint.syntax import dotted, last_name, literal_start
 from sightline.lint.values import Origin, Use
-from sightline.naming import NAMESPACES
+from sightline.naming import NAMESPACES, unconventional
 
 _READERS = {"float", "int", "asarray", "array", "device_get"}
 _STATISTIC = re.compile(r"[/_.](mean|avg|average|std|min|max|sum|median|p\d+)$|^(mean|avg|average|max|min)_")
@@ -21,6 +22,24 @@ _DECORATION = re.compile(
 _SECONDS = re.compile(
     r"(_time)?(_in)?_(s|sec|secs|seconds|ms|msec|us|ns|delta)$|_(time|duration|elapsed|latency)(_delta)?$"
 )
+HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_OURS = {word: word for word in ("mean", "std", "min", "max", "sum", "count")} | naming.OTHER_STATISTICS
+_STATISTIC_WORD = f"(?P<statistic>{'|'.join(_OURS)})"
+_PER_SECOND = re.compile(r"(?:.*/)?([a-z0-9_]+?)_per_(?:s|sec|secs|second|seconds)(_per_[a-z0-9_]+)?")
+#: How parts of keys are spelled elsewhere, and here.
+_RESPELLED = [
+    (re.compile(pattern), better)
+    for pattern, better in (
+        (rf"(?P<name>.+)/{_STATISTIC_WORD}/(?:mean|std|min|max|sum|count)", "{name}/{statistic}"),
+        (rf"{_STATISTIC_WORD}_(?P<name>.+)", "{name}/{statistic}"),
+        (rf"(?P<name>.+)_{_STATISTIC_WORD}", "{name}/{statistic}"),
+        (rf"(?P<name>){_STATISTIC_WORD}", "{statistic}"),
+        (r"(?P<name>.+)_(?P<statistic>p\d+)", "{name}/{statistic}"),
+        (r"(?:num|number|n)_(?:of_)?(?P<name>.+)", "{name}"),
+        (r"(?P<name>.+)_(?:cnt|num)", "{name}"),
+        (r"(?P<name>.+)_(?:pct|percent|percentage)", "{name}_fraction"),
+    )
+]
 _RATES = {"throughput", "tps", "fps", "qps", "per", "speed", "mfu"}
 #: Where there is no call.
 NO_MEDIA = "# sightline has no images and the like; what stays needs an allow with its reason"
@@ -76,12 +95,19 @@ def entry(source: Source, key: ast.expr | None, value: ast.expr) -> str:
         call = "text"
     elif last in _LATEST:
         call = "last"
+    elif found := _PER_SECOND.fullmatch(name):
+        return _rate(found)
     elif _is_time(name):
         return f'with sl.record_timing("{timing_name([name], [])}"): …'
     else:
         call = "scalar"
     text = value_text(source, value)
     return f"sl.{call}({quoted}, {text})" if given is None else scalar(name, text, call)
+
+
+def _rate(found: re.Match[str]) -> str:
+    """The rate of an amount, of a key that fits :data:`_PER_SECOND`."""
+    return f'sl.rate("{found[1]}{found[2] or ""}", …, over="step")  # the amount alone'
 
 
 def _within(name: str, inner: ast.expr | None) -> ast.expr | None:
@@ -97,18 +123,37 @@ def conventional(key: str) -> str:
     Example:
         >>> conventional("Train Loss"), conventional("eval/Top-5"), conventional("train/hr@10")
         ('train/loss', 'eval/top_5', 'train/hr@10')
+        >>> conventional("train-reward/total"), conventional("train/avg_reward"), conventional("num_tokens")
+        ('train/reward/total', 'train/reward/mean', 'tokens')
     """
-    parts = [re.sub(r"[^\w@.]+", "_", part.lower()).strip("_") for part in key.split("/")]
+    parts = [re.sub(r"[^\w@.]+", "_", HUMP.sub("_", part).lower()).strip("_") for part in key.split("/")]
     changed = "/".join(filter(None, parts))
-    if changed == key:
-        return key
-    first, _, rest = changed.partition("_")
-    return f"{first}/{rest}" if first in NAMESPACES and rest else changed
+    if changed != key:
+        first, _, rest = changed.partition("_")
+        changed = f"{first}/{rest}" if first in NAMESPACES and rest else changed
+    folder, slash, last = changed.rpartition("/")
+    if not _is_odd(changed):
+        return changed
+    for pattern, better in _RESPELLED:
+        before, part = ("", changed) if "/" in pattern.pattern else (folder + slash, last)
+        if found := pattern.fullmatch(part):
+            statistic = found.groupdict().get("statistic") or ""
+            statistic = _OURS.get(statistic, statistic)
+            respelled = before + better.format(name=found["name"], statistic=statistic)
+            if not _is_odd(respelled):
+                return respelled
+    return changed
+
+
+def _is_odd(key: str) -> bool:
+    """Whether a key is odd as it is, and under a scope as well."""
+    whole = key.replace("{}", "x")
+    return bool(unconventional(whole) and unconventional(f"train/{whole}"))
 
 
 def _is_time(key: str) -> bool:
     return key.startswith(("time/", "timing/", "timing_s/", "timeperf/")) or bool(
-        re.search(r"_(time|time_s|seconds|sec|secs|duration|elapsed|latency)$", key)
+        re.search(r"(^|[_/])(time|time_s|seconds|sec|secs|duration|elapsed|latency)$", key)
     )
 
 
@@ -133,7 +178,7 @@ def timing_name(keys: list[str], names: list[str]) -> str:
 def metric_name(origin: Origin) -> str:
     """What to call a metric that stood under the keys of an origin, without its statistic."""
     for key in metric_keys(origin):
-        return key
+        return _STATISTIC.sub("", conventional(key)).removesuffix("/count")
     for name in origin.names:
         stripped = _DECORATION.sub("", name.lstrip("_"))
         stripped = _STATISTIC.sub("", stripped)
@@ -142,7 +187,7 @@ def metric_name(origin: Origin) -> str:
     if origin.operand is not None:
         node = origin.operand
         if isinstance(node, ast.Subscript) and (key_ := literal_start(node.slice)):
-            return key_
+            return conventional(key_)
         if name := _DECORATION.sub("", last_name(unread(node)).lstrip("_")):
             return name
     return "value"
@@ -164,6 +209,13 @@ def bare(node: ast.expr) -> ast.expr:
     return node
 
 
+def written(node: ast.expr) -> ast.expr:
+    """``[x, y]`` of ``jnp.stack([x, y])``."""
+    while isinstance(node, ast.Call) and last_name(node) in ARRAY_MAKERS and node.args:
+        node = node.args[0]
+    return node
+
+
 def instead_of_gathering(source: Source, origin: Origin) -> str:
     """The call that records what each process has."""
     if origin.operand is None:
@@ -172,6 +224,21 @@ def instead_of_gathering(source: Source, origin: Origin) -> str:
     text = source.expression(node)
     name = metric_name(origin)
     after = "  # this process's own; merged at the commit"
+    if found := _PER_SECOND.fullmatch(name):
+        return _rate(found)
+    if _is_time(name):  # many durations, such as those of the processes
+        folder, slash, _ = name.rpartition("/")
+        name = f"{folder}{slash}{timing_name([name], [])}_s"
+    if origin.is_mask or origin.mask is not None:
+        mask = text if origin.mask is None else source.expression(bare(origin.mask))
+        values = "values" if origin.mask is None else text
+        return f'sl.masked("{"…" if origin.mask is None else name}", {values}, {mask}){after}'
+    if origin.few and origin.is_ratio:
+        name, parts = metric_name(origin) if metric_keys(origin) else "…", getattr(written(node), "elts", [])
+        both = ", ".join(map(source.expression, parts)) if len(parts) == 2 else "…, …"
+        return f'sl.ratio("{name}", {both}){after}'
+    if origin.few:
+        return f'sl.total("{name}", …) or sl.ratio(…) for each number of {text}{after}'
     if words.is_metrics(last_name(node)) and dotted(node) and not origin.reductions:
         return f"sl.scalar(**{text}){after}"
     if len(metric_keys(origin)) > 3:

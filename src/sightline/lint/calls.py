@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sightline.lint import libraries, names, sinks, words
 from sightline.lint.call import Call
-from sightline.lint.compiled import compiled_call, step_by_name, step_output, transformation
+from sightline.lint.compiled import compiled_call, step_by_name, step_factory, step_output, transformation
 from sightline.lint.ends import logged, printed
 from sightline.lint.frames import Called, Class, Frame, Function
 from sightline.lint.gathers import collective, gathered
@@ -88,6 +88,13 @@ def _clock(it: Call) -> Value | None:
 # --- functions and classes of the file ----------------------------------------------------------------------
 
 
+def _measured(it: Call) -> None:
+    """Times that stand in an object of metrics: ``StepMetrics(seconds=now - began)``."""
+    if it.name[:1].isupper() and words.is_metrics_class(it.name):
+        for key, value in [*it.keywords.items(), *((None, each) for each in it.args)]:
+            it.flow.metric(tagged(value.of_kind(Kind.ELAPSED)), key)
+
+
 def _local(it: Call) -> Value | None:
     functions: frozenset[Function] = it.function.functions
     if functions:
@@ -103,8 +110,9 @@ def _local(it: Call) -> Value | None:
         says_so = not it.receiver.instances or len(words.words(it.name)) > 1
         if result is NOTHING and says_so and not it.discarded and words.is_step(it.name, it.receiver_name):
             return step_output(it, True)
-        return result
+        return (step_factory(it) or result) if result is NOTHING else result
     if it.function.classes:
+        _measured(it)
         for owner in it.function.classes:
             _construct(it, owner)
         return Value(it.result_paths(), instances=it.function.classes)
@@ -222,7 +230,10 @@ def _reduction(it: Call) -> Value | None:
     if any(map(libraries.is_numpy, it.paths)):
         tags = numpy_tags(it, tags)
     if axis:
-        return tagged(tags)
+        few = [tag for tag in tags if tag.origin.few]  # sums of a few numbers are numbers
+        for tag in few:
+            tag.origin.reductions.add(it.name)
+        return tagged([*tags.difference(few), *(Tag(tag.origin, False) for tag in few)])
     for tag in tags:
         tag.origin.reductions.add(it.name)
     return tagged(Tag(tag.origin, tag.whole and tag.origin.kind in (Kind.STEP, Kind.CLOCK)) for tag in tags)
@@ -257,7 +268,8 @@ def _passing(it: Call) -> Value | None:
     if any(map(libraries.is_numpy, it.paths)):
         return Value(it.result_paths(), numpy_tags(it, frozenset(it.tags)))
     if any(map(libraries.stays_on_device, it.paths)):
-        return Value(it.result_paths(), frozenset(it.tags | it.receiver.tags))
+        items = it.args[0].items if it.args and it.name in libraries.ARRAY_MAKERS else None
+        return Value(it.result_paths(), frozenset(it.tags | it.receiver.tags), items=items)
     if it.receiver.tags and isinstance(it.node.func, ast.Attribute) and not it.receiver.known:
         _pass_on(it, it.values)
         return with_tags(it.receiver.element, [tag for tag in it.tags if not tag.whole])
@@ -272,7 +284,12 @@ def _unknown(it: Call) -> Value:
         it.flow.use(tagged(tag for tag in it.tags if tag.whole), Use.NEEDED)
         return Value(it.result_paths())
     if it.name[:1].isupper():  # a class: its instance has what it is given
+        _measured(it)
         return Value(it.result_paths(), frozenset(it.tags))
+    for name, value in it.keywords.items():
+        if words.is_setting(name):
+            it.flow.use(tagged(tag for tag in value.of_kind(Kind.READ) if not tag.whole), Use.CONTROL)
+            it.keywords[name] = tagged(tag for tag in value.tags if tag.origin.kind is not Kind.READ)
     size = [name for name in it.keywords if words.is_size(name)]
     for name in size:
         it.flow.use(tagged(tag for tag in it.keywords[name].tags if not tag.whole), Use.SIZE)
@@ -300,6 +317,7 @@ _STEPS = (
     _local,
     logged,
     step_by_name,
+    step_factory,
     _decided,
     _mutation,
     _reduction,

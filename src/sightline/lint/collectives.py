@@ -25,6 +25,8 @@ _WORDS = {
 def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
     """The collectives whose values become metrics, and the recording calls that need none."""
     found = [origin for origin in origins if origin.kind is Kind.GATHERED and _feeds_a_metric(origin)]
+    outer = {origin.inner for origin in found}
+    found = [origin for origin in found if origin not in outer or not _is_only_returned(origin)]
     for origin in found:
         if origin.inner not in found:
             yield source.finding(
@@ -37,6 +39,11 @@ def _why(origin: Origin) -> str:
     return f"{moved}, and holds each until the slowest is there, for numbers that a commit merges anyway."
 
 
+def _is_only_returned(origin: Origin) -> bool:
+    """Whether it is a helper's, whose callers say what becomes of it."""
+    return origin.is_ratio and not origin.uses & {Use.METRIC, Use.PRINT}
+
+
 def _feeds_a_metric(origin: Origin) -> bool:
     uses = origin.uses
     if uses & _NEEDED and not (Use.METRIC in uses and origin.of_metrics):
@@ -47,6 +54,8 @@ def _feeds_a_metric(origin: Origin) -> bool:
         return False  # MPI has many other uses
     if origin.how == "all_gather" or uses & {Use.CONTROL, Use.PASSED}:
         return False
+    if origin.few and origin.is_ratio and uses & {Use.PRINT, Use.RETURNED, Use.NUMBER}:
+        return True  # hits over answers, whatever these are called
     if origin.reduces and uses & {Use.NUMBER, Use.PRINT}:
         return True
     if origin.reductions & MEANS:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from sightline.lint import libraries, words
 from sightline.lint.call import Call
 from sightline.lint.frames import Frame
 from sightline.lint.gathers import gathered, only_sums
-from sightline.lint.syntax import last_name
+from sightline.lint.syntax import last_name, literal_start
 from sightline.lint.values import NOTHING, Kind, Tag, Use, Value, tagged
 
 if TYPE_CHECKING:
     from sightline.lint.flow import Flow
+
+_ABOUT_DEVICES = re.compile(r"^\s*(?:import|from) (?:jax|flax|sightline)\b", re.MULTILINE)
 
 
 def decorated(flow: Flow, decorator: ast.expr, made: Value, value: Value, frame: Frame) -> Value:
@@ -69,7 +72,18 @@ def compiled_call(it: Call) -> Value | None:
     for function in it.function.functions:
         if only_sums(it.flow, function):
             return gathered(it, reduces=True)
-    return step_output(it, words.is_step(it.name, it.receiver_name))
+    return step_output(it, words.is_step(it.name, it.receiver_name) or any(map(_is_made_step, it.paths)))
+
+
+def step_factory(it: Call) -> Value | None:
+    """A function of which only the name is known, which says that it makes steps: ``make_train_step(…)``."""
+    if not words.makes_step(it.name) or it.discarded or it.function.classes or it.function.constant:
+        return None
+    return Value(it.result_paths() | {f".{it.name}()"}, compiled=True)
+
+
+def _is_made_step(path: str) -> bool:
+    return path.endswith("()") and words.makes_step(path[:-2].rpartition(".")[2])
 
 
 def step_output(it: Call, step_like: bool) -> Value:
@@ -81,6 +95,35 @@ def step_output(it: Call, step_like: bool) -> Value:
     origin.loops |= it.flow.active_loops(it.frame)  # a caller's too
     if step_like or it.node in it.flow.carried or _takes_a_batch(it.node) or _over_data(it.frame):
         origin.step_like = True
+    return tagged([Tag(origin, True)])
+
+
+def hooked(flow: Flow, annotation: ast.expr, kind: Value, frame: Frame) -> Value:
+    """What a hook is given after each step, by its annotation: ``on_step(self, update: Update)``."""
+    if frame.traced or not _ABOUT_DEVICES.search(flow.source.text):
+        return NOTHING
+    name = str(literal_start(annotation) or last_name(annotation)).rpartition(".")[2]
+    is_array = any(path.removesuffix("()") in libraries.ARRAYS for path in kind.paths)
+    return _given_by_a_step(flow, annotation, frame) if is_array or words.is_step_output(name) else NOTHING
+
+
+def hooked_attribute(flow: Flow, node: ast.Attribute, frame: Frame) -> Value:
+    """The same of what the object has that a hook is given: ``step.update``."""
+    function = frame.function
+    if node.attr != "update" or function is None or not words.is_hook(function.name):
+        return NOTHING
+    arguments = function.node.args
+    given = {each.arg for each in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]}
+    if frame.traced or last_name(node.value) not in given or not _ABOUT_DEVICES.search(flow.source.text):
+        return NOTHING
+    return _given_by_a_step(flow, node, frame)
+
+
+def _given_by_a_step(flow: Flow, node: ast.expr, frame: Frame) -> Value:
+    if frame.function is not None and frame.function.node not in frame.loops:
+        frame.loops.append(frame.function.node)  # it is called in somebody's loop
+    origin = flow.origin(Kind.STEP, node, frame, how="step")
+    origin.step_like = True
     return tagged([Tag(origin, True)])
 
 

@@ -7,7 +7,7 @@ import ast
 from sightline.lint import libraries, sinks, words
 from sightline.lint.call import Call
 from sightline.lint.syntax import last_name
-from sightline.lint.values import NOTHING, Use, Value, tagged
+from sightline.lint.values import NOTHING, Kind, Use, Value, tagged
 
 
 def printed(it: Call) -> Value | None:
@@ -50,10 +50,11 @@ def logged(it: Call) -> Value | None:
     for node in it.node.args:
         if isinstance(node, ast.JoinedStr) or it.written[node].text is not None:
             continue
-        if not words.is_counter(last_name(node)):
+        if not words.is_counter(last_name(node)) or it.written[node].of_kind(Kind.ELAPSED):
             _metric(it, node)
     for keyword in it.node.keywords:
-        if keyword.arg is None or not words.is_counter(keyword.arg):
+        elapsed = it.written[keyword.value].of_kind(Kind.ELAPSED)
+        if keyword.arg is None or elapsed or not words.is_counter(keyword.arg):
             _metric(it, keyword.value, keyword.arg)
     return Value(it.result_paths())
 

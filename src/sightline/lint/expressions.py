@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from sightline.lint import calls, names, words
+from sightline.lint import calls, compiled, names, words
 from sightline.lint.frames import Frame
 from sightline.lint.syntax import dotted, last_name, leaves
 from sightline.lint.values import CONSTANT, NOTHING, Kind, Tag, Use, Value, holding, join, tagged, with_tags
@@ -25,7 +25,14 @@ def _constant(flow: Flow, node: ast.Constant, frame: Frame) -> Value:
 
 
 def _attribute(flow: Flow, node: ast.Attribute, frame: Frame) -> Value:
-    return names.attribute_of(flow, flow.eval(node.value, frame), node, frame)
+    base = flow.eval(node.value, frame)
+    if (
+        not base.tags
+        and not base.instances
+        and (given := compiled.hooked_attribute(flow, node, frame)) is not NOTHING
+    ):
+        return given
+    return names.attribute_of(flow, base, node, frame)
 
 
 def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
@@ -38,6 +45,11 @@ def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
         if isinstance(at, int) and -len(base.items) <= at < len(base.items):
             return base.items[at]
     chosen = [tag for tag in index.of_kind(Kind.GATHERED) if tag.whole and base.tags]  # by a mask
+    _note_mask(chosen, base.of_kind(Kind.GATHERED))
+    one_of = [tag for tag in base.of_kind(Kind.GATHERED) if tag.origin.few and tag.origin.reduces]
+    if one_of and isinstance(node.slice, ast.Constant):
+        numbers = [Tag(tag.origin, False) for tag in one_of]
+        return Value(base.holds, base.tags.difference(one_of).union(numbers))
     return with_tags(base.element, chosen)
 
 
@@ -62,9 +74,38 @@ def _operation(flow: Flow, node: ast.BinOp, frame: Frame) -> Value:
         chain.append(left)
         left = left.left
     value = flow.eval(left, frame)
+    first = _reading(value, left, ast.Add())
+    began, ended = first is ast.Sub, first is ast.Add  # in the sum so far: -t0 + …, time.time() + …
     for each in reversed(chain):
-        value = _combine(flow, each, value, flow.eval(each.right, frame), frame)
+        right = flow.eval(each.right, frame)
+        reading = _reading(right, each.right, each.op)
+        before, value = value, _combine(flow, each, value, right, frame)
+        taken = (began and reading is ast.Add) or (ended and reading is ast.Sub)
+        if taken and not frame.traced and not frame.benchmark and not _arises(value, each):
+            origin = flow.origin(Kind.ELAPSED, each, frame)
+            readings = [*right.of_kind(Kind.CLOCK), *before.of_kind(Kind.CLOCK)]
+            origin.here = flow.made_here([tag.origin for tag in readings], frame)
+            value = tagged([*value.tags, Tag(origin, False)])
+        if not isinstance(each.op, (ast.Add, ast.Sub)):
+            began = ended = False
+        began, ended = began or reading is ast.Sub, ended or reading is ast.Add
     return value
+
+
+def _arises(value: Value, node: ast.expr) -> bool:
+    return any(tag.origin.node is node for tag in value.of_kind(Kind.ELAPSED))
+
+
+def _reading(value: Value, node: ast.expr, op: ast.operator) -> type[ast.operator] | None:
+    """Whether a term of a sum is a clock that is read there, or an earlier reading that is taken off."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node, op = node.operand, ast.Sub()
+    if not any(tag.whole for tag in value.of_kind(Kind.CLOCK)):
+        return None
+    is_now = isinstance(node, ast.Call) or words.is_now(last_name(node))
+    if isinstance(op, ast.Add) and is_now:
+        return ast.Add
+    return ast.Sub if isinstance(op, ast.Sub) and not isinstance(node, ast.Call) else None
 
 
 def _combine(flow: Flow, node: ast.BinOp, left: Value, right: Value, frame: Frame) -> Value:
@@ -84,10 +125,31 @@ def _combine(flow: Flow, node: ast.BinOp, left: Value, right: Value, frame: Fram
             return tagged([*tags, Tag(origin, False)])
     if not isinstance(node.op, ast.Div):
         _computes_with(flow, left, right)
-        _computes_with(flow, right, left)
+    _computes_with(flow, right, left)  # also a local value by a number of all
+    _note_ratio_or_mask(node, left, right)
     if isinstance(node.op, (ast.Mult, ast.Div)):  # seconds as milliseconds are a clock's still
         tags = tags.union(*clocks)
     return tagged(tags)
+
+
+def _note_ratio_or_mask(node: ast.BinOp, left: Value, right: Value) -> None:
+    """Note of gathers that one is divided by the other, or that one masks the other."""
+    gathers = left.of_kind(Kind.GATHERED), right.of_kind(Kind.GATHERED)
+    if isinstance(node.op, ast.Div):
+        for tag in set(gathers[0]).intersection(gathers[1]):
+            tag.origin.is_ratio = True
+    if isinstance(node.op, ast.Mult) and all(gathers):
+        for by, of, masks in ((node.right, *gathers), (node.left, *gathers[::-1])):
+            if "mask" in words.words(last_name(by)):
+                _note_mask(masks, of)
+
+
+def _note_mask(masks: list[Tag], of: Iterable[Tag]) -> None:
+    for mask in masks:
+        mask.origin.is_mask = True
+        for tag in of:
+            if tag.origin is not mask.origin:
+                tag.origin.mask = tag.origin.mask or mask.origin.operand
 
 
 def _is_unknown(value: Value) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from sightline.lint import expressions, statements, words
+from sightline.lint import compiled, expressions, statements, words
 from sightline.lint.frames import Called, Class, Definition, Frame, Function
 from sightline.lint.source import Source
 from sightline.lint.syntax import backward_names, literal_start
@@ -170,6 +170,8 @@ class Flow:
                 value = unpacked
                 if value is NOTHING and frame.caller:
                     value = function.defaults.get(name, NOTHING)
+                if value is NOTHING and not frame.caller and words.is_hook(function.name):
+                    value = self._hooked(parameter, function, frame)
             if not value.known and parameter.annotation is not None:
                 value = with_tags(
                     expressions.annotated(self, parameter.annotation, function.frame), value.tags
@@ -186,6 +188,12 @@ class Flow:
                 {tag for name, value in keywords.items() if name not in taken for tag in value.tags}
                 | unpacked.tags
             )
+
+    def _hooked(self, parameter: ast.arg, function: Function, frame: Frame) -> Value:
+        if parameter.annotation is None:
+            return NOTHING
+        kind = expressions.annotated(self, parameter.annotation, function.frame)
+        return compiled.hooked(self, parameter.annotation, kind, frame)
 
     def _run(self, function: Function, frame: Frame) -> None:
         if isinstance(function.node, ast.Lambda):
@@ -274,13 +282,21 @@ class Flow:
             if not (numbers_only and tag.whole and tag.origin.kind is not Kind.ELAPSED):
                 tag.origin.uses.update((Use.METRIC, Use.LOGGED) if logged else (Use.METRIC,))
 
-    def keyed(self, key: ast.expr | None, value: Value, frame: Frame, *, among_metrics: bool) -> None:
-        """Note that a value stands under a key of a dict."""
+    def keyed(
+        self,
+        key: ast.expr | None,
+        value: Value,
+        frame: Frame,
+        *,
+        among_metrics: bool,
+        is_dict: bool = False,
+    ) -> None:
+        """Note that a value stands under a key of a dict, or, unless ``is_dict``, perhaps of a list."""
         if not value.tags:
             return
         name = literal_start(key)
         if name is not None and words.is_counter(name):
-            return
+            value = tagged(value.of_kind(Kind.ELAPSED))  # the step is no metric; the time that it took is
         if self.apart and not among_metrics:
             return
         if among_metrics or (name is not None and words.is_metric_key(name)):
@@ -289,7 +305,7 @@ class Flow:
         elif name is not None:
             for tag in value.tags:
                 tag.origin.keys.setdefault(name)
-        elif any(tag.origin.kind is Kind.ELAPSED for tag in value.tags) and not self._is_index(key, frame):
+        elif value.of_kind(Kind.ELAPSED) and (is_dict or not self._is_index(key, frame)):
             self.metric(tagged(value.of_kind(Kind.ELAPSED)))
 
     def _is_index(self, key: ast.expr | None, frame: Frame) -> bool:

@@ -20,7 +20,16 @@ def gathered(it: Call, *, reduces: bool = False, how: str = "") -> Value:
     operand = it.node.args[0] if it.node.args else None
     origin = it.flow.origin(Kind.GATHERED, it.node, it.frame, how=how or it.name, operand=operand)
     origin.reduces = reduces
+    origin.few = origin.few or _is_few(it.args[0] if it.args else NOTHING, operand)
     return tagged([Tag(origin, True)])
+
+
+def _is_few(value: Value, node: ast.expr | None) -> bool:
+    """Whether something is an array of two or more numbers that are written out."""
+    while isinstance(node, ast.Call) and last_name(node) in libraries.ARRAY_MAKERS and node.args:
+        node = node.args[0]
+    parts = len(node.elts) if isinstance(node, (ast.List, ast.Tuple)) else len(value.items or ())
+    return parts >= 2
 
 
 def collective(it: Call) -> Value | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from sightline import naming
 from sightline.lint import libraries
-from sightline.lint.advice import conventional
+from sightline.lint.advice import HUMP, conventional
 from sightline.lint.findings import UNCONVENTIONAL_KEY, Finding
 from sightline.lint.frames import Called
 from sightline.lint.source import Source
@@ -27,7 +27,7 @@ _EXPORTED = {
     "summary": "{}/mean",
     "masked": "{}/mean",
 }
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SECONDS = "s|sec|secs|second|seconds|ms|us|ns|time|duration|elapsed"
 
 Scopes = set[tuple[tuple[str | None, ...], bool]]
 
@@ -157,12 +157,18 @@ def _instead(call: str, key: str, scopes: Scopes, namespaces: tuple[str, ...] | 
 def _candidates(call: str, key: str) -> Iterator[tuple[str, str]]:
     """Other calls and keys, the nearest first."""
     snake = "/".join(_snake(part) for part in key.split("/"))
+    if snake.partition("/")[0] not in naming.NAMESPACES:
+        spelled = conventional(key)  # "train-reward/total" as "train/reward/total"
+        if spelled.partition("/")[0] in naming.NAMESPACES:
+            yield call, spelled
     yield call, snake
     folder, _, last = snake.rpartition("/")
     at = f"{folder}/" if folder else ""
+    if found := re.fullmatch(r"(.+)_per_(?:s|sec|second)(_per_.+)", last):
+        yield "rate", found[1] + found[2]
     if found := re.fullmatch(r"(.+)_per_(s|sec|second)", last):
         yield "rate", found[1]
-    if found := re.fullmatch(r"(.+?)(_time)?_(s|sec|secs|second|seconds|ms|us|ns|time)", last):
+    if found := re.fullmatch(rf"(.+?)(_time)?_({_SECONDS})", last):
         yield "record_timing", found[1]
     if found := re.fullmatch(r"(mean|avg|average|std|min|max|minimum|maximum)_(.+)", last):
         yield "summary", at + found[2]
@@ -172,9 +178,12 @@ def _candidates(call: str, key: str) -> Iterator[tuple[str, str]]:
         yield call, at + found[1]
     if found := re.fullmatch(r"(.+)_(pct|percent|percentage)", last):
         yield call, f"{at}{found[1]}_fraction"
+    if last in _SECONDS.split("|"):
+        yield "record_timing", "step"
+    yield call, conventional(key)
     for namespace in ("train", "eval"):
         yield call, f"{namespace}/{snake}"
 
 
 def _snake(part: str) -> str:
-    return re.sub(r"[^a-z0-9@{}]+", "_", _HUMP.sub("_", part).lower()).strip("_")
+    return re.sub(r"[^a-z0-9@{}]+", "_", HUMP.sub("_", part).lower()).strip("_")

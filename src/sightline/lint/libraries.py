@@ -82,6 +82,8 @@ TRACERS = frozenset(
         "sightline.jax.collecting.collect",
     }
 )
+#: Classes of arrays that lie on a device.
+ARRAYS = frozenset({"jax.Array", "jax.numpy.ndarray", "chex.Array", "jaxlib.xla_extension.ArrayImpl"})
 TREE_MAPS = frozenset(
     {
         "jax.tree.map",
@@ -195,6 +197,8 @@ SHAPERS = named(
 )
 MUTATORS = named("append extend add insert appendleft setdefault update put put_nowait")
 
+#: Functions that make an array of a list.
+ARRAY_MAKERS = named("array asarray stack tensor as_tensor")
 #: Functions whose result is made of their arguments, and those that keep nothing of them.
 PASSING = named(
     "abs dict enumerate filter getattr iter list max min next pow reversed round set sorted sum tuple zip "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sightline.lint import libraries, sinks, words
 from sightline.lint.frames import Frame
-from sightline.lint.syntax import dotted, last_name, leaves
+from sightline.lint.syntax import asks, dotted, last_name, leaves
 from sightline.lint.values import NOTHING, Kind, Tag, Use, Value, holding, join, tagged
 
 if TYPE_CHECKING:
@@ -70,14 +70,17 @@ def assign(flow: Flow, target: ast.expr, value: Value, frame: Frame, node: ast.e
         if value.items is not None and plain and len(value.items) == len(target.elts):
             parts = value.items
         else:
-            parts = (tagged(value.tags),) * len(target.elts)
+            made_steps = Value(value.paths, value.tags, compiled=True) if value.compiled else None
+            parts = (made_steps or tagged(value.tags),) * len(target.elts)
         made = node if isinstance(node, ast.Call) else None
         for each, part in zip(target.elts, parts, strict=True):
             assign(flow, each.value if isinstance(each, ast.Starred) else each, part, frame, made)
         return
     if isinstance(target, ast.Subscript):
         among = words.is_metrics(last_name(target.value))
-        flow.keyed(target.slice, value, frame, among_metrics=among)
+        if not (value.of_kind(Kind.ELAPSED) and words.is_reply(last_name(target.value))):
+            is_dict = node is not None and asks(node, target.value)
+            flow.keyed(target.slice, value, frame, among_metrics=among, is_dict=is_dict)
         flow.eval(target.slice, frame)
         absorb(flow, target.value, value, frame)
         return
@@ -97,6 +100,8 @@ def assign(flow: Flow, target: ast.expr, value: Value, frame: Frame, node: ast.e
             owner.set(target.attr, value)
         if words.is_metrics(last_name(target.value)):
             flow.metric(value, target.attr)
+        elif words.is_setting(target.attr):
+            flow.use(tagged(tag for tag in value.of_kind(Kind.READ) if not tag.whole), Use.CONTROL)
     if name is None:
         return
     if name in frame.backward and node is not None and not isinstance(node, (ast.Name, ast.Constant)):

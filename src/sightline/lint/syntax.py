@@ -45,6 +45,18 @@ def literal_start(node: ast.AST | None) -> str | None:
     return None
 
 
+def asks(node: ast.expr, container: ast.expr) -> bool:
+    """Whether an expression has a ``get`` of a container, which is a dict then: ``d.get(k, 0) + x``."""
+    return any(
+        isinstance(part, ast.Call)
+        and isinstance(part.func, ast.Attribute)
+        and part.func.attr == "get"
+        and dotted(part.func.value) is not None
+        and dotted(part.func.value) == dotted(container)
+        for part in ast.walk(node)
+    )
+
+
 def leaves(target: ast.expr) -> Iterator[ast.expr]:
     if isinstance(target, (ast.Tuple, ast.List)):
         for each in target.elts:

@@ -27,7 +27,9 @@ def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
 
 def _instead(origin: Origin) -> str:
     keys = list(origin.keys)
-    name = advice.timing_name([key for key in keys if words.is_time(key)], list(origin.names))
+    name = advice.timing_name(
+        [key for key in keys if words.is_time(key) or words.is_counter(key)], list(origin.names)
+    )
     timing = (
         f'with sl.record_timing("{name}"): …  # until a device is done: … as timing; timing.until(result)'
     )

@@ -57,6 +57,10 @@ class Origin:
         names: of variables it was assigned to, in order.
         reductions: which reductions it went through.
         reduces: of a GATHERED: the collective itself makes a sum or a mean.
+        is_mask: of a GATHERED: it chooses among what another gives.
+        mask: of a GATHERED: what chooses among its values, before it is gathered.
+        is_ratio: of a GATHERED: one part of it is divided by another.
+        few: of a GATHERED: each process gives a few numbers that are written out, ``np.array([hits, n])``.
         read: of a READ: the step outputs that are read.
     """
 
@@ -73,6 +77,10 @@ class Origin:
     names: dict[str, None] = field(default_factory=dict)
     reductions: set[str] = field(default_factory=set)
     reduces: bool = False
+    is_mask: bool = False
+    mask: ast.expr | None = None
+    is_ratio: bool = False
+    few: bool = False
     read: set[Origin] = field(default_factory=set)
 
     @property

@@ -44,6 +44,11 @@ _STEPS = frozenset(
         ("train",),
     }
 )
+_MAKING = named("make build create")
+_FUNCTIONS = named("fn func function")
+_HOOKING = named("on after report")
+_ENDING = named("final last end best eval evaluation evaluate test validation summary result results config")
+_GIVEN = named("output outputs out result results metrics stats")
 _STEPPED = named(
     "env envs environment environments simulator sim game gym world optimizer optimizers optim opt tx "
     "scheduler sched pbar bar tqdm progress hasher hash hashlib config cfg dict metrics metric meter meters "
@@ -67,6 +72,9 @@ _CONTAINERS = named(
     "metric metrics log logs stat stats statistics scalar scalars summary summaries history timing timings "
     "timer timers times durations perf telemetry losses meters"
 )
+_MEASURED = named("metrics stats statistics scalars timings times durations telemetry")
+_REPLIES = named("response reply resp headers header")
+_SETTINGS = named("alpha beta gamma epsilon temperature difficulty coef coefficient threshold")
 _KEYS = named(
     "loss losses acc accuracy reward rewards return returns score kl entropy grad norm gnorm lr ppl "
     "perplexity bleu rouge f1 auc mean std var avg average median min max p50 p95 p99 tokens throughput tps "
@@ -130,7 +138,11 @@ def is_step(name: str, receiver: str = "") -> bool:
     Example:
         >>> is_step("train_step"), is_step("p_eval_step"), is_step("update_policy"), is_step("step", "env")
         (True, True, True, False)
+        >>> is_step("make_train_step")
+        False
     """
+    if makes_step(name):
+        return False
     parts = words(name)
     while len(parts) > 1 and parts[0] in _WRAPPED:
         parts = parts[1:]
@@ -145,6 +157,58 @@ def is_step(name: str, receiver: str = "") -> bool:
     if parts[-1] == "step":
         return not _PHASES.isdisjoint(parts[:-1])
     return parts[0] == "update" and not _UPDATED.isdisjoint(parts[1:])
+
+
+@functools.cache
+def makes_step(name: str) -> bool:
+    """Whether a function of this name makes a function, or several, that do a step.
+
+    Example:
+        >>> makes_step("make_train_step"), makes_step("build_update_fn"), makes_step("get_step_fn")
+        (True, True, True)
+        >>> makes_step("get_step"), makes_step("make_env_step"), makes_step("build_steps_table")
+        (False, False, False)
+    """
+    first, *parts = words(name) or ("",)
+    if first not in _MAKING and not (first == "get" and parts[-1:] and parts[-1] in _FUNCTIONS):
+        return False
+    is_function = bool(parts) and parts[-1] in _WRAPPED
+    while len(parts) > 1 and parts[-1] in _WRAPPED:
+        parts.pop()
+    if not parts or not _STEPPED.isdisjoint(parts):
+        return False
+    made = "_".join([*parts, "fn"] if is_function else parts)
+    return parts[-1] in ("step", "steps", "update", "updates") or is_step(made)
+
+
+@functools.cache
+def is_hook(name: str) -> bool:
+    """Whether a function of this name is called after each step: ``on_step``, ``record_update``.
+
+    Example:
+        >>> is_hook("on_step"), is_hook("on_train_batch_end"), is_hook("record_warmup"), is_hook("log_prob")
+        (True, True, True, False)
+        >>> is_hook("on_evaluation"), is_hook("log_final_loss"), is_hook("step")
+        (False, False, False)
+    """
+    first, *parts = words(name) or ("",)
+    if first in ("record", "log"):
+        return bool(parts) and _ENDING.isdisjoint(parts) and not is_probabilistic(name)
+    return first in _HOOKING and not {"step", "update", "batch"}.isdisjoint(parts)
+
+
+@functools.cache
+def is_step_output(name: str) -> bool:
+    """Whether a class of this name holds what a step gives.
+
+    Example:
+        >>> is_step_output("Update"), is_step_output("TrainStepOutput"), is_step_output("Output")
+        (True, True, False)
+    """
+    parts = words(name)
+    return parts == ("update",) or (
+        parts[-1:] != () and parts[-1] in _GIVEN and not {"step", "update"}.isdisjoint(parts[:-1])
+    )
 
 
 @functools.cache
@@ -185,6 +249,29 @@ def is_metrics(name: str) -> bool:
         (True, True, False, False)
     """
     return not _CONTAINERS.isdisjoint(words(name)) and not is_probabilistic(name)
+
+
+@functools.cache
+def is_metrics_class(name: str) -> bool:
+    """Whether objects of a class of this name are sets of metrics.
+
+    Example:
+        >>> is_metrics_class("StepMetrics"), is_metrics_class("Logger"), is_metrics_class("Timer")
+        (True, False, False)
+    """
+    return words(name)[-1:] != () and words(name)[-1] in _MEASURED
+
+
+@functools.cache
+def is_reply(name: str) -> bool:
+    """Whether a dict of this name goes back to whoever asked, as that of a server does."""
+    return not _REPLIES.isdisjoint(words(name)) and not is_metrics(name)
+
+
+@functools.cache
+def is_setting(name: str) -> bool:
+    """Whether a number of this name says how training goes on, as the beta of a replay buffer does."""
+    return words(name)[-1:] != () and words(name)[-1] in _SETTINGS
 
 
 @functools.cache

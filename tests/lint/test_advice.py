@@ -1,0 +1,94 @@
+"""What the lint says to write instead is nothing that it would find itself."""
+
+import re
+
+import pytest
+
+from sightline.lint import words
+from tests.lint.marked import found, instead
+
+KEYS = [
+    "train/loss", "train-reward/total/mean", "train-reward/total", "train/mean_reward", "train/max_reward",
+    "train/avg_reward", "Train Loss", "train/reward_p95", "train/num_tokens", "tokens_per_sec",
+    "train/tokens_per_s", "train/tokens_per_s_per_device", "train/step_time", "train/elapsed",
+    "train/rollout_duration", "train/clipped_pct", "train/reward_count", "eval_full/acc", "charts/SPS",
+    "train/lossMean", "time/train/update", "train/GPU 0", "train/loss/mean/mean", "critic/score/mean",
+]  # fmt: skip
+
+
+def assert_clean(advice: str) -> None:
+    """A line of advice, with names in place of what it leaves open, has no findings."""
+    call = advice.split("  #")[0].replace('"…"', '"x"')
+    call = call.replace(": …", ": ...").replace("…", "y")
+    assert "(y)" not in call, advice
+    assert not found(f"import sightline as sl\n{call}\n"), advice
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_that_is_suggested_keeps_the_conventions(key: str) -> None:
+    """For a tracker's call, for a key of our own, and for what gathers, reads or times."""
+    (of_sink,) = instead(f"import wandb\nwandb.log({{{key!r}: x}}, step=n)")
+    assert_clean(of_sink.split("\n")[0])
+    for line in instead(f"import sightline as sl\nsl.scalar({key!r}, x)"):
+        assert_clean(line)
+    gathers = f"""
+        from jax.experimental.multihost_utils import process_allgather
+        everyone = process_allgather(rewards)
+        metrics[{key!r}] = float(everyone.mean())
+        """
+    (of_gather,) = instead(gathers)
+    assert_clean(of_gather)
+    reads = f"""
+        from lib import train_step
+        for batch in batches:
+            state, out = train_step(state, batch)
+            metrics[{key!r}] = float(out)
+        """
+    if not words.is_time(key) and "_per_" not in key:  # which no step gives
+        (of_read,) = instead(reads)
+        assert_clean(of_read)
+    (of_timing,) = instead(f"import time\nt0 = time.time()\nmetrics[{key!r}] = time.time() - t0")
+    for line in of_timing.split("\n"):
+        assert_clean(line)
+
+
+def test_the_namespace_is_found_in_a_key_that_is_spelled_with_a_dash() -> None:
+    """The same one for every rule."""
+    assert instead('import wandb\nwandb.log({"train-reward/total/mean": x}, step=n)') == [
+        'sl.scalar("train/reward/total/mean", x)\nrun.commit(n)'
+    ]
+    gather = "everyone = process_allgather(rewards)\n"
+    code = "from jax.experimental.multihost_utils import process_allgather\n" + gather
+    (advice,) = instead(code + 'log["train-reward/total/mean"] = everyone.mean()')
+    assert advice.startswith('sl.summary("train/reward/total", rewards)')
+    assert instead('import sightline as sl\nsl.summary("train-reward/total", x)') == [
+        'sl.summary("train/reward/total", …)'
+    ]
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["kept = everyone[mine]\nlog['reward'] = kept.mean()", "log['reward'] = (everyone * all_mask).sum()"],
+)
+def test_a_gather_that_is_a_mask_is_masked_instead(use: str) -> None:
+    """By an index, or as a factor."""
+    code = f"""
+from jax.experimental.multihost_utils import process_allgather
+everyone = process_allgather(rewards)
+mine = all_mask = process_allgather(mask)
+{use}
+"""
+    assert instead(code)[0].startswith('sl.masked("reward", rewards, mask)')
+    assert all(line.startswith("sl.masked(") for line in instead(code))
+
+
+def test_a_ratio_of_gathered_sums_is_a_ratio_instead() -> None:
+    """Of the numbers that are written out, under the key that it had."""
+    code = """
+        import numpy as np
+        from jax.experimental.multihost_utils import process_allgather
+        total = process_allgather(np.array([hits, n])).sum(0)
+        metrics = {"eval/accuracy": total[0] / total[1]}
+        """
+    (advice,) = instead(code)
+    assert re.match(r'sl\.ratio\("eval/accuracy", hits, n\)  #', advice)
