@@ -102,7 +102,7 @@ def read_catalogue(index_file: str | Path, item_file: str | Path) -> Catalogue:
                 f"{index_file}:{_line_of(index_text, id)}: item {id!r} is not in {item_file}; expected its "
                 f"title there"
             )
-        title = items[id].get("title") if isinstance(items[id], dict) else None
+        title: Any = items[id].get("title") if isinstance(items[id], dict) else None
         if wrong := _wrong_title(title):
             raise DataError(
                 f"{item_file}:{_line_of(item_text, id)}: item {id!r}: {wrong}, found {_short(items[id])}"
