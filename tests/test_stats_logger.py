@@ -429,7 +429,10 @@ def test_windows_and_totals_go_on_over_a_resume(make: Make, tracker: sl.StatsTra
     again = attempt({**state, "last_slot": [3, 0]}, [4], 100)
     last = attempt({**state, "last_slot": [4, 0]}, [5], 1000)
     (run,) = [r for r in sl.read_journal(last.wait_dir()) if r["type"] == "run"][-1:]
-    assert run["derived"] == {"total": "RunningTotal() of train/n", "mean": "MeanOfLast(count=2) of train/n"}
+    assert run["derived"] == {
+        "total": "RunningTotal() of train/n",
+        "mean": "MeanOfLast(count=2, full=False) of train/n",
+    }
     shown = {c["step"]: (c["values"]["total"], c["values"]["mean"]) for c in commits(last)}
     assert again.attempt == 3
     assert shown == {

@@ -189,7 +189,10 @@ def _readable(file: object) -> Iterator[None]:
     """Turns what goes wrong with a damaged file into an error that names it."""
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+    except (
+        *(OSError, ValueError, TypeError, KeyError, EOFError),
+        *(RecursionError, zipfile.BadZipFile, zlib.error),
+    ) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise CheckpointError(f"{file}: cannot be read, it may be damaged: {reason}") from e
 

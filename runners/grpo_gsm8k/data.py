@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from runners.common.errors import DataError
+from runners.common.text_files import lone_surrogate, read_text
 from runners.grpo_gsm8k.problems import Problem, generate
 from runners.grpo_gsm8k.tokenizer import BOS, EOS, PAD, Tokenizer
 
@@ -21,23 +22,21 @@ _NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
 def read_jsonl(path: str | Path) -> list[Problem]:
     """Problems of a GSM8K file: a JSON object a line with `question` and `answer`, ending `#### n`."""
     problems: list[Problem] = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {e}") from e
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as e:
+        except (ValueError, RecursionError) as e:  # no JSON; a number too long, or nested too deeply
             raise DataError(f"{where}: expected one JSON object, found {_short(line)} ({e})") from e
         if not isinstance(row, dict):
             raise DataError(f"{where}: expected a JSON object, found {_short(line)}")
         for key in ("question", "answer"):
             if not isinstance(row.get(key), str):
                 raise DataError(f"{where}: expected a string {key!r}, found {_short(repr(row.get(key)))}")
+            if half := lone_surrogate(row[key]):
+                raise DataError(f"{where}: {key!r}: expected text, found the lone surrogate {half} in it")
         try:
             split_answer(row["answer"])
         except ValueError as e:

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh
 
 import sightline as sl
+from runners.common import metadata
 from runners.common.batches import batch_indices
 from runners.common.comparison import Comparison, compare
 from runners.common.ending import closing
@@ -91,6 +92,11 @@ class _Training:
         self.tokenizer = train_tokenizer(
             (text for p in train_problems for text in (p.question, target_text(p))), data.max_words
         )
+        self.settings = {"seed": config.seed, "grpo.prompts_per_step": grpo.prompts_per_step}
+        self.rows = {
+            f"the {name} data": metadata.describe_rows(f"{p.question}\0{p.answer}" for p in some)
+            for name, some in (("training", train_problems), ("test", test_problems))
+        }
         lengths = data.prompt_tokens, data.completion_tokens
         self.train_set: Encoded = encode(train_problems, self.tokenizer, *lengths)
         self.test_set: Encoded = encode(test_problems, self.tokenizer, *lengths)
@@ -183,6 +189,8 @@ class _Training:
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
         meta = {
+            "settings": self.settings,
+            "rows": self.rows,
             "position": at.position,
             "before": None if at.before is None else at.before.tolist(),
         }
@@ -191,18 +199,26 @@ class _Training:
 
     def _restore(self, step: int) -> Saved:
         """The checkpoint to go on from."""
+        source, meta = self.saves.found, self.saves.meta()
+        for name, now in (("settings", self.settings), ("rows", self.rows)):
+            metadata.check_same(source, meta, name, now)
+        before = metadata.numbers(source, meta, "before", most=1)
+        position = metadata.count(source, meta, "position")
+        sightline = metadata.mapping(source, meta, "sightline")
         params = init_params(self.model, self.config.seed)
         like = Progress(
             state=State(params, self.optimizer.init(params), np.int32(0)),
             reference=params if self.config.grpo.kl_beta else {},
             rng=jax.random.key_data(jax.random.key(0)),
         )
-        arrays, meta = self.saves.restore(to_host(like.arrays()))
-        before = None if meta["before"] is None else np.array(meta["before"], np.int8)
+        arrays, _ = self.saves.restore(to_host(like.arrays()))
         progress = Progress(
-            **put_replicated(self.mesh, arrays), step=step, position=meta["position"], before=before
+            **put_replicated(self.mesh, arrays),
+            step=step,
+            position=position,
+            before=None if before is None else np.array(before, np.int8),
         )
-        return Saved(progress, meta["sightline"])
+        return Saved(progress, sightline)
 
     # The phases of a run.
 

@@ -45,7 +45,7 @@ class GrpoConfig:
     grad_accumulation: int = 1  # micro-batches per optimiser step
     clip_low: float = 0.2
     clip_high: float = 0.28
-    kl_beta: float = 1e-3  # 0: no KL term, and no reference model is kept
+    kl_beta: float = 0.05  # 0: no KL term, and no reference model is kept
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:

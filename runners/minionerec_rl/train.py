@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh
 
 import sightline as sl
+from runners.common import metadata
 from runners.common.batches import batch_indices
 from runners.common.config import ConfigError
 from runners.common.ending import closing
@@ -105,6 +106,10 @@ def train(config: Config, callbacks: Sequence[Callback] = ()) -> Outcome:
     return _Training(config, callbacks).run()
 
 
+#: What a run must go on with: what it trains on, and what it is compared on before and after.
+_SPLITS = {"training": "train", "test": "test"}
+
+
 class _Training:
     """The parts that stay the same over the steps, and the phases as methods."""
 
@@ -122,9 +127,14 @@ class _Training:
             config.data.prompt_tokens,
             self.trie.levels + 1,
         )
+        self.settings = {"grpo.seed": grpo.seed, "grpo.prompts_per_step": grpo.prompts_per_step}
+        if config.data.train_file is None:  # else nothing follows from it
+            self.settings["seed"] = config.seed
+        self.rows = {f"the {name} data": self.dataset.describe(split) for name, split in _SPLITS.items()}
         self.saves = Saves(config.output, config.checkpoint)
         self.policy = self._policy()
         self.model = self.policy.model
+        self.described = describe_policy(self.model, self.tokenizer, catalogue)
 
         self.mesh: Mesh = make_mesh()
         self.find = self._make_find()
@@ -203,6 +213,7 @@ class _Training:
         """The policy of this run's newest checkpoint that all processes have, or the one to begin with."""
         start, step = self.config.start, self.saves.find()
         if step is not None:
+            metadata.check_same(self.saves.found, self.saves.meta(), "settings", self.settings)
             policy = load_policy(self.saves.run_dir, step)
         elif start.run is not None:
             policy = load_policy(start.run, start.step)
@@ -234,7 +245,9 @@ class _Training:
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
         meta = {
-            **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
+            **self.described,
+            "settings": self.settings,
+            "rows": self.rows,
             "position": at.position,
             "before": None if at.before is None else at.before.tolist(),
         }
@@ -243,14 +256,19 @@ class _Training:
 
     def _restore(self, step: int) -> Saved:
         """The whole of the checkpoint that `_policy` has found."""
-        arrays, meta = self.saves.restore(self._first_arrays())
+        source, meta = self.saves.found, self.saves.meta()
+        metadata.check_same(source, meta, "rows", self.rows)
+        before = metadata.numbers(source, meta, "before")
+        position = metadata.count(source, meta, "position")
+        sightline = metadata.mapping(source, meta, "sightline")
+        arrays, _ = self.saves.restore(self._first_arrays())
         progress = Progress.of(
             put_replicated(self.mesh, arrays),
             step=step,
-            position=meta["position"],
-            before=None if meta["before"] is None else np.array(meta["before"], np.int64),
+            position=position,
+            before=None if before is None else np.array(before, np.int64),
         )
-        return Saved(progress, meta["sightline"])
+        return Saved(progress, sightline)
 
     # The phases of a step.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from runners.common.metadata import describe_rows
+
 LEVELS = 3  # tokens of a semantic id
 
 
@@ -56,3 +58,17 @@ class Dataset:
     train: Interactions
     valid: Interactions
     test: Interactions  # other users than in `train`, when it was generated here
+
+    def describe(self, split: str) -> str:
+        """How many rows a split has, and a digest of them and of the items, all in their order.
+
+        Args:
+            split: `train`, `valid` or `test`.
+        """
+        rows: Interactions = getattr(self, split)
+        sid = self.catalogue.sid
+        items = describe_rows(map(sid, range(len(self.catalogue))))
+        return describe_rows(
+            f"{items}: {' '.join(map(sid, history))} {sid(target)}"
+            for history, target in zip(rows.histories, rows.targets.tolist(), strict=True)
+        )

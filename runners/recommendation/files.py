@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from runners.common.errors import DataError
+from runners.common.text_files import lone_surrogate, parse_json, read_text
 from runners.recommendation.catalogue import LEVELS, Catalogue, Dataset, Interactions
 
 COLUMNS = (
@@ -88,28 +90,50 @@ def read_catalogue(index_file: str | Path, item_file: str | Path) -> Catalogue:
     taken: dict[tuple[str, ...], str] = {}
     titles = []
     for id, sid in index.items():
-        where = f"{index_file}:{_line_of(index_text, id)}: item {id!r}"
-        if not isinstance(sid, list) or not all(isinstance(token, str) for token in sid):
-            raise DataError(f"{where}: expected a list of SID tokens as {_EXAMPLE}, found {_short(sid)}")
-        if len(sid) != LEVELS:
-            raise DataError(f"{where}: expected {LEVELS} SID tokens, found {len(sid)}: {_short(sid)}")
-        letters = [match[1] if (match := _TOKEN.fullmatch(token)) else None for token in sid]
-        if letters != ["a", "b", "c"]:
-            raise DataError(f"{where}: expected SID tokens as {_EXAMPLE}, found {_short(sid)}")
+        if wrong := _wrong_sid(id, sid):
+            raise DataError(f"{index_file}:{_line_of(index_text, id)}: item {id!r}{wrong}")
         if (other := taken.setdefault(tuple(sid), id)) != id:
-            raise DataError(f"{where} has the same SID as item {other!r}: {''.join(sid)}")
-        if id not in items:
-            raise DataError(f"{where} is not in {item_file}; expected its title there")
-        title = items[id].get("title") if isinstance(items[id], dict) else None
-        if not isinstance(title, str) or not title.strip():
             raise DataError(
-                f'{item_file}:{_line_of(item_text, id)}: item {id!r}: expected {{"title": "…"}}, '
-                f"found {_short(items[id])}"
+                f"{index_file}:{_line_of(index_text, id)}: item {id!r} has the same SID as item {other!r}: "
+                f"{''.join(sid)}"
+            )
+        if id not in items:
+            raise DataError(
+                f"{index_file}:{_line_of(index_text, id)}: item {id!r} is not in {item_file}; expected its "
+                f"title there"
+            )
+        title: Any = items[id].get("title") if isinstance(items[id], dict) else None
+        if wrong := _wrong_title(title):
+            raise DataError(
+                f"{item_file}:{_line_of(item_text, id)}: item {id!r}: {wrong}, found {_short(items[id])}"
             )
         titles.append(_one_line(title))
     if not index:
         raise DataError(f"{index_file}: no items in it; expected item ids with their SIDs")
     return Catalogue(tuple(index), tuple(titles), tuple(taken))
+
+
+def _wrong_sid(id: str, sid: Any) -> str | None:
+    """What is wrong with an entry of the index; None: nothing."""
+    if half := lone_surrogate(id):
+        return f": expected an id that is text, found the lone surrogate {half} in it"
+    if not isinstance(sid, list) or not all(isinstance(token, str) for token in sid):
+        return f": expected a list of SID tokens as {_EXAMPLE}, found {_short(sid)}"
+    if len(sid) != LEVELS:
+        return f": expected {LEVELS} SID tokens, found {len(sid)}: {_short(sid)}"
+    letters = [match[1] if (match := _TOKEN.fullmatch(token)) else None for token in sid]
+    if letters != ["a", "b", "c"]:
+        return f": expected SID tokens as {_EXAMPLE}, found {_short(sid)}"
+    return None
+
+
+def _wrong_title(title: Any) -> str | None:
+    """What would be right; None: it is."""
+    if not isinstance(title, str) or not title.strip():
+        return 'expected {"title": "…"}'
+    if half := lone_surrogate(title):
+        return f"expected a title that is text, without the lone surrogate {half}"
+    return None
 
 
 def check_info(path: str | Path, catalogue: Catalogue) -> None:
@@ -119,7 +143,7 @@ def check_info(path: str | Path, catalogue: Catalogue) -> None:
         DataError: see `read`.
     """
     listed = set()
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         sid, _, rest = line.partition("\t")
@@ -244,7 +268,7 @@ def _item(catalogue: Catalogue, sid: str, id: str, where: str) -> int:
 
 def _csv_rows(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows by column, each with its line number (its last line, if it has several)."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = next(reader, [])
         missing = [name for name in COLUMNS if name not in header]
@@ -274,41 +298,34 @@ def _literal_list(text: str, where: str) -> Sequence[Any]:
 
 
 def _json_object(path: str | Path) -> tuple[str, dict[str, Any]]:
-    text = _text(path)
+    text = read_text(path)
 
     def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in found if keys.count(key) > 1)
+            twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
             raise DataError(f"{path}:{_line_of(text, twice)}: the key {twice!r} is there twice")
         return found
 
-    try:
-        value = json.loads(text, object_pairs_hook=no_repeats)
-    except json.JSONDecodeError as e:
-        raise DataError(f"{path}:{e.lineno}: not valid JSON: {e.msg}") from e
+    value = parse_json(text, path, no_repeats)
     if not isinstance(value, dict):
         raise DataError(f"{path}:1: expected a JSON object by item id, found {_short(value)}")
     return text, value
 
 
 def _line_of(text: str, key: str) -> int:
-    """The line on which a key of a JSON object stands; 1 if it is written in an unusual way."""
-    found = re.search(re.escape(json.dumps(key)) + r"\s*:", text)
+    """The line on which a key of a JSON object stands; 1 if it is written in an unusual way.
+
+    It looks through the whole text: for what is wrong only, and not for each entry.
+    """
+    written = "|".join(re.escape(json.dumps(key, ensure_ascii=ascii)) for ascii in (True, False))
+    found = re.search(rf"(?:{written})\s*:", text)
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
-def _text(path: str | Path) -> str:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:  # with or without a mark at its start
-            return file.read()
-    except OSError as e:
-        raise DataError(f"{path}: cannot be read: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {e}") from e
-
-
 def _short(value: Any, limit: int = 80) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        text = "lists in lists" if isinstance(value, list) else "objects in objects"
     return repr(text if len(text) <= limit else text[:limit] + "…")

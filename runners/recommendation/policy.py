@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from runners.common import metadata
 from runners.common.checkpoint import Checkpoints
 from runners.common.errors import CheckpointError
 from runners.common.model import Decoder, init_params
+from runners.common.sections import ModelConfig
 from runners.common.tokenizer import Tokenizer
 from runners.recommendation.catalogue import Catalogue
 
@@ -74,19 +76,35 @@ def load_policy(run_dir: str | Path, step: int | None = None) -> Policy:
                 f"{source}: no model, vocabulary and catalogue in its metadata; expected a checkpoint of a "
                 f"recommendation runner"
             )
-        tokenizer = tokenizer_of(meta)
-        model = Decoder(tokenizer.vocab_size, **meta["model"])
+        tokenizer, catalogue = tokenizer_of(source, meta), catalogue_of(source, meta)
+        sizes = metadata.section(source, meta, "model", ModelConfig)
+        model = Decoder(tokenizer.vocab_size, **asdict(sizes))
         like = {"params": jax.eval_shape(lambda: init_params(model, 0))}
         arrays, _ = checkpoints.restore(newest, like)
     finally:
         checkpoints.close()
-    return Policy(model, tokenizer, meta["catalogue"], arrays["params"], newest, source)
+    return Policy(model, tokenizer, catalogue, arrays["params"], newest, source)
 
 
-def tokenizer_of(meta: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer that a checkpoint's metadata describes."""
-    vocabulary = meta["vocabulary"]
-    return Tokenizer(vocabulary["words"]).extended(vocabulary["sid_tokens"])
+def tokenizer_of(source: Path, meta: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that the metadata of the checkpoint `source` describes.
+
+    Raises:
+        CheckpointError: it describes none.
+    """
+    vocabulary = metadata.mapping(source, meta, "vocabulary")
+    words, added = (metadata.texts(source, vocabulary, name) for name in ("words", "sid_tokens"))
+    return Tokenizer(words).extended(added)
+
+
+def catalogue_of(source: Path, meta: Mapping[str, Any]) -> str:
+    """The fingerprint of the items that the checkpoint `source` was trained with.
+
+    Raises:
+        CheckpointError: there is none in its metadata.
+    """
+    found: str = metadata.field(source, meta, "catalogue", lambda x: isinstance(x, str), "a string")
+    return found
 
 
 def check_vocabulary(source: Path | str, saved: Tokenizer, needed: Tokenizer, needed_by: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import sightline as sl
+from runners.common import metadata
 from runners.common.batches import batch_indices
 from runners.common.config import ConfigError
 from runners.common.ending import closing
@@ -27,7 +28,13 @@ from runners.common.saves import Saves
 from runners.recommendation.config import load_dataset
 from runners.recommendation.evaluation import Evaluation, make_evaluator, wait_for_root
 from runners.recommendation.metrics import record_rankings
-from runners.recommendation.policy import check_catalogue, check_vocabulary, describe_policy, tokenizer_of
+from runners.recommendation.policy import (
+    catalogue_of,
+    check_catalogue,
+    check_vocabulary,
+    describe_policy,
+    tokenizer_of,
+)
 from runners.recommendation.ranking import ndcg
 from runners.recommendation.tasks import make_tokenizer
 from runners.recommendation.trie import make_trie
@@ -104,6 +111,10 @@ class _Training:
         self.mesh: Mesh = make_mesh()
         self.model = Decoder(self.tokenizer.vocab_size, **asdict(config.model))
         sft = config.sft
+        self.policy = describe_policy(self.model, self.tokenizer, catalogue)
+        shares = {f"tasks.{name}": share for name, share in asdict(config.tasks).items()}
+        self.settings = {"seed": config.seed, "sft.batch_size": sft.batch_size, **shares}
+        self.rows = {"the training data": self.dataset.describe("train")}
         self.schedule = learning_rate(
             sft.learning_rate, steps=sft.steps, warmup_steps=sft.lr_warmup_steps, shape=sft.schedule
         )
@@ -186,7 +197,9 @@ class _Training:
     def _save(self, run: sl.Run, at: Progress) -> None:
         """Write a checkpoint of this step, unless there is one."""
         meta = {
-            **describe_policy(self.model, self.tokenizer, self.dataset.catalogue),
+            **self.policy,
+            "settings": self.settings,
+            "rows": self.rows,
             "position": at.position,
             "best": None if at.best is None else asdict(at.best),
         }
@@ -196,13 +209,16 @@ class _Training:
     def _restore(self, step: int) -> tuple[Progress, dict[str, Any]]:
         """The checkpoint to go on from, and the run's state_dict."""
         source, saved = self.saves.found, self.saves.meta()
-        check_vocabulary(source, tokenizer_of(saved), self.tokenizer, "the data")
-        check_catalogue(source, saved["catalogue"], self.dataset.catalogue, "the data")
+        metadata.check_same(source, saved, "settings", self.settings)
+        check_vocabulary(source, tokenizer_of(source, saved), self.tokenizer, "the data")
+        check_catalogue(source, catalogue_of(source, saved), self.dataset.catalogue, "the data")
+        metadata.check_same(source, saved, "rows", self.rows)
+        position = metadata.count(source, saved, "position")
+        best = metadata.section(source, saved, "best", Best) if saved.get("best") is not None else None
         like = jax.eval_shape(self._first_state)
-        arrays, meta = self.saves.restore(dict(like._asdict()))
-        best = None if meta["best"] is None else Best(**meta["best"])
+        arrays, _ = self.saves.restore(dict(like._asdict()))
         state = State(**put_replicated(self.mesh, arrays))
-        return Progress(state, step, meta["position"], best), meta["sightline"]
+        return Progress(state, step, position, best), metadata.mapping(source, saved, "sightline")
 
     # The phases of a step.
 

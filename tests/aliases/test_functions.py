@@ -28,6 +28,13 @@ def test_a_function_maps_a_keys_values_in_their_order(
         assert [step(value) for value in values] == pytest.approx(expected, rel=1e-15)
 
 
+def test_a_window_that_must_be_full_shows_nothing_before() -> None:
+    """Nor in another run, however full it was in the one before."""
+    for _ in range(2):
+        step = MeanOfLast(3, full=True).start()
+        assert [step(value) for value in (1, 2, 3, 10)] == [None, None, 2, 5]
+
+
 def test_a_window_forgets_what_is_not_finite_once_it_has_passed() -> None:
     """It is a mean of what was there, and no running sum."""
     step = MeanOfLast(2).start()

@@ -120,7 +120,7 @@ def test_what_readers_need_to_know_is_plain_data() -> None:
     """Names that show a key's own value, and what the others show."""
     mirror = Mirror([Alias("a/", "b/"), Alias("x", ["y"]), Alias("x", "z"), Alias("x", "m", MeanOfLast(2))])
     assert mirror.plain == {"x": ["y", "z"], "a/": ["b/"]}
-    assert mirror.derived == {"m": "MeanOfLast(count=2) of x"}
+    assert mirror.derived == {"m": "MeanOfLast(count=2, full=False) of x"}
 
 
 @pytest.mark.parametrize("values", [{}, {"loss": 1.0}])

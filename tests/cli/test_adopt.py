@@ -99,11 +99,63 @@ def test_lines_that_go_past_the_journal_are_named(checkout: Path) -> None:
         "import os, wandb\nimport  wandb.errors\nfrom wandb import Table, Image\n"
     )
     (checkout / "plugins" / "training" / "torn.py").write_text("import wandb\ndef f(:\n")
+    (checkout / "MLLM_JAX" / "utils").mkdir(parents=True)
+    (checkout / "MLLM_JAX" / "utils" / "deep.py").write_text("import wandb\n")
+    (checkout / "train.py").write_text("\nimport wandb\n")
+    (checkout / "plugins" / "training" / "relative.py").write_text("from .wandb import run\n")
     past = "".join(
-        f"  plugins/training/{name}\n" for name in ("more.py:1", "more.py:2", "more.py:3", "own.py:2")
+        f"  {name}\n"
+        for name in (
+            *("train.py:2", "plugins/training/more.py:1", "plugins/training/more.py:2"),
+            *("plugins/training/more.py:3", "plugins/training/own.py:2", "MLLM_JAX/utils/deep.py:1"),
+        )
     )
     assert f"past the journal:\n{past}" in sightline("adopt", "mllm-jax", str(checkout), "--dry-run")
-    assert f"past the journal:\n{past}next:" in sightline("adopt", "mllm-jax", str(checkout))
+    assert f"past the journal:\n{past}Nothing is uploaded" in sightline("adopt", "mllm-jax", str(checkout))
+
+
+def test_it_is_said_that_nothing_is_uploaded_and_what_does_it(checkout: Path) -> None:
+    """Whoever had a page at W&B will look for it."""
+    said = sightline("adopt", "mllm-jax", str(checkout))
+    assert "Nothing is uploaded, online or offline: what a run logs stays in runs/<project>/<name>.\n" in said
+    assert "It goes to W&B with  sightline sync RUN_DIR --to wandb\n" in said
+    assert "sightline sync RUN_DIR --to wandb" in sightline("adopt", "mllm-jax", "--help").replace("\n ", "")
+
+
+@pytest.mark.parametrize("odd", ["folder", "dangling link", "pipe", "unreadable", "nested deeply"])
+def test_what_cannot_be_read_is_passed_over(checkout: Path, odd: str) -> None:
+    """All is written then, as the exit code says."""
+    path = checkout / "plugins" / "training" / "x.py"
+    if odd == "folder":
+        path.mkdir()
+    elif odd == "dangling link":
+        path.symlink_to("nowhere.py")
+    elif odd == "pipe":
+        os.mkfifo(path)
+    elif odd == "unreadable":
+        path.write_text("import wandb\n")
+        path.chmod(0)
+    else:
+        path.write_text("x = " + "-" * 100_000 + "1\n")
+    said = sightline("adopt", "mllm-jax", str(checkout))
+    assert "Wrote 6 files." in said
+    assert "next: cd" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "used"),
+    [
+        ("from ..common.wandb_utils import maybe_init_wandb", True),
+        ("from ..common import wandb_utils", True),
+        ("from .common.wandb_utils import maybe_init_wandb", False),
+        ("from ....common.wandb_utils import maybe_init_wandb", False),
+    ],
+)
+def test_relative_imports_are_imports(checkout: Path, line: str, used: bool) -> None:
+    (checkout / "scripts" / "run_training.py").unlink()
+    (checkout / "plugins" / "training" / "grpo.py").write_text(f"{line}\n")
+    said = sightline("adopt", "mllm-jax", str(checkout), "--dry-run")
+    assert ("No file of the checkout imports these" in said) is not used
 
 
 def test_a_checkout_that_does_not_import_the_files_is_told_so(checkout: Path) -> None:

@@ -321,6 +321,43 @@ def test_the_run_is_there_until_it_is_finished_and_init_makes_another(
     assert wandb.run is None
 
 
+@pytest.mark.parametrize("mode", ["disabled", " OFF "])
+def test_init_after_finish_keeps_nothing_where_the_mode_is_off(
+    begin: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    """As with W&B: calls do nothing, and nobody is told; until one asks for a run again."""
+    wandb = begin()
+    assert wandb.init(mode=mode).mode == "online"  # the open run stays
+    wandb.finish()
+    with wandb.init(name="off", mode=mode, config={"lr": 1}) as off:
+        off.log({"a": 1})
+        assert (off.mode, off.name, off.run, off.dir, off.config) == (
+            "disabled",
+            "off",
+            None,
+            None,
+            {"lr": 1},
+        )
+    assert "wandb.log after" not in caplog.text
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["latest", "n"]
+    off.log({"a": 1})
+    assert "wandb.log after wandb.finish" in caplog.text
+    with wandb.init(name="on") as again:
+        again.log({"a": 2})
+        assert [line["values"] for line in journal(again)] == [{"a": 2}]
+
+
+def test_the_line_that_says_where_calls_are_kept_says_how_to_upload_them(
+    begin: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks for "online" expects a page at W&B."""
+    with caplog.at_level(logging.INFO, "sightline"):
+        begin(name="a b", mode="online")
+    run = tmp_path / "p" / "a b"
+    said = f"wandb.log calls are kept in {run}, and nothing is uploaded: sightline sync '{run}' --to wandb"
+    assert said in caplog.text
+
+
 @pytest.mark.parametrize("mode", ["disabled", "disable", "off", " OFF "])
 def test_a_mode_that_is_off_gives_none(begin: Begin, tmp_path: Path, mode: str) -> None:
     """And makes nothing."""

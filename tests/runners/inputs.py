@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,9 @@ def cut_in_half(file: Path) -> None:
     """As when a disk was full, or a copy was interrupted."""
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
+
+
+def change_metadata(checkpoint: Path, changes: Mapping[str, object]) -> None:
+    """Sets fields of a checkpoint's metadata, which stays valid JSON."""
+    file = checkpoint / "meta" / "metadata"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))

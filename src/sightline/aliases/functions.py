@@ -29,13 +29,18 @@ class Function(Protocol):
 class MeanOfLast:
     """The mean over the last ``count`` commits that have the key; at first over those that there are.
 
+    Args:
+        count: of commits.
+        full: whether there is nothing to show before there are that many.
+
     Example:
-        >>> step = MeanOfLast(2).start()
-        >>> [step(value) for value in (1.0, 2.0, 4.0)]
-        [1.0, 1.5, 3.0]
+        >>> step, full = MeanOfLast(2).start(), MeanOfLast(2, full=True).start()
+        >>> [step(value) for value in (1.0, 2.0, 4.0)], [full(value) for value in (1.0, 2.0, 4.0)]
+        ([1.0, 1.5, 3.0], [None, 1.5, 3.0])
     """
 
     count: int
+    full: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.count, int) or self.count < 1:
@@ -45,9 +50,9 @@ class MeanOfLast:
         """A fresh window."""
         values: deque[Value] = deque(maxlen=self.count)
 
-        def step(value: Value) -> Value:
+        def step(value: Value) -> Value | None:
             values.append(value)
-            return sum(values) / len(values)
+            return None if self.full and len(values) < self.count else sum(values) / len(values)
 
         return step
 

@@ -9,10 +9,17 @@ from sightline.aliases.functions import Constant, MeanOfLast
 from sightline.aliases.table import Alias, AliasTable
 
 _REMOVE_AFTER = "2027-12-31"
-#: Reward functions, ours and the old ones.
+#: Reward functions whose old names are others; any other has its own.
 _REWARDS = {"correct": "reward_correct", "format": "reward_format", "tag_count": "tag_count_reward"}
 _ACCURACY = ("eval_full/accuracy", "eval_full/accuracy/pass_at_1",
              "eval/accuracy/accuracy", "eval/accuracy/pass_at_1")  # fmt: skip
+
+
+def _rewards(ours: str, theirs: str) -> list[Alias | dict[str, str]]:
+    """The means of all reward functions under a pattern, and not that of the total."""
+    exact = {ours.replace("*", name): theirs.replace("*", old) for name, old in _REWARDS.items()}
+    return [exact, Alias(ours, theirs, without=[*exact, ours.replace("*", "total")])]
+
 
 GRPO_GSM8K = AliasTable(
     "grpo_gsm8k",
@@ -25,10 +32,6 @@ GRPO_GSM8K = AliasTable(
             "train/valid_tokens": "train-other/total_valid_token_count",
             "train/reward/total/": "train-reward/total/",
             "train/advantage/": "train-reward/advantage/",
-            **{
-                f"train/reward/{ours}/mean": f"train-reward/func/{theirs}/mean"
-                for ours, theirs in _REWARDS.items()
-            },
             "train/seq_len/": "train-seq_len/",
             "train/completion_length/": "train-seq_len/completion/",
             "train/policy_loss": "train-ppo/policy_loss",
@@ -36,20 +39,15 @@ GRPO_GSM8K = AliasTable(
             "train/value/mean": "train-ppo/value_pred_mean",
             "train/return/mean": "train-ppo/return_mean",
             "throughput/train/valid_tokens_update_per_s": "throughput/train/valid_tokens_per_s_update",
-            **{
-                f"eval/reward/{ours}/mean": f"eval/reward/func/{theirs}/mean"
-                for ours, theirs in _REWARDS.items()
-            },
             "eval_full/accuracy/mean": _ACCURACY,
             "eval_full/questions": ["eval_full/questions_global", "eval/accuracy/questions_global"],
             "eval_full/samples_per_question": "eval/accuracy/samples_per_question",
             "eval_full/split": "eval/accuracy/split",
-            **{
-                f"eval_full/reward/{ours}/mean": f"eval_full/{theirs}/mean_per_completion"
-                for ours, theirs in _REWARDS.items()
-            },
         },
-        Alias("time/train/step_s", "time/train/step_avg_last10_s", MeanOfLast(10)),
+        *_rewards("train/reward/*/mean", "train-reward/func/*/mean"),
+        *_rewards("eval/reward/*/mean", "eval/reward/func/*/mean"),
+        *_rewards("eval_full/reward/*/mean", "eval_full/*/mean_per_completion"),
+        Alias("time/train/step_s", "time/train/step_avg_last10_s", MeanOfLast(10, full=True)),
         Alias("eval_full/accuracy/mean", ["eval_full/enabled", "eval/accuracy/full_sweep"], Constant(1)),
     ],
     remove_after=_REMOVE_AFTER,

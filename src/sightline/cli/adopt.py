@@ -6,7 +6,7 @@ import click
 
 from sightline.cli.frame import say_next
 from sightline.errors import ConfigurationError
-from sightline.foreign_text import quoted
+from sightline.foreign_text import escaped, quoted
 from sightline.wording import counted
 
 
@@ -23,7 +23,7 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
     """Write plugins/common/{observability/*,wandb_utils}.py into the checkout of MLLM-JAX at PATH.
 
     Its runners stay as they are: wandb.log calls through maybe_init_wandb or StatsLogger go to a journal in
-    runs/<project>/<name>.
+    runs/<project>/<name>. Nothing is uploaded; sightline sync RUN_DIR --to wandb does that.
 
     \b
       sightline adopt mllm-jax ~/MLLM-JAX --dry-run
@@ -45,22 +45,24 @@ def mllm_jax(path: Path, replace: bool, dry_run: bool) -> None:
         raise ConfigurationError(
             f"nothing was written: {', '.join(there)} {others} something else: look at that, then {again}"
         )
+    past, used = dict.fromkeys(imports_of_wandb(path)), uses_what_is_written(path)
     written = [] if dry_run else wanted.write(replace=replace)
     for name in wanted.files:
         state = "exists, and is replaced" if name in there else "there already" if name in done else "new"
         click.echo(f"  {name}  ({state})")
     click.echo("Nothing was written." if dry_run else f"Wrote {counted(len(written), 'file')}.")
-    past = dict.fromkeys(imports_of_wandb(path))
-    used = uses_what_is_written(path)
     if past:
         click.echo("These lines take the wandb package itself, and go past the journal:")
         for name, line in past:
-            click.echo(f"  {name}:{line}")
+            click.echo(f"  {escaped(name)}:{line}")
     if not used:
         click.echo(
             "No file of the checkout imports these: what it logs reaches no journal until one does, as in"
         )
         click.echo("  from plugins.common.wandb_utils import maybe_init_wandb")
+    if not dry_run:
+        click.echo("Nothing is uploaded, online or offline: what a run logs stays in runs/<project>/<name>.")
+        click.echo("It goes to W&B with  sightline sync RUN_DIR --to wandb")
     runs = f"sightline ls {quoted(path / 'runs')}  # once it runs: what its runs have logged"
     if dry_run:
         say_next(again)

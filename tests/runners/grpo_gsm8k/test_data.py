@@ -53,6 +53,12 @@ def test_a_gsm8k_line_is_read_and_its_calculator_marks_are_left_out(tmp_path: Pa
             "bad.jsonl:2: expected the answer to end with '#### <number>'",
         ),
         ('{"question": "?", "answer": "#### three"}', "bad.jsonl:2: expected the answer to end with"),
+        ('{"question": ' + "[" * 100_000, "bad.jsonl:2: expected one JSON object, found"),
+        ('{"question": ' + "7" * 5000 + "}", "bad.jsonl:2: expected one JSON object, found"),
+        (
+            '{"question": "\\ud83d?", "answer": "#### 3"}',
+            "bad.jsonl:2: 'question': expected text, found the lone surrogate \\ud83d in it",
+        ),
     ],
 )
 def test_a_bad_line_is_named_with_file_number_and_what_was_expected(
@@ -61,6 +67,16 @@ def test_a_bad_line_is_named_with_file_number_and_what_was_expected(
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps(NATALIA) + "\n" + line + "\n")
     with pytest.raises(DataError, match=re.escape(expected)):
+        read_jsonl(path)
+
+
+def test_a_bad_byte_is_named_with_its_line_and_separators_of_unicode_end_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    question = "How\u2028many\x85?"
+    path.write_text("\n" + json.dumps({"question": question, "answer": "#### 3"}, ensure_ascii=False))
+    assert [problem.question for problem in read_jsonl(path)] == [question]
+    path.write_bytes(path.read_bytes().replace(b"many", b"m\xe4ny"))
+    with pytest.raises(DataError, match=r"train.jsonl:2: cannot be read as UTF-8 text: byte 0xe4, "):
         read_jsonl(path)
 
 

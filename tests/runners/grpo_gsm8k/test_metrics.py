@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-import pytest
-
 from tests.runners.grpo_metrics import GrpoMetrics
 from tests.runners.jobs import Finished
 
@@ -24,7 +21,7 @@ class TestMetrics(GrpoMetrics):
     on_devices = ("update",)
     timings = (
         *phases,
-        *("rollout_sync", "rollout_generate", "rollout_flush", "rollout_release", "step", "step_avg_last10"),
+        *("rollout_sync", "rollout_generate", "rollout_flush", "rollout_release", "step"),
     )
     rates = (
         "throughput/train/valid_tokens_per_s",
@@ -41,11 +38,9 @@ class TestMetrics(GrpoMetrics):
             old = line["values"]["throughput/train/valid_tokens_per_s_update"]
             assert old == line["values"]["throughput/train/valid_tokens_update_per_s"]
 
-    def test_the_old_window_is_the_mean_of_the_last_ten_steps(self, run: Finished) -> None:
-        times = [line["values"]["time/train/step_s"] for line in run.steps()]
-        for n, line in enumerate(run.steps(), 1):
-            window = np.mean(times[max(n - 10, 0) : n])
-            assert line["values"]["time/train/step_avg_last10_s"] == pytest.approx(window)
+    def test_the_old_window_shows_nothing_before_there_are_ten_steps(self, run: Finished) -> None:
+        assert 0 < len(run.steps()) < 10
+        assert all("time/train/step_avg_last10_s" not in line["values"] for line in run.journal())
 
     def test_evaluations_carry_their_split_and_their_timings(self, run: Finished) -> None:
         lines = run.journal()

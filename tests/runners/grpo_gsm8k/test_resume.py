@@ -16,6 +16,7 @@ import pytest
 from runners.common.errors import CheckpointError
 from runners.grpo_gsm8k.train import train
 from tests.runners.grpo_gsm8k.conftest import launch, smoke_config
+from tests.runners.inputs import change_metadata, contents
 from tests.runners.jobs import Finished
 
 
@@ -40,6 +41,50 @@ def test_a_run_that_must_resume_and_cannot_says_where_it_looked(tmp_path: Path) 
     with pytest.raises(CheckpointError, match=r"no checkpoint under .*run/checkpoints/p00000"):
         train(smoke_config(tmp_path, "output.resume=must"))
     assert list(tmp_path.iterdir()) == []  # a name that was mistyped is still free
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["seed=1", "grpo.prompts_per_step=8"],
+            r"p00000/4: seed was 0 and is 1; grpo.prompts_per_step was 4 and is 8: other rows would come",
+        ),
+        (
+            ["data.train_problems=199"],
+            r"the training data was 200 rows, \w{12} and is 199 rows, \w{12}: other",
+        ),
+        (["data.test_problems=19"], r"the test data was 20 rows, \w{12} and is 19 rows, \w{12}: other rows"),
+    ],
+)
+def test_a_run_goes_on_with_the_problems_that_it_began_with_or_not_at_all(
+    settings: list[str], message: str, one_process: Finished, tmp_path: Path
+) -> None:
+    shutil.copytree(one_process.dir, tmp_path / "run", symlinks=True)
+    before = contents(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        train(smoke_config(tmp_path, "output.resume=must", *settings))
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"position": -1}, r"p00000/4/meta: position: expected a count, found -1"),
+        (
+            {"before": [0, 300]},
+            r"p00000/4/meta: before: expected a list of whole numbers up to 1, or null, found",
+        ),
+        ({"sightline": []}, r"p00000/4/meta: sightline: expected an object, found \[\]"),
+    ],
+)
+def test_metadata_that_is_json_and_not_a_runs_is_named(
+    changes: dict[str, object], message: str, one_process: Finished, tmp_path: Path
+) -> None:
+    shutil.copytree(one_process.dir, tmp_path / "run", symlinks=True)
+    change_metadata(tmp_path / "run/checkpoints/p00000/4", changes)
+    with pytest.raises(CheckpointError, match=message):
+        train(smoke_config(tmp_path, "output.resume=must"))
 
 
 def test_two_processes_go_on_from_their_own_disks(two_processes: Finished, tmp_path: Path) -> None:

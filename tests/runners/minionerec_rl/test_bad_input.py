@@ -14,7 +14,7 @@ import pytest
 
 from runners.common.checkpoint import Checkpoints
 from runners.minionerec_rl.__main__ import main
-from tests.runners.inputs import contents, cut_in_half, file_settings, one_line
+from tests.runners.inputs import change_metadata, contents, cut_in_half, file_settings, one_line
 from tests.runners.jobs import Finished
 from tests.runners.minionerec_rl.conftest import SMOKE, settings
 
@@ -196,6 +196,49 @@ def test_a_checkpoint_of_another_configuration_is_named_and_stays_as_it_is(
     error = said(capsys, without_reference.parent, start, "output.resume=must")
     assert re.search(r"arrays.npz: the checkpoint has nothing for \['reference'\]", error), error
     assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["grpo.seed=3", "grpo.prompts_per_step=4", "seed=1"],
+            r"p00000/4: grpo.seed was 0 and is 3; grpo.prompts_per_step was 8 and is 4; seed was 0 and is 1",
+        ),
+        (
+            ["data.train_users=39"],
+            r"p00000/4: the training data was \d+ rows, \w{12} and is \d+ rows, \w{12}",
+        ),
+        (
+            ["data.test_users=11"],
+            r"p00000/4: the test data was 12 rows, \w{12} and is 11 rows, \w{12}: other",
+        ),
+    ],
+)
+def test_a_run_goes_on_with_the_rows_that_it_began_with_or_not_at_all(
+    settings: list[str], message: str, start: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Test users too: those of before are compared with those of the end, one by one."""
+    before = contents(run)
+    error = said(capsys, run.parent, start, "output.resume=must", *settings)
+    assert re.search(message, error), error
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"position": None}, r"p00000/4/meta: position: expected a count, found null"),
+        ({"before": ["a"]}, r'p00000/4/meta: before: expected a list of whole numbers .*, found \["a"\]'),
+        ({"model": {"width": 32}}, r"p00000/4/meta: model.layers: there is none"),
+    ],
+)
+def test_metadata_that_is_json_and_not_a_runs_is_named(
+    changes: dict[str, object], message: str, start: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_metadata(run / "checkpoints/p00000/4", changes)
+    error = said(capsys, run.parent, start, "output.resume=must")
+    assert re.search(message, error), error
 
 
 def test_the_same_data_from_files_is_what_the_policy_was_trained_with(

@@ -32,6 +32,11 @@ def test_a_config_begins_with_what_the_fine_tuning_of_its_name_leaves_and_with_i
     assert {**config["data"], "answer_tokens": sft["data"]["answer_tokens"]} == sft["data"]
 
 
+def test_the_kl_term_weighs_by_default_what_it_weighs_in_the_demo() -> None:
+    """With a fiftieth of it, the policy got worse (docs/log.md)."""
+    assert Config().grpo.kl_beta == load(Config, SMOKE.with_name("demo.yaml")).grpo.kl_beta == 0.05
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -147,6 +147,22 @@ INDEX_CASES = {
         lambda t: t.replace('"6": [', '"5": ['),
         r"index.json:7: the key '5' is there twice",
     ),
+    "an id that is no text": (
+        lambda t: t.replace('"5": [', '"5\\ud83d": ['),
+        r"index.json:7: item '5\\ud83d': expected an id that is text, found the lone surrogate \\ud83d in it",
+    ),
+    "nested deeply": (
+        lambda t: t.replace('"5": [', '"5": [' + "[" * 100_000 + "]" * 100_000 + ", "),
+        r"index.json:7: the JSON is nested too deeply to be read$",
+    ),
+    "nested as deeply as can be read": (
+        lambda t: t.replace('"5": [', '"5": [' + "[" * 900 + "]" * 900 + ", "),
+        r"index.json:7: .*",
+    ),
+    "a number of many digits": (
+        lambda t: t.replace('"5": [', f'"5": [{"7" * 5000}, '),
+        r"index.json:7: a number of 5000 digits; expected at most 4300$",
+    ),
     "nothing in it": (lambda t: "{}", r"index.json: no items in it"),
 }
 
@@ -168,6 +184,25 @@ def test_an_item_without_a_title_is_named_with_file_and_line(paths: Paths) -> No
         DataError, match=r"index.json:7: item '5' is not in .*item.json; expected its title there"
     ):
         files.read(paths)
+
+
+def test_a_title_that_is_no_text_is_named_with_file_and_line(paths: Paths) -> None:
+    """Half an emoji, which training would take, and no checkpoint."""
+    edit(paths.items, lambda t: re.sub(r'"5": \{"title": "', r"\g<0>\\ud83d ", t))
+    message = r"item.json:7: item '5': expected a title that is text, without the lone surrogate \\ud83d, f"
+    with pytest.raises(DataError, match=message) as raised:
+        files.read(paths)
+    str(raised.value).encode()  # what is said can be written anywhere
+    edit(paths.items, lambda t: t.replace("\\ud83d ", "\\ud83d\\ude00 "))
+    assert files.read(paths).catalogue.titles[5].startswith("😀 ")
+
+
+def test_an_item_is_looked_for_in_its_file_only_when_something_is_wrong(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the time to read a catalogue grows with the square of its items."""
+    monkeypatch.delattr(files, "_line_of")
+    files.read(paths)
 
 
 def test_an_info_file_that_disagrees_with_the_index_is_named_with_file_and_line(paths: Paths) -> None:
@@ -227,8 +262,9 @@ def test_wrong_csv_files_are_named_with_file_and_line(paths: Paths) -> None:
 @pytest.mark.parametrize("name", ["train", "valid", "test", "index", "items", "info"])
 def test_a_file_that_is_missing_or_no_text_is_named(paths: Paths, name: str) -> None:
     path = Path(getattr(paths, name))
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: cannot be read as UTF-8 text"):
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\n\xff\xfe", 1))
+    message = rf"{re.escape(str(path))}:2: cannot be read as UTF-8 text: byte 0xff, invalid start byte"
+    with pytest.raises(DataError, match=message):
         files.read(paths)
     path.unlink()
     with pytest.raises(DataError, match=rf"{re.escape(str(path))}: cannot be read: No such file"):

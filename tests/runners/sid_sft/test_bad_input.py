@@ -15,7 +15,7 @@ from runners.recommendation import synthetic
 from runners.recommendation.policy import load_policy
 from runners.recommendation.tasks import make_tokenizer
 from runners.sid_sft.__main__ import main
-from tests.runners.inputs import SIZES, contents, cut_in_half, file_settings, one_line
+from tests.runners.inputs import SIZES, change_metadata, contents, cut_in_half, file_settings, one_line
 from tests.runners.jobs import ROOT, Finished
 from tests.runners.sid_sft.conftest import SMOKE
 
@@ -103,6 +103,108 @@ def test_a_damaged_checkpoint_is_named_and_stays_as_it_is(
     error = said(capsys, run.parent, "output.resume=must")
     assert re.search(rf"p00000/4/{file.replace('/metadata', '')}: cannot be read, it may be damaged: ", error)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["seed=5", "sft.batch_size=8"],
+            r"p00000/4: seed was 0 and is 5; sft.batch_size was 16 and is 8: other rows would come next; ",
+        ),
+        (["tasks.sid_to_title=1.5"], r"p00000/4: tasks.sid_to_title was [\d.]+ and is 1.5: other rows"),
+        (
+            ["data.train_users=39"],
+            r"p00000/4: the training data was 241 rows, \w{12} and is 234 rows, \w{12}: other",
+        ),
+    ],
+)
+def test_a_run_goes_on_with_the_rows_that_it_began_with_or_not_at_all(
+    settings: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run)
+    error = said(capsys, run.parent, "output.resume=must", *settings)
+    assert re.search(message, error), error
+    assert contents(run) == before
+
+
+def test_rows_in_another_order_are_other_rows(
+    shop: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same data from files goes on; two lines that have changed places do not."""
+    shutil.copytree(shop, tmp_path / "shop")
+    files = ["output.resume=must", "output.sinks=[]", *file_settings(tmp_path / "shop")]
+    longer = [word for setting in (*files, "sft.steps=5", "sft.learning_rate=0.1", "eval.every=1") for word in
+              ("--set", setting)]  # fmt: skip
+    output = ["--set", f"output.dir={run.parent}", "--set", "output.name=run"]
+    assert main(["--config", str(SMOKE), *output, *longer]) == 0
+    capsys.readouterr()
+    path = tmp_path / "shop/train/shop.csv"
+    header, one, other, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([header, other, one, *rest]))
+    error = said(capsys, run.parent, *files)
+    assert re.search(r"p00000/5: the training data was 241 rows, (\w{12}) and is 241 rows, (?!\1)", error), (
+        error
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("position", "x", r'p00000/4/meta: position: expected a count, found "x"; it may be damaged'),
+        ("best", {"value": 0.5}, r"p00000/4/meta: best.step: there is none"),
+        ("settings", 3, r"p00000/4/meta: settings: expected an object, found 3"),
+        ("sightline", None, r"p00000/4/meta: sightline: expected an object, found null"),
+    ],
+)
+def test_metadata_that_is_json_and_not_a_runs_is_named(
+    name: str, value: object, message: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_metadata(run / "checkpoints/p00000/4", {name: value})
+    before = contents(run)
+    error = said(capsys, run.parent, "output.resume=must")
+    assert re.search(message, error), error
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocabulary": {"words": []}}, r"meta: sid_tokens: expected a list of strings, there is none"),
+        ({"vocabulary": []}, r"meta: vocabulary: expected an object, found \[\]"),
+        (
+            {"vocabulary": {"words": [3], "sid_tokens": []}},
+            r"meta: words: expected a list of strings, found \[3",
+        ),
+        ({"catalogue": 7}, r"meta: catalogue: expected a string, found 7"),
+        (
+            {"model": {"width": 32, "layers": 1, "heads": 3}},
+            r"meta: model.width: must divide by 2 \* heads = 6",
+        ),
+        ({"model": {"width": "x", "layers": 1, "heads": 2}}, r"model.width': expected int, found 'x'"),
+        ({"model": {"width": 32, "layers": 1, "heads": 2, "depth": 3}}, r"unknown config key 'model.depth'"),
+        ({"model": {"width": 32, "layers": 1}}, r"meta: model.heads: there is none; it may be damaged"),
+    ],
+)
+def test_a_policy_whose_metadata_is_json_and_no_policys_is_named(
+    changes: dict[str, object], message: str, run: Path
+) -> None:
+    change_metadata(run / "checkpoints/p00000/4", changes)
+    with pytest.raises(CheckpointError, match=message) as raised:
+        load_policy(run)
+    assert str(raised.value).startswith(f"{run}/checkpoints/p00000/4/meta: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_title_that_no_checkpoint_could_keep_is_refused_before_training(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(shop, tmp_path / "shop")
+    path = tmp_path / "shop/index/shop.item.json"
+    path.write_text(path.read_text().replace('"title": "', '"title": "\\ud83d ', 1))
+    error = said(capsys, tmp_path / "out", *file_settings(tmp_path / "shop"))
+    assert "shop.item.json:2: item '0': expected a title that is text, without the lone surrogate" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_of_this_name_is_no_traceback_and_stays_as_it_is(

@@ -11,7 +11,7 @@ from sightline.errors import ConfigurationError
 
 _FROM = "sightline.compat.mllm_jax"
 _WRITTEN = "Written by `sightline adopt mllm-jax`."
-_LOOKED_AT = ("plugins", "projects", "scripts")
+_LOOKED_AT = ("plugins", "projects", "scripts", "MLLM_JAX")
 
 
 def _thin(what: str, source: str, *names: str) -> str:
@@ -69,25 +69,39 @@ def uses_what_is_written(root: Path) -> bool:
 
 
 def _imports(root: Path) -> Iterator[tuple[str, str, int]]:
-    """Files, what they import, and in which line; those that are no Python are passed over."""
+    """Files, what they import, and in which line; what cannot be read, or is no Python, is passed over."""
+    for path in _sources(root):
+        name = str(path.relative_to(root))
+        if name in FILES or not path.is_file():  # a folder, a link to nowhere, a pipe
+            continue
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from ((name, alias.name, node.lineno) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and (module := _module(name, node)):
+                yield name, module, node.lineno
+                yield from ((name, f"{module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """The checkout's own files: those in its root, and all in the folders that have runners."""
+    yield from sorted(root.glob("*.py"))
     for folder in _LOOKED_AT:
-        for path in sorted((root / folder).rglob("*.py")):
-            name = str(path.relative_to(root))
-            if name in FILES:
-                continue
-            try:
-                tree = ast.parse(path.read_bytes())
-            except (SyntaxError, ValueError):
-                continue
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Import):
-                    yield from ((name, alias.name, node.lineno) for alias in node.names)
-                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    yield name, node.module, node.lineno
-                    yield from ((name, f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+        yield from sorted((root / folder).rglob("*.py"))
+
+
+def _module(name: str, node: ast.ImportFrom) -> str:
+    """What is imported from, also where a file says it by dots; empty: what is outside of the checkout."""
+    if not node.level:
+        return node.module or ""
+    above = Path(name).parts[: -node.level]
+    return ".".join([*above, node.module] if above and node.module else above)
 
 
 def first_runner(root: Path) -> str | None:
     """A script of the checkout that starts a training."""
-    found = sorted((root / "scripts").glob("run_*.py"))
+    found = sorted(path for path in (root / "scripts").glob("run_*.py") if path.is_file())
     return str(found[0].relative_to(root)) if found else None

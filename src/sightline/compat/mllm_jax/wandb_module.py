@@ -16,6 +16,7 @@ from sightline.compat.mllm_jax.saying import log, say_once
 from sightline.config import StatsLoggerConfig
 from sightline.errors import RunDirectoryError
 from sightline.facts import plain, redacted
+from sightline.foreign_text import quoted
 from sightline.jax.distributed import backend_is_running, distributed
 from sightline.run import Run, start
 from sightline.sample_files import SampleFiles
@@ -66,11 +67,9 @@ def maybe_init_wandb(
     try:
         if (_process() if process_index is None else int(process_index)) != 0:
             return None
-        mode = str(mode or "online").strip().lower()
+        mode = _mode(mode)
         if mode in _OFF:
             return None
-        if mode not in _ON:
-            log.warning("sightline: wandb mode %r is none that W&B has; taken for 'online'", mode)
         wandb = JournalWandb(settings)
         wandb._open(project=project, name=name, config=cfg, mode=mode)
     except Exception as error:  # noqa: BLE001 - the helper that this stands for is best effort too
@@ -86,8 +85,9 @@ class JournalWandb:
     Nested dicts are flattened with dots; what a journal does not hold is degraded as :func:`as_stats` says,
     and the rows of a ``Table`` are kept in ``samples/`` of the run directory. The media are classes, and
     ``errors`` has exceptions, for ``isinstance`` and ``except``.
-    ``init`` gives the run that is open, or a new one after ``finish``; ``run`` is this object while it is
-    open, and None after. Other names of the module give objects that do nothing, and say so once.
+    ``init`` gives the run that is open, or a new one after ``finish``, but with ``mode="disabled"`` none;
+    ``run`` is this object while it is open, and None after. Other names of the module give objects that do
+    nothing, and say so once.
 
     Attributes:
         config: a dict whose keys are attributes too; what ``update`` changes is an event of the journal.
@@ -114,6 +114,7 @@ class JournalWandb:
         self.project: str | None = None
         self.name: str | None = None
         self.mode = "disabled"
+        self._off = False  # whether nothing is to be kept, since `init` was told so
 
     # --- the run -------------------------------------------------------------------------------------------
 
@@ -126,9 +127,18 @@ class JournalWandb:
         mode: str | None = None,
         **__: Any,
     ) -> JournalWandb:
-        """The open run; after ``finish`` a new one. Other arguments of W&B's are not needed here."""
+        """The open run; after ``finish`` a new one, or none where ``mode`` is off.
+
+        Other arguments of W&B's are not needed here.
+        """
         try:
-            if self._run is None:
+            mode = _mode(mode)
+            if self._run is None and mode in _OFF:
+                self._off, self.mode = True, "disabled"
+                self.project, self.name = project or self.project, name
+                self.config.fill(_mapping(config))
+                self.summary.fill({})
+            elif self._run is None:
                 self._open(project=project or self.project or "wandb", name=name, config=config, mode=mode)
             elif config is not None:
                 self.config.update(_mapping(config))
@@ -158,7 +168,7 @@ class JournalWandb:
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """Ends the run, once all is written."""
-        run, self._run = self._run, None
+        run, self._run, self._off = self._run, None, False
         if run is not None:
             try:
                 run.finish()
@@ -203,7 +213,8 @@ class JournalWandb:
 
     def _log(self, data: Mapping[str, Any], step: int | None, commit: bool | None) -> None:
         if self._run is None:
-            say_once("closed", "wandb.log after wandb.finish, or before wandb.init, is not kept")
+            if not self._off:
+                say_once("closed", "wandb.log after wandb.finish, or before wandb.init, is not kept")
             return
         if not isinstance(data, Mapping):
             say_once("data", "wandb.log(%r) is not kept: expected a dict", data)
@@ -255,12 +266,16 @@ class JournalWandb:
             if wanted is None:
                 raise
             self._run = begin(name=f"{wanted}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}")
-        self.project, self.mode = project, mode or "online"
+        self.project, self.mode, self._off = project, mode or "online", False
         self.name = name if name is not None or self._run.dir is None else self._run.dir.name
         self._step = 0
         self.config.fill(_mapping(config))
         self.summary.fill({})
-        log.info("sightline: wandb.log calls are kept in %s", self._run.dir)
+        log.info(
+            "sightline: wandb.log calls are kept in %s, and nothing is uploaded: "
+            "sightline sync %s --to wandb does that",
+            self._run.dir, quoted(self._run.dir or "RUN_DIR"),
+        )  # fmt: skip
 
     def _place(self) -> tuple[Path, str, int] | None:
         run = self._run
@@ -326,6 +341,14 @@ class Summary(Config):
     def keep(self, values: Mapping[str, Any]) -> None:
         """What a ``log`` has brought; the journal has it already."""
         dict.update(self, values)
+
+
+def _mode(mode: str | None) -> str:
+    """As W&B spells it; what it does not have is said."""
+    mode = str(mode or "online").strip().lower()
+    if mode not in _OFF | _ON:
+        log.warning("sightline: wandb mode %r is none that W&B has; taken for 'online'", mode)
+    return mode
 
 
 def _process() -> int:
