@@ -17,7 +17,7 @@ from tests.examples.migrating import phase_worker
 from tests.harness import Job, workers_of
 
 STEPS, EVAL_EVERY = 12, 4
-MORE = {"phase6": ["--profile-step", "3"]}
+MORE = {"phase6": ["--profile-steps", "3"]}
 
 Rows = dict[int, dict[str, Any]]  # step -> key -> value
 
