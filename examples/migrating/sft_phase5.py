@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -55,13 +55,14 @@ def main() -> None:
     with sl.start(
         options.output, name=options.name, config=vars(options), logger=settings, aliases="sid_sft"
     ) as run:
-        train(options.steps, options.eval_every, [Record(run)], evaluates=run.is_root)
+        steps = run.steps(options.steps + 1, start=1)
+        train(steps, options.eval_every, [Record(run)], evaluates=run.is_root)
 
 
-def train(steps: int, eval_every: int, callbacks: Sequence[Callback], *, evaluates: bool) -> None:
+def train(steps: Iterable[int], eval_every: int, callbacks: Sequence[Callback], *, evaluates: bool) -> None:
     mesh = make_mesh()
     params = task.initial_params(mesh)
-    for step in range(1, steps + 1):
+    for step in steps:
         with sl.scope("train"), sl.record_timing("step"):
             params, device_loss = task.update(params, *task.batch(mesh, step))
             loss = float(device_loss)  # sightline: allow the trainer stops at a loss that is not finite
@@ -70,7 +71,8 @@ def train(steps: int, eval_every: int, callbacks: Sequence[Callback], *, evaluat
         for callback in callbacks:
             callback.on_step(step, loss)
         if step % eval_every == 0 and evaluates:
-            ranks = task.rank_test_items(params)
+            with sl.trace_scope("evaluate"):
+                ranks = task.rank_test_items(params)
             for callback in callbacks:
                 callback.on_evaluate(step, ranks)
 

@@ -341,6 +341,21 @@ def test_the_other_runner_leaves_its_old_keys_too(run: Run, processes: int) -> N
     assert {commit["reported"] for commit in evaluations} == {1}
 
 
+def test_the_other_runner_s_steps_and_evaluations_are_on_the_timeline(run: Run) -> None:
+    """By `run.steps` around the trainer's loop; evaluations on the root alone."""
+    summary = json.loads(sightline("trace", "summary", "--json", *folders_of(run("sft_phase5", 2))))
+    stages = {stage["name"]: stage for stage in summary["stages"]}
+    assert stages["train/step"]["spans"] == 2 * STEPS
+    assert (stages["evaluate"]["kind"], stages["evaluate"]["spans"]) == ("evaluation", STEPS // EVAL_EVERY)
+
+
+@pytest.mark.parametrize("module", ["phase4", "phase6", "sft_phase5", "wandb_journal"])
+def test_lint_finds_nothing_by_hand_in_what_has_moved(module: str) -> None:
+    """Which it does in what has not."""
+    folder = Path(__file__).parents[3] / "examples" / "migrating"
+    assert "nothing found" in sightline("lint", folder / f"{module}.py")
+
+
 def test_both_runners_use_the_same_names(run: Run) -> None:
     """What both measure has one name, whichever measured it."""
     shared = {"train/loss", "train/batch/global", "time/train/step_s"}
