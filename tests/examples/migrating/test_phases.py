@@ -324,7 +324,7 @@ def test_the_commands_that_the_page_ends_with_have_something_to_say(
 # --- the other runner --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", PROCESSES)
 def test_the_other_runner_leaves_its_old_keys_too(run: Run, processes: int) -> None:
     """Under the names of all runners, and the old ones as aliases; the evaluation is the root's alone."""
     old, new = run("sft_phase0", processes).logged(), run("sft_phase5", processes).committed()
