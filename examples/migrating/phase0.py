@@ -74,7 +74,6 @@ def train(options: argparse.Namespace, wandb: Any) -> None:
             "train-seq_len/completion/mean": float(all_lengths.mean()),
             "train-seq_len/completion/max": int(all_lengths.max()),
             "throughput/train/valid_tokens_per_s": tokens / times["step"],
-            "time/train/step_avg_last10_s": sum(step_times) / len(step_times),
         }
         for name, values in all_parts.items():
             metrics[f"train-reward/func/reward_{name}/mean"] = float(values.mean())
@@ -85,6 +84,8 @@ def train(options: argparse.Namespace, wandb: Any) -> None:
             metrics[f"train-reward/{name}/max"] = float(values.max())
         for name, seconds in times.items():
             metrics[f"time/train/{name}_s"] = seconds
+        if len(step_times) >= 10:
+            metrics["time/train/step_avg_last10_s"] = sum(step_times) / len(step_times)
         if wandb is not None:
             wandb.log(metrics, step=step)
             print(f"step={step} loss={loss:.4f} reward={all_rewards.mean():.4f} entropy={entropy:.4f}")

@@ -69,7 +69,8 @@ def train(options: argparse.Namespace, wandb: Any) -> None:
             for name, values in all_parts.items():
                 sl.summary(f"func/reward_{name}", values, emit=("mean",))
         sl.scalar("throughput/train/valid_tokens_per_s", tokens / timing.seconds)
-        sl.scalar("time/train/step_avg_last10_s", sum(step_times) / len(step_times))
+        if len(step_times) >= 10:
+            sl.scalar("time/train/step_avg_last10_s", sum(step_times) / len(step_times))
         stats = sl.export(reduce="local")  # on every process, since each has recorded it
         if wandb is not None:
             wandb.log(stats, step=step)

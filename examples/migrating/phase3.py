@@ -8,7 +8,6 @@ import jax
 
 import sightline as sl
 from examples.migrating import task
-from examples.migrating.wandb_sink import wandb_sinks
 
 #: What is printed for each step, and grepped for.
 LINE = "step={step} loss={train/loss:.4f} reward={train/reward/total/mean:.4f} entropy={train/entropy:.4f}"
@@ -17,13 +16,11 @@ LINE = "step={step} loss={train/loss:.4f} reward={train/reward/total/mean:.4f} e
 def main() -> None:
     options = task.parse_options()
     task.initialize()
-    is_root = jax.process_index() == 0
-    sinks = wandb_sinks(
-        project="adding", name=options.name, mode=options.wandb_mode if is_root else "disabled",
-        config=vars(options), folder=options.output,
-    )  # fmt: skip
+    settings = sl.StatsLoggerConfig(
+        sinks=["console", "wandb"], wandb=sl.WandbConfig(project="adding", mode=options.wandb_mode)
+    )
     with sl.start(
-        options.output, name=options.name, config=vars(options), sinks=["console", *sinks],
+        options.output, name=options.name, config=vars(options), logger=settings,
         aliases="grpo_gsm8k", console_format=LINE,
     ) as run:  # fmt: skip
         train(options, run)

@@ -1,18 +1,13 @@
-"""Phase 6: log lines by process, in files of the run, and a profile of one step."""
+"""Phase 6: text, spans, samples and a profile of one step lie in the run too, of every process."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import logging
-
-import jax
 
 import sightline as sl
 from examples.migrating import task
-from examples.migrating.wandb_sink import wandb_sinks
 
-log = logging.getLogger("adding")
+log = sl.get_logger("adding")
 
 #: What is printed for each step, and grepped for.
 LINE = "step={step} loss={train/loss:.4f} reward={train/reward/total/mean:.4f} entropy={train/entropy:.4f}"
@@ -21,31 +16,14 @@ LINE = "step={step} loss={train/loss:.4f} reward={train/reward/total/mean:.4f} e
 def main() -> None:
     options = task.parse_options()
     task.initialize()
-    is_root = jax.process_index() == 0
-    sinks = wandb_sinks(
-        project="adding", name=options.name, mode=options.wandb_mode if is_root else "disabled",
-        config=vars(options), folder=options.output,
-    )  # fmt: skip
+    settings = sl.StatsLoggerConfig(
+        sinks=["console", "wandb"], wandb=sl.WandbConfig(project="adding", mode=options.wandb_mode)
+    )
     with sl.start(
-        options.output, name=options.name, config=vars(options), sinks=["console", *sinks],
-        aliases="grpo_gsm8k", console_format=LINE,
+        options.output, name=options.name, config=vars(options), logger=settings,
+        aliases="grpo_gsm8k", console_format=LINE, tracing={"profile_steps": options.profile_steps},
     ) as run:  # fmt: skip
-        log_to_run(run)
         train(options, run)
-
-
-def log_to_run(run: sl.Run) -> None:
-    """Sends log lines to the terminal and to a file of this process, those of sightline and JAX too."""
-    form = logging.Formatter(f"%(asctime)s [{run.process}] %(levelname)s %(name)s: %(message)s")
-    for handler in (logging.StreamHandler(), logging.FileHandler(run.wait_dir() / f"log.p{run.process}.txt")):
-        handler.setFormatter(form)
-        logging.getLogger().addHandler(handler)
-    log.setLevel(logging.INFO)
-
-
-def profiled(run: sl.Run) -> contextlib.AbstractContextManager[None]:
-    """Writes a profile of JAX under the run directory; open it with TensorBoard or XProf."""
-    return jax.profiler.trace(str(run.wait_dir() / f"profile.p{run.process}"))
 
 
 def train(options: argparse.Namespace, run: sl.Run) -> None:
@@ -53,8 +31,7 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
     mesh = task.make_mesh()
     params = task.initial_params(mesh)
     for step in run.steps(options.steps + 1, start=1):
-        profile = profiled(run) if step == options.profile_step else contextlib.nullcontext()
-        with profile, sl.scope("train"), sl.record_timing("step"):
+        with sl.scope("train"), sl.record_timing("step"):
             prompts = task.draw_prompts(step)
 
             with sl.record_timing("rollout") as rollout_timing:
@@ -66,7 +43,8 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
                 advantages = task.group_advantages(rewards)
 
             lengths = completions.mask.sum(axis=1)
-            length = task.longest(lengths)  # no metric: the batch must have one shape everywhere
+            with sl.trace_scope("wait_lengths", category="waiting"):  # a span, and no metric
+                length = task.longest(lengths)  # the batch must have one shape everywhere
 
             with sl.record_timing("update") as update_timing:
                 batch = task.shard(mesh, completions, advantages, length)
@@ -86,6 +64,7 @@ def train(options: argparse.Namespace, run: sl.Run) -> None:
             sl.summary("advantage", advantages)
             for name, values in parts.items():
                 sl.summary(f"reward/{name}", values, emit=("mean",))
+            sl.sample("rollouts", **task.texts(completions), reward=rewards)
         run.commit(step)
 
         if step % options.eval_every == 0:

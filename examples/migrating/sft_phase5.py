@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-import jax
 import numpy as np
 
 import sightline as sl
 from examples.migrating import sft_task as task
 from examples.migrating.task import initialize, make_mesh, my_rows, parse_options
-from examples.migrating.wandb_sink import wandb_sinks
 
 
 class Callback(Protocol):
@@ -51,30 +49,30 @@ class Record:
 def main() -> None:
     options = parse_options()
     initialize()
-    is_root = jax.process_index() == 0
-    sinks = wandb_sinks(
-        project="items", name=options.name, mode=options.wandb_mode if is_root else "disabled",
-        config=vars(options), folder=options.output,
-    )  # fmt: skip
+    settings = sl.StatsLoggerConfig(
+        sinks=["console", "wandb"], wandb=sl.WandbConfig(project="items", mode=options.wandb_mode)
+    )
     with sl.start(
-        options.output, name=options.name, config=vars(options), sinks=["console", *sinks], aliases="sid_sft"
+        options.output, name=options.name, config=vars(options), logger=settings, aliases="sid_sft"
     ) as run:
-        train(options.steps, options.eval_every, [Record(run)], evaluates=run.is_root)
+        steps = run.steps(options.steps + 1, start=1)
+        train(steps, options.eval_every, [Record(run)], evaluates=run.is_root)
 
 
-def train(steps: int, eval_every: int, callbacks: Sequence[Callback], *, evaluates: bool) -> None:
+def train(steps: Iterable[int], eval_every: int, callbacks: Sequence[Callback], *, evaluates: bool) -> None:
     mesh = make_mesh()
     params = task.initial_params(mesh)
-    for step in range(1, steps + 1):
+    for step in steps:
         with sl.scope("train"), sl.record_timing("step"):
             params, device_loss = task.update(params, *task.batch(mesh, step))
-            loss = float(device_loss)  # which the trainer needs
+            loss = float(device_loss)  # sightline: allow the trainer stops at a loss that is not finite
         if not math.isfinite(loss):
             raise FloatingPointError(f"loss {loss} at step {step}")
         for callback in callbacks:
             callback.on_step(step, loss)
         if step % eval_every == 0 and evaluates:
-            ranks = task.rank_test_items(params)
+            with sl.trace_scope("evaluate"):
+                ranks = task.rank_test_items(params)
             for callback in callbacks:
                 callback.on_evaluate(step, ranks)
 

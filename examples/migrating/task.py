@@ -51,7 +51,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--wandb-mode", default="disabled", choices=["online", "offline", "disabled"], help="[disabled]"
     )
-    parser.add_argument("--profile-step", type=int, default=0, help="phase 6: the step to profile; 0: none")
+    parser.add_argument("--profile-steps", type=int, nargs="*", default=[], help="phase 6: to profile [none]")
     return parser.parse_args(arguments)
 
 
@@ -104,6 +104,14 @@ def rollout(params: Any, prompts: np.ndarray, step: int) -> Completions:
     noise = [np.random.default_rng([7, step, first + row]).gumbel(size=(LENGTH, VOCABULARY))
              for row in range(len(prompts))]  # fmt: skip
     return _complete(params, prompts, np.stack(noise))
+
+
+def texts(completions: Completions) -> dict[str, list[str]]:
+    """The rows as people read them: prompts as `"1+2"`, completions as `"3."`."""
+    prompts = ["+".join(str(digit) for digit in row if digit >= 0) for row in completions.prompts]
+    ended = zip(completions.tokens, completions.mask, strict=True)
+    answers = ["".join("0123456789."[token] for token in row[mask]) for row, mask in ended]
+    return {"prompt": prompts, "completion": answers}
 
 
 def evaluate(params: Any, prompts: np.ndarray) -> np.ndarray:

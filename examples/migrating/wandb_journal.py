@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sightline as sl
-from examples.migrating.wandb_sink import Mode, wandb_sinks
+from examples.migrating.wandb_utils import Mode
 
 
 class CommittedRun:
@@ -26,11 +26,9 @@ def maybe_init_wandb(
     *, cfg: Mapping[str, Any], project: str, name: str, mode: Mode, process_index: int | None = None
 ) -> CommittedRun | None:
     """A run on process 0, None elsewhere; but every process takes part in it, from the first phase on."""
-    is_root = process_index in (None, 0)
-    sinks = (
-        wandb_sinks(project=project, name=name, mode=mode, config=cfg, folder=cfg["output"])
-        if is_root
-        else []
-    )
-    run = sl.start(cfg["output"], name=name, config=cfg, sinks=sinks, naming="off")  # they are old names
-    return CommittedRun(run) if is_root else None
+    settings = sl.StatsLoggerConfig(
+        sinks=["wandb"], wandb=sl.WandbConfig(project=project, name=name, mode=mode),
+        naming="off",  # they are old names
+    )  # fmt: skip
+    run = sl.start(cfg["output"], name=name, config=cfg, logger=settings)
+    return CommittedRun(run) if process_index in (None, 0) else None

@@ -17,7 +17,7 @@ from tests.examples.migrating import phase_worker
 from tests.harness import Job, workers_of
 
 STEPS, EVAL_EVERY = 12, 4
-MORE = {"phase6": ["--profile-step", "3"]}
+MORE = {"phase6": ["--profile-steps", "3"]}
 
 Rows = dict[int, dict[str, Any]]  # step -> key -> value
 
@@ -57,14 +57,14 @@ class Ran(NamedTuple):
         return rows
 
     def stored_by_wandb(self) -> Rows:
-        """The rows that the W&B SDK has stored in its offline file, without those of its own.
+        """The rows that the W&B SDK has stored in its offline file, without the SDK's own keys.
 
         The file is 7 bytes and then a LevelDB log of protobuf records: blocks of 32 KiB, in which each piece
         has a crc32, a length and a kind (whole 1, first 2, middle 3, last 4).
         """
         from wandb.proto import wandb_internal_pb2
 
-        (file,) = self.folder.parent.glob("wandb/offline-run-*/run-*.wandb")
+        (file,) = self.folder.parent.rglob("wandb/offline-run-*/run-*.wandb")
         data, at, piece = file.read_bytes(), 7, b""
         rows: Rows = {}
         while at + 7 <= len(data):

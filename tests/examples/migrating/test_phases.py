@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +36,11 @@ def is_measured(key: str) -> bool:
     return key.startswith(("time/", "throughput/")) or key in ("train/step_time_sec", "train/samples_per_sec")
 
 
+def is_of_the_sink(key: str) -> bool:
+    """Whether a value says how the W&B sink fares; never that it has failed."""
+    return key in ("obs/sink/wandb/lag_steps", "obs/sink/wandb/commit_ms")
+
+
 def rows_of(ran: Ran, phase: str) -> dict[int, dict[str, Any]]:
     return ran.logged() if phase.endswith("phase0") else ran.committed()
 
@@ -53,11 +62,11 @@ def test_every_old_key_is_there_with_its_value(run: Run, phase: str, processes: 
 
 
 def test_phase_1_commits_exactly_what_was_logged(run: Run) -> None:
-    """Nothing but the place has changed: the same keys, none more, and the same bits."""
+    """Nothing but the place has changed: the same keys, none more but the sink's, and the same bits."""
     for processes in (1, 2):
         old, new = run("phase0", processes).logged(), run("phase1", processes).committed()
         for step in old:
-            assert new[step].keys() == old[step].keys()
+            assert {key for key in new[step] if not is_of_the_sink(key)} == old[step].keys()
             exact = {key: value for key, value in old[step].items() if not is_measured(key)}
             assert {key: new[step][key] for key in exact} == exact
 
@@ -74,10 +83,11 @@ def test_what_is_compared_is_no_row_of_constants(run: Run) -> None:
     assert sum("eval/accuracy/mean" in row for row in rows.values()) == STEPS // EVAL_EVERY
 
 
-def test_what_wandb_stores_is_what_it_stored_before(run: Run) -> None:
-    """The real SDK, offline: its rows in phase 0, when the loop called it, and in phase 4, from a sink."""
+@pytest.mark.parametrize("phase", ["phase1", "phase4"])
+def test_what_wandb_stores_is_what_it_stored_before(run: Run, phase: str) -> None:
+    """The real SDK, offline: its rows in phase 0, when the loop called it, and later, from the sink."""
     before = run("phase0", 1, wandb="offline").stored_by_wandb()
-    ran = run("phase4", 1, wandb="offline")
+    ran = run(phase, 1, wandb="offline")
     after = ran.stored_by_wandb()
     assert before.keys() == after.keys() == set(range(1, STEPS + 1))
     for step, row in before.items():
@@ -86,6 +96,8 @@ def test_what_wandb_stores_is_what_it_stored_before(run: Run) -> None:
                 expected = value if isinstance(value, str) else pytest.approx(value, rel=2e-6, abs=1e-7)
                 assert after[step][key] == expected, (step, key)
             assert key in after[step]
+        assert after[step].pop("step") == step
+        assert after[step].pop("sightline/seq") > 0
         assert after[step] == pytest.approx(ran.committed()[step])
 
 
@@ -153,15 +165,20 @@ def test_from_phase_3_on_a_time_is_the_mean_of_all_processes_and_the_slowest_is_
 
 @each
 def test_rates_and_windows_follow_from_the_times_beside_them(run: Run, phase: str, processes: int) -> None:
-    """As in phase 0: tokens by the step's time, and the mean of the last ten."""
+    """As in phase 0: tokens by the step's time, and the mean of the last ten, once there are ten."""
+    window_key = "time/train/step_avg_last10_s"
+    old = run("phase0", processes).logged()
+    assert {step for step, row in old.items() if window_key in row} == set(range(10, STEPS + 1))
     for module in ("phase0", phase):
         rows = rows_of(run(module, processes), module)
         steps = [rows[step]["time/train/step_s"] for step in sorted(rows)]
         for step, row in rows.items():
             tokens = row["throughput/train/valid_tokens_per_s"] * row["time/train/step_s"]
             assert tokens == pytest.approx(row["train-other/total_valid_token_count"], rel=1e-6)
-            window = np.mean(steps[max(0, step - 10) : step])
-            assert row["time/train/step_avg_last10_s"] == pytest.approx(window, rel=1e-6), step
+            if step >= 10:
+                assert row[window_key] == pytest.approx(np.mean(steps[step - 10 : step]), rel=1e-6), step
+            elif module not in ON_EVERY_PROCESS:
+                assert window_key not in row, step
 
 
 # --- gathers, lines, logs ----------------------------------------------------------------------------------
@@ -202,7 +219,7 @@ def test_every_commit_is_whole(run: Run, phase: str) -> None:
     assert len(commits) == STEPS + STEPS // EVAL_EVERY
     for commit in commits:
         assert commit["reported"] == commit["expected"] == (2 if phase in ON_EVERY_PROCESS else 1)
-        assert not any(key.startswith("obs/") for key in commit["values"])
+        assert not any(key.startswith("obs/") and not is_of_the_sink(key) for key in commit["values"])
 
 
 @pytest.mark.parametrize("module", [*ON_EVERY_PROCESS, "sft_phase5"])
@@ -217,34 +234,97 @@ def test_phase_4_shows_the_same_on_one_process_and_on_two(run: Run) -> None:
     one, two = (run("phase4", n).committed() for n in (1, 2))
     for step, row in one.items():
         for key in row.keys() - {"train/batch/local", "train-other/batch_local"}:
-            if not is_measured(key):
+            if not is_measured(key) and not is_of_the_sink(key):
                 expected = (
                     row[key] if isinstance(row[key], str) else pytest.approx(row[key], rel=1e-4, abs=1e-6)
                 )
                 assert two[step][key] == expected, (step, key)
 
 
-def test_phase_6_writes_log_lines_by_process_into_the_run(run: Run) -> None:
-    """Not on the other's disk, and not between the lines of the console."""
+# --- what phase 6 leaves beside the numbers ----------------------------------------------------------------
+
+
+def folders_of(ran: Ran) -> list[Path]:
+    """The run's directory on the disk of each process."""
+    return [worker.disk / "runs" / "adding" for worker in ran.job]
+
+
+def sightline(*arguments: str | Path) -> str:
+    """What a command says, once it has ended well."""
+    command = [sys.executable, "-m", "sightline.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_phase_6_writes_the_lines_of_each_process_into_its_files_and_shows_the_root_s(run: Run) -> None:
+    """One reader has them all; the console has one, and nobody prints by himself."""
     ran = run("phase6", 2)
-    for process, worker in enumerate(ran.job):
-        logs = list((worker.disk / "runs" / "adding").glob("log.*"))
-        assert [log.name for log in logs] == [f"log.p{process}.txt"]
-        assert f"[{process}] INFO adding: 8 of 16 prompts a step" in logs[0].read_text()
+    line = "INFO adding: 8 of 16 prompts a step"
+    for process, folder in enumerate(folders_of(ran)):
+        (log,) = (folder / "logs").glob("*.log")
+        assert log.name == f"p{process:05d}.a01.log"
+        assert log.read_text().count(f"p{process:05d} {line}") == 1
+    assert [worker.output.count("prompts a step") for worker in ran.job] == [1, 0]
+    assert re.search(rf"^\d\d:\d\d:\d\d {line}$", ran.job.root.output, re.MULTILINE)
+    assert f"{line}  ×2 processes\n" in sightline("logs", *folders_of(ran))
 
 
-def test_phase_6_profiles_one_step_on_every_process(run: Run) -> None:
-    """A trace that JAX's tools open."""
-    for process, worker in enumerate(run("phase6", 2).job):
-        traces = list((worker.disk / "runs" / "adding" / f"profile.p{process}").rglob("*.xplane.pb"))
-        assert len(traces) == 1
-        assert traces[0].stat().st_size > 1000
+def test_phase_6_shows_the_collective_that_is_left_as_waiting_and_makes_no_metric_of_it(run: Run) -> None:
+    """A span of each step on each process; timings are spans without a word."""
+    ran = run("phase6", 2)
+    summary = json.loads(sightline("trace", "summary", "--json", *folders_of(ran)))
+    stages = {stage["name"]: stage for stage in summary["stages"]}
+    assert stages["wait_lengths"]["kind"] == "waiting"
+    assert stages["wait_lengths"]["spans"] == stages["train/step"]["spans"] == 2 * STEPS
+    assert not any("wait_lengths" in key for row in ran.committed().values() for key in row)
+
+
+def test_phase_6_keeps_every_prompt_with_its_completion_and_reward(run: Run) -> None:
+    """As text, of each process; the reward is that of the text."""
+    for process, folder in enumerate(folders_of(run("phase6", 2))):
+        (file,) = (folder / "samples" / "train").iterdir()
+        assert file.name == f"rollouts.p{process:05d}.a01.jsonl"
+        rows = [json.loads(line)["row"] for line in file.read_text().splitlines()[1:]]
+        assert len(rows) == STEPS * 64
+        for row in rows:
+            answer = str(sum(map(int, row["prompt"].split("+"))) % 10)
+            right = row["completion"].startswith(answer)
+            well_formed = len(row["completion"]) == 2 and row["completion"][-1] == "."
+            assert row["reward"] == right + 0.5 * well_formed, row
+
+
+def test_phase_6_profiles_the_step_that_is_asked_for_on_every_process(run: Run) -> None:
+    """And the merged timeline has what XLA did."""
+    ran = run("phase6", 2)
+    for process, folder in enumerate(folders_of(ran)):
+        assert [each.name for each in (folder / "profiles").iterdir()] == [f"p{process:05d}.a01.s000003"]
+        (profile,) = (folder / "profiles").rglob("*.xplane.pb")
+        assert profile.stat().st_size > 1000
+    output = ran.job.root.disk / "timeline.json.gz"
+    merged = sightline("trace", "merge", "--xla", "-o", output, *folders_of(ran))
+    assert re.search(r"2 processes: .*[1-9]\d* device events", merged)
+
+
+@pytest.mark.parametrize("command", [("logs",), ("trace", "summary"), ("watch", "--once"), ("report", "-o")])
+def test_the_commands_that_the_page_ends_with_have_something_to_say(
+    run: Run, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Of a run whose files are all in one place."""
+    page = tmp_path / "report.html"
+    ran = run("phase6", 1)
+    said = sightline(*command, *([page] if command[-1] == "-o" else []), ran.folder)
+    if command[0] == "report":
+        assert page.stat().st_size > 100_000
+    else:
+        expected = {"logs": "16 of 16 prompts a step", "trace": "train/update", "watch": "train/rollouts"}
+        assert expected[command[0]] in said
 
 
 # --- the other runner --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", PROCESSES)
 def test_the_other_runner_leaves_its_old_keys_too(run: Run, processes: int) -> None:
     """Under the names of all runners, and the old ones as aliases; the evaluation is the root's alone."""
     old, new = run("sft_phase0", processes).logged(), run("sft_phase5", processes).committed()
@@ -259,6 +339,21 @@ def test_the_other_runner_leaves_its_old_keys_too(run: Run, processes: int) -> N
         assert ("eval/hr@10" in row) == (step % EVAL_EVERY == 0)
     evaluations = [c for c in run("sft_phase5", processes).journal("commit") if "eval/hr@10" in c["values"]]
     assert {commit["reported"] for commit in evaluations} == {1}
+
+
+def test_the_other_runner_s_steps_and_evaluations_are_on_the_timeline(run: Run) -> None:
+    """By `run.steps` around the trainer's loop; evaluations on the root alone."""
+    summary = json.loads(sightline("trace", "summary", "--json", *folders_of(run("sft_phase5", 2))))
+    stages = {stage["name"]: stage for stage in summary["stages"]}
+    assert stages["train/step"]["spans"] == 2 * STEPS
+    assert (stages["evaluate"]["kind"], stages["evaluate"]["spans"]) == ("evaluation", STEPS // EVAL_EVERY)
+
+
+@pytest.mark.parametrize("module", ["phase4", "phase6", "sft_phase5", "wandb_journal"])
+def test_lint_finds_nothing_by_hand_in_what_has_moved(module: str) -> None:
+    """Which it does in what has not."""
+    folder = Path(__file__).parents[3] / "examples" / "migrating"
+    assert "nothing found" in sightline("lint", folder / f"{module}.py")
 
 
 def test_both_runners_use_the_same_names(run: Run) -> None:
