@@ -125,7 +125,7 @@ def test_problems_are_joined_where_they_go_on_and_in_the_order_of_time(tmp_path:
             more["nonfinite"] = {"a": "nan"}
         run.commit(step, {"a": None if "nonfinite" in more else 1.0}, **more)
     run.finish()
-    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    found, _ = problems(history_of(run.path), LogLines([], {}, 0, Damage()))
     assert [(each.kind, each.step, each.times) for each in found] == [
         ("attempt", 0, 1), ("missing", 2, 3), ("non-finite", 6, 2), ("non-finite", 9, 1), ("end", None, 1),
     ]  # fmt: skip
@@ -141,13 +141,13 @@ def test_a_stall_says_who_was_where_for_how_long(tmp_path: Path) -> None:
     place = {"step": 6, "waited_s": 11.2, "span": "reward", "span_s": 11.0, "at": "rollout.py:88 in score"}
     run.say("event", event="stacks", time=at + 11, process=2, stacks="File rollout.py", **place)
     run.say("event", event="silent", time=at + 22, processes=[3])
-    going_on = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    going_on, _ = problems(history_of(run.path), LogLines([], {}, 0, Damage()))
     where = "has been in reward for 11 s (rollout.py:88 in score)"
     assert [(each.kind, each.text) for each in going_on[1:]] == [
         ("stall", f"step 7 waits for processes 2, 3: process 2 {where}; process 3 cannot say where")
     ]
     run.say("event", event="resumed", time=at + 41, step=7, seconds=41.0, missing=[3])
-    (stall,) = problems(history_of(run.path), LogLines([], 0, 0, Damage()))[1:]
+    _, stall = problems(history_of(run.path), LogLines([], {}, 0, Damage()))[0]
     assert stall.text == (
         "step 7 waited 41 s for processes 2, 3: process 2 was in reward for 41 s (rollout.py:88 in score); "
         "process 3 could not say where; it went on without process 3"
@@ -190,7 +190,7 @@ def test_what_the_logs_say_of_a_stall_or_of_a_value_that_is_not_finite_again_is_
         warned(at + 20, "'b' has non-finite values (1) at step 1"),
     )
     run.log(1, warned(at + 11, "open spans: reward (11 s); the threads are at\nFile all.py"))
-    found = problems(history_of(run.path), log_lines([run.path]))
+    found, _ = problems(history_of(run.path), log_lines([run.path]))
     assert [(each.kind, each.text[:30]) for each in found] == [
         ("attempt", "attempt 1 begins, 2 processes"),
         ("stall", "step 1 waited 21 s for process"),
@@ -217,7 +217,7 @@ def test_each_attempt_tells_of_its_own_values_that_are_not_finite(tmp_path: Path
                 step, {"a": 1.0}
             )
     run.say("event", event="nonfinite", key="b", step=3, processes=[0], site="x.py:1", time=run.time + 1)
-    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    found, _ = problems(history_of(run.path), LogLines([], {}, 0, Damage()))
     assert [each.text for each in found] == [
         "attempt 1 begins, 1 process",
         "a is inf in step 2, on process 0",
@@ -236,7 +236,7 @@ def test_who_is_out_is_told_at_the_top_and_for_how_long_it_was(tmp_path: Path) -
         if step == 7:
             run.say("late", step=4, k=0, process=1, time=run.time, values={})
     history = history_of(run.path)
-    found = problems(history, LogLines([], 0, 0, Damage()))
+    found, _ = problems(history, LogLines([], {}, 0, Damage()))
     missing = [each for each in found if each.kind == "missing"]
     assert [(each.text, each.process, each.until) for each in missing] == [
         ("process 3 is out since step 4: metrics are of 3 of 4 processes", 3, history.last_time),
@@ -306,8 +306,8 @@ def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
     with open(run.path / "logs" / "p00000.a01.jsonl", "ab") as file:
         file.write(b'{"time":3,"level":"WARNING","mess')
     found = log_lines([run.path])
-    assert [each.record["message"] for each in found.lines] == ["a", "b"]
-    assert (found.skipped, found.left_out, bool(found.damage)) == (0, 0, False)
+    assert [each.line.record["message"] for each in found.said] == ["a", "b"]
+    assert (sum(found.skipped.values()), found.left_out, bool(found.damage)) == (0, 0, False)
 
 
 def test_of_logs_that_are_too_long_the_ends_are_read_and_how_much_was_not(tmp_path: Path) -> None:
@@ -315,21 +315,72 @@ def test_of_logs_that_are_too_long_the_ends_are_read_and_how_much_was_not(tmp_pa
     run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i:06d}"} for i in range(40_000)))
     run.log(1, {"time": 1.0, "level": "WARNING", "message": "short"})
     found = log_lines([run.path], room=400_000)
-    said = {line.record["message"] for line in found.lines}
+    said = {each.line.record["message"] for each in found.said}
     assert {"short", "039999"} <= said
     assert "000000" not in said
     size = sum(path.stat().st_size for path in run.path.glob("logs/*"))
     assert size - 1_000_000 < found.left_out < size - 390_000
 
 
-def test_of_too_many_warnings_the_first_and_the_last_are_shown(tmp_path: Path) -> None:
+def test_of_too_many_warnings_the_ends_are_shown_and_every_error_between_them(tmp_path: Path) -> None:
+    """All are counted."""
     run = RunFiles(tmp_path / "run")
-    run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i}"} for i in range(3000)))
-    found = log_lines([run.path])
-    assert [found.lines[place].record["message"] for place in (0, 999, 1000, -1)] == [
-        "0", "999", "2000", "2999",
+    warnings = [{"time": float(i), "level": "WARNING", "message": f"{i}"} for i in range(6000)]
+    error = {"time": 3000.5, "level": "ERROR", "message": "disk full"}
+    run.log(0, *warnings[:3001], error, *warnings[3001:])
+    run.begin()
+    found, left_out = problems(history_of(run.path), log_lines([run.path]))
+    assert [each.text for each in found if each.kind == "error"] == [": disk full"]
+    shown = [each.text for each in found if each.kind == "warning"]
+    assert (shown[0], shown[499], shown[500], shown[-1]) == (": 0", ": 499", ": 5500", ": 5999")
+    assert left_out == {"warning": 5000}
+
+
+def test_what_many_processes_say_again_and_again_is_one_row(tmp_path: Path) -> None:
+    """With whose it is, how often and until when; after a pause it is a row of its own."""
+    run = RunFiles(tmp_path / "run", processes=64)
+    run.begin()
+    for process in range(64):
+        said = (
+            {"time": step * 10.0 + process / 100, "level": "WARNING", "message": "no sandbox", "step": step}
+            for step in (*range(50), 200)
+        )
+        run.log(process, *said)
+    found, left_out = problems(history_of(run.path), log_lines([run.path]))
+    rows = [each for each in found if each.kind == "warning"]
+    assert [(each.times, each.step, each.process, each.until) for each in rows] == [
+        (64 * 50, 0, None, 490.63), (64, 200, None, 2000.63),
     ]  # fmt: skip
-    assert found.skipped == 1000
+    assert rows[0].more == "3,200 times by processes 0-63, until step 49"
+    assert left_out == {}
+
+
+def test_what_is_said_all_the_time_is_shown_at_the_end_too(tmp_path: Path) -> None:
+    """Though its first time lies where too many others are left out."""
+    run = RunFiles(tmp_path / "run")
+    lines = (
+        {"time": i / 10, "level": "WARNING", "message": "again" if i > 700 and i % 2 else f"{i}"}
+        for i in range(6000)
+    )
+    run.log(0, *lines)
+    found = log_lines([run.path])
+    again = [each for each in found.said if each.line.record["message"] == "again"]
+    assert again
+    assert again[-1].last_ns == 599_900_000_000
+    assert sum(each.times for each in found.said) + found.skipped["warning"] == 6000
+
+
+def test_each_kind_of_problem_keeps_what_the_others_do_not_need(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(0, 8000, 2):  # with gaps, so that each is a row of its own
+        run.commit(step, {"a": None}, nonfinite={"a": "nan"})
+        run.commit(step + 1, {"a": 1.0})
+    run.log(0, *({"time": float(i), "level": "ERROR", "message": f"{i}"} for i in range(800)))
+    found, left_out = problems(history_of(run.path), log_lines([run.path]))
+    assert sum(each.kind == "error" for each in found) == 800
+    assert sum(each.kind == "non-finite" for each in found) + left_out["non-finite"] == 4000
+    assert 2990 < len(found) <= 3000
 
 
 def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:

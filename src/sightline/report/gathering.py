@@ -156,6 +156,7 @@ def _gathered(
         )
     facts = run.facts()
     steps, times, attempts = history.rows()
+    found_problems, left_out = problems(history, logs)
     begun = {run.get("attempt", 1): run.get("started") for run in history.runs}
     found = {
         "name": name,
@@ -173,9 +174,9 @@ def _gathered(
         "sessions": sessions,
         "distributions": distributions(history, packer),
         "samples": sample_tables(history, run.dirs, runs),
-        "problems": [list(each) for each in problems(history, logs)],
+        "problems": [list(each) for each in found_problems],
+        "problems_left_out": left_out,
         "logs_left_out": logs.left_out,
-        "logs_skipped": logs.skipped,
         "hosts": host_views(history, packer),
         "texts": [[key, step, text] for key, (step, text) in history.texts.items()],
         "config": facts.pop("config", None),

@@ -72,6 +72,9 @@ function number(value, digits = 4) {
   return (size >= 1e4 ? shown.toLocaleString("en", { maximumFractionDigits: 0 }) : String(shown)).replace("-", "−");
 }
 
+/** How many of something. */
+const counted = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
 function seconds(value) {
   if (!isNumber(value)) return "–";
   if (value < 1e-3 && value > 0) return `${number(value * 1e6, 3)} µs`;

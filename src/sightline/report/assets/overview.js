@@ -44,12 +44,22 @@ const overview = section("overview", "Overview");
 
 function problemCount(run) {
   const found = { error: 0, warning: 0, other: 0 };
-  for (const [, kind, , , , count] of run.problems) {
-    if (kind === "error") found.error += 1;
-    else if (kind === "warning") found.warning += 1;
-    else if (!["attempt", "end", "resumed"].includes(kind)) found.other += count;
-  }
+  const add = (kind, count) => {
+    if (["attempt", "end", "resumed"].includes(kind)) return;
+    found[kind in found ? kind : "other"] += count;
+  };
+  for (const [, kind, , , , count] of run.problems) add(kind, count);
+  for (const [kind, count] of Object.entries(run.problems_left_out)) add(kind, count);
   return found;
+}
+
+/** What went wrong, in numbers: exact ones, where all logs were read. */
+function troubleCard(run) {
+  const wrong = problemCount(run), total = wrong.error + wrong.warning + wrong.other;
+  if (!total) return card("Trouble", "none", "nothing was noticed");
+  const words = [counted(wrong.error, "error"), counted(wrong.warning, "warning"), wrong.other && `${number(wrong.other)} other`];
+  const parts = [wrong.error, wrong.warning, wrong.other].flatMap((count, at) => (count ? [words[at]] : []));
+  return card("Trouble", run.logs_left_out ? `${number(total)} or more` : number(total), el("a", { href: "#problems" }, parts.join(", ")));
 }
 
 function cards(run) {
@@ -70,9 +80,7 @@ function cards(run) {
   }
   if (top.throughput) found.push(card(el("span", { title: visible(top.throughput.key) }, broken(top.throughput.key)), number(top.throughput.median, 3), `lately · last ${number(top.throughput.last, 3)}`));
   if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the steps' time goes into training"));
-  const wrong = problemCount(run);
-  found.push(card("Trouble", wrong.error + wrong.warning + wrong.other ? number(wrong.error + wrong.warning + wrong.other) : "none",
-    wrong.error + wrong.warning + wrong.other ? el("a", { href: "#problems" }, [[wrong.error, "error"], [wrong.warning, "warning"], [wrong.other, "other"]].filter(([count]) => count).map(([count, what]) => `${number(count)} ${what}${count > 1 ? "s" : ""}`).join(", ")) : "nothing was noticed"));
+  found.push(troubleCard(run));
   const host = el("div", { class: "cards" }, found);
   even.disconnect();
   even.observe(host);
