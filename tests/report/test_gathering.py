@@ -88,7 +88,6 @@ def test_shares_of_timings_add_up_also_where_they_overlap(tmp_path: Path) -> Non
     assert found.source == "timings"
     assert sum(found.kinds.values()) == pytest.approx(1)
     assert "overlap" in found.note
-    assert found.goodput == pytest.approx(1)
 
 
 def test_nothing_timed_is_no_share(tmp_path: Path) -> None:
@@ -242,7 +241,7 @@ def test_who_is_out_is_told_at_the_top_and_for_how_long_it_was(tmp_path: Path) -
         ("process 3 is out since step 4: metrics are of 3 of 4 processes", 3, history.last_time),
         ("process 1 missing in step 4", 1, None),
     ]
-    figures = headline(history, state_of(run.path), None)
+    figures = headline(history, state_of(run.path))
     assert (figures["out"], figures["reported"]) == ({"3": 4}, (3, 4))
     assert figures["away"] == [missing[0].text]
 
@@ -257,11 +256,14 @@ def test_times_are_those_of_the_attempts_without_the_pause_between_them(tmp_path
     for step in range(8, 12):
         run.commit(step, {"a": 1.0, "time/update_s": 0.5})
     history = history_of(run.path)
-    found = headline(history, state_of(run.path), None)
+    found = headline(history, state_of(run.path))
     assert (found["wall_s"], found["elapsed_s"]) == (14.0, 3614.0)
     timed = shares(history, [run.path])
     assert timed is not None
-    assert (timed.stages[0]["own"], timed.stages[0]["share"], timed.goodput) == (0.5, 0.5, 0.5)
+    assert (timed.stages[0]["own"], timed.stages[0]["share"]) == (0.5, 0.5)
+    # Of 14 s ten steps whose beginning is known, and of the first of each attempt its half second.
+    assert found["goodput"] == pytest.approx(12 * 0.5 / 14)
+    assert found["kinds"]["outside"] == pytest.approx(1 - 11 / 14)
     assert timed.steps.tolist() == list(range(12))
 
 
@@ -290,7 +292,7 @@ def test_every_evaluation_is_judged_by_its_name_and_old_names_by_nobody(tmp_path
     rates = {"tokens_per_s": 1.0, "throughput/train/tokens_per_s": 1.0}
     for step, value in enumerate((1.0, 3.0, 2.0)):
         run.commit(step, dict.fromkeys((*up, *down, *neither, "eval/acc"), value) | rates)
-    found = headline(history_of(run.path), state_of(run.path), None)
+    found = headline(history_of(run.path), state_of(run.path))
     best = {each["key"]: each["value"] for each in found["best"]}
     assert best == dict.fromkeys(up, 3.0) | dict.fromkeys(down, 1.0)
     assert found["best"][0]["key"] == "eval/accuracy/mean"

@@ -163,7 +163,7 @@ def _gathered(
         "dir": str(run.dirs[0]),
         "run_id": run.run_id,
         "live": is_live,
-        "headline": headline(history, stands, time_shares),
+        "headline": headline(history, stands),
         "curves": curves(history, packer, runs),
         "attempts": [
             {"attempt": each.attempt, "step": each.first_step, "time": begun.get(each.attempt)}

@@ -48,8 +48,8 @@ class LogLines(NamedTuple):
     """What was found.
 
     Attributes:
-        said: of errors the first 500 and the last 500, of warnings as many, on corrected time; the same of all
-            processes is one while it comes again within a minute.
+        said: of errors the first 500 and the last 500, of warnings as many, on corrected time; the same of
+            all processes is one while it comes again within a minute.
         skipped: how many lines of errors, and of warnings, are not among them.
         left_out: how many bytes were not read, of the beginnings of long logs.
         damage: what could not be read.

@@ -1,6 +1,7 @@
 // The figures at the top, where the time went, and how the runs differ.
 
-const KINDS = ["rollouts", "training", "reward", "weights", "data", "evaluation", "checkpoint", "waiting", "other"];
+const KINDS = ["rollouts", "training", "reward", "weights", "data", "evaluation", "checkpoint", "waiting", "other", "outside"];
+const kindName = (kind) => (kind === "outside" ? "outside of steps" : kind);
 const kindColour = (kind) => colour(`--kind-${KINDS.includes(kind) ? kind : "other"}`);
 const stateClass = (state) => `pill ${["running", "finished", "failed", "crashed", "stalled"].includes(state) ? state : ""}`;
 
@@ -26,16 +27,16 @@ function sparkline(values, name) {
 /** Shares as one bar and a legend, which add up to all. */
 function shareBar(kinds, caption) {
   const order = Object.entries(kinds).sort((a, b) => KINDS.indexOf(a[0]) - KINDS.indexOf(b[0]));
-  const bar = el("div", { class: "sharebar", role: "img", "aria-label": `${caption}: ${order.map(([kind, share]) => `${kind} ${percent(share)}`).join(", ")}` });
+  const bar = el("div", { class: "sharebar", role: "img", "aria-label": `${caption}: ${order.map(([kind, share]) => `${kindName(kind)} ${percent(share)}`).join(", ")}` });
   const legend = el("ul", { class: "legend" });
   for (const [kind, share] of order) {
-    const part = el("span", { title: `${visible(kind)} ${percent(share)}` });
+    const part = el("span", { title: `${visible(kindName(kind))} ${percent(share)}` });
     part.style.flexGrow = String(Math.max(share, 0));
     part.style.background = kindColour(kind);
     if (share > 0) bar.append(part);
     const dot = el("i", {});
     dot.style.background = kindColour(kind);
-    legend.append(el("li", {}, dot, say(kind), el("b", {}, percent(share))));
+    legend.append(el("li", {}, dot, say(kindName(kind)), el("b", {}, percent(share))));
   }
   return el("div", { class: "shares" }, bar, legend);
 }
@@ -79,7 +80,7 @@ function cards(run) {
     found.push(card(el("span", { title: visible(best.key) }, "Best ", broken(best.key)), score(best, best.value), best.over > 1 ? `at step ${number(best.step)} · last ${score(best, best.last)}` : `at step ${number(best.step)}`));
   }
   if (top.throughput) found.push(card(el("span", { title: visible(top.throughput.key) }, broken(top.throughput.key)), number(top.throughput.median, 3), `lately · last ${number(top.throughput.last, 3)}`));
-  if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the steps' time goes into training"));
+  if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the wall time goes into training"));
   found.push(troubleCard(run));
   const host = el("div", { class: "cards" }, found);
   even.disconnect();
@@ -162,7 +163,7 @@ function showOverview() {
   const run = all.run;
   const parts = [cards(run)];
   for (const line of [...run.damaged, ...run.absent]) parts.push(el("p", { class: "note warn" }, say(line, 1000)));
-  if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes"), shareBar(run.headline.kinds, "Share of the steps' time by kind"));
+  if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes", el("small", {}, ` of ${seconds(run.headline.wall_s)} wall time`)), shareBar(run.headline.kinds, "Share of the wall time by kind"));
   if (run.headline.best.length > 2 || run.headline.best.some((each) => each.over > 2)) parts.push(bestTable(run));
   if (all.runs.length > 1) parts.push(el("h3", {}, "Runs side by side"), el("div", { class: "side" }, comparison(), differences()));
   emptied(overview.body).append(...parts);

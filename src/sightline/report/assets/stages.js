@@ -40,7 +40,7 @@ function buildStages(body) {
   const longest = el("p", { class: "note" });
   const slow = (row) => row.slow && `process ${row.slow.process}: +${seconds(row.slow.excess_s)} in ${row.slow.steps} of ${row.slow.of_steps} steps`;
   const list = table({
-    caption: "Stages, by their own time", search: all.run.time.stages.length > 12, narrow: !detailed,
+    caption: "Stages, by their own time: shares of the steps' time", search: all.run.time.stages.length > 12, narrow: !detailed,
     columns: [
       { name: "stage", bare: true, value: (row) => row.stage, wide: true },
       { name: "kind", bare: true, value: (row) => row.kind, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = kindColour(row.kind); return el("span", { class: "nowrap" }, dot, say(row.kind)); } },
