@@ -20,6 +20,7 @@ from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer, as_json
 from sightline.report.problems import problems
 from sightline.report.process_maps import slow_process
+from sightline.report.sample_rows import sample_tables
 from sightline.report.time_shares import shares
 from sightline.run_logs.files import Damage
 from sightline.run_state import state_of
@@ -383,6 +384,56 @@ def test_each_kind_of_problem_keeps_what_the_others_do_not_need(tmp_path: Path) 
     assert sum(each.kind == "error" for each in found) == 800
     assert sum(each.kind == "non-finite" for each in found) + left_out["non-finite"] == 4000
     assert 2990 < len(found) <= 3000
+
+
+def test_sample_rows_are_those_of_the_files_and_of_the_journal_where_files_are_not_here(
+    tmp_path: Path,
+) -> None:
+    """In full, without what was gone over; of a table of which there are more than 500 the newest."""
+    run = RunFiles(tmp_path / "run", processes=3)
+    run.begin()
+
+    def record(step: int, rows: int, **more: object) -> None:
+        run.commit(step, {"a": 1.0})
+        shown = [{"process": process, "n": 0, "text": "abc… [1 of 4 characters cut]"} for process in range(3)]
+        run.say("sample", seq=run.seq, step=step, k=0, table="a/rollouts", recorded=3 * rows, rows=shown)
+
+    for step in range(10):
+        record(step, 4)
+    run.begin(8)
+    for step in range(8, 10):
+        record(step, 4)
+    of = {1: range(10), 2: range(8, 10)}
+    for process in range(2):
+        for attempt, steps in of.items():
+            rows = [{"step": step, "n": n, "text": f"abcd{attempt}"} for step in steps for n in range(4)]
+            run.samples("a/rollouts", process, rows, attempt=attempt)
+    (found,) = sample_tables(history_of(run.path), [run.path])
+    assert (found["table"], found["recorded"]) == ("a/rollouts", 12 * 12)
+    assert found["columns"] == ["step", "n", "text", "process"]
+    rows = found["rows"]
+    assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+    assert sum(row[3] < 2 for row in rows) == 10 * 4 * 2
+    assert {row[2] for row in rows if row[0] >= 8 and row[3] < 2} == {"abcd2"}
+    assert {row[2] for row in rows if row[3] == 2} == {"abc… [1 of 4 characters cut]"}
+    for process in range(2):
+        rows = [{"step": step, "n": n, "text": "new"} for step in range(8, 10) for n in range(200)]
+        run.samples("a/rollouts", process, rows, attempt=2)
+    (found,) = sample_tables(history_of(run.path), [run.path])
+    assert len(found["rows"]) == 500
+    assert {row[0] for row in found["rows"]} == {8, 9}
+    assert sum(row[0] == 9 for row in found["rows"]) > 400
+
+
+def test_of_sample_files_that_are_too_long_the_ends_are_read(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    run.say("sample", seq=1, step=0, k=0, table="t", recorded=20_000, rows=[])
+    for process in range(2):
+        run.samples("t", process, [{"step": step, "text": "x" * 100} for step in range(10_000)])
+    (found,) = sample_tables(history_of(run.path), [run.path], room=200_000)
+    assert [row[0] for row in found["rows"]] == [step for step in range(9750, 10_000) for _ in range(2)]
 
 
 def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:
