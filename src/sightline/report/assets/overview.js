@@ -66,9 +66,9 @@ function troubleCard(run) {
 function cards(run) {
   const top = run.headline, found = [];
   const total = top.total_steps;
-  found.push(card("State", el("span", { class: stateClass(top.state) }, say(top.state)), say(top.reason ? top.reason : top.attempts > 1 ? `${top.attempts} attempts` : `${top.processes} process${top.processes > 1 ? "es" : ""}`, 160)));
+  found.push(card("State", el("span", { class: stateClass(top.state) }, say(top.state)), say(top.reason ? top.reason : top.attempts > 1 ? `${top.attempts} attempts` : counted(top.processes, "process", "processes"), 160)));
   const share = total && top.last_step !== null ? Math.min(1, (top.last_step + 1) / total) : null;
-  found.push(card("Steps", number(top.last_step), total ? `of ${number(total - 1)} · ${number(top.commits)} commits` : `${number(top.commits)} commits`,
+  found.push(card("Steps", number(top.last_step), total ? `of ${number(total - 1)} · ${counted(top.commits, "commit")}` : counted(top.commits, "commit"),
     share === null ? null : el("progress", { max: "1", value: String(share), "aria-label": "Steps done" })));
   found.push(card("Wall time", seconds(top.wall_s), `${top.attempts > 1 ? `in ${number(top.attempts)} attempts, ${seconds(top.elapsed_s)} with the pauses between them, ` : ""}since ${moment(top.started)}`));
   if (top.away.length) found.push(card("Processes", el("span", { class: "bad" }, `${number(top.reported[0])} of ${number(top.reported[1])}`), el("a", { href: "#problems" }, say(top.away.join("; "), 200))));
