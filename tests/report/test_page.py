@@ -119,8 +119,7 @@ def test_all_curves_zoom_together_and_back(report: Path, look: Look) -> None:
 
 
 CONTRAST = """(one, other) => {
-    const light = text => { const [r, g, b] = (text.startsWith('#')
-        ? [1, 3, 5].map(at => parseInt(text.slice(at, at + 2), 16)) : text.match(/[0-9.]+/g).slice(0, 3).map(Number))
+    const light = text => { const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map(Number)
         .map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
       return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
     const [a, b] = [light(one), light(other)].sort((x, y) => y - x);
