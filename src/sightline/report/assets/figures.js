@@ -128,7 +128,7 @@ function base(width, height) {
     height, margin: { l: 46, r: 10, t: 6, b: 22 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', sans-serif", size: 11, color: colour("--text") },
     showlegend: false, hovermode: "x", dragmode: "zoom", hoverdistance: 30, spikedistance: -1,
-    xaxis: { ...axis, nticks: Math.max(3, Math.min(8, Math.floor(width / 60))), tickangle: 0, showgrid: false, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: ink, spikesnap: "cursor" },
+    xaxis: { ...axis, nticks: Math.max(3, Math.min(8, Math.floor(width / 60))), tickangle: 0, showgrid: false, zeroline: false, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: ink, spikesnap: "cursor" },
     yaxis: { ...axis, nticks: 6, fixedrange: true, zeroline: false },
     hoverlabel: { bgcolor: colour("--panel"), bordercolor: colour("--edge"), font: { size: 11, color: colour("--text") }, align: "left" },
   };
