@@ -69,7 +69,7 @@ def test_paths_have_texts_files_and_tags(server: Served) -> None:
     assert (status, headers["Content-Length"], body) == (200, str(64 << 20), b"")
     assert len(ask(server, "/large")[2]) == 64 << 20
     assert ask(server, "/none")[0] == 404
-    assert server.whole == ["/a text", "/tagged", "/large"]
+    until(lambda: sorted(server.whole) == ["/a text", "/large", "/tagged"])  # each on a thread of its own
 
 
 def test_a_page_may_ask_if_it_is_ours_or_the_guest_s(server: Served) -> None:
@@ -83,6 +83,26 @@ def test_a_page_may_ask_if_it_is_ours_or_the_guest_s(server: Served) -> None:
         got, headers, _ = ask(server, "/a%20text", method, Origin="https://guest.example")
         assert (got, headers["Access-Control-Allow-Origin"]) == (status, "https://guest.example")
         assert ask(server, "/a%20text", method, Origin="https://evil.example")[0] == 403
+
+
+def test_a_port_may_be_forwarded_and_a_name_may_not(server: Served) -> None:
+    """As `ssh -L 9000:127.0.0.1:PORT` does; who asks for another name that leads here is told the names."""
+    for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
+        for port in (server.port, 9000):
+            own = {"Host": f"{name}:{port}", "Origin": f"http://{name}:{port}"}
+            assert ask(server, "/a%20text", **own)[0] == 200
+        assert ask(server, "/a%20text", Host=name)[0] == 200
+    foreign_names = [
+        "evil.example:9000", f"evil.example:{server.port}", "127.0.0.1.evil.example", "localhost.evil:80",
+        "evil.localhost:80", "127.0.0.1:80@evil.example", "127.0.0.1:", "::1", "127.0.0.2:80", "",
+    ]  # fmt: skip
+    for foreign in foreign_names:
+        status, _, body = ask(server, "/a%20text", Host=foreign)
+        assert (status, b"hello" in body) == (403, False), foreign
+        assert b"open this address under one of these names" in body
+        assert ask(server, "/a%20text", Origin=f"http://{foreign}")[0] == 403, foreign
+    for origin in ("null", "127.0.0.1:9000", "file://", "http://localhost:9000/path", "ftp://localhost"):
+        assert ask(server, "/a%20text", Origin=origin)[0] == 403, origin
 
 
 def test_a_browser_that_leaves_is_no_error(server: Served, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 import sightline as sl
 from sightline.history import History
+from sightline.report.headline import headline
 from sightline.report.time_shares import shares
-from sightline.step_time import StepTime, step_time
+from sightline.step_time import RunTime, StepTime, run_time, step_time
 from sightline.watching.live import Watch
 from tests.report.runs import RunFiles
 
@@ -26,6 +27,77 @@ def of(run: RunFiles) -> StepTime:
     found = step_time(history, history.keys)
     assert found is not None
     return found
+
+
+def whole(run: RunFiles) -> RunTime:
+    history = History(run.path)
+    history.update()
+    found = run_time(history, history.keys)
+    assert found is not None
+    return found
+
+
+def test_the_time_of_a_run_has_what_is_before_and_after_its_steps(tmp_path: Path) -> None:
+    """Three seconds of set-up, nine tenths of a second of steps, four more until it says that it ends."""
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.time += 3
+    for step in range(30):
+        run.time += 0.03 - 1
+        run.commit(step, {"time/train/update_s": 0.02})
+    run.time += 3
+    run.finish()
+    found = whole(run)
+    assert found.wall_s == pytest.approx(3.0 + 0.9 + 4)
+    assert found.goodput == found.kinds["training"] == pytest.approx(30 * 0.02 / found.wall_s, rel=1e-4)
+    assert found.kinds["other"] == pytest.approx(29 * 0.01 / found.wall_s, rel=1e-4)
+    assert found.kinds["outside"] == pytest.approx((3.0 + 0.01 + 4) / found.wall_s, rel=1e-4)
+    assert sum(found.kinds.values()) == pytest.approx(1)
+    assert of(run).kinds == pytest.approx({"training": 2 / 3, "other": 1 / 3}, rel=1e-4)
+
+
+def test_the_time_of_a_run_has_what_was_gone_over_and_no_pauses(tmp_path: Path) -> None:
+    """Each attempt ends with its end event, or when it was heard of last."""
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(10):
+        run.commit(step, {"time/train/update_s": 1.0})
+    run.say("event", event="stall", step=10, k=0, waiting_for=[0], time=run.time + 5)
+    run.time += 1000
+    run.begin(6)
+    for step in range(6, 10):
+        run.commit(step, {"time/train/update_s": 1.0})
+    run.finish()
+    found = whole(run)
+    assert found.wall_s == pytest.approx(10 + 5 + 4 + 1)
+    assert found.kinds == pytest.approx({"training": 10 / 20, "outside": 10 / 20, "other": 0})
+
+
+def test_the_time_of_a_run_of_which_only_the_end_was_read_says_since_when(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.time += 50
+    for step in range(2000):
+        run.commit(step, {"time/train/update_s": 0.5})
+    history = History(run.path, tail=20_000)
+    history.update()
+    found = run_time(history, history.keys)
+    assert found is not None
+    assert found.since is not None
+    assert found.since > 1000
+    steps = 2000 - found.since
+    assert found.wall_s == pytest.approx(steps - 1)
+    assert found.goodput == pytest.approx(0.5, abs=0.01)
+
+
+def test_stages_that_overlap_are_no_more_than_the_time_of_a_run(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(5):
+        run.commit(step, {"time/rollout_s": 0.9, "time/update_s": 0.6})
+    found = whole(run)
+    assert found.wall_s == 5.0
+    assert found.kinds == pytest.approx({"rollouts": 0.6, "training": 0.4, "other": 0, "outside": 0})
 
 
 def test_watch_and_report_tell_the_same_shares_of_one_run(tmp_path: Path) -> None:
@@ -46,7 +118,8 @@ def test_watch_and_report_tell_the_same_shares_of_one_run(tmp_path: Path) -> Non
     reported = shares(history, [run.path])
     assert reported is not None
     assert watched.kinds == reported.kinds
-    assert watched.goodput == reported.goodput
+    assert watched.run_time is not None
+    assert watched.run_time.goodput == headline(history, watched.state)["goodput"]
     told = {stage.name: (stage.own_share, stage.own_s) for stage in watched.stages if stage.key}
     assert told == {row["stage"]: (row["share"], row["own"]) for row in reported.stages}
     # 38 steps whose beginning is known, and three evaluations of a second each.
@@ -55,7 +128,6 @@ def test_watch_and_report_tell_the_same_shares_of_one_run(tmp_path: Path) -> Non
     assert reported.kinds["waiting"] == pytest.approx(38 * 0.1 / wall_s)
     assert reported.kinds["evaluation"] == pytest.approx(3 * 0.8 / wall_s)
     assert reported.kinds["weights"] == pytest.approx(38 * 0.1 / wall_s)
-    assert reported.goodput == pytest.approx(38 * 0.6 / wall_s)
     assert sum(reported.kinds.values()) == pytest.approx(1)
 
 
@@ -72,7 +144,11 @@ def test_watch_and_report_agree_on_a_real_run(tmp_path: Path) -> None:
     watched, reported = Watch(run.dir).facts(), shares(history, [run.dir])
     assert reported is not None
     assert reported.source == "timings"
-    assert (watched.kinds, watched.goodput) == (reported.kinds, reported.goodput)
+    assert watched.kinds == reported.kinds
+    figures = headline(history, watched.state)
+    assert watched.run_time is not None
+    assert (watched.run_time.kinds, watched.run_time.wall_s) == (figures["kinds"], figures["wall_s"])
+    assert watched.plain()["goodput"] == figures["goodput"]
 
 
 def test_what_lies_in_a_stage_counts_once(tmp_path: Path) -> None:

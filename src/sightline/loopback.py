@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import threading
@@ -14,6 +15,12 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 ADDRESS = "127.0.0.1"
+# The name alone tells whose page asks: the port of a browser's end of `ssh -L` is another.
+_OURS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+_NOT_OURS = (
+    "Answered is who asks for 127.0.0.1, localhost or [::1], at any port, and comes from no page of another "
+    "name: open this address under one of these names."
+)
 
 
 class Answer(NamedTuple):
@@ -36,8 +43,9 @@ class LoopbackServer:
     """Answers requests for what :meth:`at` gives, on threads, from the end of ``__init__`` on.
 
     It listens on the loopback alone. A page of somebody else's may know the address all the same, and may
-    even have a name that leads here: answered is who asks for a name of ours, and comes from no page, from
-    one of ours, or from one of the guest's.
+    even have a name that leads here: answered is who asks for a name of ours (127.0.0.1, localhost, [::1], at
+    any port, which is another where it is forwarded), and comes from no page, from one of ours, or from one
+    of the guest's.
 
     Args:
         port: to listen on; 0: any that is free.
@@ -68,7 +76,6 @@ class LoopbackServer:
         self._server = _Server((ADDRESS, port), partial(_Handler, self))
         self.port = int(self._server.server_address[1])
         self.url = f"http://{ADDRESS}:{self.port}/"
-        self._hosts = {f"{name}:{self.port}" for name in (ADDRESS, "localhost")}
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -81,8 +88,10 @@ class LoopbackServer:
 
     def welcomes(self, host: str | None, origin: str | None) -> bool:
         """Whether somebody is answered who asks for this host, from a page of that origin, if from any."""
-        ours = {f"http://{each}" for each in self._hosts}
-        return host in self._hosts and (origin is None or origin == self.guest or origin in ours)
+        if host is None or not _OURS.fullmatch(host):
+            return False
+        scheme, _, page = (origin or "").partition("://")
+        return origin in (None, self.guest) or (scheme == "http" and _OURS.fullmatch(page) is not None)
 
     def wait(self) -> None:
         """Until it is interrupted."""
@@ -133,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_welcome(self) -> bool:
         if self._serving.welcomes(self.headers.get("Host"), self.headers.get("Origin")):
             return True
-        self.send_error(HTTPStatus.FORBIDDEN)
+        self.send_error(HTTPStatus.FORBIDDEN, explain=_NOT_OURS)
         return False
 
     def _answer(self, *, with_body: bool) -> None:

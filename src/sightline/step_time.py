@@ -1,4 +1,4 @@
-"""Where the wall time of steps goes, by the timings that a journal has: stages, kinds, goodput. For views.
+"""Where the wall time of a run and of its steps goes, by the timings of its journal. For views.
 
 The wall time of a step is that from the last commit of the step before to its own last one. Of the first step
 of an attempt it is not known, so that step is left out where another one has been timed.
@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from sightline.analysis import OTHER, goodput, kind_of
 from sightline.history import History
+from sightline.run_clock import RunClock
 
+#: The kind of wall time that lies in no step.
+OUTSIDE = "outside"
 _PREFIX, _SUFFIX = "time/", "_s"
 _STEP = "step"
 _OVERLAP = 1.01  # times as much as the steps take: more is no error of measuring
@@ -68,10 +71,25 @@ class StepTime(NamedTuple):
     steps: NDArray[np.int64]
     own: dict[str, NDArray[np.float64]]
 
-    @property
-    def goodput(self) -> float:
-        """The share that goes into training: all but evaluation, checkpoints, waiting and ``other``."""
-        return goodput(self.kinds)
+
+@dataclass(frozen=True)
+class RunTime:
+    """Where the wall time of a run goes: that of its attempts, without the pauses between them.
+
+    Attributes:
+        wall_s: from when an attempt began to when it ended, or was heard of last; of all of them.
+        kinds: share of it by kind, the largest first; they add up to 1 with ``other``, which is in steps and
+            in none of their stages, and ``outside``: of an attempt what is before its first step's stages and
+            after its last step, and steps that a later attempt went over again.
+        goodput: the share that goes into training: all but evaluation, checkpoints, waiting, ``other`` and
+            ``outside``.
+        since: the first step that is known, where not all of the journal was read; None: all was.
+    """
+
+    wall_s: float
+    kinds: dict[str, float]
+    goodput: float
+    since: int | None
 
 
 def timings(keys: Iterable[str]) -> dict[str, str]:
@@ -128,13 +146,83 @@ def step_time(history: History, keys: Iterable[str], *, last: int | None = None)
         return _step_time(history, keys, last)
 
 
-def _step_time(history: History, keys: Iterable[str], last: int | None) -> StepTime | None:
+def run_time(history: History, keys: Iterable[str]) -> RunTime | None:
+    """Where the wall time of a run goes; None where nothing was timed.
+
+    Args:
+        history: of the run.
+        keys: that count: without other names of keys.
+
+    Example:
+        >>> import sightline as sl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with sl.start(folder, sinks=[]) as run:
+        ...         for step in run.steps(3):
+        ...             with sl.record_timing("train/update"):
+        ...                 pass
+        ...             run.commit(step)
+        ...     history = History(run.dir)
+        ...     _ = history.update()
+        >>> found = run_time(history, history.keys)
+        >>> sorted(found.kinds), round(sum(found.kinds.values()), 9), found.goodput == found.kinds["training"]
+        (['other', 'outside', 'training'], 1.0, True)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _run_time(history, keys)
+
+
+def _run_time(history: History, keys: Iterable[str]) -> RunTime | None:
     steps, wall = history.steps()[0], history.step_seconds()
     if not len(steps):
         return None
-    if last is not None:
-        steps, wall = steps[-last:], wall[-last:]
-    counts = np.isfinite(wall) if np.isfinite(wall).any() else np.ones(len(steps), bool)
+    spent = _spent(history, keys, steps, np.ones(len(steps), bool))
+    if not spent.own:
+        return None
+    known = np.sum(list(spent.own.values()), axis=0)
+    # Of an attempt's first step it is known how long its stages took, and perhaps how long itself.
+    whole = np.where(np.isfinite(wall), wall, np.maximum(known, spent.steps))
+    known_s, in_steps = float(known.sum()), float(whole.sum())
+    wall_s = RunClock(history).wall or in_steps
+    if not 0 < wall_s < math.inf or not 0 < in_steps < math.inf:
+        return None
+    shrunk = min(1.0, wall_s / in_steps)  # where the first steps' stages overlap
+    part = min(1.0, in_steps / known_s) if known_s else 1.0  # as they may in all
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for path, each in spent.own.items():
+        seconds[kind_of(path)] += part * float(each.sum())
+    seconds[OTHER] += max(0.0, in_steps - part * known_s)
+    kinds = {kind: shrunk * each / wall_s for kind, each in seconds.items()}
+    kinds[OUTSIDE] = 1 - shrunk * in_steps / wall_s
+    return RunTime(
+        wall_s, dict(sorted(kinds.items(), key=lambda item: -item[1])),
+        goodput({kind: share for kind, share in kinds.items() if kind != OUTSIDE}),
+        int(steps[0]) if history.begins_at else None,
+    )  # fmt: skip
+
+
+class _Spent(NamedTuple):
+    """What the stages take, by their paths; arrays are of each step, ``[n]``.
+
+    Attributes:
+        mean: a step, over those that count.
+        key: of the timing.
+        inside: see :func:`_inside`.
+        own: without the parts.
+        steps: what steps say of themselves to have taken; 0 where they do not.
+        steps_s: of that the mean over those that count; None where no step says so.
+    """
+
+    mean: dict[str, float]
+    key: dict[str, str]
+    inside: dict[str, list[str]]
+    own: dict[str, NDArray[np.float64]]
+    steps: NDArray[np.float64]
+    steps_s: float | None
+
+
+def _spent(
+    history: History, keys: Iterable[str], steps: NDArray[np.int64], counts: NDArray[np.bool_]
+) -> _Spent:
     spent: dict[str, NDArray[np.float64]] = {}
     key_of: dict[str, str] = {}
     for key, path in timings(keys).items():
@@ -142,14 +230,27 @@ def _step_time(history: History, keys: Iterable[str], last: int | None) -> StepT
         is_there = np.isin(series.steps, steps[counts], assume_unique=True) & np.isfinite(series.values)
         if is_there.any():
             spent[path], key_of[path] = _on(steps, series.steps, series.values), key
+    of_steps = [spent.pop(path) for path in list(spent) if path.split("/")[-1] == _STEP]
     mean = {path: float(each[counts].mean()) for path, each in spent.items()}
-    of_steps = [mean.pop(path) for path in list(mean) if path.split("/")[-1] == _STEP]
     inside = {path: _inside(path, mean) for path in mean}
     own = {path: np.maximum(spent[path] - _sum(spent, inside, path), 0.0) for path in mean}
+    longest = np.max(of_steps, axis=0) if of_steps else np.zeros(len(steps))
+    steps_s = max((float(each[counts].mean()) for each in of_steps), default=None)
+    return _Spent(mean, key_of, inside, own, longest, steps_s)
+
+
+def _step_time(history: History, keys: Iterable[str], last: int | None) -> StepTime | None:
+    steps, wall = history.steps()[0], history.step_seconds()
+    if not len(steps):
+        return None
+    if last is not None:
+        steps, wall = steps[-last:], wall[-last:]
+    counts = np.isfinite(wall) if np.isfinite(wall).any() else np.ones(len(steps), bool)
+    mean, key_of, inside, own, _, steps_s = _spent(history, keys, steps, counts)
     own_s = {path: float(each[counts].mean()) for path, each in own.items()}
     known_s = sum(own_s.values())
     wall_s = float(wall[counts].mean()) if np.isfinite(wall[counts]).all() else 0.0
-    wall_s = wall_s or max(of_steps, default=known_s)
+    wall_s = wall_s or (known_s if steps_s is None else steps_s)
     whole = max(wall_s, known_s)
     if not mean or not 0 < whole < math.inf:
         return None

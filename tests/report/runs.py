@@ -102,6 +102,20 @@ class RunFiles:
         }  # fmt: skip
         path.write_bytes(b"".join(line(**each) for each in (header, *lines)))
 
+    def samples(self, table: str, process: int, rows: Sequence[dict[str, Any]], *, attempt: int = 1) -> None:
+        """Each with its ``step``; the other columns are those of the row."""
+        path = self.path / "samples" / f"{table}.p{process:05d}.a{attempt:02d}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = {
+            "type": "header", "table": table, "run_id": self.run_id, "process": process,
+            "processes": self.processes, "attempt": attempt,
+        }  # fmt: skip
+        said = (
+            {"step": row["step"], "k": 0, "time": START, "row": {k: v for k, v in row.items() if k != "step"}}
+            for row in rows
+        )
+        path.write_bytes(b"".join(line(**each) for each in (header, *said)))
+
     def sessions(self, process: int, sessions: Sequence[dict[str, Any]]) -> None:
         (self.path / "sessions").mkdir(exist_ok=True)
         path = self.path / "sessions" / f"p{process:05d}.a01.jsonl"

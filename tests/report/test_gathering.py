@@ -20,6 +20,7 @@ from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer, as_json
 from sightline.report.problems import problems
 from sightline.report.process_maps import slow_process
+from sightline.report.sample_rows import sample_tables
 from sightline.report.time_shares import shares
 from sightline.run_logs.files import Damage
 from sightline.run_state import state_of
@@ -88,7 +89,6 @@ def test_shares_of_timings_add_up_also_where_they_overlap(tmp_path: Path) -> Non
     assert found.source == "timings"
     assert sum(found.kinds.values()) == pytest.approx(1)
     assert "overlap" in found.note
-    assert found.goodput == pytest.approx(1)
 
 
 def test_nothing_timed_is_no_share(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_problems_are_joined_where_they_go_on_and_in_the_order_of_time(tmp_path:
             more["nonfinite"] = {"a": "nan"}
         run.commit(step, {"a": None if "nonfinite" in more else 1.0}, **more)
     run.finish()
-    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    found, _ = problems(history_of(run.path), LogLines([], {}, 0, Damage()))
     assert [(each.kind, each.step, each.times) for each in found] == [
         ("attempt", 0, 1), ("missing", 2, 3), ("non-finite", 6, 2), ("non-finite", 9, 1), ("end", None, 1),
     ]  # fmt: skip
@@ -141,13 +141,13 @@ def test_a_stall_says_who_was_where_for_how_long(tmp_path: Path) -> None:
     place = {"step": 6, "waited_s": 11.2, "span": "reward", "span_s": 11.0, "at": "rollout.py:88 in score"}
     run.say("event", event="stacks", time=at + 11, process=2, stacks="File rollout.py", **place)
     run.say("event", event="silent", time=at + 22, processes=[3])
-    going_on = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    going_on, _ = problems(history_of(run.path), LogLines([], {}, 0, Damage()))
     where = "has been in reward for 11 s (rollout.py:88 in score)"
     assert [(each.kind, each.text) for each in going_on[1:]] == [
         ("stall", f"step 7 waits for processes 2, 3: process 2 {where}; process 3 cannot say where")
     ]
     run.say("event", event="resumed", time=at + 41, step=7, seconds=41.0, missing=[3])
-    (stall,) = problems(history_of(run.path), LogLines([], 0, 0, Damage()))[1:]
+    _, stall = problems(history_of(run.path), LogLines([], {}, 0, Damage()))[0]
     assert stall.text == (
         "step 7 waited 41 s for processes 2, 3: process 2 was in reward for 41 s (rollout.py:88 in score); "
         "process 3 could not say where; it went on without process 3"
@@ -190,7 +190,7 @@ def test_what_the_logs_say_of_a_stall_or_of_a_value_that_is_not_finite_again_is_
         warned(at + 20, "'b' has non-finite values (1) at step 1"),
     )
     run.log(1, warned(at + 11, "open spans: reward (11 s); the threads are at\nFile all.py"))
-    found = problems(history_of(run.path), log_lines([run.path]))
+    found, _ = problems(history_of(run.path), log_lines([run.path]))
     assert [(each.kind, each.text[:30]) for each in found] == [
         ("attempt", "attempt 1 begins, 2 processes"),
         ("stall", "step 1 waited 21 s for process"),
@@ -217,7 +217,7 @@ def test_each_attempt_tells_of_its_own_values_that_are_not_finite(tmp_path: Path
                 step, {"a": 1.0}
             )
     run.say("event", event="nonfinite", key="b", step=3, processes=[0], site="x.py:1", time=run.time + 1)
-    found = problems(history_of(run.path), LogLines([], 0, 0, Damage()))
+    found, _ = problems(history_of(run.path), LogLines([], {}, 0, Damage()))
     assert [each.text for each in found] == [
         "attempt 1 begins, 1 process",
         "a is inf in step 2, on process 0",
@@ -236,13 +236,13 @@ def test_who_is_out_is_told_at_the_top_and_for_how_long_it_was(tmp_path: Path) -
         if step == 7:
             run.say("late", step=4, k=0, process=1, time=run.time, values={})
     history = history_of(run.path)
-    found = problems(history, LogLines([], 0, 0, Damage()))
+    found, _ = problems(history, LogLines([], {}, 0, Damage()))
     missing = [each for each in found if each.kind == "missing"]
     assert [(each.text, each.process, each.until) for each in missing] == [
         ("process 3 is out since step 4: metrics are of 3 of 4 processes", 3, history.last_time),
         ("process 1 missing in step 4", 1, None),
     ]
-    figures = headline(history, state_of(run.path), None)
+    figures = headline(history, state_of(run.path))
     assert (figures["out"], figures["reported"]) == ({"3": 4}, (3, 4))
     assert figures["away"] == [missing[0].text]
 
@@ -257,11 +257,14 @@ def test_times_are_those_of_the_attempts_without_the_pause_between_them(tmp_path
     for step in range(8, 12):
         run.commit(step, {"a": 1.0, "time/update_s": 0.5})
     history = history_of(run.path)
-    found = headline(history, state_of(run.path), None)
+    found = headline(history, state_of(run.path))
     assert (found["wall_s"], found["elapsed_s"]) == (14.0, 3614.0)
     timed = shares(history, [run.path])
     assert timed is not None
-    assert (timed.stages[0]["own"], timed.stages[0]["share"], timed.goodput) == (0.5, 0.5, 0.5)
+    assert (timed.stages[0]["own"], timed.stages[0]["share"]) == (0.5, 0.5)
+    # Of 14 s ten steps whose beginning is known, and of the first of each attempt its half second.
+    assert found["goodput"] == pytest.approx(12 * 0.5 / 14)
+    assert found["kinds"]["outside"] == pytest.approx(1 - 11 / 14)
     assert timed.steps.tolist() == list(range(12))
 
 
@@ -290,7 +293,7 @@ def test_every_evaluation_is_judged_by_its_name_and_old_names_by_nobody(tmp_path
     rates = {"tokens_per_s": 1.0, "throughput/train/tokens_per_s": 1.0}
     for step, value in enumerate((1.0, 3.0, 2.0)):
         run.commit(step, dict.fromkeys((*up, *down, *neither, "eval/acc"), value) | rates)
-    found = headline(history_of(run.path), state_of(run.path), None)
+    found = headline(history_of(run.path), state_of(run.path))
     best = {each["key"]: each["value"] for each in found["best"]}
     assert best == dict.fromkeys(up, 3.0) | dict.fromkeys(down, 1.0)
     assert found["best"][0]["key"] == "eval/accuracy/mean"
@@ -306,8 +309,8 @@ def test_logs_give_their_warnings_and_errors_by_time(tmp_path: Path) -> None:
     with open(run.path / "logs" / "p00000.a01.jsonl", "ab") as file:
         file.write(b'{"time":3,"level":"WARNING","mess')
     found = log_lines([run.path])
-    assert [each.record["message"] for each in found.lines] == ["a", "b"]
-    assert (found.skipped, found.left_out, bool(found.damage)) == (0, 0, False)
+    assert [each.line.record["message"] for each in found.said] == ["a", "b"]
+    assert (sum(found.skipped.values()), found.left_out, bool(found.damage)) == (0, 0, False)
 
 
 def test_of_logs_that_are_too_long_the_ends_are_read_and_how_much_was_not(tmp_path: Path) -> None:
@@ -315,21 +318,122 @@ def test_of_logs_that_are_too_long_the_ends_are_read_and_how_much_was_not(tmp_pa
     run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i:06d}"} for i in range(40_000)))
     run.log(1, {"time": 1.0, "level": "WARNING", "message": "short"})
     found = log_lines([run.path], room=400_000)
-    said = {line.record["message"] for line in found.lines}
+    said = {each.line.record["message"] for each in found.said}
     assert {"short", "039999"} <= said
     assert "000000" not in said
     size = sum(path.stat().st_size for path in run.path.glob("logs/*"))
     assert size - 1_000_000 < found.left_out < size - 390_000
 
 
-def test_of_too_many_warnings_the_first_and_the_last_are_shown(tmp_path: Path) -> None:
+def test_of_too_many_warnings_the_ends_are_shown_and_every_error_between_them(tmp_path: Path) -> None:
+    """All are counted."""
     run = RunFiles(tmp_path / "run")
-    run.log(0, *({"time": float(i), "level": "WARNING", "message": f"{i}"} for i in range(3000)))
-    found = log_lines([run.path])
-    assert [found.lines[place].record["message"] for place in (0, 999, 1000, -1)] == [
-        "0", "999", "2000", "2999",
+    warnings = [{"time": float(i), "level": "WARNING", "message": f"{i}"} for i in range(6000)]
+    error = {"time": 3000.5, "level": "ERROR", "message": "disk full"}
+    run.log(0, *warnings[:3001], error, *warnings[3001:])
+    run.begin()
+    found, left_out = problems(history_of(run.path), log_lines([run.path]))
+    assert [each.text for each in found if each.kind == "error"] == [": disk full"]
+    shown = [each.text for each in found if each.kind == "warning"]
+    assert (shown[0], shown[499], shown[500], shown[-1]) == (": 0", ": 499", ": 5500", ": 5999")
+    assert left_out == {"warning": 5000}
+
+
+def test_what_many_processes_say_again_and_again_is_one_row(tmp_path: Path) -> None:
+    """With whose it is, how often and until when; after a pause it is a row of its own."""
+    run = RunFiles(tmp_path / "run", processes=64)
+    run.begin()
+    for process in range(64):
+        said = (
+            {"time": step * 10.0 + process / 100, "level": "WARNING", "message": "no sandbox", "step": step}
+            for step in (*range(50), 200)
+        )
+        run.log(process, *said)
+    found, left_out = problems(history_of(run.path), log_lines([run.path]))
+    rows = [each for each in found if each.kind == "warning"]
+    assert [(each.times, each.step, each.process, each.until) for each in rows] == [
+        (64 * 50, 0, None, 490.63), (64, 200, None, 2000.63),
     ]  # fmt: skip
-    assert found.skipped == 1000
+    assert rows[0].more == "3,200 times by processes 0-63, until step 49"
+    assert left_out == {}
+
+
+def test_what_is_said_all_the_time_is_shown_at_the_end_too(tmp_path: Path) -> None:
+    """Though its first time lies where too many others are left out."""
+    run = RunFiles(tmp_path / "run")
+    lines = (
+        {"time": i / 10, "level": "WARNING", "message": "again" if i > 700 and i % 2 else f"{i}"}
+        for i in range(6000)
+    )
+    run.log(0, *lines)
+    found = log_lines([run.path])
+    again = [each for each in found.said if each.line.record["message"] == "again"]
+    assert again
+    assert again[-1].last_ns == 599_900_000_000
+    assert sum(each.times for each in found.said) + found.skipped["warning"] == 6000
+
+
+def test_each_kind_of_problem_keeps_what_the_others_do_not_need(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(0, 8000, 2):  # with gaps, so that each is a row of its own
+        run.commit(step, {"a": None}, nonfinite={"a": "nan"})
+        run.commit(step + 1, {"a": 1.0})
+    run.log(0, *({"time": float(i), "level": "ERROR", "message": f"{i}"} for i in range(800)))
+    found, left_out = problems(history_of(run.path), log_lines([run.path]))
+    assert sum(each.kind == "error" for each in found) == 800
+    assert sum(each.kind == "non-finite" for each in found) + left_out["non-finite"] == 4000
+    assert 2990 < len(found) <= 3000
+
+
+def test_sample_rows_are_those_of_the_files_and_of_the_journal_where_files_are_not_here(
+    tmp_path: Path,
+) -> None:
+    """In full, without what was gone over; of a table of which there are more than 500 the newest."""
+    run = RunFiles(tmp_path / "run", processes=3)
+    run.begin()
+
+    def record(step: int, rows: int, **more: object) -> None:
+        run.commit(step, {"a": 1.0})
+        shown = [{"process": process, "n": 0, "text": "abc… [1 of 4 characters cut]"} for process in range(3)]
+        run.say("sample", seq=run.seq, step=step, k=0, table="a/rollouts", recorded=3 * rows, rows=shown)
+
+    for step in range(10):
+        record(step, 4)
+    run.begin(8)
+    for step in range(8, 10):
+        record(step, 4)
+    of = {1: range(10), 2: range(8, 10)}
+    for process in range(2):
+        for attempt, steps in of.items():
+            rows = [{"step": step, "n": n, "text": f"abcd{attempt}"} for step in steps for n in range(4)]
+            run.samples("a/rollouts", process, rows, attempt=attempt)
+    (found,) = sample_tables(history_of(run.path), [run.path])
+    assert (found["table"], found["recorded"]) == ("a/rollouts", 12 * 12)
+    assert found["columns"] == ["step", "n", "text", "process"]
+    rows = found["rows"]
+    assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+    assert sum(row[3] < 2 for row in rows) == 10 * 4 * 2
+    assert {row[2] for row in rows if row[0] >= 8 and row[3] < 2} == {"abcd2"}
+    assert {row[2] for row in rows if row[3] == 2} == {"abc… [1 of 4 characters cut]"}
+    for process in range(2):
+        rows = [{"step": step, "n": n, "text": "new"} for step in range(8, 10) for n in range(200)]
+        run.samples("a/rollouts", process, rows, attempt=2)
+    (found,) = sample_tables(history_of(run.path), [run.path])
+    assert len(found["rows"]) == 500
+    assert {row[0] for row in found["rows"]} == {8, 9}
+    assert sum(row[0] == 9 for row in found["rows"]) > 400
+
+
+def test_of_sample_files_that_are_too_long_the_ends_are_read(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    run.say("sample", seq=1, step=0, k=0, table="t", recorded=20_000, rows=[])
+    for process in range(2):
+        run.samples("t", process, [{"step": step, "text": "x" * 100} for step in range(10_000)])
+    (found,) = sample_tables(history_of(run.path), [run.path], room=200_000)
+    assert [row[0] for row in found["rows"]] == [step for step in range(9750, 10_000) for _ in range(2)]
 
 
 def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:

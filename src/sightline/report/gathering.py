@@ -156,13 +156,14 @@ def _gathered(
         )
     facts = run.facts()
     steps, times, attempts = history.rows()
+    found_problems, left_out = problems(history, logs)
     begun = {run.get("attempt", 1): run.get("started") for run in history.runs}
     found = {
         "name": name,
         "dir": str(run.dirs[0]),
         "run_id": run.run_id,
         "live": is_live,
-        "headline": headline(history, stands, time_shares),
+        "headline": headline(history, stands),
         "curves": curves(history, packer, runs),
         "attempts": [
             {"attempt": each.attempt, "step": each.first_step, "time": begun.get(each.attempt)}
@@ -173,9 +174,9 @@ def _gathered(
         "sessions": sessions,
         "distributions": distributions(history, packer),
         "samples": sample_tables(history, run.dirs, runs),
-        "problems": [list(each) for each in problems(history, logs)],
+        "problems": [list(each) for each in found_problems],
+        "problems_left_out": left_out,
         "logs_left_out": logs.left_out,
-        "logs_skipped": logs.skipped,
         "hosts": host_views(history, packer),
         "texts": [[key, step, text] for key, (step, text) in history.texts.items()],
         "config": facts.pop("config", None),

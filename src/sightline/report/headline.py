@@ -9,9 +9,9 @@ import numpy as np
 
 from sightline.history import History
 from sightline.report.other_names import alias_names
-from sightline.report.time_shares import Shares
 from sightline.run_clock import RunClock
 from sightline.run_state import RunState
+from sightline.step_time import run_time
 from sightline.troubles import absences
 
 _WORD = r"(?:^|[/_]){}(?:$|[/_@])"
@@ -31,10 +31,11 @@ _ENDS = 0.1  # of the steps, at either end, that are compared
 _LINE = 80
 
 
-def headline(history: History, stands: RunState, time_shares: Shares | None) -> dict[str, Any]:
+def headline(history: History, stands: RunState) -> dict[str, Any]:
     """Plain data, also for other programs.
 
     Times are in s: ``wall_s`` of all attempts together, ``elapsed_s`` with the pauses between them.
+    ``goodput`` and ``kinds`` are shares of ``wall_s``, see :class:`sightline.step_time.RunTime`.
     """
     away = absences(history)
     first = next((run.get("started") for run in history.runs), None)
@@ -42,6 +43,8 @@ def headline(history: History, stands: RunState, time_shares: Shares | None) -> 
     _, times, _ = history.rows()
     if not isinstance(first, (int, float)):
         first = float(times[0]) if len(times) else None
+    others = alias_names(history)
+    clock, spent = RunClock(history), run_time(history, [key for key in history.keys if key not in others])
     return {
         "state": shown_state(stands),
         "reason": _reason(stands),
@@ -55,13 +58,13 @@ def headline(history: History, stands: RunState, time_shares: Shares | None) -> 
         "total_steps": stands.total_steps,
         "started": first,
         "last_time": last,
-        "wall_s": None if last is None else RunClock(history).total,
-        "elapsed_s": None if first is None or last is None else max(0.0, last - first),
+        "wall_s": None if last is None else clock.wall,
+        "elapsed_s": None if first is None or clock.end is None else max(0.0, clock.end - first),
         "best": _best(history),
         "learnt": _learnt(history),
         "throughput": _throughput(history),
-        "goodput": None if time_shares is None else time_shares.goodput,
-        "kinds": {} if time_shares is None else time_shares.kinds,
+        "goodput": None if spent is None else spent.goodput,
+        "kinds": {} if spent is None else spent.kinds,
     }
 
 

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from sightline.history import History
 from sightline.host_health import Place, Stall
-from sightline.report.log_lines import LogLines
-from sightline.run_logs.merging import LogLine
+from sightline.report.log_lines import LogLines, Said, fair_share
 from sightline.troubles import absences, stalls
 from sightline.wording import counted, duration, processes
 
@@ -56,42 +55,50 @@ class Problem(NamedTuple):
     until: float | None = None
 
 
-def problems(history: History, logs: LogLines) -> list[Problem]:
-    """All of them by time; of too many the first and the last, but each kind has its share."""
+def problems(history: History, logs: LogLines) -> tuple[list[Problem], dict[str, int]]:
+    """All of them by time; of too many the first and the last, but each kind has its share.
+
+    Returns:
+        the problems, and of each kind how many more there are, where there are.
+    """
     stalled = stalls(history)
-    lines, repeated = _apart(history, logs.lines, stalled)
+    said, repeated = _apart(history, logs.said, stalled)
     found = sorted(
         [*_attempts(history), *_events(history, stalled), *_missing(history), *_nonfinite(history),
          *(_stall(stall, repeated.get(at, [])) for at, stall in enumerate(stalled)),
-         *_late(history), *_logged(lines)],
+         *_late(history), *_logged(said)],
         key=lambda each: each.time,
     )  # fmt: skip
-    if len(found) <= _MOST:
-        return found
-    by_kind: defaultdict[str, list[Problem]] = defaultdict(list)
-    for each in found:
-        by_kind[each.kind].append(each)
-    half = _MOST // len(by_kind) // 2
-    ends = (of if len(of) <= 2 * half else of[:half] + of[-half:] for of in by_kind.values())
-    return sorted(itertools.chain.from_iterable(ends), key=lambda each: each.time)
+    left_out = dict(logs.skipped)
+    if len(found) > _MOST:
+        by_kind: defaultdict[str, list[Problem]] = defaultdict(list)
+        for each in found:
+            by_kind[each.kind].append(each)
+        half = fair_share([len(of) for of in by_kind.values()], _MOST) // 2
+        for kind, of in by_kind.items():
+            if len(of) > 2 * half:
+                by_kind[kind] = of[:half] + of[-half:]
+                left_out[kind] = left_out.get(kind, 0) + sum(each.times for each in of[half:-half])
+        found = sorted(itertools.chain.from_iterable(by_kind.values()), key=lambda each: each.time)
+    return found, {kind: count for kind, count in left_out.items() if count}
 
 
 def _apart(
-    history: History, lines: Sequence[LogLine], stalled: Sequence[Stall]
-) -> tuple[list[LogLine], dict[int, list[LogLine]]]:
-    """The log lines that say something new, and those that belong to a stall, by its place."""
+    history: History, lines: Sequence[Said], stalled: Sequence[Stall]
+) -> tuple[list[Said], dict[int, list[Said]]]:
+    """What log lines say that is new, and what belongs to a stall, by its place."""
     keys = {repr(each.get("key")) for each in history.events if each.get("event") == "nonfinite"}
-    new: list[LogLine] = []
-    repeated: defaultdict[int, list[LogLine]] = defaultdict(list)
-    for line in lines:
-        message = line.record.get("message")
-        if line.record.get("logger") != "sightline" or not isinstance(message, str):
-            new.append(line)
+    new: list[Said] = []
+    repeated: defaultdict[int, list[Said]] = defaultdict(list)
+    for said in lines:
+        message = said.line.record.get("message")
+        if said.line.record.get("logger") != "sightline" or not isinstance(message, str):
+            new.append(said)
         elif _OF_STALLS.match(message):
-            place = _stall_at(stalled, line.time_ns / 1e9)
-            (new if place is None else repeated[place]).append(line)
+            place = _stall_at(stalled, said.line.time_ns / 1e9)
+            (new if place is None else repeated[place]).append(said)
         elif (match := _OF_NONFINITE.match(message)) is None or match[1] not in keys:
-            new.append(line)
+            new.append(said)
     return new, repeated
 
 
@@ -139,7 +146,7 @@ def _events(history: History, stalled: Sequence[Stall]) -> Iterator[Problem]:
             yield Problem(at, "resumed", step, None, text)
 
 
-def _stall(stall: Stall, lines: Sequence[LogLine]) -> Problem:
+def _stall(stall: Stall, lines: Sequence[Said]) -> Problem:
     """A stall and all that was said of it: who was waited for, where they were, with their stacks."""
     what = "the next step" if stall.step is None else f"step {stall.step}"
     took = "" if stall.seconds is None else f" {duration(stall.seconds)}"
@@ -158,7 +165,10 @@ def _stall(stall: Stall, lines: Sequence[LogLine]) -> Problem:
         told.append(f"it went on without {processes(stall.missing)}")
     # Of all threads; the journal has the main thread's.
     stacks = {
-        line.process: line.record["message"] for line in lines if "threads are at" in line.record["message"]
+        process: said.line.record["message"]
+        for said in lines
+        if "threads are at" in said.line.record["message"]
+        for process in sorted(said.processes)
     }
     more = [f"{_told(place, stall)}\n{stacks.pop(place.process, place.stack)}".rstrip() for place in places]
     more += [f"process {process}: {message}" for process, message in sorted(stacks.items())]
@@ -260,11 +270,18 @@ def _late(history: History) -> Iterator[Problem]:
         yield Problem(late.get("time", 0.0), "late", late.get("step"), late.get("process"), text)
 
 
-def _logged(lines: Sequence[LogLine]) -> Iterator[Problem]:
-    for line in lines:
-        said = line.record
+def _logged(lines: Sequence[Said]) -> Iterator[Problem]:
+    for said in lines:
+        line, record = said.line, said.line.record
         kind = "warning" if line.level < logging.ERROR else "error"
-        more = "\n".join(str(said[name]) for name in ("exception", "stack") if said.get(name))
-        step = said.get("step") if type(said.get("step")) is int else None
-        text = f"{said.get('logger', '')}: {said.get('message', '')}"[:_TEXT]
-        yield Problem(line.time_ns / 1e9, kind, step, line.process, text, more=more[:_TEXT])
+        more = [str(record[name]) for name in ("exception", "stack") if record.get(name)]
+        step = record.get("step") if type(record.get("step")) is int else None
+        if said.times > 1:
+            until = "" if said.last_step in (None, step) else f", until step {said.last_step}"
+            more.insert(0, f"{said.times:,} times by {processes(sorted(said.processes))}{until}")
+        text = f"{record.get('logger', '')}: {record.get('message', '')}"[:_TEXT]
+        lasted = said.times > 1 and said.last_ns > line.time_ns
+        yield Problem(
+            line.time_ns / 1e9, kind, step, _only(sorted(said.processes)), text, said.times,
+            "\n".join(more)[:_TEXT], said.last_ns / 1e9 if lasted else None,
+        )  # fmt: skip

@@ -1,52 +1,132 @@
-"""Rows of sample tables: those of the journal, their full text where the files of the processes are here."""
+"""Rows of sample tables: from the files of the processes where they are here, else those of the journal."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from sightline.file_lines import WholeLines
 from sightline.history import History
-from sightline.sparse_files import data_size
+from sightline.report.log_lines import fair_share
+from sightline.sinks.commits import is_number
+from sightline.sinks.lineage import Start
 
 _ROWS = 500  # of a table
 _TEXT_BYTES = 10 << 20  # of all rows of a run
 _CELL_BYTES = 1 << 20
-_FILE_BYTES = 96 << 20  # that are searched for full text
-_CUT = re.compile(r"… \[\d+ of \d+ characters cut\]$")
+_FILE_BYTES = 96 << 20  # that are read
+_FILE = re.compile(r"(?P<table>.+)\.p(?P<process>\d+)\.a(?P<attempt>\d+)\.jsonl")
 
 
-def sample_tables(history: History, run_dirs: Sequence[Path], runs: int = 1) -> list[dict[str, Any]]:
-    """The newest 500 rows of each table, thinned as :class:`History` does, as long as there is room."""
-    room = _TEXT_BYTES // max(1, runs)
+class _File(NamedTuple):
+    attempt: int
+    process: int
+    path: Path
+
+
+def sample_tables(
+    history: History, run_dirs: Sequence[Path], runs: int = 1, *, room: int = _FILE_BYTES
+) -> list[dict[str, Any]]:
+    """The newest 500 rows of each table, as long as there is room.
+
+    In full where the files of the processes are here; of the other processes those of the journal, which are
+    some, cut. What a later attempt has gone over is left out of the former.
+
+    Args:
+        history: of the run.
+        run_dirs: its directories.
+        runs: how many the page shows, which share its room.
+        room: how many bytes of the files are read; of longer ones about so many at their ends.
+    """
+    files = _files(run_dirs)
+    text = _TEXT_BYTES // max(1, runs)
     found = []
-    searched = _FILE_BYTES
-    for name, table in history.samples.items():
-        rows = [dict(row) for row in table.rows[-_ROWS:]]
-        searched -= _complete(rows, name, run_dirs, searched)
+    for at, (name, table) in enumerate(history.samples.items()):
+        left = len(history.samples) - at
+        rows, read = _newest(files.get(name, []), history.starts, table.rows, room // left)
+        room -= read
         shown: list[dict[str, Any]] = []
+        its_text = text // left
         for row in reversed(rows):
             cells = {key: _bounded(value) for key, value in row.items()}
-            room -= sum(len(value) for value in cells.values() if isinstance(value, str))
-            if room < 0 and shown:
+            size = sum(len(value) for value in cells.values() if isinstance(value, str))
+            if size > its_text and shown:
                 break
+            its_text -= size
+            text -= size
             shown.append(cells)
         shown.reverse()
-        columns = ["step", *(each for each in table.columns if each not in ("step", "process")), "process"]
+        columns = dict.fromkeys([*table.columns, *(column for row in shown for column in row)])
+        present = {column for row in shown for column in row}
+        ordered = ["step", *(each for each in columns if each not in ("step", "process")), "process"]
+        ordered = [column for column in ordered if column in present]
         found.append(
             {
-                "table": name, "recorded": table.recorded,
-                "columns": [each for each in columns if any(each in row for row in shown)],
-                "rows": [[row.get(column) for column in columns if any(column in r for r in shown)]
-                         for row in shown],
+                "table": name, "recorded": max(table.recorded, len(shown)), "columns": ordered,
+                "rows": [[row.get(column) for column in ordered] for row in shown],
             }
         )  # fmt: skip
     return found
+
+
+def _newest(
+    files: Sequence[_File], starts: Sequence[Start], posted: Sequence[Mapping[str, Any]], room: int
+) -> tuple[list[dict[str, Any]], int]:
+    """The newest rows, ascending, and how many bytes of the files were read: of long ones the ends."""
+    sizes = [each.path.stat().st_size for each in files]
+    share = fair_share(sizes, room)
+    rows: list[tuple[tuple[int, int, int, int], dict[str, Any]]] = []
+    in_files: set[tuple[int, int]] = set()
+    for each, size in zip(files, sizes, strict=True):
+        gone_over = min((start.first_step for start in starts if start.attempt > each.attempt), default=None)
+        for place, (step, k, row) in enumerate(_rows_of(each.path, max(0, size - share))):
+            if gone_over is not None and step >= gone_over:
+                continue
+            in_files.add((each.process, step))
+            order = (step, k, each.process, place)
+            rows.append((order, {"step": step, **row, "process": each.process}))
+            if len(rows) > 4 * _ROWS:
+                rows = _last(rows)
+    for place, shown in enumerate(posted):
+        process = shown.get("process")
+        if (process, shown["step"]) not in in_files:
+            rows.append(((shown["step"], 0, process if isinstance(process, int) else -1, place), dict(shown)))
+    return [row for _, row in _last(rows)], sum(min(size, share) for size in sizes)
+
+
+def _last(
+    rows: list[tuple[tuple[int, int, int, int], dict[str, Any]]],
+) -> list[tuple[tuple[int, int, int, int], dict[str, Any]]]:
+    return sorted(rows, key=lambda each: each[0])[-_ROWS:]
+
+
+def _files(run_dirs: Sequence[Path]) -> dict[str, list[_File]]:
+    """By table."""
+    found: dict[str, list[_File]] = {}
+    for run_dir in run_dirs:
+        folder = run_dir / "samples"
+        for path in sorted(folder.rglob("*.jsonl")):
+            if match := _FILE.fullmatch(path.relative_to(folder).as_posix()):
+                file = _File(int(match["attempt"]), int(match["process"]), path)
+                found.setdefault(match["table"], []).append(file)
+    return found
+
+
+def _rows_of(path: Path, begin: int) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
+    """Step, k and row; from somewhere in a line on, which is none."""
+    with open(path, "rb", 0) as file:
+        for line in WholeLines(file.fileno(), begin):
+            try:
+                said = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(said, dict) and isinstance(said.get("row"), dict) and is_number(said.get("step")):
+                k = said.get("k")
+                yield said["step"], k if isinstance(k, int) else 0, said["row"]
 
 
 def _bounded(value: Any) -> Any:
@@ -55,54 +135,3 @@ def _bounded(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return orjson.dumps(value, default=str).decode()
     return value
-
-
-def _complete(rows: list[dict[str, Any]], table: str, run_dirs: Sequence[Path], room: int) -> int:
-    """Puts full texts in place of cut ones; returns how many bytes were searched for them."""
-    wanted: defaultdict[int, defaultdict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if isinstance(row.get("process"), int) and any(map(_is_cut, row.values())):
-            wanted[row["process"]][row["step"]].append(row)
-    read = 0
-    for process, by_step in wanted.items():
-        for run_dir in run_dirs:
-            for path in sorted((run_dir / "samples").glob(f"{_escaped(table)}.p{process:05d}.a*.jsonl")):
-                size = data_size(path.stat())
-                if read + size > room:
-                    return read
-                read += size
-                for step, full in _rows_of(path):
-                    for row in by_step.get(step, ()):
-                        _take(row, full)
-    return read
-
-
-def _escaped(table: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", table)
-
-
-def _rows_of(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with open(path, "rb", 0) as file:
-        for line in WholeLines(file.fileno()):
-            try:
-                said = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(said, dict) and isinstance(said.get("row"), dict):
-                yield said.get("step", -1), said["row"]
-
-
-def _is_cut(value: Any) -> bool:
-    return isinstance(value, str) and _CUT.search(value[-80:]) is not None
-
-
-def _take(row: dict[str, Any], full: Mapping[str, Any]) -> None:
-    """If a full row is what a cut one was cut from."""
-    for name, value in full.items():
-        had = row.get(name)
-        if _is_cut(had) and isinstance(value, str):
-            if not value.startswith(_CUT.sub("", str(had))):
-                return
-        elif had != value:
-            return
-    row.update({name: value for name, value in full.items() if _is_cut(row.get(name))})

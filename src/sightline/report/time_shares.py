@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import OTHER, Analysis, analyse, goodput
+from sightline.analysis import OTHER, Analysis, analyse
 from sightline.errors import RunDirectoryError
 from sightline.history import History
 from sightline.report.other_names import alias_names
@@ -43,11 +43,6 @@ class Shares(NamedTuple):
     seconds: dict[str, NDArray[np.float64]]
     critical: dict[str, Any] | None
     problems: list[str]
-
-    @property
-    def goodput(self) -> float | None:
-        """Share that goes into training; None if nothing is known."""
-        return goodput(self.kinds) if self.kinds else None
 
 
 def shares(history: History, run_dirs: Sequence[Path]) -> Shares | None:
@@ -160,7 +155,7 @@ def _thinned(
 def packed(found: Shares, packer: Packer) -> dict[str, Any]:
     """As the page takes it."""
     return {
-        "source": found.source, "note": found.note, "kinds": found.kinds, "stages": found.stages,
-        "goodput": found.goodput, "critical": found.critical, "steps": packer.add(found.steps),
+        "source": found.source, "note": found.note, "stages": found.stages, "critical": found.critical,
+        "steps": packer.add(found.steps),
         "seconds": {name: packer.add(each) for name, each in found.seconds.items()},
     }  # fmt: skip

@@ -43,7 +43,7 @@ class Folder:
 
     def put(self, line: LogLine) -> Iterator[Folded]:
         """Takes a line, and gives those that need not wait any more."""
-        same = _same(line)
+        same = what(line)
         for number in self._open.get(same, ()):
             first, processes, _ = self._waiting[number]
             if line.process not in processes and line.time_ns - first.time_ns <= _CLOSE_NS:
@@ -84,7 +84,8 @@ def folded(lines: Iterable[LogLine]) -> Iterator[Folded]:
     yield from folder.flush()
 
 
-def _same(line: LogLine) -> Same:
+def what(line: LogLine) -> Same:
+    """What a line says; the same of lines that say the same."""
     if line.is_event:  # of one journal: never twice
         return line.attempt, line.level, "", line.number, b"", None
     record = line.record

@@ -385,11 +385,14 @@ def change(relative: float | None) -> str:
 
 
 def _step_note(facts: Facts) -> str:
-    """How long a step takes, and what of it is training."""
-    note = duration(facts.step_s)
+    """How long a step takes, and how much of the run's time is training."""
+    note = f"{duration(facts.step_s)} a step"
     if facts.overlaps:
         note += ", in which stages overlap"
-    return note if facts.goodput is None else f"{note}, goodput {facts.goodput * 100:.0f} %"
+    if (of_run := facts.run_time) is None:
+        return note
+    of = "of the run" if of_run.since is None else f"since step {of_run.since:,}"
+    return f"{note}; goodput {of} {of_run.goodput * 100:.0f} %"
 
 
 def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Text]:

@@ -20,7 +20,7 @@ from sightline.history import History, SampleTable
 from sightline.naming import RESERVED
 from sightline.run_state import RunState
 from sightline.samples import RANKED_BY
-from sightline.step_time import StageTime, step_time
+from sightline.step_time import RunTime, StageTime, run_time, step_time
 from sightline.troubles import absences, stalls
 from sightline.watching import curves
 from sightline.watching.choosing import chosen, own
@@ -200,7 +200,7 @@ class Facts:
         step_s: wall time of a step, over the steps that are looked at; None: unknown.
         stages: where it goes; those that take more than half a percent.
         kinds: share of it by kind of stage; they add up to 1 with ``other``.
-        goodput: share of it that goes into training; None if nothing is timed.
+        run_time: where the wall time of the run goes, not only of these steps; None if nothing is timed.
         overlaps: whether the stages together take longer than the steps, so that shares are of their sum.
         slow: who holds up the others.
         sinks: those that store, and those with errors.
@@ -227,7 +227,7 @@ class Facts:
     step_s: float | None = None
     stages: list[StageTime] = field(default_factory=list)
     kinds: dict[str, float] = field(default_factory=dict)
-    goodput: float | None = None
+    run_time: RunTime | None = None
     overlaps: bool = False
     slow: list[SlowStage] = field(default_factory=list)
     sinks: list[SinkState] = field(default_factory=list)
@@ -253,6 +253,7 @@ class Facts:
             said["is_well"] = sink.is_well
         for stage, slow in zip(found["slow"], self.slow, strict=True):
             stage["slow"] = {**slow.slow._asdict(), "is_chronic": slow.slow.is_chronic}
+        found["goodput"] = None if self.run_time is None else self.run_time.goodput
         found["state"]["lock"] = self.state.lock._asdict()
         found["state"]["is_live"] = self.state.is_live
         found["samples"] = [
@@ -333,7 +334,7 @@ def facts_of(
         step_s=step_s,
         stages=[each for each in took.stages if each.share > _NOTHING] if took else [],
         kinds=took.kinds if took else {},
-        goodput=took.goodput if took else None,
+        run_time=run_time(history, keys),
         overlaps=took.overlaps if took else False,
         slow=slow_stages(history, int(steps[-_SLOW_STEPS:][0]) if len(steps) else 0, step_s),
         sinks=sinks,

@@ -72,12 +72,16 @@ function number(value, digits = 4) {
   return (size >= 1e4 ? shown.toLocaleString("en", { maximumFractionDigits: 0 }) : String(shown)).replace("-", "−");
 }
 
+/** How many of something. */
+const counted = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
 function seconds(value) {
   if (!isNumber(value)) return "–";
   if (value < 1e-3 && value > 0) return `${number(value * 1e6, 3)} µs`;
   if (value < 1) return `${number(value * 1e3, 3)} ms`;
   if (value < 120) return `${number(value, 3)} s`;
-  if (value < 7200) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+  value = Math.round(value);
+  if (value < 7200) return `${Math.floor(value / 60)} min ${value % 60} s`;
   if (value < 172800) return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
   return `${Math.floor(value / 86400)} d ${Math.round((value % 86400) / 3600)} h`;
 }

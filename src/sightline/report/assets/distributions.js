@@ -24,5 +24,5 @@ function drawDistribution(each) {
   const x = all.axis === "time" ? Array.from(steps, (value) => new Date(value).toISOString().slice(0, 23)) : Array.from(steps);
   const y = Array.from(edges.slice(0, -1), (low, at) => (low + edges[at + 1]) / 2);
   return { traces: [{ type: "heatmap", x, y, z: each.shares.map((ref) => Array.from(all.data.array(ref))), colorscale: scale(), showscale: false, hovertemplate: "step %{x}, near %{y:.3~g}: %{z:.1%}<extra></extra>" }],
-    layout: { hovermode: "closest", xaxis: { ...axisLayout(), showspikes: false } }, label: `${each.key}: distributions of ${steps.length} steps between ${number(edges[0])} and ${number(edges[edges.length - 1])}` };
+    layout: { hovermode: "closest", xaxis: { ...axisLayout(), showspikes: false } }, label: `${each.key}: distributions of ${counted(steps.length, "step")} between ${number(edges[0])} and ${number(edges[edges.length - 1])}` };
 }

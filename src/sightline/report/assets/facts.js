@@ -3,11 +3,18 @@
 const facts = section("facts", "Run");
 let factQuery = "";
 
-function tree(value, name, query, depth = 0) {
+/** What facts are in words, where the plain value says little. */
+const SAID = {
+  started: (value) => isNumber(value) && moment(value),
+  git: (value) => value === null && "no repository",
+};
+
+/** @param said whether it is a fact, which may be told in words */
+function tree(value, name, query, depth = 0, said = false) {
   if (name === "command" && Array.isArray(value)) value = value.join(" ");
   const isBranch = value && typeof value === "object" && Object.keys(value).length > 0;
   if (!isBranch) {
-    const text = value && typeof value === "object" ? (Array.isArray(value) ? "[]" : "{}") : typeof value === "string" ? value : String(value);
+    const text = (said && Object.hasOwn(SAID, name) && SAID[name](value)) || (value && typeof value === "object" ? (Array.isArray(value) ? "[]" : "{}") : typeof value === "string" ? value : String(value));
     if (query && !`${name} ${text}`.toLowerCase().includes(query)) return null;
     const leaf = el("span", { class: `leaf ${typeof value}` }), more = folding(leaf, text, 1500, 800);
     return el("li", {}, el("span", { class: "name" }, say(name, 200)), leaf, more);
@@ -28,7 +35,7 @@ function showFacts() {
     const texts = Object.fromEntries(all.run.texts.map(([key, step, text]) => [`${key} (step ${step})`, text]));
     const parts = [["Configuration", all.run.config], ["Facts", all.run.facts], ["Texts", texts]]
       .filter(([, value]) => value && typeof value === "object" && Object.keys(value).length)
-      .map(([title, value]) => [title, Object.entries(value).map(([key, each]) => tree(each, key, factQuery)).filter(Boolean)]);
+      .map(([title, value]) => [title, Object.entries(value).map(([key, each]) => tree(each, key, factQuery, 0, title === "Facts")).filter(Boolean)]);
     host.replaceChildren(...parts.map(([title, lines]) => el("div", { class: "tree" }, el("h3", {}, title), lines.length ? el("ul", {}, lines) : el("p", { class: "note" }, "nothing like it"))));
     if (!parts.length) host.append(el("p", { class: "note" }, "There is no run.json beside the journal."));
   }

@@ -128,7 +128,7 @@ function base(width, height) {
     height, margin: { l: 46, r: 10, t: 6, b: 22 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', sans-serif", size: 11, color: colour("--text") },
     showlegend: false, hovermode: "x", dragmode: "zoom", hoverdistance: 30, spikedistance: -1,
-    xaxis: { ...axis, nticks: Math.max(3, Math.min(8, Math.floor(width / 60))), tickangle: 0, showgrid: false, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: ink, spikesnap: "cursor" },
+    xaxis: { ...axis, nticks: Math.max(3, Math.min(8, Math.floor(width / 60))), tickangle: 0, showgrid: false, zeroline: false, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: ink, spikesnap: "cursor" },
     yaxis: { ...axis, nticks: 6, fixedrange: true, zeroline: false },
     hoverlabel: { bgcolor: colour("--panel"), bordercolor: colour("--edge"), font: { size: 11, color: colour("--text") }, align: "left" },
   };
@@ -174,8 +174,25 @@ function axisLayout() {
   if (all.axis === "relative") layout.ticksuffix = ` ${relativeUnit()[1]}`;
   if (all.axis === "step") layout.tickformat = ",~r";
   if (all.zoom) layout.range = all.axis === "time" ? all.zoom.map((each) => new Date(each).toISOString()) : all.zoom;
-  else layout.autorange = true;
+  else Object.assign(layout, { autorange: false, range: wholeRange().map((each) => (all.axis === "time" ? new Date(each).toISOString() : each)) });
   return layout;
+}
+
+/** From the first step to the last of all runs that are shown, as the shared axis has it, with a little room. */
+function wholeRange() {
+  let low = Infinity, high = -Infinity;
+  for (const run of all.shown.length ? all.shown : all.runs) {
+    const clock = all.data.array(run.curves.clock.x), over = run.curves.keys.filter((each) => each.over).map((each) => each.over);
+    const ends = [...(clock.length ? onAxis(run, [clock[0], clock[clock.length - 1]]) : []), ...over.flatMap(({ x, t }) => {
+      const steps = all.data.array(x), times = all.data.array(t), last = steps.length - 1;
+      return last < 0 ? [] : [...onAxis(run, [steps[0], steps[last]], [times[0], times[last]])];
+    })].filter(Number.isFinite);
+    low = Math.min(low, ...ends);
+    high = Math.max(high, ...ends);
+  }
+  if (!(low <= high)) return all.axis === "time" ? [0, 1000] : [0, 1];
+  const room = Math.max(0.02 * (high - low), all.axis === "step" ? 0.5 : all.axis === "time" ? 500 : 1e-3);
+  return [low - room, high + room];
 }
 
 addEventListener("resize", later(200, () => redrawAll()));

@@ -5,6 +5,7 @@ const ORDER = ["eval", "train", "rollout", "throughput", "warmup", "time", "host
 const QUANTILES = [["p05", "p95"], ["p10", "p90"], ["p25", "p75"], ["min", "max"]];
 const wideCharts = new Set();
 const closedGroups = new Set();
+const LEAST_SMOOTHED = 20; // values: of fewer the mean would hide what they say
 let metricQuery = "", isPattern = false, chartsShown = "";
 let charts = [];
 
@@ -142,7 +143,7 @@ function chartNode(chart, group) {
     const entry = run.byKey.get(mainKey(chart));
     last.textContent = entry && entry.n ? number(typeof entry.last === "string" ? Number(entry.last.replace("inf", "Infinity")) : entry.last) : "";
     last.classList.toggle("bad", Boolean(entry && entry.bad));
-    last.title = entry && entry.bad ? `${entry.bad} values are not finite` : "the last value";
+    last.title = entry && entry.bad ? `${counted(entry.bad, "value is", "values are")} not finite` : "the last value";
   } };
   made.figure = figure(plotHost, (pixels) => drawMetric(made.chart, pixels), { zooms: true, height: wideCharts.has(chart.name) ? 380 : 190 });
   made.refresh();
@@ -192,7 +193,7 @@ function drawMetric(chart, pixels) {
     }
     const [rawX, rawY] = points(main);
     const [x, y] = fitting(rawX, rawY, all.zoom, pixels);
-    const isSmooth = all.smoothing > 0 && main.n > 4;
+    const isSmooth = all.smoothing > 0 && main.n >= LEAST_SMOOTHED;
     const few = main.n < 60;
     every.push(...y);
     traces.push({ x, y, type: "scatter", mode: few && !isSmooth ? "lines+markers" : main.n === 1 ? "markers" : "lines", marker: { size: 4, color: ink },
@@ -220,7 +221,7 @@ function drawMetric(chart, pixels) {
       const at = onAxis(run, [each.step])[0];
       shapes.push({ type: "line", x0: at, x1: at, y0: 0, y1: 1, yref: "paper", line: { width: 1, dash: "dash", color: faded("--faint", 0.5) } });
     }
-    words.push(`${several ? `${run.name}: ` : ""}last ${number(main.last)} at step ${number(main.step)}, from ${number(main.min)} to ${number(main.max)} over ${number(main.n)} values${main.bad ? `, ${main.bad} not finite` : ""}`);
+    words.push(`${several ? `${run.name}: ` : ""}last ${number(main.last)} at step ${number(main.step)}, from ${number(main.min)} to ${number(main.max)} over ${counted(main.n, "value")}${main.bad ? `, ${main.bad} not finite` : ""}`);
   }
   if (all.axis === "time") for (const trace of traces) trace.x = Array.from(trace.x, (each) => new Date(each).toISOString().slice(0, 23));
   if (all.axis === "time") for (const shape of shapes) shape.x0 = shape.x1 = new Date(shape.x0).toISOString().slice(0, 23);

@@ -1,6 +1,7 @@
 // The figures at the top, where the time went, and how the runs differ.
 
-const KINDS = ["rollouts", "training", "reward", "weights", "data", "evaluation", "checkpoint", "waiting", "other"];
+const KINDS = ["rollouts", "training", "reward", "weights", "data", "evaluation", "checkpoint", "waiting", "other", "outside"];
+const kindName = (kind) => (kind === "outside" ? "outside of steps" : kind);
 const kindColour = (kind) => colour(`--kind-${KINDS.includes(kind) ? kind : "other"}`);
 const stateClass = (state) => `pill ${["running", "finished", "failed", "crashed", "stalled"].includes(state) ? state : ""}`;
 
@@ -26,16 +27,16 @@ function sparkline(values, name) {
 /** Shares as one bar and a legend, which add up to all. */
 function shareBar(kinds, caption) {
   const order = Object.entries(kinds).sort((a, b) => KINDS.indexOf(a[0]) - KINDS.indexOf(b[0]));
-  const bar = el("div", { class: "sharebar", role: "img", "aria-label": `${caption}: ${order.map(([kind, share]) => `${kind} ${percent(share)}`).join(", ")}` });
+  const bar = el("div", { class: "sharebar", role: "img", "aria-label": `${caption}: ${order.map(([kind, share]) => `${kindName(kind)} ${percent(share)}`).join(", ")}` });
   const legend = el("ul", { class: "legend" });
   for (const [kind, share] of order) {
-    const part = el("span", { title: `${visible(kind)} ${percent(share)}` });
+    const part = el("span", { title: `${visible(kindName(kind))} ${percent(share)}` });
     part.style.flexGrow = String(Math.max(share, 0));
     part.style.background = kindColour(kind);
     if (share > 0) bar.append(part);
     const dot = el("i", {});
     dot.style.background = kindColour(kind);
-    legend.append(el("li", {}, dot, say(kind), el("b", {}, percent(share))));
+    legend.append(el("li", {}, dot, say(kindName(kind)), el("b", {}, percent(share))));
   }
   return el("div", { class: "shares" }, bar, legend);
 }
@@ -44,20 +45,30 @@ const overview = section("overview", "Overview");
 
 function problemCount(run) {
   const found = { error: 0, warning: 0, other: 0 };
-  for (const [, kind, , , , count] of run.problems) {
-    if (kind === "error") found.error += 1;
-    else if (kind === "warning") found.warning += 1;
-    else if (!["attempt", "end", "resumed"].includes(kind)) found.other += count;
-  }
+  const add = (kind, count) => {
+    if (["attempt", "end", "resumed"].includes(kind)) return;
+    found[kind in found ? kind : "other"] += count;
+  };
+  for (const [, kind, , , , count] of run.problems) add(kind, count);
+  for (const [kind, count] of Object.entries(run.problems_left_out)) add(kind, count);
   return found;
+}
+
+/** What went wrong, in numbers: exact ones, where all logs were read. */
+function troubleCard(run) {
+  const wrong = problemCount(run), total = wrong.error + wrong.warning + wrong.other;
+  if (!total) return card("Trouble", "none", "nothing was noticed");
+  const words = [counted(wrong.error, "error"), counted(wrong.warning, "warning"), wrong.other && `${number(wrong.other)} other`];
+  const parts = [wrong.error, wrong.warning, wrong.other].flatMap((count, at) => (count ? [words[at]] : []));
+  return card("Trouble", run.logs_left_out ? `${number(total)} or more` : number(total), el("a", { href: "#problems" }, parts.join(", ")));
 }
 
 function cards(run) {
   const top = run.headline, found = [];
   const total = top.total_steps;
-  found.push(card("State", el("span", { class: stateClass(top.state) }, say(top.state)), say(top.reason ? top.reason : top.attempts > 1 ? `${top.attempts} attempts` : `${top.processes} process${top.processes > 1 ? "es" : ""}`, 160)));
+  found.push(card("State", el("span", { class: stateClass(top.state) }, say(top.state)), say(top.reason ? top.reason : top.attempts > 1 ? `${top.attempts} attempts` : counted(top.processes, "process", "processes"), 160)));
   const share = total && top.last_step !== null ? Math.min(1, (top.last_step + 1) / total) : null;
-  found.push(card("Steps", number(top.last_step), total ? `of ${number(total - 1)} · ${number(top.commits)} commits` : `${number(top.commits)} commits`,
+  found.push(card("Steps", number(top.last_step), total ? `of ${number(total - 1)} · ${counted(top.commits, "commit")}` : counted(top.commits, "commit"),
     share === null ? null : el("progress", { max: "1", value: String(share), "aria-label": "Steps done" })));
   found.push(card("Wall time", seconds(top.wall_s), `${top.attempts > 1 ? `in ${number(top.attempts)} attempts, ${seconds(top.elapsed_s)} with the pauses between them, ` : ""}since ${moment(top.started)}`));
   if (top.away.length) found.push(card("Processes", el("span", { class: "bad" }, `${number(top.reported[0])} of ${number(top.reported[1])}`), el("a", { href: "#problems" }, say(top.away.join("; "), 200))));
@@ -69,10 +80,8 @@ function cards(run) {
     found.push(card(el("span", { title: visible(best.key) }, "Best ", broken(best.key)), score(best, best.value), best.over > 1 ? `at step ${number(best.step)} · last ${score(best, best.last)}` : `at step ${number(best.step)}`));
   }
   if (top.throughput) found.push(card(el("span", { title: visible(top.throughput.key) }, broken(top.throughput.key)), number(top.throughput.median, 3), `lately · last ${number(top.throughput.last, 3)}`));
-  if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the steps' time goes into training"));
-  const wrong = problemCount(run);
-  found.push(card("Trouble", wrong.error + wrong.warning + wrong.other ? number(wrong.error + wrong.warning + wrong.other) : "none",
-    wrong.error + wrong.warning + wrong.other ? el("a", { href: "#problems" }, [[wrong.error, "error"], [wrong.warning, "warning"], [wrong.other, "other"]].filter(([count]) => count).map(([count, what]) => `${number(count)} ${what}${count > 1 ? "s" : ""}`).join(", ")) : "nothing was noticed"));
+  if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the wall time goes into training"));
+  found.push(troubleCard(run));
   const host = el("div", { class: "cards" }, found);
   even.disconnect();
   even.observe(host);
@@ -154,7 +163,7 @@ function showOverview() {
   const run = all.run;
   const parts = [cards(run)];
   for (const line of [...run.damaged, ...run.absent]) parts.push(el("p", { class: "note warn" }, say(line, 1000)));
-  if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes"), shareBar(run.headline.kinds, "Share of the steps' time by kind"));
+  if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes", el("small", {}, ` of ${seconds(run.headline.wall_s)} wall time`)), shareBar(run.headline.kinds, "Share of the wall time by kind"));
   if (run.headline.best.length > 2 || run.headline.best.some((each) => each.over > 2)) parts.push(bestTable(run));
   if (all.runs.length > 1) parts.push(el("h3", {}, "Runs side by side"), el("div", { class: "side" }, comparison(), differences()));
   emptied(overview.body).append(...parts);

@@ -5,6 +5,7 @@ const PROBLEMS = ["error", "stall", "silent", "missing", "non-finite", "late", "
 const problemColour = (kind) => colour(`--problem-${kind}`);
 const hiddenKinds = new Set();
 const problemsOf = (kind) => all.run.problems.filter((row) => row[1] === kind);
+const countOf = (kind) => problemsOf(kind).reduce((sum, row) => sum + row[5], all.run.problems_left_out[kind] || 0);
 const presentKinds = () => PROBLEMS.filter((kind) => problemsOf(kind).length);
 
 problemsSection.lead("warnings, errors, attempts, missing processes, stalls, late snapshots and values that are not finite, on one axis of time");
@@ -43,10 +44,11 @@ function buildProblems(body) {
   body.append(...(present.length ? [host] : []), note, list.node);
   const drawn = present.length ? figure(host, () => drawProblems(present), { height: 66 + 24 * present.length }) : { redraw() {} };
   return () => {
-    for (const [kind, words] of counts) words.textContent = `${kind} ${number(problemsOf(kind).length)}`;
-    const { logs_left_out: unread, logs_skipped: skipped } = all.run;
-    note.hidden = !unread && !skipped;
-    note.replaceChildren(...[unread ? `The logs are long: ${number(unread / 1e6, 3)} MB at their beginnings were not read. ` : null, skipped ? `Of the warnings and errors in them the first and the last are shown, and ${number(skipped)} between them are left out. ` : null, el("code", {}, "sightline logs --level warning"), " shows all."].filter(Boolean));
+    for (const [kind, words] of counts) words.textContent = `${kind} ${number(countOf(kind))}`;
+    const unread = all.run.logs_left_out, skipped = Object.entries(all.run.problems_left_out);
+    const between = skipped.map(([kind, count]) => ["error", "warning"].includes(kind) ? counted(count, kind) : `${number(count)} ${kind}`);
+    note.hidden = !unread && !skipped.length;
+    note.replaceChildren(...[unread ? `The logs are long: ${number(unread / 1e6, 3)} MB at their beginnings were not read. ` : null, skipped.length ? `Shown are the first and the last of each kind; between them are ${between.join(", ")} more. ` : null, el("code", {}, "sightline logs --level warning"), " shows all of the logs."].filter(Boolean));
     list.update(all.run.problems);
     drawn.redraw();
   };
@@ -63,5 +65,5 @@ function drawProblems(present) {
       text: those.map((row) => label(row[4], 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" }];
   });
   return { traces, layout: { hovermode: "closest", margin: { l: 74 }, xaxis: { type: "date" }, yaxis: { type: "category", categoryorder: "array", categoryarray: [...lanes].reverse(), tickmode: "linear", dtick: 1, showgrid: true } },
-    label: `Events over time: ${present.map((kind) => `${problemsOf(kind).length} ${kind}`).join(", ")}` };
+    label: `Events over time: ${present.map((kind) => `${countOf(kind)} ${kind}`).join(", ")}` };
 }

@@ -50,7 +50,7 @@ function drawProcesses() {
     colorbar: { thickness: 8, outlinewidth: 0, tickfont: { size: 10, color: colour("--faint") }, ticksuffix: unit, len: 1, x: 1.01 },
     hovertemplate: `step %{x}<br>process %{y}: %{z:.4~g}${unit}<extra></extra>` }],
     layout: { hovermode: "closest", margin: { l: 52, r: 60 }, xaxis: { ...axisLayout(), showspikes: false }, yaxis: { autorange: "reversed", type: "category", showgrid: false, nticks: 16 } },
-    label: `${each.key} by process and step: ${tall} rows, ${x.length} columns. ${each.slow ? `Slow: process ${each.slow.process}, ${slowText(each.slow)}` : ""}` };
+    label: `${each.key} by process and step: ${counted(tall, "row")}, ${counted(x.length, "column")}. ${each.slow ? `Slow: process ${each.slow.process}, ${slowText(each.slow)}` : ""}` };
 }
 
 const scale = () => [0, 0.25, 0.5, 0.75, 1].map((at, index) => [at, colour(`--heat${index}`)]);

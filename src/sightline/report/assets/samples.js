@@ -25,7 +25,8 @@ function showSamples() {
   }
   made.take(found);
   const tabs = tables.length > 1 ? el("div", { class: "tabs", role: "group", "aria-label": "Sample tables" }, tables.map((each) => el("button", { type: "button", "aria-pressed": String(each === found), onclick: () => { chosenSamples = each.table; showSamples(); } }, say(each.table, 80)))) : null;
-  samples.lead(`${number(found.rows.length)} of ${number(found.recorded)} recorded rows${tables.length > 1 ? "" : ` of ${visible(found.table)}`}`);
+  const left = found.recorded - found.rows.length, of = tables.length > 1 ? "" : ` of ${visible(found.table)}`;
+  samples.lead(left > 0 ? el("span", {}, `${number(found.rows.length)} of ${number(found.recorded)} recorded rows${of}, the newest that are here; `, el("code", {}, say(`sightline export ${run.dir} --samples ${found.table}`, 400)), " writes all") : `all ${number(found.rows.length)} recorded rows${of}`);
   if (samples.body.lastChild !== made.list.node || tabs) samples.body.replaceChildren(...[tabs, made.list.node].filter(Boolean));
 }
 

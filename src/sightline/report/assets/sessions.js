@@ -41,7 +41,7 @@ function buildSessions(body) {
     ...(stale ? [figure(stale, drawStaleness, { height: 230 })] : []),
     figure(lives, () => drawLives(names), { height: Math.min(560, 60 + 7 * all.run.sessions.shown.length) }),
   ];
-  lives.append(legendOf(["in no phase", ...names], [colour("--edge"), ...names.map((_, at) => colour(`--stage${at % STAGE_COLOURS}`))]));
+  lives.append(legendOf(["in no phase", ...names], [colour("--idle"), ...names.map((_, at) => colour(`--stage${at % STAGE_COLOURS}`))]));
   return () => {
     const found = all.run.sessions, total = Object.values(found.statuses).reduce((a, b) => a + b, 0);
     const bar = el("div", { class: "sharebar", role: "img", "aria-label": `Sessions: ${Object.entries(found.statuses).map(([status, count]) => `${count} ${status}`).join(", ")}` });
@@ -77,12 +77,12 @@ function drawLatencies() {
 function drawStaleness() {
   const found = all.run.sessions;
   return { traces: [{ type: "bar", x: found.staleness.map((each) => each[0]), y: found.staleness.map((each) => each[1]), marker: { color: colour("--run0") }, hovertemplate: "%{y} sessions" }],
-    layout: { bargap: 0.25, hovermode: "closest", xaxis: { dtick: found.staleness.length < 20 ? 1 : undefined, ...(found.staleness.length < 4 ? { range: [found.staleness[0][0] - 2.5, found.staleness[found.staleness.length - 1][0] + 2.5] } : {}) } }, label: `Staleness: ${found.staleness.map(([versions, count]) => `${count} sessions at ${versions}`).join(", ")}` };
+    layout: { bargap: 0.25, hovermode: "closest", xaxis: { dtick: found.staleness.length < 20 ? 1 : undefined, ...(found.staleness.length < 4 ? { range: [found.staleness[0][0] - 2.5, found.staleness[found.staleness.length - 1][0] + 2.5] } : {}) } }, label: `Staleness: ${found.staleness.map(([versions, count]) => `${counted(count, "session")} at ${versions}`).join(", ")}` };
 }
 
 function drawLives(names) {
   const shown = all.run.sessions.shown, place = shown.map((_, i) => i);
-  const traces = [{ type: "bar", orientation: "h", base: place.map(() => 0), x: shown.map((each) => each.total ?? Math.max(0, ...each.phases.map((phase) => phase[2] ?? phase[1]))), y: place, width: 0.86, marker: { color: colour("--line") }, name: "in no phase",
+  const traces = [{ type: "bar", orientation: "h", base: place.map(() => 0), x: shown.map((each) => each.total ?? Math.max(0, ...each.phases.map((phase) => phase[2] ?? phase[1]))), y: place, width: 0.86, marker: { color: colour("--idle") }, name: "in no phase",
     text: shown.map((each) => `${label(each.task, 60)}: ${label(each.status)}`), hovertemplate: "%{text}, %{x:.3~g} s<extra></extra>", textposition: "none" }];
   names.forEach((name, at) => {
     const bars = shown.flatMap((each, i) => each.phases.filter((phase) => phase[0] === name).map((phase) => [i, phase[1], (phase[2] ?? each.total ?? phase[1]) - phase[1], each]));
@@ -90,5 +90,5 @@ function drawLives(names) {
       text: bars.map((bar) => label(bar[3].task, 60)), hovertemplate: `${label(name)} %{x:.3~g} s<br>%{text}<extra></extra>`, textposition: "none" });
   });
   return { traces, layout: { barmode: "overlay", hovermode: "closest", xaxis: { ticksuffix: " s", showgrid: true, showspikes: false }, yaxis: { autorange: "reversed", showticklabels: false, showgrid: false }, margin: { l: 10 } },
-    label: `The phases of ${shown.length} sessions as bars: ${names.join(", ")}` };
+    label: `The phases of ${counted(shown.length, "session")} as bars: ${names.join(", ")}` };
 }

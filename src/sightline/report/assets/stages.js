@@ -4,7 +4,24 @@ const stages = section("time", "Time of a step");
 let stagesAsShare = false, stagesWhole = false;
 
 const STAGE_COLOURS = 13;
-const stageColour = (name, at) => (name === "other" ? colour("--kind-other") : colour(`--stage${at % STAGE_COLOURS}`));
+
+/** The colours of stages, in their order: that of their kind, in shades where several are of one. */
+function stageColours(names) {
+  const kinds = new Map(all.run.time.stages.map((row) => [row.stage, row.kind])), seen = new Map();
+  return names.map((name) => {
+    if (name === "other") return colour("--kind-other");
+    if (!kinds.has(name)) return colour("--idle"); // several small ones
+    const kind = kinds.get(name), nth = seen.get(kind) || 0;
+    seen.set(kind, nth + 1);
+    return shade(kindColour(kind), nth);
+  });
+}
+
+/** The nth shade of a colour: itself, a lighter one, a darker one, and so on. */
+function shade(hex, nth) {
+  const toward = nth % 2 ? 255 : 0, part = Math.min(0.66, 0.26 * Math.ceil(nth / 2));
+  return `#${[1, 3, 5].map((at) => Math.round(parseInt(hex.slice(at, at + 2), 16) * (1 - part) + toward * part).toString(16).padStart(2, "0")).join("")}`;
+}
 
 function legendOf(names, colours) {
   return el("ul", { class: "legend" }, names.map((name, at) => {
@@ -19,7 +36,7 @@ function showStages() {
   stages.show(Boolean(time));
   if (!time) return;
   stages.lead(time.note);
-  stages.fill([all.run.name, time.source, document.documentElement.dataset.theme, Object.keys(time.seconds)], buildStages);
+  stages.fill([all.run.name, time.source, document.documentElement.dataset.theme, Object.keys(time.seconds), time.stages.map((row) => [row.stage, row.kind]).sort()], buildStages);
 }
 
 const stageSeconds = (name) => all.data.array(all.run.time.seconds[name]);
@@ -27,7 +44,7 @@ const stageSeconds = (name) => all.data.array(all.run.time.seconds[name]);
 function buildStages(body) {
   const detailed = all.run.time.source === "traces";
   const names = Object.keys(all.run.time.seconds);
-  const colours = names.map(stageColour);
+  const colours = stageColours(names);
   const host = el("article", { class: "chart is-wide" });
   const asShares = el("label", { class: "check" }, el("input", { type: "checkbox", onchange: (event) => { stagesAsShare = event.target.checked; drawn.redraw(); } }), "as shares");
   const cutWords = el("span", {});
@@ -38,9 +55,9 @@ function buildStages(body) {
   const drawn = figure(host, () => drawStages(names, colours), { height: 280, zooms: true });
   host.append(legendOf(names, colours));
   const longest = el("p", { class: "note" });
-  const slow = (row) => row.slow && `process ${row.slow.process}: +${seconds(row.slow.excess_s)} in ${row.slow.steps} of ${row.slow.of_steps} steps`;
+  const slow = (row) => row.slow && `process ${row.slow.process}: +${seconds(row.slow.excess_s)} in ${row.slow.steps} of ${counted(row.slow.of_steps, "step")}`;
   const list = table({
-    caption: "Stages, by their own time", search: all.run.time.stages.length > 12, narrow: !detailed,
+    caption: "Stages, by their own time: shares of the steps' time", search: all.run.time.stages.length > 12, narrow: !detailed,
     columns: [
       { name: "stage", bare: true, value: (row) => row.stage, wide: true },
       { name: "kind", bare: true, value: (row) => row.kind, show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = kindColour(row.kind); return el("span", { class: "nowrap" }, dot, say(row.kind)); } },
@@ -80,7 +97,7 @@ function drawStages(names, colours) {
   const x = all.axis === "time" ? Array.from(steps, (each) => new Date(each).toISOString().slice(0, 23)) : Array.from(steps);
   const traces = names.map((name, at) => ({
     x, y: Array.from(stageSeconds(name)), name: label(name), type: "scatter", mode: x.length > 1 ? "lines" : "markers", stackgroup: "one",
-    groupnorm: stagesAsShare ? "percent" : "", line: { width: 0.6, color: colours[at], shape: x.length < 80 ? "hvh" : "linear" }, fillcolor: faded(colours[at], 0.72),
+    groupnorm: stagesAsShare ? "percent" : "", line: { width: 0.6, color: colours[at], shape: x.length < 80 ? "hvh" : "linear" }, fillcolor: faded(colours[at], 0.85),
     hovertemplate: stagesAsShare ? "%{y:.1f} %" : "%{y:.3~g} s",
   }));
   const sums = names.map((name) => stageSeconds(name).reduce((a, b) => a + b, 0)), total = sums.reduce((a, b) => a + b, 0) || 1;

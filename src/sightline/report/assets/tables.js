@@ -121,5 +121,5 @@ function folding(node, value, longest = FOLDS, shown = FOLDED) {
 function block(title, value) {
   const pre = el("pre", { tabindex: "0", role: "region", "aria-label": visible(String(title).slice(0, 80)) });
   const button = folding(pre, value);
-  return el("div", { class: "text" }, el("h4", {}, say(title, 80), el("small", {}, ` ${String(value).length.toLocaleString("en")} characters`)), pre, button);
+  return el("div", { class: "text" }, el("h4", {}, say(title, 80), el("small", {}, ` ${counted(String(value).length, "character")}`)), pre, button);
 }
