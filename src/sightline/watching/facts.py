@@ -573,9 +573,7 @@ def _stalls(history: History, state: RunState, first: int) -> list[Trouble]:
     if len(lately) > 1:
         said += f"; {len(lately)} stalls so far"
     told = [Trouble("stall", said, is_now)]
-    named = [each for each in (*last.suspects, *last.places) if each in last.places]
-    for each in [*dict.fromkeys(named)][:_PLACES]:
-        told += [Trouble("stall", last.places[each].told(now), is_now)]
+    told += [Trouble("stall", each.told(now), is_now) for each in last.told[:_PLACES]]
     if last.silent:
         told.append(Trouble("stall", f"{processes(last.silent)} cannot say where", is_now))
     return told

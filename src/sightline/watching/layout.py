@@ -39,7 +39,7 @@ def rows_for(wishes: Sequence[Wish], height: int) -> list[int]:
         [7, 2, 3]
         >>> rows_for([Wish(0, 3, 10), Wish(2, 2, 4), Wish(1, 3, 3)], 6)
         [3, 0, 3]
-        >>> rows_for([Wish(0, 3, 10), Wish(2, 2, 4, brief=1), Wish(1, 3, 3)], 6)
+        >>> rows_for([Wish(0, 3, 10), Wish(2, 4, 4, brief=1), Wish(1, 3, 3)], 6)
         [5, 1, 0]
     """
     given = [0] * len(wishes)
