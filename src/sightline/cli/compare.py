@@ -13,6 +13,7 @@ import orjson
 
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
+from sightline.cli.next_steps import has_steps, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.file_lines import damage_said
 from sightline.foreign_text import one_line, quoted_all
@@ -84,9 +85,12 @@ def compare(
     say_problems(problems)
     if not as_json:
         pair = quoted_all(run_dirs[:2])
-        are_traced = all(any(each.glob("traces/*.json")) for each in run_dirs[:2])
+        are_traced = all(map(has_steps, run_dirs[:2]))
         diff = f"sightline trace diff {pair}  # where the time of a step goes"
-        say_next(*([diff] if are_traced else []), f"sightline report {quoted_all(run_dirs)}  # side by side")
+        page = f"sightline report {quoted_all(run_dirs)}  # side by side"
+        can_be_shown = all(possible([page], [each], most=1) for each in run_dirs)
+        after = [*([diff] if are_traced else []), *([page] if can_be_shown else [])]
+        say_next(*(after or next_steps(run_dirs[0], but="compare")))
     end(problems, found.missing, as_json=as_json)
 
 

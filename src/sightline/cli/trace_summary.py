@@ -13,7 +13,7 @@ import orjson
 from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
-from sightline.cli.next_steps import bringing
+from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
@@ -89,10 +89,11 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     say_problems(report.problems)
     say_missing(report.missing)
     if not as_json:
-        if report.processes:
-            say_next(*bringing(run_dirs[0], report.missing), f"sightline trace view {quoted_all(run_dirs)}")
-        else:
-            say_next(f"sightline doctor {quoted(run_dirs[0])}")
+        view = possible([f"sightline trace view {quoted_all(run_dirs)}"], run_dirs, most=1)
+        after = view if report.processes else []
+        say_next(
+            *bringing(run_dirs[0], report.missing), *(after or [f"sightline doctor {quoted(run_dirs[0])}"])
+        )
     end(report.problems, report.missing, as_json=as_json)
 
 
@@ -144,7 +145,8 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
     say_problems(problems)
     say_missing(missing)
     if not as_json:
-        say_next(f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings")
+        metrics = f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings"
+        say_next(*(possible([metrics], [before, after], most=1) or next_steps(before, but="trace diff")))
     end(problems, missing, as_json=as_json)
 
 

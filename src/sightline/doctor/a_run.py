@@ -122,7 +122,9 @@ class ARun:
                     "state",
                     f"crashed: {where}",
                     f"{state.reason}{self._last_words()}",
-                    "start it again with resume='must' and its checkpoint's state_dict",
+                    "start it again with resume='must' and its checkpoint's state_dict"
+                    if state.last_step is not None
+                    else "start it again with resume='allow': there is no step to go on from",
                     data,
                 )
             ]
@@ -144,7 +146,9 @@ class ARun:
                     "state",
                     state.reason,
                     "",
-                    "look on process 0's host, or give a run's own directory, as in runs/latest",
+                    "look on process 0's host"
+                    if self.files.processes
+                    else "give a run's own directory, as in runs/latest",
                     data,
                 )
             ]
@@ -541,6 +545,17 @@ class ARun:
         data = {"here": sorted(set(range(expected)) - set(absent)), "absent": absent, "expected": expected}
         if not expected:
             return []
+        if absent and self.state.state in ("crashed", "failed") and self.state.last_step is None:
+            return [
+                note(
+                    "files",
+                    f"files of {expected - len(absent)} of {expected} processes are here, "
+                    f"without {processes(absent)}",
+                    "the run ended before its first commit: as a rule they never began",
+                    "look at what they printed where they were started",
+                    data,
+                )
+            ]
         if absent:
             return [
                 note(
