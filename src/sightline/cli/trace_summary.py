@@ -271,12 +271,11 @@ def _have_roles(found: Analysis) -> bool:
 
 def _show(found: Analysis) -> None:
     if found.steps:
-        walls = sorted(step.wall_s for step in found.steps)
         processes = counted(len(found.processes), "process", "processes")
         print_lines(
             [
                 f"{counted(len(found.steps), 'step')} on {processes}: "
-                f"{duration(found.wall_s)}, {duration(walls[len(walls) // 2])} a step; "
+                f"{duration(found.wall_s)}, {duration(found.wall_s / len(found.steps))} a step; "
                 f"goodput {found.goodput:.0%}"
             ]
         )
@@ -285,7 +284,7 @@ def _show(found: Analysis) -> None:
             of_each = list(found.by_process.items())[:_ROWS]
             print_lines([f"  process {process}: {_kinds(kinds)}" for process, kinds in of_each])
         _show_stages(found.stages)
-        step_s = sum(walls) / len(walls)
+        step_s = found.wall_s / len(found.steps)
         blamed = [(stage, slow) for stage in found.stages if (slow := stage.slow) is not None]
         for stage, slow in sorted(blamed, key=lambda each: -each[1].excess_s * each[1].steps):
             if slow.excess_s * slow.steps > _MATTERS * step_s * slow.of_steps:
