@@ -118,6 +118,8 @@ def _seconds(text: str) -> float:
 
 
 def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path]) -> dict[str, Any]:
+    from sightline.run_state import state_of
+
     def rows(of: Sequence[Row]) -> list[dict[str, Any]]:
         return [
             {"key": row.key, "differences": [each and _difference(each) for each in row.differences]}
@@ -129,6 +131,7 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
             {
                 "path": str(path),
                 "name": name,
+                "state": state_of(path).state,
                 "run_id": history.runs[-1]["run_id"] if history.runs else None,
                 "attempts": len(history.runs),
                 "commits": history.commits,
@@ -166,13 +169,18 @@ def _difference(each: Difference) -> dict[str, Any]:
 def _show(
     found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path], *, everything: bool
 ) -> None:
+    from sightline.run_state import state_of
+
     letters = [_letter(at) for at in range(len(histories))]
-    headings = [Heading(""), Heading("run", shrinks_to=12)]
+    headings = [Heading(""), Heading("run", shrinks_to=12), Heading("state")]
     headings += [Heading("last step", True), Heading("attempts", True, rank=1)]
     show(
         headings,
         [
-            [letter, one_line(path), number(history.last_step), str(max(1, len(history.runs)))]
+            [
+                letter, one_line(path), state_of(path).state, number(history.last_step),
+                str(max(1, len(history.runs))),
+            ]
             for letter, path, history in zip(letters, run_dirs, histories, strict=True)
         ],
     )  # fmt: skip

@@ -218,9 +218,12 @@ def _range(text: str | None) -> tuple[int, int] | None:
         return None
     first, dash, last = text.partition("-")
     try:
-        return int(first), int(last if dash else first)
+        begin, end = int(first), int(last if dash else first)
     except ValueError:
         raise click.BadParameter(f"--steps {text}: expected numbers, as in 10-50") from None
+    if end < begin:
+        raise click.BadParameter(f"--steps {text}: the last step is below the first; expected as in 10-50")
+    return begin, end
 
 
 def _plain(found: Analysis) -> dict[str, Any]:
