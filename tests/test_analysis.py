@@ -149,6 +149,22 @@ def test_the_critical_path_leads_through_the_process_that_came_last_to_a_collect
     ]
 
 
+def test_processes_that_drift_apart_make_no_step_longer() -> None:
+    """A step counts from each process's own beginning of it; nor is the distance something to wait for."""
+    spans: list[StageSpan] = []
+    for step in range(10):
+        for process, took in enumerate((100, 150)):
+            at = step * took
+            spans += loop(process, step, at, at + took, ("rollout", at, at + took - 10))
+    found = analyse(spans)
+    assert [step.wall_s for step in found.steps] == [pytest.approx(0.15)] * 10
+    assert found.wall_s / len(found.steps) == pytest.approx(0.125)
+    for step in found.steps:
+        assert [(part.process, part.stage, part.took_s) for part in step.critical] == [
+            (1, "rollout", pytest.approx(0.14)), (1, OTHER, pytest.approx(0.01)),
+        ]  # fmt: skip
+
+
 def test_the_critical_path_follows_an_arrow_to_where_it_came_from() -> None:
     trainer = loop(0, 0, 0, 100, ("wait", 0, 70), ("update", 70, 95))
     trainer[1] = trainer[1]._replace(waits_for=(1, 65 * MS))

@@ -142,7 +142,7 @@ class StepTimes:
 
     Attributes:
         step: its number.
-        wall_s: from its first beginning to its last end, over the processes.
+        wall_s: of the process that took longest, from its own beginning of the step to its end.
         stages: exclusive seconds by stage, the mean over the processes, with ``other``.
         critical: what made it as long as it was, in order.
     """
@@ -439,8 +439,9 @@ def _step_times(step: int, loops: Mapping[int, _Loop]) -> StepTimes:
             stages[piece.name] += (piece.end - piece.start) / 1e9 / len(loops)
             known += piece.end - piece.start
         stages[OTHER] += (loop.wall - known) / 1e9 / len(loops)
-    start, end = min(loop.start for loop in loops.values()), max(loop.end for loop in loops.values())
-    return StepTimes(step, (end - start) / 1e9, dict(stages), critical_path(loops, start, end))
+    # Each from its own beginning: processes that are a step apart, as without a collective, are not slow.
+    wall = max(loop.wall for loop in loops.values())
+    return StepTimes(step, wall / 1e9, dict(stages), critical_path(loops))
 
 
 def slow_process(name: str, by_step: Mapping[int, Mapping[int, _Loop]]) -> Slow | None:
@@ -508,8 +509,8 @@ def slow_in_table(
     return Slow(process, mean_s, len(over_s), compared, max(over_s)[1])
 
 
-def critical_path(loops: Mapping[int, _Loop], start: int, end: int) -> list[Segment]:
-    """What a step waited for, from its end backwards.
+def critical_path(loops: Mapping[int, _Loop]) -> list[Segment]:
+    """What a step waited for, from its last end backwards, to where the process that it leads to began it.
 
     Within a process a stage waits for the one before it. An arrow into a stage leads to where it came from.
     Where a stage of one name ends together on several processes, as a collective does, it waited for the
@@ -517,9 +518,10 @@ def critical_path(loops: Mapping[int, _Loop], start: int, end: int) -> list[Segm
     """
     leaves = {process: loop.pieces for process, loop in loops.items()}
     process = max(loops, key=lambda each: loops[each].end)
-    at = end
+    at = loops[process].end
     found: list[Segment] = []
     for _ in range(10_000):
+        start = loops[process].start
         if at <= start:
             break
         stage = _innermost(leaves[process], at)

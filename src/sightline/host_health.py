@@ -101,6 +101,12 @@ class Stall(NamedTuple):
         return None if self.end is None else self.end - self.begin
 
     @property
+    def told(self) -> list[Place]:
+        """Where processes were, those that it is about first; also where all stood in one place."""
+        named = dict.fromkeys(each for each in (*self.suspects, *self.places) if each in self.places)
+        return [self.places[each] for each in named]
+
+    @property
     def suspects(self) -> tuple[int, ...]:
         """Whom it is about: those waited for; if that is everybody, those elsewhere than most.
 

@@ -293,19 +293,31 @@ def _counted(seq: int) -> int:
     return seq if seq < _HIGHEST else 0
 
 
+class NewerJournalError(JournalError):
+    """A newer version of sightline wrote a journal, and nothing of it is read.
+
+    Attributes:
+        format: that it has.
+    """
+
+    def __init__(self, path: Path, written: int) -> None:
+        super().__init__(
+            f"{path} has format {written}, and this sightline writes {FORMAT}: "
+            f"a newer version wrote it: pip install --upgrade sightline"
+        )
+        self.format = written
+
+
 def is_run_line(record: Mapping[str, Any], path: Path) -> bool:
     """Whether a record of type ``run`` is one of ours.
 
     Raises:
-        JournalError: a newer version of sightline wrote it.
+        NewerJournalError: a newer version of sightline wrote it.
     """
     if not isinstance(record.get("run_id"), str) or not isinstance(record.get("format"), int):
         return False
     if record["format"] > FORMAT:
-        raise JournalError(
-            f"{path} has format {record['format']}, and this sightline writes {FORMAT}: "
-            f"a newer version wrote it: pip install --upgrade sightline"
-        )
+        raise NewerJournalError(path, record["format"])
     return True
 
 

@@ -131,7 +131,7 @@ def _is_run(path: Path) -> bool:
 def _listed(path: Path, folder: Path, now: float) -> ListedRun | None:
     try:
         state = state_of(path, now=now)
-        begun, metrics, torn = _ends(path / JOURNAL)
+        begun, metrics, torn = (None, {}, 0) if state.newer else _ends(path / JOURNAL)
     except FileNotFoundError:
         begun, metrics, torn = None, {}, 0
     except (OSError, RunDirectoryError):

@@ -22,7 +22,7 @@ from sightline import wording
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.file_lines import LONGEST
 from sightline.foreign_numbers import seconds, whole
-from sightline.journal import is_run_line, lines_backwards, whole_end
+from sightline.journal import NewerJournalError, is_run_line, lines_backwards, whole_end
 from sightline.run_directory import JOURNAL, Lock, lock_of
 from sightline.sound_lines import is_sound_run, sane_event
 from sightline.sparse_files import behind_zeros, data_from
@@ -63,6 +63,7 @@ class RunState:
         error: what ended it, if it was an exception.
         missing: processes that were waited for in vain: at its end, or now, if it stalls.
         lock: of its directory.
+        newer: the format of its journal, if a newer version of sightline wrote it; else 0.
     """
 
     state: State
@@ -80,6 +81,7 @@ class RunState:
     error: str | None = None
     missing: tuple[int, ...] = ()
     lock: Lock = field(default_factory=lambda: Lock(None))
+    newer: int = 0
 
     @property
     def is_live(self) -> bool:
@@ -125,6 +127,8 @@ def state_of(run_dir: str | os.PathLike[str], *, now: float | None = None) -> Ru
             ": the files are of processes whose root wrote elsewhere" if others else ""
         )
         return RunState("unknown", why, lock=lock)
+    except NewerJournalError as error:
+        return RunState("unknown", str(error), lock=lock, newer=error.format)
     except JournalError as error:
         return RunState("unknown", str(error), lock=lock)
     return _judged(seen, directory, lock, time.time() if now is None else now)

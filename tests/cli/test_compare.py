@@ -122,3 +122,15 @@ def test_a_run_that_was_copied_alone_is_compared_by_its_journal(tmp_path: Path, 
     done = compare(runs[0], tmp_path)
     assert "* " in done.stdout
     assert "run.json of" in done.stderr
+
+
+def test_how_each_run_stands_is_said(tmp_path: Path) -> None:
+    """A run that has crashed, or goes on, is compared by what there is of it."""
+    lines = [run_line(), commit(1, 0, a=1.0), commit(2, 1, a=1.0)]
+    end = {"type": "event", "event": "finish", "attempt": 1, "missing": [], "time": 3.0}
+    whole, crashed = written(tmp_path / "whole", *lines, end), written(tmp_path / "crashed", *lines)
+    shown = [each.split() for each in compare(whole, crashed).stdout.splitlines()[:3]]
+    assert "state" in shown[0]
+    assert ("finished" in shown[1], "crashed" in shown[2]) == (True, True)
+    said = orjson.loads(compare(whole, crashed, "--json").stdout)["runs"]
+    assert [each["state"] for each in said] == ["finished", "crashed"]

@@ -139,12 +139,38 @@ def test_a_run_that_stalls_names_who_is_waited_for(run_dir: Path) -> None:
     assert "logs/p00003" in found["state"]["fix"]
 
 
+def test_a_stall_that_is_over_says_where_all_were(run_dir: Path) -> None:
+    """Also where there is one process, or all stood in one collective, so that none of them is a suspect."""
+    now = time.time()
+    where = {"span": "update", "span_s": 20.0, "at": "train.py:13 in step", "stacks": "in x"}
+    stall = {
+        "type": "event",
+        "event": "stall",
+        "attempt": 1,
+        "step": None,
+        "waiting_for": [0, 1],
+        "time": now,
+    }
+    appended(
+        run_dir,
+        stall,
+        *({**stall, "event": "stacks", "process": process, **where} for process in (0, 1)),
+        {"type": "event", "event": "resumed", "attempt": 1, "step": 20, "seconds": 25.0, "time": now + 15},
+        {"type": "commit", "seq": 10**6, "step": 20, "k": 0, "attempt": 1, "time": now + 15, "expected": 1,
+         "reported": 1, "values": {}},
+    )  # fmt: skip
+    found = orjson.loads(doctor(run_dir, "--json").stdout)["findings"]
+    (said,) = [each for each in found if each["check"] == "stalls"]
+    assert "process 0 has been in update for 20 s (train.py:13 in step)" in said["why"]
+    assert "process 1 has been in update for 20 s" in said["why"]
+
+
 def test_a_damaged_journal_is_told(run_dir: Path) -> None:
     appended(run_dir, b"\0\0\0 torn\n", b'{"type":"commit","se')
     said = json.loads(doctor(run_dir, "--json").stdout)["findings"]
     found = {(each["level"], each["what"]) for each in said if each["check"] == "journal"}
     assert found == {
-        ("wrong", "1 lines are no JSON"), ("wrong", "3 B of it are zeros"),
+        ("wrong", "1 line cannot be read"), ("wrong", "3 B of it are zeros"),
         ("note", "its last line is cut (20 bytes)"),
     }  # fmt: skip
 
@@ -155,6 +181,7 @@ def test_a_newer_journal_is_told(run_dir: Path) -> None:
     found = findings(run_dir, code=1)
     assert "it has format 7" in found["journal"]["what"]
     assert found["journal"]["fix"] == "pip install --upgrade sightline"
+    assert found.keys() == {"journal", "lock", "space", "run.json"}  # nothing that the journal says
 
 
 def test_what_was_counted_is_explained(run_dir: Path) -> None:
@@ -225,7 +252,7 @@ def test_offline_runs_of_sinks_wait_to_be_uploaded(workers: Workers) -> None:
     worker.wait()
     path = worker.disk / "runs" / "run"
     found = findings(path, code=0)["offline"]
-    assert found["what"] == "1 W&B runs are on disk only"
+    assert found["what"] == "1 W&B run is on disk only"
     (offline,) = (path / "wandb").glob("offline-run-*")
     (file,) = offline.glob("*.wandb")
     file.with_suffix(".wandb.synced").touch()

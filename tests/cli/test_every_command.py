@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 import sightline as sl
 from sightline.cli import main
+from sightline.timeline.formats import check_is_trace
 from tests.harness import until
 from tests.tables.recorded_runs import rewound
 
@@ -108,6 +109,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                     with sl.record_timing("rollout"):
                         sl.scalar(loss=1.0)
                     run.commit(step)
+        with sl.start(root / "no-steps", name="run", sinks=[], naming="off") as run:
+            sl.scalar(loss=1.0)
+            run.commit(0)
+        edited(
+            root / "no-commits" / "run", root / "failed-start" / "run", "metrics.jsonl",
+            b'"processes":1,', b'"processes":2,',
+        )  # fmt: skip
+        journal = root / "failed-start" / "run" / "metrics.jsonl"
+        journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])  # killed before the end
         rewound(root / "rewound", "run")
         for each, name in zip(running, ("live", "killed"), strict=True):
             until(lambda name=name, each=each: (root / name / "ready").exists() or each.poll() is not None)
@@ -132,8 +142,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 RUNS = (
-    "absent", "empty", "no-commits", "one-step", "fine", "rewound", "live", "killed", "cut", "torn",
-    "root-of-16", "third-of-16", "newer-journal", "newer-logs", "newer-traces", "newer-sessions", "hostile",
+    "absent", "empty", "no-commits", "failed-start", "no-steps", "one-step", "fine", "rewound", "live",
+    "killed", "cut", "torn", "root-of-16", "third-of-16", "newer-journal", "newer-logs", "newer-traces",
+    "newer-sessions", "hostile",
 )  # fmt: skip
 
 Arguments = Callable[[Path, Path, Path], list[str | Path]]
@@ -227,7 +238,7 @@ def test_a_damaged_line_is_a_problem(folder: Path, tmp_path: Path, command: str,
         return
     assert done.exit_code == 1, done.stderr
     assert ("problem: " in done.stderr) == (command != "doctor"), done.stderr
-    assert command != "doctor" or "no JSON" in done.stdout
+    assert command != "doctor" or "cannot be read" in done.stdout
 
 
 @both_ways
@@ -255,6 +266,74 @@ def test_files_of_others_that_are_not_here_are_no_problem(
     assert "problem: " not in done.stderr
     journal_does = command in ("ls", "ls of the run", "compare", "export", "sync")
     assert done.exit_code == (3 if as_json and not journal_does else 0), done.stderr
+
+
+@pytest.mark.parametrize("kind", [each for each in RUNS if each != "absent"])
+def test_what_is_named_next_succeeds(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every command that any command names; those of damaged files tell of it, and `doctor` of more."""
+    here = folder / kind if kind == "live" else tmp_path / kind  # a copy of a live run is a crashed one
+    if kind != "live":
+        shutil.copytree(folder / kind, here)
+    run = here / (_HOSTILE if kind == "hostile" else "run")
+    shutil.copytree(folder / "fine", tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    named: dict[str, str] = {}
+    for command, arguments in COMMANDS.items():
+        out = tmp_path / command
+        out.mkdir()
+        done = invoke(command, arguments(run, tmp_path / "other" / "run", out))
+        lines = done.stderr.splitlines()
+        begin = next((at for at, line in enumerate(lines) if line.startswith("next: ")), len(lines))
+        for line in lines[begin:]:
+            named.setdefault(line.removeprefix("next: ").strip(), command)
+    assert named
+    for text, by in named.items():
+        if not text.startswith("sightline ") or " DIR" in text or "--serve" in text:
+            continue  # another program's, or one that goes on until Ctrl-C
+        shown = subprocess.run(  # as a shell takes it
+            ["bash", "-c", f'for each in {text.partition("  #")[0]}; do printf "%s\\0" "$each"; done'],
+            capture_output=True, check=True,
+        ).stdout  # fmt: skip
+        words = shown.decode().split("\0")[1:-1]
+        if "FROM…" in words:
+            other = folder / ("root-of-16" if kind == "third-of-16" else "third-of-16") / "run"
+            words[words.index("FROM…")] = str(other)
+        if words[:2] == ["trace", "view"]:  # which serves it
+            if Path(words[2]).is_file():
+                check_is_trace(Path(words[2]))
+                continue
+            words = ["trace", "merge", *words[2:], "-o", str(tmp_path / "merged.json.gz"), "--force"]
+        if words[0] == "report":
+            words += ["-o", str(tmp_path / "page.html"), "--force"]
+        done = CliRunner().invoke(main, words, prog_name="sightline")
+        said = f"{by} names {text}: {done.exit_code}, {done.stderr}"
+        if words[0] == "doctor":
+            assert done.exit_code in (0, 1), said
+        elif done.exit_code == 1:
+            assert kind in ("torn", "newer-sessions", "newer-traces"), said
+            assert "problem: " in done.stderr, said
+            assert "no steps" not in done.stderr, said
+        else:
+            assert done.exit_code == 0, said
+
+
+def test_nothing_is_to_be_collected_for_a_start_that_failed(folder: Path, tmp_path: Path) -> None:
+    """The other process never began, so that no host has files of it, nor is there a step to go on from."""
+    done = asked(folder, tmp_path, "failed-start", "doctor", False)
+    assert "without process 1" in done.stdout
+    assert "collect" not in done.stdout + done.stderr
+    assert "must" not in done.stdout
+
+
+def test_who_is_missing_after_collecting_is_named_with_what_brings_it(folder: Path, tmp_path: Path) -> None:
+    done = asked(folder, tmp_path, "root-of-16", "collect", False)
+    assert "missing: no files of 15 of 16 processes are here (1-15)" in done.stderr
+    assert (
+        "brings those of processes 1-15"
+        in done.stderr.partition("next: sightline collect ")[2].splitlines()[0]
+    )
 
 
 def check_next(lines: list[str]) -> None:

@@ -247,3 +247,29 @@ def test_what_is_shown_on_a_terminal_does_not_act_on_it(tmp_path: Path) -> None:
     assert b"a\\x1b[2Jb" in seen
     assert b"\x1b" not in seen
     assert b"a\x1b[2Jb" in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def test_where_nothing_can_be_written_is_an_error_with_the_way_out(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", run_line(), commit(1, 0, a=1.0))
+    done = export(run, "-o", tmp_path / "nowhere" / "x.csv")
+    assert done.exit_code == 2
+    assert (
+        f"{tmp_path / 'nowhere' / 'x.csv'} cannot be written: expected a file in a directory of yours"
+        in done.stderr
+    )
+
+
+def test_a_relative_path_stays_one_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the directory is looked up; one that was typed in full stays as it is."""
+    (tmp_path / "nothing").mkdir()
+    written(tmp_path / "newer", run_line(format=9))
+    monkeypatch.chdir(tmp_path)
+    for name in ("nothing", "newer"):
+        for words in (["watch", name], ["logs", name], ["export", name], ["report", name]):
+            monkeypatch.setattr("sys.argv", ["sightline", *words])
+            said = CliRunner().invoke(main, words, prog_name="sightline").stderr
+            assert f"sightline {words[0]}: {name}" in said
+            assert str(tmp_path) not in said
+    words = ["watch", str(tmp_path / "nothing")]
+    monkeypatch.setattr("sys.argv", ["sightline", *words])
+    assert str(tmp_path / "nothing") in CliRunner().invoke(main, words, prog_name="sightline").stderr

@@ -204,6 +204,7 @@ def test_a_crash_is_said_at_the_end_and_a_folder_of_runs_names_them(tmp_path: Pa
     ("arguments", "said"),
     [
         (["--process", "x"], "--process 'x': expected numbers and ranges, as in 0,3-5"),
+        (["--step", "60-40"], "--step '60-40': the last one is below the first: expected numbers and ranges"),
         (["--since", "soon"], "--since 'soon': expected a duration"),
         (["--level", "loud"], "--level: 'loud' is no level"),
         (["--grep", "["], "--grep '[' is no regular expression"),

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+import sightline as sl
 from sightline.cli import main
 from tests.tables.recorded_runs import attempt, commit, run_line, written
 from tests.terminals import SIGHTLINE, on_terminal, plain
@@ -155,3 +156,27 @@ def test_a_folder_without_runs_says_what_to_do(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "no directory" in done.stderr
     assert "sl.start(" in done.stderr
+
+
+def test_of_a_journal_of_a_newer_version_no_value_is_told(tmp_path: Path) -> None:
+    """That it is one is a problem; the other runs are listed."""
+    for name in ("newer", "fine"):
+        with sl.start(tmp_path, name=name, sinks=[], naming="off") as run:
+            for step in run.steps(2):
+                sl.scalar(loss=0.1898)
+                run.commit(step)
+    journal = tmp_path / "newer" / "metrics.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"format":1', b'"format":99'))
+    done = ls(tmp_path, "--json")
+    said = {each["name"]: each for each in orjson.loads(done.stdout)["runs"]}
+    assert said["newer"]["metrics"] == {}
+    assert (said["newer"]["state"], said["newer"]["started"], said["newer"]["last_step"]) == (
+        "unknown",
+        None,
+        None,
+    )
+    assert said["fine"]["metrics"] == {"loss": 0.1898}
+    assert done.exit_code == 1
+    assert "problem: newer: " in done.stderr
+    assert "format 99" in done.stderr
+    assert "pip install --upgrade sightline" in done.stderr

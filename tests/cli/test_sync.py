@@ -159,9 +159,7 @@ def test_programs_are_told_what_each_sink_was_sent(run_dir: Path) -> None:
     first, second = json.loads(done.stdout)["sinks"]
     assert (done.returncode, first["commits"], second["commits"]) == (1, 20, 0)
     assert "FileExistsError" in second["error"]
-    note, problem = done.stderr.splitlines()
-    assert note.startswith("note: sink tensorboard fails: [Errno 17] File exists")
-    assert problem.startswith("problem: sink 'tensorboard' took no more")
+    assert "problem: sink 'tensorboard' took no more" in done.stderr
     shown = sync(run_dir, "--to", "tensorboard", "--debug")
     assert "Traceback" in shown.stderr
     (run_dir / "run.json").unlink()

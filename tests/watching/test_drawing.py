@@ -69,6 +69,23 @@ def test_a_page_fits_any_terminal(tmp_path: Path, width: int) -> None:
             assert "sink wandb is 59 commits behind" in text
 
 
+def test_errors_stand_before_warnings_and_one_line_of_them_stays(tmp_path: Path) -> None:
+    """However many warnings came after them, and however small the terminal is; so it is with sinks."""
+    run = rich_run(tmp_path / "run")
+    logged(run, 0, *(warning(2000.0 + n, of) for n, of in enumerate("abcdefghijklmnopq")))
+    tall = shown(run, 80).splitlines()
+    (at,) = [at for at, row in enumerate(tall) if row.startswith("warnings and errors")]
+    assert tall[at].endswith("1 error, 18 warnings, of 1 of 16 processes, 7 more below")
+    assert "no container" in tall[at + 1]
+    assert tall[at + 2].endswith("rollout: q")
+    for height in (16, 20, 24):
+        rows = shown(run, 80, height).splitlines()
+        (said,) = [row for row in rows if row.startswith("1 error, 18 warnings; last: ")]
+        assert "no container" in said
+        assert any("wandb  59 behind" in row for row in rows), rows
+        assert any("train/reward/total/mean"[-10:] in row for row in rows)
+
+
 def test_what_has_no_room_is_counted(tmp_path: Path) -> None:
     lines = [commit(step, {f"train/k{n:02d}": 1.0 for n in range(12)}) for step in range(3)]
     run = written(tmp_path / "run", run_line(), *lines)

@@ -264,7 +264,7 @@ def test_warnings_are_followed_and_those_alike_are_one(tmp_path: Path) -> None:
 
 
 def test_a_segment_that_was_renamed_is_gone_on_from(tmp_path: Path) -> None:
-    path = logged(tmp_path, 0, *(warning(float(n), f"m{n}") for n in range(9)))
+    path = logged(tmp_path, 0, *(warning(float(n), of) for n, of in enumerate("abcdefghi")))
     tail = LogTail(tmp_path)
     tail.update()
     logged(tmp_path, 0, warning(10.0, "last of the first"))
@@ -272,19 +272,55 @@ def test_a_segment_that_was_renamed_is_gone_on_from(tmp_path: Path) -> None:
     logged(tmp_path, 0, warning(20.0, "next"))
     tail.update()
     said = [(each.message, each.count) for each in tail.warned]
-    assert said == [*((f"m{n}", 1) for n in range(9)), ("last of the first", 1), ("next", 1)]
+    assert said == [*((of, 1) for of in "abcdefghi"), ("last of the first", 1), ("next", 1)]
 
 
 def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     """Also one that is a single line, and lines that nobody can read."""
-    logged(tmp_path, 0, *(warning(float(n), f"message {n} " + "x" * 1000) for n in range(2000)))
+    words = [f"{one}{other}" for one in "abcdefghijklmnopqrst" for other in "abcdefghijklmnopqrst"]
+    logged(tmp_path, 0, *(warning(float(n), f"of {of} " + "x" * 300) for n, of in enumerate(words * 5)))
     logged(tmp_path, 1, warning(1.0, "y" * 1_000_000))
     with open(logged(tmp_path, 2), "wb") as file:
         file.write(b'{"level":"WARNING" torn\n{"time":"x","level":"ERROR"}\n[1]\n\xff\xfe"level":"ERROR"\n')
     tail = LogTail(tmp_path)
     tail.update()
     assert len(tail.warned) == 100
-    assert tail.warned[-1].message.startswith("message 1999 ")
+    assert tail.warned[-1].message.startswith("of tt ")
+
+
+def test_lines_of_one_template_are_one(tmp_path: Path) -> None:
+    """They differ in words with digits alone; the last one is told. Others stay apart, and so do errors."""
+    lines = [warning(float(n), f"retry {n % 200} of request {n // 200}") for n in range(400)]
+    lines += [warning(500.0, "retry 1 of batch 2"), warning(501.0, "retry 1 of batch 2")]
+    lines += [
+        {**warning(600.0 + at, f"row {at}", level="ERROR"), "exception": f"Traceback\n{error}"}
+        for at, error in enumerate(["KeyError: 7", "KeyError: 8", "ValueError: 8"])
+    ]
+    logged(tmp_path, 0, *lines)
+    tail = LogTail(tmp_path)
+    tail.update()
+    assert [(each.message, each.count, each.is_same) for each in tail.warned] == [
+        ("retry 199 of request 1", 400, False), ("retry 1 of batch 2", 2, True),
+        ("row 1", 2, False), ("row 2", 1, True),
+    ]  # fmt: skip
+    assert tail.counts == {"errors": 3, "warnings": 402}
+
+
+def test_warnings_push_no_error_out(tmp_path: Path) -> None:
+    words = [f"{one}{other}" for one in "abcdefghijkl" for other in "abcdefghijkl"]
+    logged(tmp_path, 0, warning(1.0, "boom", level="ERROR"), *(warning(2.0, of) for of in words))
+    tail = LogTail(tmp_path)
+    tail.update()
+    assert (len(tail.warned), tail.warned[0].message) == (100, "boom")
+
+
+def test_counters_of_sessions_that_stand_still_are_not_among_the_metrics(tmp_path: Path) -> None:
+    """They may be asked for, and one that moves is there; other metrics may be constant."""
+    own = {f"rollout/session/{name}": 2.0 for name in ("accepted", "dropped", "failed")}
+    lines = [commit(step, {"a": 1.0, **own, "rollout/session/retries": step % 3}) for step in range(9)]
+    run = written(tmp_path / "run", run_line(), *lines)
+    assert [each.key for each in facts(run).metrics] == ["a", "rollout/session/retries"]
+    assert len(facts(run, patterns=["rollout/session/*"]).metrics) == 4
 
 
 def test_what_is_not_finite_is_told_once(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.cli.frame import end, say_next, say_problems
-from sightline.cli.next_steps import next_steps
+from sightline.cli.frame import end, say_missing, say_next, say_problems
+from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.foreign_text import quoted, quoted_all
 from sightline.wording import counted, ranges_of, size
@@ -47,21 +47,26 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
                 advance(done)
     has_files = run_dir.is_dir() and any(not each.name.startswith(".") for each in run_dir.iterdir())
     processes = processes_of(run_dir) if has_files else None
+    missing = [] if processes is None else processes.missing
     left = [f"{where} {why}; it is left as it is" for where, why in (*made.refused, *made.conflicts)]
     say_problems(left)
     if as_json:
         click.echo(orjson.dumps(_facts(made, processes, dry_run)).decode())
     else:
         _say(made, processes, dry_run)
+    if processes is not None and missing:
+        say_missing(
+            [f"no files of {len(missing)} of {processes.of} processes are here ({ranges_of(missing)})"]
+        )
     if dry_run:
         again = f"sightline collect {quoted(run_dir)} {quoted_all(sources)}"
         say_next(*([again] if made.steps else next_steps(run_dir, but="collect")))
     else:
         merge = f"sightline trace merge {quoted(run_dir)}  # one timeline of all processes"
-        say_next(
-            *([merge] if any(run_dir.glob("traces/*.json")) else []), f"sightline logs {quoted(run_dir)}"
-        )
-    end(left, () if processes is None else processes.missing, as_json=as_json)
+        after = possible([merge, f"sightline logs {quoted(run_dir)}"], [run_dir], most=2)
+        after = after or next_steps(run_dir, but="collect")
+        say_next(*bringing(run_dir, missing, missing), *after[: 1 if missing else 2])
+    end(left, missing, as_json=as_json)
 
 
 def _facts(made: Plan, processes: Processes | None, dry_run: bool) -> dict[str, Any]:

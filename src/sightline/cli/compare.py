@@ -13,6 +13,7 @@ import orjson
 
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
+from sightline.cli.next_steps import has_steps, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.file_lines import damage_said
 from sightline.foreign_text import one_line, quoted_all
@@ -84,9 +85,12 @@ def compare(
     say_problems(problems)
     if not as_json:
         pair = quoted_all(run_dirs[:2])
-        are_traced = all(any(each.glob("traces/*.json")) for each in run_dirs[:2])
+        are_traced = all(map(has_steps, run_dirs[:2]))
         diff = f"sightline trace diff {pair}  # where the time of a step goes"
-        say_next(*([diff] if are_traced else []), f"sightline report {quoted_all(run_dirs)}  # side by side")
+        page = f"sightline report {quoted_all(run_dirs)}  # side by side"
+        can_be_shown = all(possible([page], [each], most=1) for each in run_dirs)
+        after = [*([diff] if are_traced else []), *([page] if can_be_shown else [])]
+        say_next(*(after or next_steps(run_dirs[0], but="compare")))
     end(problems, found.missing, as_json=as_json)
 
 
@@ -114,6 +118,8 @@ def _seconds(text: str) -> float:
 
 
 def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path]) -> dict[str, Any]:
+    from sightline.run_state import state_of
+
     def rows(of: Sequence[Row]) -> list[dict[str, Any]]:
         return [
             {"key": row.key, "differences": [each and _difference(each) for each in row.differences]}
@@ -125,6 +131,7 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
             {
                 "path": str(path),
                 "name": name,
+                "state": state_of(path).state,
                 "run_id": history.runs[-1]["run_id"] if history.runs else None,
                 "attempts": len(history.runs),
                 "commits": history.commits,
@@ -162,13 +169,18 @@ def _difference(each: Difference) -> dict[str, Any]:
 def _show(
     found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path], *, everything: bool
 ) -> None:
+    from sightline.run_state import state_of
+
     letters = [_letter(at) for at in range(len(histories))]
-    headings = [Heading(""), Heading("run", shrinks_to=12)]
+    headings = [Heading(""), Heading("run", shrinks_to=12), Heading("state")]
     headings += [Heading("last step", True), Heading("attempts", True, rank=1)]
     show(
         headings,
         [
-            [letter, one_line(path), number(history.last_step), str(max(1, len(history.runs)))]
+            [
+                letter, one_line(path), state_of(path).state, number(history.last_step),
+                str(max(1, len(history.runs))),
+            ]
             for letter, path, history in zip(letters, run_dirs, histories, strict=True)
         ],
     )  # fmt: skip

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sightline.cli.frame import end, refuse, say_next
-from sightline.cli.next_steps import next_steps
+from sightline.cli.next_steps import next_steps, possible
+from sightline.foreign_text import quoted
 from sightline.wording import counted
 
 if TYPE_CHECKING:
@@ -153,13 +154,14 @@ def _next(found: list[Finding], run_dir: Path | None) -> list[str]:
     fixes = [
         each.fix for each in found if each.level in ("wrong", "note") and each.fix.startswith("sightline ")
     ]
-    if fixes:
-        return list(dict.fromkeys(fixes))[:3]
+    fixes = list(dict.fromkeys(fixes))
     if run_dir is None:
-        return ["sightline selftest  # tries all of it"]
+        return fixes[:3] or ["sightline selftest  # tries all of it"]
     from sightline.doctor.bounded import Late, within
 
     try:
-        return within(_NEXT_S, lambda: next_steps(run_dir, but="doctor"))
+        return within(
+            _NEXT_S, lambda: possible(fixes, [run_dir], most=3) or next_steps(run_dir, but="doctor")
+        )
     except Late:  # its disk hangs, as has been said
-        return ["sightline ls  # the runs that are here"]
+        return [f"sightline ls {quoted(run_dir.parent)}  # the runs that are here"]

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,11 +136,10 @@ def export(
     elif to != _PIPE:
         click.echo(one_line(to, 4096))
         click.echo(f"{counted(written.rows, 'row')}, {counted(len(table.columns), 'column')}", err=True)
-        say_next(
-            f"python -c \"import pandas; print(pandas.read_{kind}('{to}'))\""
-            if "'" not in str(to) and str(to).isprintable()
-            else next_steps(run_dir, but="export")[0]
-        )
+        is_plain = "'" not in str(to) and str(to).isprintable()
+        pandas = f"python -c \"import pandas; print(pandas.read_{kind}('{to}'))\""
+        has_pandas = find_spec("pandas") is not None
+        say_next(pandas if is_plain and has_pandas else next_steps(run_dir, but="export")[0])
     end(damage, table.missing, as_json=as_json)
 
 

@@ -12,6 +12,7 @@ that a last line was cut by a kill; ``next:``, a command.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
@@ -104,7 +105,18 @@ def _end_by_usage(error: click.UsageError, command: str = "sightline") -> NoRetu
 
 def say_error(command: str, message: str) -> None:
     """One line on stderr, whatever stands in the message: names of files may hold what acts on a terminal."""
-    click.echo(f"{command}: {escaped(' '.join(message.split()))}", err=True)
+    click.echo(f"{command}: {escaped(' '.join(_as_typed(message).split()))}", err=True)
+
+
+def _as_typed(message: str) -> str:
+    """With paths below the working directory as they are from there, unless they were typed in full."""
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # it is gone
+        return message
+    if here == os.sep or any(here in each for each in sys.argv[1:]):
+        return message
+    return re.sub(rf"(?<![\w.~-]){re.escape(here)}(?=\S)", "", message)
 
 
 def say_problems(texts: Iterable[object]) -> None:
@@ -124,7 +136,7 @@ def say_notes(texts: Iterable[object]) -> None:
 
 def _say(what: str, texts: Iterable[object]) -> None:
     for text in texts:
-        click.echo(f"{what}: {one_line(text, _LONGEST)}", err=True)
+        click.echo(f"{what}: {one_line(_as_typed(str(text)), _LONGEST)}", err=True)
 
 
 def end(problems: object, absent: object = (), *, as_json: bool = False) -> NoReturn:

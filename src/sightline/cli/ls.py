@@ -75,8 +75,8 @@ def ls(
       sightline ls runs --state running,crashed -n 20
       sightline ls runs -m 'eval/*' --sort eval/accuracy
 
-    Exit code 0: they are listed; 1: but lines at the end of a journal could not be read; 2: DIR cannot be
-    read; 3: with --json, the journal of a run is not here.
+    Exit code 0: they are listed; 1: but a newer sightline wrote a journal, or lines at its end could not be
+    read; 2: DIR cannot be read; 3: with --json, the journal of a run is not here.
     """
     wanted = _states(states)
     from sightline.run_list import runs_below
@@ -85,19 +85,20 @@ def ls(
     found = runs_below(folder, now=now)
     runs = _sorted([run for run in found if run.state.state in wanted], by, reverse)
     runs = runs[-most:] if most else runs
-    unknown = [run for run in runs if run.state.state == "unknown"]
-    torn = [
+    unknown = [run for run in runs if run.state.state == "unknown" and not run.state.newer]
+    problems = [f"{run.name}: {run.state.reason}" for run in runs if run.state.newer]
+    problems += [
         f"{run.name}: {counted(run.torn, 'line')} at the end of its journal could not be read"
         for run in runs
         if run.torn
     ]
     if as_json:
-        without = [str(run.path) for run in unknown]
+        without = [str(run.path) for run in unknown if not (run.path / JOURNAL).exists()]
         said = {"runs": [_plain(run, metrics) for run in runs], "without_journal": without}
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
         _say_unknown(unknown)
-        say_problems(torn)
-        end(torn, without, as_json=True)
+        say_problems(problems)
+        end(problems, without, as_json=True)
     if not found:
         say_notes([f"there is no run in {folder} yet, nor in folders two levels deep in it"])
         say_next(
@@ -114,18 +115,18 @@ def ls(
     _say_unknown(unknown)
     if metrics and not keys:
         say_notes([f"no run has a metric that fits {', '.join(metrics)} in its last commits"])
-    say_problems(torn)
+    say_problems(problems)
     newest = max(runs, key=lambda run: run.begun or 0.0)
     others = [run for run in runs if run is not newest]
     say_next(
         *next_steps(newest.path)[: 1 if others else 2],
         *([f"sightline compare {quoted(others[-1].path)} {quoted(newest.path)}"] if others else []),
     )
-    end(torn)
+    end(problems)
 
 
 def _say_unknown(runs: Sequence[ListedRun]) -> None:
-    """Why of some runs nothing is known: their journals are elsewhere, or empty, or of a newer version."""
+    """Why of some runs nothing is known: their journals are elsewhere, or empty."""
     for run in runs:
         say = say_notes if (run.path / JOURNAL).exists() else say_missing
         say([f"{run.name}: {run.state.reason}"])

@@ -32,15 +32,21 @@ def check_place(
         force: replace what is there, whatever it is; but for a run's own files.
 
     Raises:
-        ConfigurationError: it is a file of a run, or something else that is not to be replaced.
+        ConfigurationError: it is a file of a run, something else that is not to be replaced, or where nothing
+            can be written.
     """
     place = to.resolve()
+    run_dirs = list(run_dirs)
     runs = {each.resolve() for each in run_dirs}
     for folder in place.parents:
         inside = place.relative_to(folder).parts
         own = inside[0] in (_FILES if len(inside) == 1 else _FOLDERS)
         if own and (folder in runs or any((folder / name).exists() for name in _FILES[:2])):
             raise ConfigurationError(f"{to} is a file of the run itself: choose another name after -o")
+    if to.parent in run_dirs and not to.parent.is_dir():
+        return  # which whoever reads it says
+    if not os.access(to.parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{to} cannot be written: expected a file in a directory of yours after -o")
     if not os.path.lexists(to):
         return
     if to.exists() and not to.is_file():

@@ -22,7 +22,7 @@ from sightline.cli.frame import (
     say_problems,
     say_served,
 )
-from sightline.cli.next_steps import bringing
+from sightline.cli.next_steps import bringing, has_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
@@ -111,8 +111,10 @@ def merge(
     else:
         click.echo(one_line(out, 4096))
         view = f"sightline trace view {quoted(out)}"
-        after = view if kind != "jsonl" else f"sightline trace summary {quoted_all(run_dirs)}"
-        say_next(*bringing(run_dirs[0], report.missing), after)
+        if kind == "jsonl":
+            say_next(*bringing(run_dirs[0], report.missing), _after_view(run_dirs))
+        else:
+            say_next(*bringing(run_dirs[0], report.missing), view)
     end(report.problems, report.missing, as_json=as_json)
 
 
@@ -219,9 +221,9 @@ def _to_show(
 def _after_view(sources: Sequence[Path]) -> str:
     """The command that tells the same in figures."""
     run_dirs = [sources[0].parent] if sources[0].is_file() else sources
-    if any(any(each.glob("traces/*.json")) for each in run_dirs):
+    if has_steps(*run_dirs):
         return f"sightline trace summary {quoted_all(run_dirs)}  # the same in figures"
-    return "sightline ls  # the runs that are here"
+    return f"sightline ls {quoted(run_dirs[0].parent)}  # the runs that are here"
 
 
 def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence[str], xla: bool) -> Report:

@@ -13,7 +13,7 @@ import orjson
 from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
-from sightline.cli.next_steps import bringing
+from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
@@ -89,10 +89,11 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     say_problems(report.problems)
     say_missing(report.missing)
     if not as_json:
-        if report.processes:
-            say_next(*bringing(run_dirs[0], report.missing), f"sightline trace view {quoted_all(run_dirs)}")
-        else:
-            say_next(f"sightline doctor {quoted(run_dirs[0])}")
+        view = possible([f"sightline trace view {quoted_all(run_dirs)}"], run_dirs, most=1)
+        after = view if report.processes else []
+        say_next(
+            *bringing(run_dirs[0], report.missing), *(after or [f"sightline doctor {quoted(run_dirs[0])}"])
+        )
     end(report.problems, report.missing, as_json=as_json)
 
 
@@ -144,7 +145,8 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
     say_problems(problems)
     say_missing(missing)
     if not as_json:
-        say_next(f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings")
+        metrics = f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings"
+        say_next(*(possible([metrics], [before, after], most=1) or next_steps(before, but="trace diff")))
     end(problems, missing, as_json=as_json)
 
 
@@ -216,9 +218,12 @@ def _range(text: str | None) -> tuple[int, int] | None:
         return None
     first, dash, last = text.partition("-")
     try:
-        return int(first), int(last if dash else first)
+        begin, end = int(first), int(last if dash else first)
     except ValueError:
         raise click.BadParameter(f"--steps {text}: expected numbers, as in 10-50") from None
+    if end < begin:
+        raise click.BadParameter(f"--steps {text}: the last step is below the first; expected as in 10-50")
+    return begin, end
 
 
 def _plain(found: Analysis) -> dict[str, Any]:
@@ -269,12 +274,11 @@ def _have_roles(found: Analysis) -> bool:
 
 def _show(found: Analysis) -> None:
     if found.steps:
-        walls = sorted(step.wall_s for step in found.steps)
         processes = counted(len(found.processes), "process", "processes")
         print_lines(
             [
                 f"{counted(len(found.steps), 'step')} on {processes}: "
-                f"{duration(found.wall_s)}, {duration(walls[len(walls) // 2])} a step; "
+                f"{duration(found.wall_s)}, {duration(found.wall_s / len(found.steps))} a step; "
                 f"goodput {found.goodput:.0%}"
             ]
         )
@@ -283,7 +287,7 @@ def _show(found: Analysis) -> None:
             of_each = list(found.by_process.items())[:_ROWS]
             print_lines([f"  process {process}: {_kinds(kinds)}" for process, kinds in of_each])
         _show_stages(found.stages)
-        step_s = sum(walls) / len(walls)
+        step_s = found.wall_s / len(found.steps)
         blamed = [(stage, slow) for stage in found.stages if (slow := stage.slow) is not None]
         for stage, slow in sorted(blamed, key=lambda each: -each[1].excess_s * each[1].steps):
             if slow.excess_s * slow.steps > _MATTERS * step_s * slow.of_steps:

@@ -21,6 +21,7 @@ from sightline.doctor.run_files import RunFiles, files_of
 from sightline.errors import RunDirectoryError
 from sightline.foreign_numbers import whole
 from sightline.foreign_text import quoted
+from sightline.host_health import Stall
 from sightline.journal import commits_between
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import RunState, state_of
@@ -47,7 +48,14 @@ class ARun:
         self._files: RunFiles | None = None
 
     def checks(self) -> list[Check]:
-        """In the order in which they are shown."""
+        """In the order in which they are shown; of a journal that a newer sightline wrote nothing is told."""
+        if self.state.newer:
+            return [
+                ("journal", self.newer_check),
+                ("lock", self.lock_check),
+                ("space", self.space_check),
+                ("run.json", self.versions_check),
+            ]
         return [
             ("state", self.state_check),
             ("lock", self.lock_check),
@@ -114,7 +122,9 @@ class ARun:
                     "state",
                     f"crashed: {where}",
                     f"{state.reason}{self._last_words()}",
-                    "start it again with resume='must' and its checkpoint's state_dict",
+                    "start it again with resume='must' and its checkpoint's state_dict"
+                    if state.last_step is not None
+                    else "start it again with resume='allow': there is no step to go on from",
                     data,
                 )
             ]
@@ -136,7 +146,9 @@ class ARun:
                     "state",
                     state.reason,
                     "",
-                    "look on process 0's host, or give a run's own directory, as in runs/latest",
+                    "look on process 0's host"
+                    if self.files.processes
+                    else "give a run's own directory, as in runs/latest",
                     data,
                 )
             ]
@@ -179,11 +191,7 @@ class ARun:
         if stall is None:
             return ""
         now = time.time() if self.state.is_live else None
-        first = [each for each in stall.suspects if each in stall.places]
-        named = [*first, *(each for each in stall.places if each not in first)][:3]
-        told = [stall.places[each].told(now) for each in named]
-        silent = [f"{processes(stall.silent)} cannot say where"] if stall.silent else []
-        return "".join(f"; {each}" for each in [*told, *silent])
+        return "".join(f"; {each}" for each in _places(stall, now))
 
     def lock_check(self) -> list[Finding]:
         lock, state = self.state.lock, self.state
@@ -214,6 +222,18 @@ class ARun:
         return [ok("lock", "free" if lock.is_held is False else "none", data=data)]
 
     # --- the journal ---------------------------------------------------------------------------------------
+
+    def newer_check(self) -> list[Finding]:
+        """In the place of all that is told of a journal."""
+        return [
+            wrong(
+                "journal",
+                f"it has format {self.state.newer}, which this sightline does not read",
+                "a newer version wrote it, so nothing that it says is told here",
+                "pip install --upgrade sightline",
+                {"format": self.state.newer},
+            )
+        ]
 
     def journal_check(self) -> list[Finding]:
         health = self.health
@@ -254,7 +274,7 @@ class ARun:
             found.append(
                 wrong(
                     "journal",
-                    f"{health.torn} lines are no JSON",
+                    f"{counted(health.torn, 'line')} cannot be read",
                     "the machine crashed, or somebody edited it; readers leave them out",
                     f"sinks may have what is lost; keep {self._name} as it is",
                     data,
@@ -284,7 +304,7 @@ class ARun:
             found.append(
                 wrong(
                     "journal",
-                    f"{health.backwards} commits have a number that was used before",
+                    f"{counted(health.backwards, 'commit has', 'commits have')} a number of an earlier one",
                     "two runs wrote it, or files were put together",
                     "start such a run under another name",
                     data,
@@ -294,7 +314,7 @@ class ARun:
             found.append(
                 wrong(
                     "journal",
-                    f"{health.lost} commits are not in it",
+                    f"{counted(health.lost, 'commit is', 'commits are')} not in it",
                     "the disk refused them, or a part of the file is gone",
                     f"df -h {self._name}; sinks may have them",
                     data,
@@ -304,14 +324,14 @@ class ARun:
             found.append(
                 note(
                     "journal",
-                    f"numbers of commits leave {len(health.gaps)} gaps",
+                    f"numbers of commits leave {counted(len(health.gaps), 'gap')}",
                     "an attempt ended without saying so; a sink may hold commits that are not here",
                     "nothing: numbers are never used twice",
                     {**data, "gaps": health.gaps},
                 )
             )
         part = f", of which the last {size(health.size - health.skipped)} were read" if health.skipped else ""
-        said = f"{health.commits} commits in {size(health.size)}{part}"
+        said = f"{counted(health.commits, 'commit')} in {size(health.size)}{part}"
         return found or [ok("journal", said, data=data)]
 
     def attempts_check(self) -> list[Finding]:
@@ -366,10 +386,9 @@ class ARun:
         longest = max(past, key=lambda each: each.seconds or 0.0)
         step = "" if longest.step is None else f", before step {longest.step}"
         waited = f", for {processes(longest.waiting_for)}" if longest.waiting_for else ""
-        where = [longest.places[each].told() for each in longest.suspects if each in longest.places]
         what = f"{counted(len(past), 'stall')}; the longest took {duration(longest.seconds)}{step}{waited}"
         data = [each._asdict() | {"places": sorted(each.places)} for each in past[-_SHOWN:]]
-        why = "; ".join(where[:3]) or "where they were is not known"
+        why = "; ".join(_places(longest)) or "where they were is not known"
         return [note("stalls", what, why, f"sightline logs {self._name} --level warning", {"stalls": data})]
 
     def late_check(self) -> list[Finding]:
@@ -383,7 +402,7 @@ class ARun:
         return [
             note(
                 "late",
-                f"{sum(each.count for each in late.values())} {meaning.what}: {who}",
+                f"{meaning.said(sum(each.count for each in late.values()))}: {who}",
                 meaning.why,
                 meaning.fix.format(run=self._name),
                 {str(p): span.count for p, span in late.items()},
@@ -401,7 +420,7 @@ class ARun:
                 Finding(
                     f"obs/{name}",
                     meaning.level,
-                    f"{span.count} {meaning.what} ({span.steps})",
+                    f"{meaning.said(span.count)} ({span.steps})",
                     why,
                     meaning.fix.format(run=self._name),
                     {"count": span.count, "first": span.first, "last": span.last},
@@ -438,7 +457,7 @@ class ARun:
                     found.append(
                         note(
                             "sink",
-                            f"{name} failed {errors.count} times ({errors.steps})",
+                            f"{name} failed {counted(errors.count, 'time')} ({errors.steps})",
                             "it stores nothing; the log says why",
                             f"grep -h 'sink {name}' {self._name}/logs/*.log",
                             {"sink": name, "errors": errors.count},
@@ -448,12 +467,12 @@ class ARun:
             at = cursors.get(name, 0)
             behind = commits_between(at, health.last_seq, health.gaps)
             data = {"sink": name, "behind": behind, "seq": at, "errors": errors.count}
-            trouble = f"; it failed {errors.count} times ({errors.steps})" if errors.count else ""
+            trouble = f"; it failed {counted(errors.count, 'time')} ({errors.steps})" if errors.count else ""
             if behind and not self.state.is_live:
                 found.append(
                     wrong(
                         "sink",
-                        f"{name} is {behind} commits behind, by its cursor{trouble}",
+                        f"{name} is {counted(behind, 'commit')} behind, by its cursor{trouble}",
                         "the run ended before it had stored them; the journal has them",
                         f"sightline sync {self._name} --to {shlex.quote(name)}",
                         data,
@@ -463,7 +482,7 @@ class ARun:
                 found.append(
                     note(
                         "sink",
-                        f"{name} is {behind} commits behind{trouble}",
+                        f"{name} is {counted(behind, 'commit')} behind{trouble}",
                         "it gets them as soon as it takes them again; training does not wait",
                         f"grep -h 'sink {name}' {self._name}/logs/*.log",
                         data,
@@ -494,7 +513,7 @@ class ARun:
             found.append(
                 note(
                     "offline",
-                    f"{len(waiting)} W&B runs are on disk only",
+                    f"{counted(len(waiting), 'W&B run is', 'W&B runs are')} on disk only",
                     "they were written offline",
                     f"wandb sync {folder}/offline-run-*  # or: sightline sync {self._name} --to wandb --set "
                     "wandb.mode=online",
@@ -506,8 +525,8 @@ class ARun:
             found.append(
                 note(
                     "offline",
-                    f"{len(self.files.swanlab_runs)} SwanLab runs are on disk; whether they "
-                    "were uploaded, SwanLab does not note there",
+                    f"{counted(len(self.files.swanlab_runs), 'SwanLab run is', 'SwanLab runs are')} on disk; "
+                    "SwanLab does not note there what was uploaded",
                     "they were written offline",
                     f"swanlab sync {folder}/run-*",
                     {"sink": "swanlab", "runs": [str(each) for each in self.files.swanlab_runs[:64]]},
@@ -526,6 +545,17 @@ class ARun:
         data = {"here": sorted(set(range(expected)) - set(absent)), "absent": absent, "expected": expected}
         if not expected:
             return []
+        if absent and self.state.state in ("crashed", "failed") and self.state.last_step is None:
+            return [
+                note(
+                    "files",
+                    f"files of {expected - len(absent)} of {expected} processes are here, "
+                    f"without {processes(absent)}",
+                    "the run ended before its first commit: as a rule they never began",
+                    "look at what they printed where they were started",
+                    data,
+                )
+            ]
         if absent:
             return [
                 note(
@@ -605,9 +635,17 @@ class ARun:
         return found if isinstance(found, dict) else {}
 
 
+def _places(stall: Stall, now: float | None = None) -> list[str]:
+    """Where processes said that they were, and who could not; while it goes on, for how long by now."""
+    silent = [f"{processes(stall.silent)} cannot say where"] if stall.silent else []
+    return [*(each.told(now) for each in stall.told[:3]), *silent]
+
+
 def _times(span: Span) -> str:
-    return f"{span.count} commits ({span.steps})" if span.count > 1 else f"one commit ({span.steps})"
+    return (
+        f"{counted(span.count, 'commit')} ({span.steps})" if span.count > 1 else f"one commit ({span.steps})"
+    )
 
 
 def _all_but(behind: int) -> str:
-    return f"all but {behind} commits" if behind else "everything"
+    return f"all but {counted(behind, 'commit')}" if behind else "everything"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from sightline.doctor.findings import Level
@@ -21,6 +22,25 @@ class Meaning(NamedTuple):
     what: str
     why: str
     fix: str
+
+    def said(self, count: int) -> str:
+        """What happened so many times.
+
+        Example:
+            >>> MEANINGS["nonfinite"].said(2), MEANINGS["nonfinite"].said(1)
+            ('2 records were NaN or infinite', '1 record was NaN or infinite')
+        """
+        return f"{count:,} {self.what if count != 1 else _once(self.what)}"
+
+
+_ONE = {"processes": "process", "statuses": "status", "were": "was", "are": "is", "and count ": "and counts "}
+
+
+def _once(what: str) -> str:
+    """The same of one thing."""
+    for pattern in (r"\w+s\b", r"\b(were|are)\b", "and count "):
+        what = re.sub(pattern, lambda found: _ONE.get(found[0], found[0][:-1]), what, count=1)
+    return what
 
 
 MEANINGS = {

@@ -40,8 +40,13 @@ class Ranges:
         parts = []
         for part in text.split(","):
             found = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part)
-            if found is None or int(found[2] or found[1]) < int(found[1]):
-                raise ConfigurationError(f"{option} {text!r}: expected numbers and ranges, as in 0,3-5")
+            why = (
+                "the last one is below the first: "
+                if found and int(found[2] or found[1]) < int(found[1])
+                else ""
+            )
+            if found is None or why:
+                raise ConfigurationError(f"{option} {text!r}: {why}expected numbers and ranges, as in 0,3-5")
             parts.append((int(found[1]), int(found[2] or found[1])))
         return cls(tuple(parts))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -33,12 +33,13 @@ _MOST = 12
 _STATISTIC = re.compile(r"/(std|min|max|sum|count|p\d+(\.\d+)?)$")
 
 
-def chosen(keys: Sequence[str], patterns: Sequence[str] = ()) -> list[str]:
+def chosen(keys: Sequence[str], patterns: Sequence[str] = (), dull: Container[str] = ()) -> list[str]:
     """The keys to show: those that fit the patterns, in their order, or else a sensible choice.
 
     Args:
         keys: all, in the run's order.
         patterns: as of :func:`fnmatch.fnmatch`.
+        dull: what no choice takes that is not asked for.
 
     Example:
         >>> keys = ["time/train/step_s", "train/kl", "train/loss", "train/reward/total/mean", "eval/pass@1"]
@@ -52,7 +53,9 @@ def chosen(keys: Sequence[str], patterns: Sequence[str] = ()) -> list[str]:
     usual = [
         key
         for key in keys
-        if not key.startswith((RESERVED, "time/", "host/", "jax/")) and not _STATISTIC.search(key)
+        if not key.startswith((RESERVED, "time/", "host/", "jax/"))
+        and not _STATISTIC.search(key)
+        and key not in dull
     ]
     found: dict[str, None] = {}
     for wanted, count in _WANTED:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -47,6 +47,7 @@ _SHORT_NAME = 16  # to which names are cut, from their head, so that numbers are
 _NUMBERS = ("last", "mean", "change")
 _LEAST = 8  # cells of a number
 _LEAST_CURVE = 10
+_WARNED = 12  # lines of logs, errors before warnings
 _TEXT_ROWS = ((55, 5), (45, 2), (0, 1))  # of a sample's text, on a terminal of at least so many rows
 
 
@@ -80,8 +81,8 @@ class Panel:
         rank: the lower, the more important.
         least: lines that are of use at least.
         column: where it goes if there are two.
-        keeps: which lines stay if there is no room for all.
         more: lines that have not been made, since there is no room for them.
+        brief: what is said of it in one row, if there is no room for it; None: nothing.
     """
 
     title: str
@@ -90,22 +91,24 @@ class Panel:
     rank: int
     least: int = 1
     column: int = 0
-    keeps: Literal["first", "last"] = "first"
     more: int = 0
+    brief: Text | None = None
 
     @property
     def wish(self) -> Wish:
-        return Wish(self.rank, min(self.least, len(self.lines)) + 1, len(self.lines) + 1)
+        brief = 0 if self.brief is None else 1
+        return Wish(self.rank, min(self.least, len(self.lines)) + 1, len(self.lines) + 1, brief)
 
     def drawn(self, rows: int, width: int, glyphs: Glyphs) -> list[Text]:
-        """In so many rows, with the title."""
+        """In so many rows, with the title, if they are more than one."""
         room = rows - 1
+        if not room and self.brief is not None:
+            return [self.brief]
         lines, note = self.lines, self.note
         if len(lines) > room or self.more:
-            where = "below" if self.keeps == "first" else "before"
-            hidden = f"{max(0, len(lines) - room) + self.more} more {where}"
+            hidden = f"{max(0, len(lines) - room) + self.more} more below"
             note = f"{note}, {hidden}" if note else hidden
-            lines = lines[:room] if self.keeps == "first" else lines[max(0, len(lines) - room) :]
+            lines = lines[:room]
         return [_title(self.title, note, width, glyphs), *lines]
 
 
@@ -289,13 +292,24 @@ def panels(
         lines = [_slow(each, left, glyphs) for each in facts.slow]
         found.append(Panel("slow processes", "", lines, rank=2, least=2))
     if facts.warned:
-        lines = [_warned(each, right, now, facts.state.processes) for each in facts.warned]
-        found.append(
-            Panel("warnings and errors", _whose(facts), lines[-12:], rank=4, least=3, column=1, keeps="last")
-        )
+        newest = sorted(facts.warned, key=lambda each: (not each.is_error, -each.time))
+        lines = [_warned(each, right, now, facts.state.processes) for each in newest]
+        said = _counted(facts)
+        brief = _styled(f"{said}; last: ", "bold red" if newest[0].is_error else "yellow")
+        brief = _fit(brief.append_text(lines[0]), right)
+        note = ", ".join(part for part in (said, _whose(facts)) if part)
+        more, lines = max(0, len(lines) - _WARNED), lines[:_WARNED]
+        title = "warnings and errors"
+        found.append(Panel(title, note, lines, rank=4, least=3, column=1, more=more, brief=brief))
     if facts.sinks:
         lines = [_fit(_sink(each), right) for each in sorted(facts.sinks, key=lambda sink: sink.is_well)]
-        found.append(Panel("sinks", "", lines, rank=6, least=3, column=1))
+        ill = [each for each in facts.sinks if not each.is_well]
+        brief_ = Text("sink ")
+        for at, each in enumerate(ill):
+            brief_.append("; " if at else "").append_text(_sink(each))
+        found.append(
+            Panel("sinks", "", lines, rank=6, least=3, column=1, brief=_fit(brief_, right) if ill else None)
+        )
     if facts.hosts:
         lines = _hosts(facts.hosts, left, glyphs)
         found.append(Panel("hosts", "mean and worst", lines, rank=7, least=4))
@@ -457,11 +471,17 @@ def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
         text.append(f" p{each.processes[0]}{more}", "dim")
     text.append(f" {steady(each.logger, 60)}: ", "dim")
     if each.count > 1:
-        text.append(f"({each.count:,}×) ", "bold")
+        text.append(f"({each.count:,}×) " if each.is_same else f"({each.count:,} alike) ", "bold")
     text.append(steady(each.message, 300))
     if each.error:
         text.append(f" · {steady(each.error, 200)}", "red")
     return _fit(text, width)
+
+
+def _counted(facts: Facts) -> str:
+    """How many errors and warnings there are, as in ``4 errors, 120 warnings``."""
+    counts = [(facts.warned_counts.get(of, 0), of.removesuffix("s")) for of in ("errors", "warnings")]
+    return ", ".join(counted(count, of) for count, of in counts if count)
 
 
 def _whose(facts: Facts) -> str:

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sightline.history import History, SampleTable
 from sightline.naming import RESERVED
 from sightline.run_state import RunState
 from sightline.samples import RANKED_BY
+from sightline.session_metrics import PREFIX as SESSIONS
 from sightline.step_time import RunTime, StageTime, run_time, step_time
 from sightline.troubles import absences, stalls
 from sightline.watching import curves
@@ -208,6 +209,7 @@ class Facts:
         reported: how many processes the last commit is of, and of how many it should be.
         troubles: what is not as it should be.
         warned: the latest warnings of the logs that are here, in their order.
+        warned_counts: how many lines of the logs' ends are ``errors``, and how many ``warnings``.
         samples: of each table.
         hosts: of the machines.
         files: whose are here.
@@ -235,6 +237,7 @@ class Facts:
     reported: tuple[int, int] | None = None
     troubles: list[Trouble] = field(default_factory=list)
     warned: list[Warned] = field(default_factory=list)
+    warned_counts: dict[str, int] = field(default_factory=dict)
     samples: list[Samples] = field(default_factory=list)
     hosts: list[HostFigure] = field(default_factory=list)
     files: Files = field(default_factory=lambda: Files(1, [0]))
@@ -272,6 +275,7 @@ def facts_of(
     state: RunState,
     *,
     warned: Sequence[Warned] = (),
+    warned_counts: Mapping[str, int] | None = None,
     files: Files | None = None,
     patterns: Sequence[str] = (),
     choose: Callable[[list[str]], list[str]] | None = None,
@@ -285,6 +289,7 @@ def facts_of(
         history: its journal, or the end of it.
         state: how it stands.
         warned: the latest warnings of its logs.
+        warned_counts: how many errors and warnings there are; None: as many as are in ``warned``.
         files: whose are here; None: look.
         patterns: of metrics; none: a sensible choice.
         choose: which of all metrics to show; None: by the patterns.
@@ -317,7 +322,7 @@ def facts_of(
     known = history.step_seconds()[-window:]
     known = known[np.isfinite(known)]  # not the pause before an attempt
     step_s = took.wall_s if took else float(known.mean()) if len(known) else None
-    wanted = chosen(keys, patterns) if choose is None else choose(keys)
+    wanted = chosen(keys, patterns, flat_counters(history, first)) if choose is None else choose(keys)
     files = files or files_of(run_dir, max(state.processes, history.processes))
     sinks = _sinks(history, first)
     return Facts(
@@ -342,11 +347,35 @@ def facts_of(
         reported=history.reported,
         troubles=_troubles(history, state, sinks, files, first),
         warned=list(warned),
+        warned_counts=dict(_counts(warned) if warned_counts is None else warned_counts),
         samples=[_last_rows(name, table) for name, table in history.samples.items() if table.rows],
         hosts=_hosts(history, keys, first),
         files=files,
         texts={key: said for key, said in history.texts.items() if key in set(own(history.texts, run))},
     )
+
+
+def flat_counters(history: History, first: int) -> set[str]:
+    """The counters of sessions that have been the same in all steps from ``first`` on: they show nothing."""
+    found = set()
+    for key in history.keys:
+        if key.startswith(SESSIONS):
+            series = history.series(key)
+            values = series.values[series.steps >= first]
+            if len(values) and (values == values[0]).all():
+                found.add(key)
+    return found
+
+
+def first_of(history: History, window: int) -> int:
+    """The first of the last steps that are looked at; 0 before the first commit."""
+    steps = history.steps()[0][-window:]
+    return int(steps[0]) if len(steps) else 0
+
+
+def _counts(warned: Sequence[Warned]) -> dict[str, int]:
+    errors = sum(each.count for each in warned if each.is_error)
+    return {"errors": errors, "warnings": sum(each.count for each in warned) - errors}
 
 
 def metrics_of(history: History, keys: Sequence[str], first: int) -> list[Metric]:
@@ -545,9 +574,7 @@ def _stalls(history: History, state: RunState, first: int) -> list[Trouble]:
     if len(lately) > 1:
         said += f"; {len(lately)} stalls so far"
     told = [Trouble("stall", said, is_now)]
-    named = [each for each in (*last.suspects, *last.places) if each in last.places]
-    for each in [*dict.fromkeys(named)][:_PLACES]:
-        told += [Trouble("stall", last.places[each].told(now), is_now)]
+    told += [Trouble("stall", each.told(now), is_now) for each in last.told[:_PLACES]]
     if last.silent:
         told.append(Trouble("stall", f"{processes(last.silent)} cannot say where", is_now))
     return told

@@ -23,7 +23,15 @@ from sightline.terminal import Terminal
 from sightline.watching import drawing
 from sightline.watching.choosing import chosen, filtered
 from sightline.watching.drawing import FULL, HEAD_ROWS, PLAIN, Glyphs, View
-from sightline.watching.facts import Facts, Files, facts_of, files_of, processes_here
+from sightline.watching.facts import (
+    Facts,
+    Files,
+    facts_of,
+    files_of,
+    first_of,
+    flat_counters,
+    processes_here,
+)
 from sightline.watching.log_tail import LogTail
 from sightline.watching.screen import Screen
 from sightline.wording import processes
@@ -111,7 +119,8 @@ class Watch:
 
         def choose(keys: list[str]) -> list[str]:
             if view.typed is None and not view.shows_all:
-                return chosen(keys, self._patterns)
+                first = first_of(self._history, self._window)
+                return chosen(keys, self._patterns, flat_counters(self._history, first))
             return filtered(keys, view.typed or "")
 
         with np.errstate(all="ignore"):  # a warning would be printed into the picture
@@ -120,6 +129,7 @@ class Watch:
                 self._history,
                 self.state,
                 warned=self._logs.warned,
+                warned_counts=self._logs.counts,
                 files=self._files,
                 patterns=self._patterns,
                 choose=choose,

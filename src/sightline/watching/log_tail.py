@@ -22,21 +22,24 @@ _NAME = re.compile(r"p(\d+)\.a(\d+)(\.\d+)?\.jsonl")
 _READ = 128 << 10  # bytes of a file at a time; more that was added meanwhile is passed over
 _FILES = 64
 _KEPT = 100
+_COMPARED = 2000  # characters of a message, by which lines are alike
+_NUMBERED = re.compile(r"\w*\d[\w.:-]*")  # a word with a digit: what differs in lines of one template
 _LOOK_S = 30.0  # after which the folder is looked at again, although it has not changed
 
 
 @dataclass
 class Warned:
-    """A line from WARNING up, or several alike.
+    """A line from WARNING up, or several that differ in words with digits alone: those of one template.
 
     Attributes:
         time: of the last one, in s since the epoch.
         level: its name.
-        logger, message: of the line.
+        logger, message: of the last line.
         processes: who logged it.
         step: in which it was logged last, if it is known.
         count: how many there are.
         error: the last line of its traceback, if it has one.
+        is_same: whether all of them say the very same.
     """
 
     time: float
@@ -47,13 +50,26 @@ class Warned:
     step: int | None = None
     count: int = 1
     error: str | None = None
+    is_same: bool = True
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is worse than a warning."""
+        return self.level != "WARNING"
+
+    @property
+    def template(self) -> tuple[str, ...]:
+        """What lines that are alike have in common."""
+        said = (self.message, self.error or "")
+        return (self.level, self.logger, *(_NUMBERED.sub("#", each[:_COMPARED]) for each in said))
 
 
 class LogTail:
     """Follows the structured logs of a run directory.
 
     Attributes:
-        warned: the newest, in their order.
+        warned: the newest, in their order; of too many, warnings go before errors do.
+        counts: how many lines were read, of errors and of warnings.
 
     Example:
         >>> tail = LogTail(Path(os.devnull))
@@ -63,6 +79,8 @@ class LogTail:
 
     def __init__(self, run_dir: Path) -> None:
         self.warned: list[Warned] = []
+        self.counts = {"errors": 0, "warnings": 0}
+        self._templates: dict[tuple[str, ...], Warned] = {}
         self._folder = run_dir / "logs"
         self._folder_mtime: int | None = None
         self._looked = -_LOOK_S
@@ -123,14 +141,18 @@ class LogTail:
         return [each for line in data[:end].splitlines() if (each := _warned(line)) is not None]
 
     def _keep(self, new: Warned) -> None:
-        for old in self.warned:
-            if (old.level, old.logger, old.message) == (new.level, new.logger, new.message):
-                new.count += old.count
-                new.processes = sorted({*old.processes, *new.processes})[:_FILES]
-                self.warned.remove(old)
-                break
-        self.warned.append(new)
-        del self.warned[:-_KEPT]
+        self.counts["errors" if new.is_error else "warnings"] += 1
+        template = new.template
+        old = self._templates.pop(template, None)
+        if old is not None:
+            new.count += old.count
+            new.processes = sorted({*old.processes, *new.processes})[:_FILES]
+            new.is_same = old.is_same and (old.message, old.error) == (new.message, new.error)
+        elif len(self._templates) == _KEPT:
+            least = next((at for at, each in self._templates.items() if not each.is_error), None)
+            del self._templates[least or next(iter(self._templates))]
+        self._templates[template] = new
+        self.warned = list(self._templates.values())
 
 
 def _warned(line: bytes) -> Warned | None:
