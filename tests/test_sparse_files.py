@@ -40,7 +40,7 @@ process_table(run)
 assert len(list(sample_table(run, "rollouts").rows())) == 3
 assert len(list(sl.read_sessions(run))) == 3
 assert [line for line in RunLogs([run]).lines() if line.record.get("message") == "said"]
-assert [line for line in log_lines([run]).lines if line.record.get("message") == "said"]
+assert [said for said in log_lines([run]).said if said.line.record.get("message") == "said"]
 for _, check in ARun(run).checks():
     check()
 merge([run], copy.with_suffix(".json"), "json")

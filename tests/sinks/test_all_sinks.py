@@ -436,8 +436,9 @@ def test_what_only_sounds_like_a_secret_is_in_every_sink(whole: Whole, database:
         data = b"\n".join(each for path in files for each in contents(path))
         for key, value in LOOK_ALIKES.items() if name != "jsonl" else ():
             assert key.encode() in data, (name, key)
-            escaped = str(value).replace("<", r"\\u003c").replace(">", r"\\u003e").encode()
-            assert str(value).encode() in data or escaped in data, (name, key)
+            for text in map(str, value) if isinstance(value, list) else (str(value),):
+                escaped = text.replace("<", r"\\u003c").replace(">", r"\\u003e").encode()
+                assert text.encode() in data or escaped in data, (name, key)
         series = held(name, whole.run, whole.run / "mlflow.db").series
         for key, first in (("token", 1000), ("train/token_count", 2000)):
             assert series[key] == [(step, float(first + step)) for step in range(3)], name

@@ -81,7 +81,6 @@ def test_a_look_is_not_a_fetch(serve: Serve, trace: Path) -> None:
     [
         {"host": "evil.example"},
         {"host": "evil.example:9001"},
-        {"host": "127.0.0.1"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://ui.perfetto.dev"},

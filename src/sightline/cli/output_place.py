@@ -22,6 +22,7 @@ def check_place(
     *,
     is_ours: Callable[[Path], bool] = lambda path: False,
     force: bool = False,
+    makes_folders: bool = False,
 ) -> None:
     """Refuses a file that must not be written.
 
@@ -30,6 +31,7 @@ def check_place(
         run_dirs: what the command reads; other run directories are known by their files.
         is_ours: whether a file that is there is an earlier one of the command's own.
         force: replace what is there, whatever it is; but for a run's own files.
+        makes_folders: the command makes those that are not there.
 
     Raises:
         ConfigurationError: it is a file of a run, something else that is not to be replaced, or where nothing
@@ -45,7 +47,10 @@ def check_place(
             raise ConfigurationError(f"{to} is a file of the run itself: choose another name after -o")
     if to.parent in run_dirs and not to.parent.is_dir():
         return  # which whoever reads it says
-    if not os.access(to.parent, os.W_OK | os.X_OK):
+    folder = to.parent
+    while makes_folders and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigurationError(f"{to} cannot be written: expected a file in a directory of yours after -o")
     if not os.path.lexists(to):
         return

@@ -102,7 +102,9 @@ def merge(
     if kind == "tar":
         refuse("an archive holds the files of the processes only: leave it out", "metrics", "xla")
     out = out or run_dirs[0] / _NAMES[kind]
-    check_place(out, run_dirs, is_ours=lambda path: path.name in _NAMES.values(), force=force)
+    check_place(
+        out, run_dirs, is_ours=lambda path: path.name in _NAMES.values(), force=force, makes_folders=True
+    )
     report = _merged(run_dirs, out, kind, metrics, xla)
     _say(report, shows_counts=not as_json)
     if as_json:

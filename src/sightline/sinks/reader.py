@@ -470,7 +470,7 @@ class SinkReader:
                 self._changed.wait_for(lambda: self._closing_at is not None, pause)
                 return True
             rest = self._closing_at - time.monotonic()
-            if rest <= 0 or self.is_down or self._is_unreached:
+            if rest <= 0 or self.is_down:
                 return False
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
             return True
