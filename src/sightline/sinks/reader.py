@@ -469,6 +469,8 @@ class SinkReader:
             if self._closing_at is None:
                 self._changed.wait_for(lambda: self._closing_at is not None, pause)
                 return True
+            if self._is_unreached:
+                self._closing_at = min(self._closing_at, time.monotonic() + _UNREACHED_S)
             rest = self._closing_at - time.monotonic()
             if rest <= 0 or self.is_down:
                 return False
