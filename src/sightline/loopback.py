@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
@@ -39,7 +40,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class LoopbackServer:
+class LoopbackServer(ABC):
     """Answers requests for what :meth:`at` gives, on threads, from the end of ``__init__`` on.
 
     It listens on the loopback alone. A page of somebody else's may know the address all the same, and may
@@ -79,11 +80,11 @@ class LoopbackServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
+    @abstractmethod
     def at(self, path: str) -> Answer | None:
         """What is at a path, which begins with ``/``; None if nothing is."""
-        raise NotImplementedError
 
-    def sent(self, path: str) -> None:
+    def sent(self, path: str) -> None:  # noqa: B027 - not every server wants to know
         """Told when all of a body has been sent."""
 
     def welcomes(self, host: str | None, origin: str | None) -> bool:

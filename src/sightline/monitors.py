@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ _running: dict[type, Monitor] = {}
 _lock = threading.Lock()
 
 
-class Monitor:
+class Monitor(ABC):
     """A kind of it: a context manager, which stops it.
 
     Args:
@@ -65,11 +66,11 @@ class Monitor:
     ) -> None:
         self.stop()
 
+    @abstractmethod
     def _start(self) -> list[Callable[[], None]]:
         """Begins to watch; what is returned ends that."""
-        raise NotImplementedError
 
-    def _renew(self) -> None:
+    def _renew(self) -> None:  # noqa: B027 - not every monitor has something to renew
         """In a forked child: what was seen is the parent's to commit, and the parent may have held a lock."""
 
 
