@@ -17,6 +17,7 @@ import sightline.journal
 from sightline.journal import Journal, commits_between
 from sightline.sinks import SinkRun
 from sightline.sinks.lineage import Rewind
+from tests.harness import until
 from tests.sinks.attempts import settings, warnings_said
 from tests.sinks.readers import mlflow, tensorboard, trackio
 
@@ -183,7 +184,7 @@ def test_what_the_disk_refused_and_sinks_received_is_not_numbered_again(
             sightline.journal.os = Full()  # type: ignore[attr-defined]
             for step in range(3, 8):
                 run.commit(step, {"l": step})
-            run.flush(10)
+            until(lambda: rows(tmp_path / "run" / "rows.jsonl") == list(range(8)))
         finally:
             os._exit(0)
     os.waitpid(child, 0)

@@ -27,6 +27,7 @@ log = logging.getLogger("sightline")
 #: would cost more of the interpreter than it saves: at 0.1 s it is 0.2 % of a core.
 _TICK_S = 0.1
 _CHORES_S = 1.0
+_PLACE_S = 1.0
 _WAITING_BYTES = 32 << 20  # for each file; what comes beyond is dropped, and counted
 _MANY_BYTES = 8 << 20  # so much is waiting that sources which can should hold back
 
@@ -128,11 +129,16 @@ class ProcessFiles:
         return [path for file in list(self._files) for path, _ in file._segments.copy()]
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Waits until all that was recorded before this call is with the kernel; returns whether it is."""
+        """Waits until all that was recorded before this call is with the kernel; returns whether it is.
+
+        While the place is not known, one second at most: it may never be.
+        """
         if not self._is_ours or self._ticker is None:
             return True
         if self._is_closing:
             return not any(file.waiting for file in self._files)
+        if self.place is None:
+            timeout = min(timeout, _PLACE_S)
         with self._changed:
             target = self._rounds + 1  # the one under way may have passed a source already
             self._urgent.put(None)

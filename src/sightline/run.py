@@ -213,7 +213,7 @@ class Run:
             done = self.text.close(_FILES_S) and done
         if self in _open:
             _open.remove(self)
-        done = self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
+        done = self.files.close(_FILES_S) and done
         if self._uploader is not None:
             done = self._uploader.close(_UPLOAD_S) and done
         return done

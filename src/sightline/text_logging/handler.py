@@ -15,8 +15,8 @@ from sightline.whereabouts import FOR_FILES
 
 MOST_WAITING = 50_000  #: entries; with more, callers wait
 _ROOM = 5_000  # until so many more would fit, so that each of them has its turn
-_PATIENCE_S = 1.0  # how long while the background takes nothing, before entries are dropped
-_LONGEST_S = 10.0  # how long while it does
+_PATIENCE_S = 5.0  # how long while the background takes nothing, before entries are dropped
+_LONGEST_S = 60.0  # how long while it does
 _PAUSE_S = 0.005
 
 

@@ -107,8 +107,7 @@ class TextLogging:
         if self._is_closed:
             return True
         end = time.monotonic() + timeout
-        # Where the place is not known yet, there is nothing to wait for but the console.
-        done = self._files.flush(timeout if self._files.place is not None else min(timeout, 1.0))
+        done = self._files.flush(timeout)
         if self._console is not None:
             done = self._console.flush(max(0.1, end - time.monotonic())) and done
         return done
@@ -136,7 +135,7 @@ class TextLogging:
         self._files.remove_source(self._write)
         if done and self.config.files:
             self._structured.put(_of_kind("end", time=round(time.time(), 6)), 0)
-            done = self._files.flush(timeout if self._files.place is not None else 1.0)
+            done = self._files.flush(timeout)
         self._is_closed = True
         with _lock:
             _on.remove(self)
