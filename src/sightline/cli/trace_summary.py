@@ -279,7 +279,7 @@ def _show(found: Analysis) -> None:
             [
                 f"{counted(len(found.steps), 'step')} on {processes}: "
                 f"{duration(found.wall_s)}, {duration(found.wall_s / len(found.steps))} a step; "
-                f"goodput {found.goodput:.0%}"
+                f"goodput of the steps {found.goodput:.0%}"
             ]
         )
         print_lines([_kinds(found.kinds, found.waits)])
