@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from sightline.aliases import Aliases
 from sightline.clock import Sync
 from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
-from sightline.errors import ConfigurationError, SightlineError
+from sightline.errors import ConfigurationError
 from sightline.hosts import HostMonitor, monitor_hosts
 from sightline.hosts.monitoring import check_installed, is_monitoring
 from sightline.perf_tracer import TRACER
@@ -68,7 +69,7 @@ class Run:
         text: the text logging of this process; None where it is switched off.
     """
 
-    def __init__(self, logger: StatsLogger, role: str = "") -> None:
+    def __init__(self, logger: StatsLogger, undoing: ExitStack, role: str = "") -> None:
         if logger.enabled and logger.config.upload_to:
             from sightline.file_places import open_place
 
@@ -79,11 +80,19 @@ class Run:
         self._trace: TraceWriter | None = None
         self._sessions: SessionWriter | None = None
         self._turns: list[tuple[Turn, Callable[[], None]]] = []
+        self.text: TextLogging | None = None
+        self._hosts: HostMonitor | None = None
+        self._uploader: Uploader | None = None
+        self._clock_sync: ClockSync | None = None
+        self._handler: _TerminationHandler | None = None
         texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(
             self._place, process=logger.process, processes=logger.processes, role=role or texts.role
         )
-        self.text: TextLogging | None = None
+        self._profiling = Profiling(
+            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
+        )
+        undoing.callback(self._end, lambda: True, upload_s=0.0)
         if logger.enabled and texts.enabled:
             if texts.capture_output and any(each.captures_output for each in _open):
                 texts = dataclasses.replace(texts, capture_output=False)
@@ -101,20 +110,14 @@ class Run:
             self._turns.append((_SESSIONS.ask(self._begin_sessions), self._end_sessions))
         if not all(turn.has_it for turn, _ in self._turns):
             _say_that_others_are_open()
-        self._profiling = Profiling(
-            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
-        )
-        self._hosts: HostMonitor | None = None
         if logger.config.monitor_hosts and logger.enabled and not is_monitoring():
             self._hosts = monitor_hosts(logger.tracker, log_dir=logger.config.log_dir)
-        self._uploader: Uploader | None = None
         if logger.enabled and logger.config.upload_to:
             from sightline.uploading import Uploader
 
             self._uploader = Uploader(
                 self.files, logger.config.upload_to, lambda: logger.note("upload_failures")
             )
-        self._clock_sync: ClockSync | None = None
         if self._turns or self.text is not None:
             self._clock_sync = ClockSync(logger.transport, self._channel, self._note_sync)
         self._handler = _TerminationHandler(self)
@@ -197,7 +200,12 @@ class Run:
 
     def finish(self, timeout: float | None = None) -> bool:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
-        self._handler.restore()
+        return self._end(lambda: self.logger.finish(timeout), upload_s=_UPLOAD_S)
+
+    def _end(self, end_commits: Callable[[], bool], *, upload_s: float) -> bool:
+        """Ends the parts in their order, those that have begun; returns whether all of them are done."""
+        if self._handler is not None:
+            self._handler.restore()
         atexit.unregister(self._finish_at_exit)
         for turn, _ in self._turns:
             turn.give_up()
@@ -205,7 +213,7 @@ class Run:
             self._hosts.stop()
         if self._clock_sync is not None:
             self._clock_sync.close()  # before the last post, after which the root may end at any moment
-        done = self.logger.finish(timeout)
+        done = end_commits()
         done = self._profiling.close(_PROFILE_S) and done
         for turn, close in self._turns:
             turn.end(close)
@@ -215,7 +223,7 @@ class Run:
             _open.remove(self)
         done = self.files.close(_FILES_S if self.files.place is not None else 1.0) and done
         if self._uploader is not None:
-            done = self._uploader.close(_UPLOAD_S) and done
+            done = self._uploader.close(upload_s) and done
         return done
 
     # What a process has once: that of the first run that is open, and then of the next one.
@@ -391,12 +399,11 @@ def start(
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
-    made = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
-    try:
-        return Run(made, role)
-    except SightlineError:
-        made.finish(FAILED_TIMEOUT_S)
-        raise
+    made = StatsLogger(
+        settings, transport=transport, run_config=config, state_dict=state_dict, announce=False
+    )
+    with made.announcing() as undoing:
+        return Run(made, undoing, role)
 
 
 def _say_that_others_are_open() -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import sightline as sl
 from sightline import stall
 from sightline.config import StatsLoggerConfig
+from sightline.text_logging.config import TextLoggingConfig
 
 RANK = int(os.environ.get("JAX_PROCESS_ID", "0"))
 LONG_S = 600.0  # a time-out that must not be what ends a wait
@@ -371,14 +372,23 @@ class _OddSink:
     def close(self) -> None: ...
 
 
-def root_fails_at_the_start(*, resume: str) -> None:
-    """By no error of sightline's; and then starts again under the same name."""
+def root_fails_at_the_start(*, resume: str, why: str) -> None:
+    """By a sink, which raises no error of sightline's, or by a part of the process; and then starts again
+    under the same name."""
     connect()
+    given: dict[str, Any] = {}
+    path = os.environ["PATH"]
+    if RANK == 0 and why == "sink":
+        given["sinks"] = [_OddSink()]
+    if RANK == 0 and why == "part":
+        os.environ["PATH"] = ""  # where no tee is
+        given["logging"] = TextLoggingConfig(capture_output=True)
     try:
-        run = sl.start(logger=settings(resume=resume, name="run", sinks=[_OddSink()] if RANK == 0 else []))
+        run = sl.start(logger=settings(resume=resume, name="run", **given))
         note("finished", run.finish(30))
     except (RuntimeError, sl.SightlineError) as error:
         note("error", [type(error).__name__, str(error).encode(errors="replace").decode()])
+    os.environ["PATH"] = path
     with sl.start(logger=settings(resume=resume, name="run")) as run:
         sl.total(everyone=1)
         run.commit(0)
