@@ -98,8 +98,9 @@ class Run:
                 texts = dataclasses.replace(texts, capture_output=False)
                 log.warning("sightline: another run of this process captures its output; this one does not")
             self.text = TextLogging(
-                self.files, texts, current_span=TRACER.current_span, on_warning=self._onto_the_trace
-            )
+                self.files, texts, early=Path(logger.config.log_dir),
+                current_span=TRACER.current_span, on_warning=self._onto_the_trace,
+            )  # fmt: skip
         if not (tracing.enabled and logger.enabled):
             TRACER.turn(False)
         elif TRACER.enabled:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -494,6 +495,21 @@ def talks() -> None:
         for step in run.steps(2):
             sl.get_logger("talk").info("hello from %d", run.process)
             run.commit(step)
+
+
+def prints_early() -> None:
+    """Process 1 prints before the root has named the run, and afterwards; so does a child of it."""
+    connect()
+    if RANK == 0:
+        wait_for("go")
+    with sl.start("runs", name="run", sinks=[], logging={"capture_output": True}) as run:
+        if RANK:
+            subprocess.run(["sh", "-c", "echo early from a child"], check=True)
+            print("early", flush=True)
+            note("printed", run.dir is None)
+        run.wait_dir()
+        print("late", flush=True)
+        run.commit(0, {"x": 1})
 
 
 # --- start and end -----------------------------------------------------------------------------------------
