@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import dataclasses
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sightline.aliases import Aliases
@@ -34,6 +32,7 @@ from sightline.session_writer import SessionWriter
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
+from sightline.termination import TerminationHandler
 from sightline.text_logging.config import TextLoggingConfig
 from sightline.text_logging.entries import message_of
 from sightline.text_logging.process_logging import TextLogging
@@ -84,7 +83,7 @@ class Run:
         self._hosts: HostMonitor | None = None
         self._uploader: Uploader | None = None
         self._clock_sync: ClockSync | None = None
-        self._handler: _TerminationHandler | None = None
+        self._handler: TerminationHandler | None = None
         texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(
             self._place, process=logger.process, processes=logger.processes, role=role or texts.role
@@ -121,7 +120,8 @@ class Run:
             )
         if self._turns or self.text is not None:
             self._clock_sync = ClockSync(logger.transport, self._channel, self._note_sync)
-        self._handler = _TerminationHandler(self)
+        if logger.enabled:
+            self._handler = TerminationHandler(self._write_under_way)
         atexit.register(self._finish_at_exit)
         _open.append(self)
 
@@ -305,6 +305,26 @@ class Run:
         else:
             self.finish()
 
+    def _write_under_way(self) -> None:
+        """On SIGTERM: within the grace period."""
+        logger = self.logger
+        begin = time.monotonic()
+
+        def left_s() -> float:
+            return max(1.0, logger.config.grace_s - (time.monotonic() - begin))
+
+        logger.event("sigterm")
+        done = logger.flush(logger.config.grace_s, force=True)
+        done = self.files.flush(left_s()) and done
+        log.warning(
+            "sightline: SIGTERM: %s in %.1f s",
+            "all is written" if done else "not all is written",
+            time.monotonic() - begin,
+        )
+        self._flush_files(2.0)
+        if self._uploader is not None:
+            self._uploader.put_rest(left_s())
+
     def _flush_files(self, timeout: float) -> bool:
         return self.files.flush(timeout) if self.text is None else self.text.flush(timeout)
 
@@ -431,83 +451,3 @@ def _onto_the_trace(record: logging.LogRecord) -> None:
 def _as_instant(record: logging.LogRecord) -> None:
     message = message_of(record.msg, record.args)[:1000]
     TRACER.instant(record.levelname, category="log", logger=record.name, message=message)
-
-
-class _TerminationHandler:
-    """On SIGTERM: writes what is under way within the grace period, then lets the signal go on.
-
-    The handler itself only starts a thread, so nothing that the interrupted code holds can block it. Python
-    runs it between two bytecodes of the main thread: during a long call into C it waits for that call. JAX
-    installs a handler in C (its preemption service), which Python does not know of; it is put back the same.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._process = os.getpid()
-        self._installed = False
-        if not run.logger.enabled or threading.current_thread() is not threading.main_thread():
-            return
-        self._in_c = _c_handler(signal.SIGTERM)
-        self._before = signal.signal(signal.SIGTERM, self._handle)
-        self._installed = True
-
-    def restore(self) -> None:
-        """Puts back what was there before; only the main thread can."""
-        if not self._installed or threading.current_thread() is not threading.main_thread():
-            return
-        self._installed = False
-        if signal.getsignal(signal.SIGTERM) == self._handle:  # else somebody has installed another since
-            self._put_back()
-
-    def _put_back(self) -> None:
-        signal.signal(signal.SIGTERM, self._before if self._before is not None else signal.SIG_DFL)
-        if self._in_c is not None and not callable(self._before):
-            _set_c_handler(signal.SIGTERM, self._in_c)
-
-    def _pass_on(self) -> None:
-        self._put_back()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._installed:  # its run is over, and whoever came after it has put it back
-            self._pass_on()
-            return
-        self.restore()
-        if os.getpid() != self._process:  # a forked child, which has nothing to write
-            os.kill(os.getpid(), number)
-        else:
-            threading.Thread(target=self._flush_and_pass_on, name="sightline-sigterm", daemon=True).start()
-
-    def _flush_and_pass_on(self) -> None:
-        logger = self._run.logger
-        begin = time.monotonic()
-        logger.event("sigterm")
-        done = logger.flush(logger.config.grace_s, force=True)
-        done = self._run.files.flush(max(1.0, logger.config.grace_s - (time.monotonic() - begin))) and done
-        log.warning(
-            "sightline: SIGTERM: %s in %.1f s",
-            "all is written" if done else "not all is written",
-            time.monotonic() - begin,
-        )
-        self._run._flush_files(2.0)
-        uploader = self._run._uploader
-        if uploader is not None:
-            uploader.put_rest(max(1.0, logger.config.grace_s - (time.monotonic() - begin)))
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _c_handler(number: int) -> int | None:
-    """The address of a signal's handler in C; None where it cannot be told."""
-    try:
-        libc = ctypes.CDLL(None)
-        libc.signal.restype = ctypes.c_void_p
-        libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-        address = libc.signal(number, None)  # SIG_DFL, for the moment until the next line
-        libc.signal(number, address)
-    except (OSError, AttributeError):
-        return None
-    return int(address or 0)
-
-
-def _set_c_handler(number: int, address: int) -> None:
-    ctypes.CDLL(None).signal(number, ctypes.c_void_p(address))
