@@ -400,6 +400,18 @@ def start(
     Raises:
         ConfigurationError: several processes without a transport, an unknown sink, a wrong setting.
         RunDirectoryError: the directory is taken, missing, or held by a live run.
+        JournalError: its journal is none, or a newer version's.
+        TransportError: the other processes cannot be told that the run begins.
+
+    Example:
+        >>> import sightline as sl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with sl.start(folder, name="run", config={"lr": 1e-3}, sinks=[]) as run:
+        ...         for step in run.steps(3):
+        ...             sl.scalar("train/loss", 1.0 / (step + 1))
+        ...             run.commit(step)
+        ...     [line["values"] for line in sl.read_journal(run.dir) if line["type"] == "commit"][:2]
+        [{'train/loss': 1.0}, {'train/loss': 0.5}]
     """
     settings = logger or StatsLoggerConfig()
     given: dict[str, Any] = {
