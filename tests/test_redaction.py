@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -269,3 +270,55 @@ def test_a_second_time_changes_nothing() -> None:
 def test_command_lines(given: list[str], shown: list[Any]) -> None:
     """What follows an option for a credential is one, whatever it looks like."""
     assert redacted_command(given) == shown
+
+
+def nested(inside: Any, levels: int, *, in_lists: bool) -> Any:
+    for _ in range(levels):
+        inside = [inside] if in_lists else {"a": inside}
+    return inside
+
+
+def depth_of(shown: Any) -> int:
+    levels = 0
+    while isinstance(shown, dict | list):
+        shown, levels = next(iter(shown.values() if isinstance(shown, dict) else shown)), levels + 1
+    return levels
+
+
+@pytest.mark.parametrize("in_lists", [True, False])
+@pytest.mark.parametrize("levels", [90, 400, 900, 5000])
+def test_data_of_any_depth_is_taken_and_too_deep_parts_are_named_by_their_type(
+    levels: int, in_lists: bool
+) -> None:
+    """As itself and, where JSON's reader takes it, as a text in an exception's message."""
+    config = nested({"api_key": "hunter2", "lr": 0.5}, levels, in_lists=in_lists)
+    shown = redacted(config)
+    assert "hunter2" not in repr(shown)
+    assert depth_of(shown) == min(levels + 1, 100)
+    assert repr(shown).count("[list]" if in_lists else "[dict]") == (levels > 100)
+    opening, closing = ("[", "]") if in_lists else ('{"a":', "}")
+    text = opening * levels + '{"api_key":"hunter2"}' + closing * levels
+    assert "hunter2" not in redacted(text)
+
+
+def test_json_in_json_is_looked_into_no_deeper_in_all() -> None:
+    text = json.dumps(nested({"api_key": "hunter2"}, 60, in_lists=True))
+    both = json.dumps(nested(text, 60, in_lists=False))
+    assert "hunter2" not in redacted(both)
+    assert "[list]" in redacted(both)
+
+
+def test_a_full_stack_is_no_reason_to_raise() -> None:
+    """An exception of a deep recursion is shown without its text rather than with another exception."""
+
+    def call(levels: int) -> Any:
+        return call(levels - 1) if levels else redacted({"a": {"b": [["api_key", {"c": ["hunter2"]}]]}})
+
+    shown = []
+    for levels in range(700, 1000):
+        try:
+            shown.append(call(levels))
+        except RecursionError:
+            break
+    assert shown
+    assert "hunter2" not in repr(shown)

@@ -103,7 +103,7 @@ def test_what_is_not_finite_is_attributed_to_its_processes(
     start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Counts and kinds over all of them; who is named is listed once; of many, the lowest."""
-    monkeypatch.setattr("sightline.root._MOST_NAMED", 3)
+    monkeypatch.setattr("sightline.commit_lines._MOST_NAMED", 3)
     transport = Played(6)
     logger, tracker = start(transport)
     odd = {1: math.nan, 2: math.inf, 3: 0.0, 4: -math.inf, 5: math.nan}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 import sightline as sl
@@ -189,6 +190,46 @@ class _Unanswered(sl.Transport):
     def lookup(self, name: str, timeout: float) -> bytes | None:
         threading.Event().wait(min(timeout, 0.05))
         return None
+
+
+class _Unreachable(sl.Transport):
+    """Process 0 of 2, whose store is gone when it says that the run begins."""
+
+    process, processes = 0, 2
+
+    def __init__(self) -> None:
+        self.published: list[bytes] = []
+
+    def post(self, channel: str, payload: bytes) -> None: ...
+    def poll(self, channel: str) -> list[bytes]:
+        return []
+
+    def publish(self, name: str, value: bytes) -> None:
+        self.published.append(value)
+        if len(self.published) == 1:
+            raise sl.TransportError("the store is gone")
+
+    def lookup(self, name: str, timeout: float) -> bytes | None:
+        return None
+
+
+def test_a_run_that_cannot_be_announced_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Neither its name, nor the spans of the process, nor hooks, handlers and threads."""
+    before = (
+        signal.getsignal(signal.SIGTERM), sys.excepthook, list(logging.getLogger("sightline").handlers),
+        set(threading.enumerate()),
+    )  # fmt: skip
+    transport = _Unreachable()
+    with pytest.raises(sl.TransportError, match="is gone"):
+        sl.start(tmp_path, name="run", sinks=[], transport=transport, monitor_hosts=True)
+    assert [orjson.loads(each) for each in transport.published][1:] == [{"error": "the store is gone"}]
+    after = signal.getsignal(signal.SIGTERM), sys.excepthook, list(logging.getLogger("sightline").handlers)
+    assert after == before[:3]
+    assert {each for each in threading.enumerate() if each.is_alive()} <= before[3]
+    with sl.start(tmp_path, name="run", sinks=[]) as run, sl.trace_scope("mine"):
+        run.commit(0, {"loss": 0.5})
+    assert [(c["attempt"], c["step"]) for c in records(tmp_path / "run", "commit")] == [(1, 0)]
+    assert '"mine"' in (tmp_path / "run" / "traces" / "p00000.a01.0000.json").read_text()
 
 
 def test_off_the_root_a_directory_that_nobody_names_is_not_waited_for_for_ever(tmp_path: Path) -> None:

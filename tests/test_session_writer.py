@@ -23,7 +23,9 @@ from tests.session_recorder import Recorder, sessions_of
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(str(Path(__file__).parent / "multiprocess" / "session_workers.py"), tmp_path) as made:
+    with workers_of(
+        str(Path(__file__).parent / "multiprocess" / "workers" / "sessions.py"), tmp_path
+    ) as made:
         yield made
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sightline.naming import COUNT_SUFFIX
+from sightline.errors import RecordError
+from sightline.host_values import to_number, to_string, where_are
+from sightline.naming import COUNT_SUFFIX, check_key, folders_among
 from sightline.snapshot import Value
 
 if TYPE_CHECKING:
@@ -33,6 +36,52 @@ class Final:
     made: float = field(default_factory=time.monotonic)
     obs: Counter[str] = field(default_factory=Counter)
     _numbers: Numbers | None = None
+
+    @classmethod
+    def of(cls, stats: Any) -> Final:
+        """What a user commits, divided by kind; its step is yet to be given.
+
+        Raises:
+            RecordError: no mapping of keys to numbers and strings, or a key that is a folder of another.
+
+        Example:
+            >>> final = Final.of({"train/loss": 0.5, "train/loss__count": 4, "split": "test"})
+            >>> final.values, final.counts, final.texts
+            ({'train/loss': 0.5}, {'train/loss__count': 4}, {'split': 'test'})
+        """
+        if not isinstance(stats, Mapping):
+            raise RecordError(
+                f"commit(stats=…): expected a dict or a sequence of dicts, got {type(stats).__name__}"
+            )
+        final = cls(0, {}, {}, {})
+        for key, value in stats.items():
+            final._add(key, value)
+        for folder, inside in folders_among((*final.values, *final.on_devices, *final.texts)).items():
+            raise RecordError(
+                f"commit: {folder!r} cannot stand beside {inside!r}: no key may be a folder of another. "
+                f"Rename one of them"
+            )
+        return final
+
+    def _add(self, key: Any, value: Any) -> None:
+        try:
+            check_key(key.removesuffix(COUNT_SUFFIX) if isinstance(key, str) else key)
+        except ValueError as error:
+            raise RecordError(f"commit: {error}") from None
+        if isinstance(value, str):
+            self.texts[key] = to_string("commit", key, value)
+        elif where_are([[value]]) == "device":
+            self.on_devices[key] = (value,)
+        else:
+            number = to_number("commit", key, value)
+            if not key.endswith(COUNT_SUFFIX):
+                self.values[key] = number
+            elif isinstance(number, int) or number.is_integer():
+                self.counts[key] = int(number)
+            else:
+                raise RecordError(
+                    f"commit: {key!r} is {value!r}; expected a whole number, since it is a count"
+                )
 
     def launch(self) -> None:
         """Starts the way of the device values to the host; the training thread's call."""

@@ -14,7 +14,13 @@ from sightline import naming
 from sightline.errors import RecordError
 from sightline.snapshot import Value
 
-MISSING: Any = object()  #: stands for a value that was not given
+
+class _Missing:
+    def __repr__(self) -> str:  # in signatures that `help` shows
+        return "<not given>"
+
+
+MISSING: Any = _Missing()  #: stands for a value that was not given
 _LARGEST = int(sys.float_info.max)
 _MOST_BINS = 1024  # a journal line of some 20 kB; more than a screen can show
 

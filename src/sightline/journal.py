@@ -390,6 +390,9 @@ def read_journal(path: str | os.PathLike[str], *, offset: int = 0) -> Iterator[R
         path: ``metrics.jsonl``, or the run directory that holds it.
         offset: bytes to skip; a place where a line begins.
 
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+
     Example:
         >>> import sightline as sl, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -108,6 +108,10 @@ class PerfTracer:
             name: what has happened.
             category: as for ``trace_scope``.
             args: whatever helps to read it.
+
+        Example:
+            >>> import sightline as sl
+            >>> sl.instant("weights are there", version=7)
         """
         if self._mode != _OFF:
             _checked(name, "instant")
@@ -122,7 +126,12 @@ class PerfTracer:
         Args:
             name: of the curve.
             value: its value now; or
-            series: several that are drawn in one place, as in ``counter("queue", waiting=3, running=8)``.
+            series: several that are drawn in one place.
+
+        Example:
+            >>> import sightline as sl
+            >>> sl.counter("free pages", 4096)
+            >>> sl.counter("queue", waiting=3, running=8)
         """
         if self._mode != _OFF:
             _checked(name, "counter")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 
 REDACTED = "[redacted]"
 
+_DEEPEST = 100  # levels of plain data that are looked into; what lies deeper is not shown
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SECRET_WORDS = frozenset(
     ("apikey", "apitoken", "authtoken", "accesstoken", "accesskey", "privatekey", "secretkey", "bearer")
@@ -133,7 +134,8 @@ def redacted(config: Any) -> Any:
     strings, also where they are JSON, what stands behind such a name, in URLs and headers, or looks like a
     token as well-known services give them out. All below such a name is taken out, numbers too; what is
     true or false stays. Under names with ``token``, which is also a word of language models, numbers and what
-    looks like ``<think>`` or ``<|user|>`` stay.
+    looks like ``<think>`` or ``<|user|>`` stay. What lies deeper than 100 levels, those of JSON in strings
+    included, is named by its type, as ``[dict]``.
 
     Example:
         >>> redacted({"api_key": "abc", "pad_token_id": 0, "max_tokens": 8, "tokenizer": "byte"})
@@ -143,7 +145,10 @@ def redacted(config: Any) -> Any:
         >>> redacted({"token_clip": 0.2, "think_token": "<think>", "hf_token": "abc"})
         {'token_clip': 0.2, 'think_token': '<think>', 'hf_token': '[redacted]'}
     """
-    return _redacted(config, _Below.NOTHING)
+    try:
+        return _redacted(config, _Below.NOTHING)
+    except RecursionError:  # the caller's own stack is nearly full, and who knows what is in there
+        return _placeholder(config)
 
 
 class _Below(IntEnum):
@@ -155,14 +160,16 @@ class _Below(IntEnum):
     ALL = 3
 
 
-def _redacted(config: Any, below: _Below, parent: str = "") -> Any:
+def _redacted(config: Any, below: _Below, parent: str = "", depth: int = 0) -> Any:
+    if isinstance(config, dict | list) and depth >= _DEEPEST:
+        return _placeholder(config)
     if isinstance(config, dict):
         named = config.get("name", config.get("key"))  # {"name": "API_KEY", "value": "abc"}
         is_named = isinstance(named, str) and names_secret(named)
         if below is _Below.LONG:
             below = _Below.NOTHING
         return {
-            _without(name) if isinstance(name, str) else name: _redacted(
+            _without(name, depth) if isinstance(name, str) else name: _redacted(
                 value,
                 max(
                     below,
@@ -170,24 +177,31 @@ def _redacted(config: Any, below: _Below, parent: str = "") -> Any:
                     _Below.ALL if is_named and name in ("value", "val") else _Below.NOTHING,
                 ),
                 str(name),
+                depth + 1,
             )
             for name, value in config.items()
         }
     if isinstance(config, list):
-        return _redacted_list(config, below)
+        return _redacted_list(config, below, depth)
     if isinstance(config, str):
-        return REDACTED if config and _is_secret(config, below) else _without(config)
+        return REDACTED if config and _is_secret(config, below) else _without(config, depth)
     return REDACTED if below is _Below.ALL and config and not isinstance(config, bool) else config
 
 
-def _redacted_list(config: list[Any], below: _Below) -> list[Any]:
+def _placeholder(config: Any) -> str:
+    return f"[{type(config).__name__}]"
+
+
+def _redacted_list(config: list[Any], below: _Below, depth: int) -> list[Any]:
     if config and not below and all(map(_is_pair, config)):
-        return [[_without(name), _redacted(value, _below(name), name)] for name, value in config]
+        return [
+            [_without(name, depth), _redacted(value, _below(name), name, depth + 2)] for name, value in config
+        ]
     before = itertools.chain([None], config)
     return [
-        _redacted_lone_pair(*each)
+        _redacted_lone_pair(*each, depth=depth + 1)
         if not below and _is_pair(each)
-        else _redacted(each, below if _is_option(each) else max(below, _wanted(option)))
+        else _redacted(each, below if _is_option(each) else max(below, _wanted(option)), depth=depth + 1)
         for option, each in zip(before, config, strict=False)
     ]
 
@@ -196,12 +210,13 @@ def _is_pair(config: Any) -> bool:
     return isinstance(config, list) and len(config) == 2 and isinstance(config[0], str)
 
 
-def _redacted_lone_pair(name: str, value: Any) -> list[Any]:
+def _redacted_lone_pair(name: str, value: Any, *, depth: int) -> list[Any]:
     """Two items among others, of which the first may be the name of the second: ``("token", "abc…")``."""
     below = _below(name)
     if not below:
-        return _redacted_list([name, value], below)
-    return [_without(name), _redacted(value, below if below is _Below.ALL else _Below.LONG, name)]
+        return _redacted_list([name, value], below, depth)
+    below = below if below is _Below.ALL else _Below.LONG
+    return [_without(name, depth), _redacted(value, below, name, depth + 1)]
 
 
 def redacted_command(arguments: Sequence[str]) -> list[str]:
@@ -281,15 +296,15 @@ def _is_option(argument: Any) -> bool:
     return isinstance(argument, str) and argument.startswith("-") and " " not in argument
 
 
-def _without(text: str) -> str:
-    """A string without the credentials in it."""
+def _without(text: str, depth: int = 0) -> str:
+    """A string without the credentials in it, which lies so deep in what is looked into."""
     if text.lstrip()[:1] in ("{", "["):
         try:
             inside = orjson.loads(text)
         except orjson.JSONDecodeError:
             pass
         else:
-            shown = redacted(inside) if isinstance(inside, Mapping | list) else inside
+            shown = _redacted(inside, _Below.NOTHING, depth=depth)
             return text if shown == inside else orjson.dumps(shown).decode()
     for pattern in _IN_STRINGS:
         text = pattern.sub(rf"\g<kept>{REDACTED}", text)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import dataclasses
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sightline.aliases import Aliases
 from sightline.clock import Sync
 from sightline.clock_sync import ClockSync
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
-from sightline.errors import ConfigurationError, SightlineError
+from sightline.errors import ConfigurationError
 from sightline.hosts import HostMonitor, monitor_hosts
 from sightline.hosts.monitoring import check_installed, is_monitoring
 from sightline.perf_tracer import TRACER
@@ -33,6 +32,7 @@ from sightline.session_writer import SessionWriter
 from sightline.sinks.base import Sink
 from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.step import step as active
+from sightline.termination import TerminationHandler
 from sightline.text_logging.config import TextLoggingConfig
 from sightline.text_logging.entries import message_of
 from sightline.text_logging.process_logging import TextLogging
@@ -68,7 +68,7 @@ class Run:
         text: the text logging of this process; None where it is switched off.
     """
 
-    def __init__(self, logger: StatsLogger, role: str = "") -> None:
+    def __init__(self, logger: StatsLogger, undoing: ExitStack, role: str = "") -> None:
         if logger.enabled and logger.config.upload_to:
             from sightline.file_places import open_place
 
@@ -79,18 +79,27 @@ class Run:
         self._trace: TraceWriter | None = None
         self._sessions: SessionWriter | None = None
         self._turns: list[tuple[Turn, Callable[[], None]]] = []
+        self.text: TextLogging | None = None
+        self._hosts: HostMonitor | None = None
+        self._uploader: Uploader | None = None
+        self._clock_sync: ClockSync | None = None
+        self._handler: TerminationHandler | None = None
         texts, tracing = logger.config.logging, logger.config.tracing
         self.files = ProcessFiles(
             self._place, process=logger.process, processes=logger.processes, role=role or texts.role
         )
-        self.text: TextLogging | None = None
+        self._profiling = Profiling(
+            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
+        )
+        undoing.callback(self._end, lambda: True, upload_s=0.0)
         if logger.enabled and texts.enabled:
             if texts.capture_output and any(each.captures_output for each in _open):
                 texts = dataclasses.replace(texts, capture_output=False)
                 log.warning("sightline: another run of this process captures its output; this one does not")
             self.text = TextLogging(
-                self.files, texts, current_span=TRACER.current_span, on_warning=self._onto_the_trace
-            )
+                self.files, texts, early=Path(logger.config.log_dir),
+                current_span=TRACER.current_span, on_warning=self._onto_the_trace,
+            )  # fmt: skip
         if not (tracing.enabled and logger.enabled):
             TRACER.turn(False)
         elif TRACER.enabled:
@@ -101,23 +110,18 @@ class Run:
             self._turns.append((_SESSIONS.ask(self._begin_sessions), self._end_sessions))
         if not all(turn.has_it for turn, _ in self._turns):
             _say_that_others_are_open()
-        self._profiling = Profiling(
-            self.files, tracing.profile_steps, tracing.profile_processes, tracing.profile_host_level
-        )
-        self._hosts: HostMonitor | None = None
         if logger.config.monitor_hosts and logger.enabled and not is_monitoring():
             self._hosts = monitor_hosts(logger.tracker, log_dir=logger.config.log_dir)
-        self._uploader: Uploader | None = None
         if logger.enabled and logger.config.upload_to:
             from sightline.uploading import Uploader
 
             self._uploader = Uploader(
                 self.files, logger.config.upload_to, lambda: logger.note("upload_failures")
             )
-        self._clock_sync: ClockSync | None = None
         if self._turns or self.text is not None:
             self._clock_sync = ClockSync(logger.transport, self._channel, self._note_sync)
-        self._handler = _TerminationHandler(self)
+        if logger.enabled:
+            self._handler = TerminationHandler(self._write_under_way)
         atexit.register(self._finish_at_exit)
         _open.append(self)
 
@@ -197,7 +201,12 @@ class Run:
 
     def finish(self, timeout: float | None = None) -> bool:
         """Ends the run on this process. See :meth:`StatsLogger.finish`."""
-        self._handler.restore()
+        return self._end(lambda: self.logger.finish(timeout), upload_s=_UPLOAD_S)
+
+    def _end(self, end_commits: Callable[[], bool], *, upload_s: float) -> bool:
+        """Ends the parts in their order, those that have begun; returns whether all of them are done."""
+        if self._handler is not None:
+            self._handler.restore()
         atexit.unregister(self._finish_at_exit)
         for turn, _ in self._turns:
             turn.give_up()
@@ -205,7 +214,7 @@ class Run:
             self._hosts.stop()
         if self._clock_sync is not None:
             self._clock_sync.close()  # before the last post, after which the root may end at any moment
-        done = self.logger.finish(timeout)
+        done = end_commits()
         done = self._profiling.close(_PROFILE_S) and done
         for turn, close in self._turns:
             turn.end(close)
@@ -215,7 +224,7 @@ class Run:
             _open.remove(self)
         done = self.files.close(_FILES_S) and done
         if self._uploader is not None:
-            done = self._uploader.close(_UPLOAD_S) and done
+            done = self._uploader.close(upload_s) and done
         return done
 
     # What a process has once: that of the first run that is open, and then of the next one.
@@ -296,6 +305,26 @@ class Run:
         else:
             self.finish()
 
+    def _write_under_way(self) -> None:
+        """On SIGTERM: within the grace period."""
+        logger = self.logger
+        begin = time.monotonic()
+
+        def left_s() -> float:
+            return max(1.0, logger.config.grace_s - (time.monotonic() - begin))
+
+        logger.event("sigterm")
+        done = logger.flush(logger.config.grace_s, force=True)
+        done = self.files.flush(left_s()) and done
+        log.warning(
+            "sightline: SIGTERM: %s in %.1f s",
+            "all is written" if done else "not all is written",
+            time.monotonic() - begin,
+        )
+        self._flush_files(2.0)
+        if self._uploader is not None:
+            self._uploader.put_rest(left_s())
+
     def _flush_files(self, timeout: float) -> bool:
         return self.files.flush(timeout) if self.text is None else self.text.flush(timeout)
 
@@ -371,6 +400,18 @@ def start(
     Raises:
         ConfigurationError: several processes without a transport, an unknown sink, a wrong setting.
         RunDirectoryError: the directory is taken, missing, or held by a live run.
+        JournalError: its journal is none, or a newer version's.
+        TransportError: the other processes cannot be told that the run begins.
+
+    Example:
+        >>> import sightline as sl, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with sl.start(folder, name="run", config={"lr": 1e-3}, sinks=[]) as run:
+        ...         for step in run.steps(3):
+        ...             sl.scalar("train/loss", 1.0 / (step + 1))
+        ...             run.commit(step)
+        ...     [line["values"] for line in sl.read_journal(run.dir) if line["type"] == "commit"][:2]
+        [{'train/loss': 1.0}, {'train/loss': 0.5}]
     """
     settings = logger or StatsLoggerConfig()
     given: dict[str, Any] = {
@@ -391,12 +432,11 @@ def start(
     settings = dataclasses.replace(
         settings, **{key: value for key, value in given.items() if value is not None}
     )
-    made = StatsLogger(settings, transport=transport, run_config=config, state_dict=state_dict)
-    try:
-        return Run(made, role)
-    except SightlineError:
-        made.finish(FAILED_TIMEOUT_S)
-        raise
+    made = StatsLogger(
+        settings, transport=transport, run_config=config, state_dict=state_dict, announce=False
+    )
+    with made.announcing() as undoing:
+        return Run(made, undoing, role)
 
 
 def _say_that_others_are_open() -> None:
@@ -423,83 +463,3 @@ def _onto_the_trace(record: logging.LogRecord) -> None:
 def _as_instant(record: logging.LogRecord) -> None:
     message = message_of(record.msg, record.args)[:1000]
     TRACER.instant(record.levelname, category="log", logger=record.name, message=message)
-
-
-class _TerminationHandler:
-    """On SIGTERM: writes what is under way within the grace period, then lets the signal go on.
-
-    The handler itself only starts a thread, so nothing that the interrupted code holds can block it. Python
-    runs it between two bytecodes of the main thread: during a long call into C it waits for that call. JAX
-    installs a handler in C (its preemption service), which Python does not know of; it is put back the same.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._process = os.getpid()
-        self._installed = False
-        if not run.logger.enabled or threading.current_thread() is not threading.main_thread():
-            return
-        self._in_c = _c_handler(signal.SIGTERM)
-        self._before = signal.signal(signal.SIGTERM, self._handle)
-        self._installed = True
-
-    def restore(self) -> None:
-        """Puts back what was there before; only the main thread can."""
-        if not self._installed or threading.current_thread() is not threading.main_thread():
-            return
-        self._installed = False
-        if signal.getsignal(signal.SIGTERM) == self._handle:  # else somebody has installed another since
-            self._put_back()
-
-    def _put_back(self) -> None:
-        signal.signal(signal.SIGTERM, self._before if self._before is not None else signal.SIG_DFL)
-        if self._in_c is not None and not callable(self._before):
-            _set_c_handler(signal.SIGTERM, self._in_c)
-
-    def _pass_on(self) -> None:
-        self._put_back()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._installed:  # its run is over, and whoever came after it has put it back
-            self._pass_on()
-            return
-        self.restore()
-        if os.getpid() != self._process:  # a forked child, which has nothing to write
-            os.kill(os.getpid(), number)
-        else:
-            threading.Thread(target=self._flush_and_pass_on, name="sightline-sigterm", daemon=True).start()
-
-    def _flush_and_pass_on(self) -> None:
-        logger = self._run.logger
-        begin = time.monotonic()
-        logger.event("sigterm")
-        done = logger.flush(logger.config.grace_s, force=True)
-        done = self._run.files.flush(max(1.0, logger.config.grace_s - (time.monotonic() - begin))) and done
-        log.warning(
-            "sightline: SIGTERM: %s in %.1f s",
-            "all is written" if done else "not all is written",
-            time.monotonic() - begin,
-        )
-        self._run._flush_files(2.0)
-        uploader = self._run._uploader
-        if uploader is not None:
-            uploader.put_rest(max(1.0, logger.config.grace_s - (time.monotonic() - begin)))
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _c_handler(number: int) -> int | None:
-    """The address of a signal's handler in C; None where it cannot be told."""
-    try:
-        libc = ctypes.CDLL(None)
-        libc.signal.restype = ctypes.c_void_p
-        libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-        address = libc.signal(number, None)  # SIG_DFL, for the moment until the next line
-        libc.signal(number, address)
-    except (OSError, AttributeError):
-        return None
-    return int(address or 0)
-
-
-def _set_c_handler(number: int, address: int) -> None:
-    ctypes.CDLL(None).signal(number, ctypes.c_void_p(address))

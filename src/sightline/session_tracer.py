@@ -157,7 +157,14 @@ class SessionTracer:
         return part
 
     def current_session(self) -> Session | None:
-        """The innermost session whose block is open here, in this thread or task; None if there is none."""
+        """The innermost session whose block is open here, in this thread or task; None if there is none.
+
+        Example:
+            >>> import sightline as sl
+            >>> with sl.session(task=7) as session:
+            ...     sl.current_session() is session
+            True
+        """
         session = self._current.get()
         while session is not None and session.closed:  # a task may outlive the block that it was made in
             session = session._outer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
 import os
 import sys
@@ -11,43 +10,28 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from sightline.aliases import Mirror, combined, warn_of_passed
-from sightline.config import StatsLoggerConfig, with_absolute_paths
-from sightline.errors import (
-    ConfigurationError,
-    RecordError,
-    RunDirectoryError,
-    SightlineError,
-    StepError,
-    TransportError,
-)
+from sightline.aliases import Mirror, combined
+from sightline.announcement import Announcement, Begun
+from sightline.attempt import Attempt
+from sightline.checkpoint import Checkpoint
+from sightline.config import StatsLoggerConfig
+from sightline.errors import ConfigurationError, RecordError, StepError, TransportError
 from sightline.final import Final
-from sightline.foreign_numbers import position
-from sightline.host_values import to_number, to_string, where_are
 from sightline.jax.budget import PROGRAMS
-from sightline.journal import FORMAT, Journal, values_before
 from sightline.machines import Introduction, Machines
 from sightline.message import Pending
-from sightline.naming import COUNT_SUFFIX, check_key, folders_among
 from sightline.naming_check import NamingCheck
 from sightline.patience import Patience
 from sightline.poster import Poster
 from sightline.root import Root
-from sightline.run_directory import RunDirectory
 from sightline.sample_files import SampleFiles
 from sightline.sampling import sample
-from sightline.sinks import Sink, SinkReader, StoringSink, make_sinks, storing_reader
-from sightline.sinks.cursor import highest_seq
-from sightline.sinks.damage import Damage
-from sightline.sinks.lineage import Lineage, Start, starts_of
 from sightline.slots import SlotCounter
 from sightline.snapshot import Value
 from sightline.stats_tracker import StatsTracker
@@ -60,7 +44,6 @@ log = logging.getLogger("sightline")
 
 Stats = Mapping[str, Value | str]
 
-_run_numbers = itertools.count()
 _open_loggers: weakref.WeakSet[StatsLogger] = weakref.WeakSet()
 _ADOPT_TIMEOUT_S = 300.0
 FAILED_TIMEOUT_S = 3.0  #: how long a run that ends by an exception waits for the other processes
@@ -79,6 +62,8 @@ class StatsLogger:
         run_config: the run's own configuration, kept in ``run.json`` with credentials taken out: a dataclass,
             mapping, pydantic model, namespace, …
         state_dict: of an earlier attempt's logger, from the checkpoint that this run goes on from.
+        announce: whether the other processes are told at once that the run begins; False: at the end of
+            :meth:`announcing`, for what may still keep it from beginning.
 
     Attributes:
         process, processes: this process's place in the job.
@@ -108,6 +93,7 @@ class StatsLogger:
         transport: Transport | None = None,
         run_config: Any = None,
         state_dict: Mapping[str, Any] | None = None,
+        announce: bool = True,
     ) -> None:
         self.config = config or StatsLoggerConfig()
         self.enabled = os.environ.get("SIGHTLINE_DISABLED") != "1"
@@ -122,42 +108,28 @@ class StatsLogger:
         self.attempt: int | None = None
         #: The step after the last one that the run committed before this attempt; 0 in a fresh run.
         self.next_step = 0
-        # By their number among those that several processes share, the runs of the processes pair.
-        self._announcement = f"run/{next(_run_numbers)}" if self.processes > 1 else ""
         self._lock = threading.Lock()
-        self._finished = False
+        self._finished = not self.enabled
         self._lowered = False
         self._last_commit = time.perf_counter()
         self._slots = SlotCounter()
         self._obs: Counter[str] = Counter()  # what happened since the last commit of records
-        self._directory: RunDirectory | None = None
-        self._journal: Journal | None = None
-        self._starts: list[Start] = []
         self._sample_files = SampleFiles(lambda: self.place, self.process, self.processes)
         self._introduction = Introduction()
         self._machines = Machines()
-        self._facts: dict[str, Any] = {}
         self._strict: NamingCheck | None = None
-        if self.config.naming == "strict":
-            self._strict = NamingCheck(self.config.namespaces, Mirror(combined(self.config.aliases)))
-        if self.config.timing_key is not None:
-            for each in self._trackers():
-                each.timing_key = self.config.timing_key
-        state = self._before = _checked_state(state_dict)
-        if state["last_slot"] is not None:
-            self._slots.last = state["last_slot"]
-            self.next_step = state["last_slot"][0] + 1
+        self._before = Checkpoint()
+        self._attempt: Attempt | None = None  # on the root
         self._worker: Root | Poster | None = None
-        if not self.enabled:
-            self._finished = True
-            return
-        if self.is_root:
-            self._worker = self._become_root(run_config, state)
-        else:
-            self._worker = self._become_peer()
-        # JAX registers its own exit hook at `initialize`, before this: hooks run last in, first out.
-        atexit.register(self._finish_at_exit)
-        _open_loggers.add(self)
+        self._announcement = Announcement(self._transport)
+        self._undoing = ExitStack()  # what takes back the start, until it is announced
+        with self._taking_back():
+            self._prepare(state_dict)
+            if self.enabled:
+                self._open(run_config) if self.is_root else self._become_peer()
+        if announce:
+            with self.announcing():
+                pass
 
     # --- committing ----------------------------------------------------------------------------------------
 
@@ -194,7 +166,7 @@ class StatsLogger:
         if stats is not None:
             if not isinstance(stats, Iterable):
                 raise RecordError(f"commit(stats={stats!r}): expected a dict or a sequence of dicts")
-            finals = [_final(each) for each in ([stats] if isinstance(stats, Mapping) else stats)]
+            finals = [Final.of(each) for each in ([stats] if isinstance(stats, Mapping) else stats)]
             if self.is_root:
                 for final in finals:
                     final.launch()
@@ -314,8 +286,7 @@ class StatsLogger:
         """
         if self._finished:
             return True
-        self._finished = True
-        atexit.unregister(self._finish_at_exit)
+        self._leave()
         self._warn_of_uncommitted()
         timeout = self.config.finish_timeout_s if timeout is None else timeout
         done = self._worker is None or self._worker.close(timeout)
@@ -327,8 +298,8 @@ class StatsLogger:
                 if late
                 else "not all was written in time",
             )
-        if self._directory is not None:
-            self._directory.close()
+        if self._attempt is not None:
+            self._attempt.close()
         return done
 
     def _finish_at_exit(self) -> None:
@@ -337,9 +308,12 @@ class StatsLogger:
 
     def _leave_to_parent(self) -> None:
         # In a forked child: the threads are the parent's, a lock may be held for ever, and so may the run.
-        self._finished = True
+        self._leave()
         self._worker = None
         self._lock = threading.Lock()
+
+    def _leave(self) -> None:
+        self._finished = True
         atexit.unregister(self._finish_at_exit)
 
     def _warn_of_uncommitted(self) -> None:
@@ -373,246 +347,131 @@ class StatsLogger:
         ``seq``, the number of the latest commit in the journal, and ``starts``, how the attempts began.
         """
         last = self._slots.last
-        if not self.enabled:  # the run that may go on another time
-            return {**self._before, "last_slot": None if last is None else list(last)}
-        return {
-            "run_id": self.run_id,
-            "name": self.dir.name if self.dir is not None else None,
-            "attempt": self.attempt,
-            "last_slot": None if last is None else [last[0], max(0, last[1])],
-            **(
-                {"seq": self._journal.seq, "starts": [list(each) for each in self._known_starts()]}
-                if self._journal is not None
-                else {}
-            ),
-        }
-
-    def _known_starts(self) -> Sequence[Start]:
-        return (isinstance(self._worker, Root) and self._worker.starts) or self._starts
+        if not self.enabled:  # of the run that may go on another time
+            return replace(self._before, last_slot=last).state_dict()
+        name = self.dir.name if self.dir is not None else None
+        here = Checkpoint(self.run_id, name, self.attempt, last)
+        if (attempt := self._attempt) is not None:
+            starts = (isinstance(self._worker, Root) and self._worker.starts) or attempt.starts
+            here = replace(here, seq=attempt.journal.seq, starts=[list(each) for each in starts])
+        return here.state_dict()
 
     # --- starting ------------------------------------------------------------------------------------------
 
-    def _become_root(self, run_config: Any, state: Mapping[str, Any]) -> Root:
-        with ExitStack() as undoing:
-            try:
-                journal, readers, mirror = self._begin(run_config, state, undoing)
-            except BaseException as error:
-                self._announce_failure(error)
-                raise
-            # Once: whoever has heard that it begins looks no further.
-            self._announce(
-                {
-                    "run_id": self.run_id,
-                    "name": journal.path.parent.name,
-                    "attempt": self.attempt,
-                    "next_step": self.next_step,
-                }
-            )
-            undoing.pop_all()
-        assert self.attempt is not None
-        return Root(
+    @contextmanager
+    def announcing(self) -> Iterator[ExitStack]:
+        """At the end of the block the root tells the other processes that the run begins.
+
+        For who made this logger with ``announce=False``, once. What the block raises, and whatever else keeps
+        the run from beginning, takes back the start on this process, and what the block gave to the stack:
+        the run's name is free again, and the other processes hear of it from the root.
+        """
+        with self._taking_back():
+            yield self._undoing
+            if self._attempt is not None:
+                self._begin(self._attempt)
+        self._undoing.pop_all()
+
+    @contextmanager
+    def _taking_back(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            if self.enabled and self.is_root:
+                self._announcement.say_failure(error)
+            self._undoing.close()
+            self._leave()
+            raise
+
+    def _prepare(self, state_dict: Mapping[str, Any] | None) -> None:
+        if self.config.naming == "strict":
+            self._strict = NamingCheck(self.config.namespaces, Mirror(combined(self.config.aliases)))
+        if self.config.timing_key is not None:
+            for each in self._trackers():
+                each.timing_key = self.config.timing_key
+        self._before = Checkpoint.of(state_dict)
+        self._slots.last = self._before.last_slot
+        self.next_step = self._before.next_step
+        if self.enabled:
+            # JAX registers its own exit hook at `initialize`, before this: hooks run last in, first out.
+            atexit.register(self._finish_at_exit)
+            _open_loggers.add(self)
+
+    def _open(self, run_config: Any) -> None:
+        """On the root: the attempt, of which nobody has heard yet."""
+        self._machines.take(0, self._introduction.news())
+        self._attempt = Attempt(
+            self.config, self._before, processes=self.processes, run_config=run_config,
+            machines=self._machines.plain(), undoing=self._undoing,
+        )  # fmt: skip
+        self._adopt_as(self._attempt.begun, self._attempt.dir)
+
+    def _begin(self, attempt: Attempt) -> None:
+        """On the root: the sinks, and the thread that merges; then the others are told."""
+        self._worker = Root(
             self._transport,
             self._channel(),
-            journal,
-            readers,
-            mirror,
+            attempt.journal,
+            attempt.open_readers(self._undoing),
+            attempt.mirror,
             NamingCheck(self.config.namespaces) if self.config.naming == "warn" else None,
-            attempt=self.attempt,
+            attempt=attempt.number,
             patience=self._patience(),
             deadline_s=self.config.deadline_s,
             first_deadline_s=self.config.first_deadline_s,
             samples_per_step=self.config.samples_per_step,
             machines=self._machines,
-            on_machines=self._note_machines,
+            on_machines=attempt.facts.add,
             # With a checkpoint's state no step can be lower, and its last one may be committed once more.
-            starts=self._starts if state["last_slot"] is None else (),
+            starts=attempt.starts if self._before.last_slot is None else (),
         )
+        self._undoing.callback(self._worker.close, 0.0)
+        self._announcement.say(attempt.begun)
 
-    def _begin(
-        self, run_config: Any, state: Mapping[str, Any], undoing: ExitStack
-    ) -> tuple[Journal, list[SinkReader], Mirror]:
-        """Directory, journal, facts and sinks of the run; ``undoing`` takes all of it back."""
-        sinks = make_sinks(self.config.sinks, vars(self.config))
-        name = self.config.name or state["name"]
-        self._directory = RunDirectory(self.config.log_dir, name, self.config.resume)
-        undoing.callback(self._directory.close)
-        journal = Journal(self._directory.journal)
-        if not journal.size:  # what is left of it must not keep the name from the next start
-            undoing.callback(journal.path.unlink, missing_ok=True)
-        undoing.callback(journal.close)
-        self._check_same_run(journal, state)
-        self.dir = self._directory.path
-        self.run_id = journal.run_id or state["run_id"] or os.urandom(8).hex()
-        self.attempt = max(journal.attempt, state["attempt"] or 0) + 1
-        if journal.last_step is not None and state["last_slot"] is None:
-            self.next_step = journal.last_step + 1
-        mirror = self._mirror(journal)
-        self._starts = starts = self._all_starts(journal, state)
-        known = max(highest_seq(self.dir, self.run_id), state.get("seq") or 0)
-        is_new = journal.run_line is None and state["run_id"] is None
-        if not is_new and not (journal.has_ended and known <= journal.seq):
-            journal.leave_gap(known)
-        self._journal = journal
-        start = journal.size
-        journal.append(
-            {
-                "type": "run", "format": FORMAT, "run_id": self.run_id, "name": self.dir.name,
-                "attempt": self.attempt, "started": time.time(), "processes": self.processes,
-                "starts": [list(each) for each in starts], "gaps": [list(each) for each in journal.gaps],
-                "aliases": mirror.plain,
-                **({"derived": mirror.derived} if mirror.derived else {}),
-            }
-        )  # fmt: skip
-        facts = self._write_facts(run_config)
-        damage = Damage(journal.path)
-        readers = []
-        for sink in sinks:
-            readers.append(self._reader(sink, journal, start, starts, facts, damage))
-            undoing.callback(readers[-1].begin_close, 0.0)
-        return journal, readers, mirror
-
-    def _reader(
-        self,
-        sink: Sink,
-        journal: Journal,
-        start: int,
-        starts: Sequence[Start],
-        facts: Mapping[str, Any],
-        damage: Damage,
-    ) -> SinkReader:
-        """What feeds a sink: one that shows from this attempt on, one that stores from where it was."""
-        if not isinstance(sink, StoringSink):
-            return SinkReader(sink, journal, start, seq=journal.seq, damage=damage)
-        lineage = Lineage(starts, sink.rewind)
-        directory = journal.path.parent
-        return storing_reader(
-            sink, journal, start, directory=directory, lineage=lineage, facts=facts,
-            gaps=journal.gaps, begun_after=journal.seq, damage=damage,
-        )  # fmt: skip
-
-    def _all_starts(self, journal: Journal, state: Mapping[str, Any]) -> list[Start]:
-        """How all attempts began: of the earlier ones what the journal and the checkpoint know."""
-        known = {each.attempt: each for each in (*starts_of(state), *starts_of(journal.starts_line))}
-        steps = [journal.last_step, state["last_slot"] and state["last_slot"][0]]
-        after = max((step for step in steps if step is not None), default=None)
-        assert self.attempt is not None
-        return [*(known[attempt] for attempt in sorted(known)), Start(self.attempt, self.next_step, after)]
-
-    def _mirror(self, journal: Journal) -> Mirror:
-        """The run's aliases, their windows and totals where an earlier attempt has left them."""
-        aliases = self.config.aliases
-        if aliases:
-            warn_of_passed(aliases, today=date.today())
-        mirror = Mirror(combined(aliases))
-        if mirror.derived and journal.last_step is not None:
-            mirror.replay(values_before(journal.path, self.next_step, mirror.derives_from))
-        return mirror
-
-    def _check_same_run(self, journal: Journal, state: Mapping[str, Any]) -> None:
-        before = state["run_id"]
-        if before and journal.run_id and before != journal.run_id:
-            raise RunDirectoryError(
-                f"{journal.path} is run {journal.run_id}, and the checkpoint's state is of run {before}: "
-                f"give the log_dir and name of that run, or leave state_dict out"
-            )
-
-    def _become_peer(self) -> Poster | None:
-        if self._transport.collective:
-            self._adopt_from(self._transport.exchange(b"")[0])
-            return None  # commits are exchanged where they are made
-        if self.config.resume != "never" and not self._adopt(_ADOPT_TIMEOUT_S):
+    def _become_peer(self) -> None:
+        # With a collective, all hear it together here, and commits are exchanged where they are made.
+        must_hear = self._transport.collective or self.config.resume != "never"
+        if must_hear and not self._adopt(_ADOPT_TIMEOUT_S):
             raise ConfigurationError(
                 f"the root did not say within {_ADOPT_TIMEOUT_S:g} s which run to resume"
             )
-        return Poster(
-            self._transport,
-            lambda: self._channel() if self._adopt(1.0) else None,
-            self._patience(),
-            queue_size=self.config.queue_size,
-        )
-
-    def _announce_failure(self, error: BaseException) -> None:
-        """Else the other processes would wait for a run that does not begin."""
-        from sightline.facts import without_secrets
-
-        what = str(error) if isinstance(error, SightlineError) else f"{type(error).__name__}: {error}"
-        try:
-            self._announce({"error": without_secrets(what)})
-        except Exception:  # the first one is what counts
-            log.exception("sightline: the other processes cannot be told that the run does not begin")
-
-    def _announce(self, announcement: Mapping[str, Any]) -> None:
-        data = orjson.dumps(announcement)
-        if self._transport.collective:
-            self._transport.exchange(data)
-        else:
-            self._transport.publish(self._announcement, data)
+        if not self._transport.collective:
+            self._worker = Poster(
+                self._transport,
+                lambda: self._channel() if self._adopt(1.0) else None,
+                self._patience(),
+                queue_size=self.config.queue_size,
+            )
+        self._undoing.callback(self.finish, FAILED_TIMEOUT_S)
 
     def _adopt(self, timeout: float) -> bool:
-        """Takes over what the root has announced; False if it has not yet."""
+        """Takes over what the root has announced; False if it has not yet.
+
+        Where the run does not begin this raises: to the caller who waits for it, else in the poster's thread,
+        which then ends.
+        """
         if self.run_id is None:
-            data = self._transport.lookup(self._announcement, timeout)
-            if data is None:
+            begun = self._announcement.hear(timeout)
+            if begun is None:
                 return False
-            self._adopt_from(data)
+            path = Path(self.config.log_dir) / begun.name
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                log.warning("sightline: process %d cannot make %s: %s", self.process, path, error)
+            self._adopt_as(begun, path)
         return True
 
-    def _adopt_from(self, data: bytes) -> None:
-        said = orjson.loads(data)
-        if "error" in said:
-            # Raised where the caller waits for it (resume, collectives); else it stops the poster's thread.
-            raise RunDirectoryError(f"the root cannot start the run: {said['error']}")
-        path = Path(self.config.log_dir) / said["name"]
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            log.warning("sightline: process %d cannot make %s: %s", self.process, path, error)
-        self.attempt, self.dir = said["attempt"], path
-        self.next_step = said["next_step"]  # the root's word counts: loops must be of one length
-        self.run_id = said["run_id"]
+    def _adopt_as(self, begun: Begun, path: Path) -> None:
+        self.attempt, self.dir = begun.attempt, path
+        self.next_step = begun.next_step  # the root's word counts: loops must be of one length
+        self.run_id = begun.run_id
 
     def _patience(self) -> Patience:
         return Patience(self.config.deadline_s, self.config.first_deadline_s)
 
     def _channel(self) -> str:
         return f"{self.run_id}.{self.attempt}"
-
-    def _write_facts(self, run_config: Any) -> dict[str, Any]:
-        """Leaves ``run.json``, and returns what it says."""
-        from sightline.facts import run_facts, without_secrets
-
-        assert self._directory is not None
-        self._machines.take(0, self._introduction.news())
-        settings = with_absolute_paths(self.config)
-        del settings["sinks"]
-        facts = {
-            "run_id": self.run_id,
-            "name": self._directory.name,
-            "attempt": self.attempt,
-            "processes": self.processes,
-            "config": without_secrets(run_config),
-            "sightline": without_secrets(settings),
-            **run_facts(),
-            **self._machines.plain(),
-        }
-        self._facts = facts
-        self._save_facts()
-        return facts
-
-    def _note_machines(self, machines: Mapping[str, Any]) -> None:
-        self._facts = {**self._facts, **machines}
-        self._save_facts()
-
-    def _save_facts(self) -> None:
-        assert self._directory is not None
-        facts = self._facts
-        path = self._directory.path / "run.json"
-        part = path.with_suffix(".part")
-        try:
-            part.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
-            os.replace(part, path)
-        except (OSError, TypeError) as error:
-            log.warning("sightline: cannot write %s: %s", path, error)
 
     @property
     def tracker(self) -> StatsTracker | None:
@@ -641,62 +500,3 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def _checked_state(state: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A state_dict with all of its parts, None where it has them not."""
-    try:
-        given = dict(state or {})
-        slot, attempt = given.get("last_slot"), given.get("attempt")
-        return {
-            "run_id": given.get("run_id"),
-            "name": given.get("name"),
-            "attempt": None if attempt is None else int(attempt),
-            "last_slot": None if slot is None else (int(slot[0]), int(slot[1])),
-            **({} if given.get("seq") is None else {"seq": _checked_seq(given["seq"])}),
-            **({} if given.get("starts") is None else {"starts": list(given["starts"])}),
-        }
-    except (TypeError, ValueError, LookupError, OverflowError):
-        raise ConfigurationError(f"state_dict={state!r}: expected what state_dict() gave") from None
-
-
-def _checked_seq(seq: Any) -> int:
-    number = position(int(seq))
-    if number is None:
-        raise ValueError(seq)
-    return number
-
-
-def _final(stats: Any) -> Final:
-    """A user's dict, divided into values, counts and texts."""
-    if not isinstance(stats, Mapping):
-        raise RecordError(
-            f"commit(stats=…): expected a dict or a sequence of dicts, got {type(stats).__name__}"
-        )
-    final = Final(0, {}, {}, {})
-    for key, value in stats.items():
-        try:
-            check_key(key.removesuffix(COUNT_SUFFIX) if isinstance(key, str) else key)
-        except ValueError as error:
-            raise RecordError(f"commit: {error}") from None
-        is_count = key.endswith(COUNT_SUFFIX)
-        if isinstance(value, str):
-            final.texts[key] = to_string("commit", key, value)
-        elif where_are([[value]]) == "device":
-            final.on_devices[key] = (value,)
-        else:
-            number = to_number("commit", key, value)
-            if not is_count:
-                final.values[key] = number
-            elif isinstance(number, int) or number.is_integer():
-                final.counts[key] = int(number)
-            else:
-                raise RecordError(
-                    f"commit: {key!r} is {value!r}; expected a whole number, since it is a count"
-                )
-    for folder, inside in folders_among((*final.values, *final.on_devices, *final.texts)).items():
-        raise RecordError(
-            f"commit: {folder!r} cannot stand beside {inside!r}: no key may be a folder of another. "
-            f"Rename one of them"
-        )
-    return final

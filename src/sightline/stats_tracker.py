@@ -142,6 +142,14 @@ class StatsTracker(Router):
 
         Raises:
             RecordError: not a number, or a key that has another reduction already.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.scalar(loss=1.0, kl=0.5)
+            >>> tracker.scalar(loss=2.0)
+            >>> exported = tracker.export(reduce="local")
+            >>> exported["loss"], exported["loss__count"], exported["kl"]
+            (1.5, 2, 0.5)
         """
         if key is not None:
             kvs[key] = value
@@ -190,6 +198,9 @@ class StatsTracker(Router):
             replicated: the amount is global already and every process records it: count it once.
             kvs: keys and their amounts.
 
+        Raises:
+            RecordError: as :meth:`scalar`.
+
         Example:
             >>> tracker = StatsTracker()
             >>> for tokens in (2**53, 1):
@@ -205,6 +216,20 @@ class StatsTracker(Router):
         """Records numbers of which only the latest counts (a learning rate, a version).
 
         Over processes it is the one of the lowest process that recorded the key.
+
+        Args:
+            key, value: one key and its number.
+            kvs: keys and their numbers, as for :meth:`scalar`.
+
+        Raises:
+            RecordError: as :meth:`scalar`.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.last(lr=1e-3)
+            >>> tracker.last(lr=5e-4)
+            >>> tracker.export(reduce="local")["lr"]
+            0.0005
         """
         if key is not None:
             kvs[key] = value
@@ -214,6 +239,14 @@ class StatsTracker(Router):
         """Records both parts of a ratio; ``key`` is exported as Σ numerator / Σ denominator.
 
         The sums are over all records of all processes. Left out while the denominators sum to 0.
+
+        Args:
+            key: the name.
+            numerator, denominator: numbers, as for :meth:`scalar`.
+            replicated: both are global already and every process records them: count them once.
+
+        Raises:
+            RecordError: as :meth:`scalar`.
 
         Example:
             >>> tracker = StatsTracker()
@@ -235,6 +268,18 @@ class StatsTracker(Router):
             over: divide by this timing of the same scope instead (by ``time/<scope>/<over>_s``), so that time
                 spent elsewhere, as in evaluation, does not count.
             replicated: the amount is global already and every process records it: count it once.
+
+        Raises:
+            RecordError: as :meth:`scalar`.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> with tracker.scope("train"):
+            ...     with tracker.record_timing("rollout"):
+            ...         _ = sum(range(1000))
+            ...     tracker.rate("tokens", 4096, over="rollout")
+            >>> tracker.export(reduce="local")["throughput/train/tokens_per_s"] > 0
+            True
         """
         self._record_numbers("rate", {checked_key(key): (amount,)}, over=over or "", replicated=replicated)
 
@@ -264,7 +309,14 @@ class StatsTracker(Router):
             nonfinite: ``"drop"`` leaves out NaN and infinities.
 
         Raises:
-            RecordError: a dtype that is no number, an unknown name in ``emit``, a quantile outside [0, 1].
+            RecordError: a dtype that is no number, an unknown name in ``emit``, a quantile outside [0, 1], or
+                a key that has another reduction already.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.summary("reward", [[1.0, 2.0], [3.0, 6.0]], emit=("mean", "max"))
+            >>> tracker.export(reduce="local")
+            {'reward/max': 6.0, 'reward/mean': 3.0, 'reward__count': 4}
         """
         self._record_elements("summary", key, values, None, emit, quantiles, 0, replicated, nonfinite)
 
@@ -291,6 +343,12 @@ class StatsTracker(Router):
 
         Raises:
             RecordError: as :meth:`summary`; a mask of another shape, or with values other than 0 and 1.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.masked("advantage", [1.0, 2.0, 9.0], [True, True, False], emit=("mean",))
+            >>> tracker.export(reduce="local")
+            {'advantage/mean': 1.5, 'advantage__count': 2}
         """
         if mask is None:
             raise odd_mask_error("masked", key, "None")
@@ -360,7 +418,21 @@ class StatsTracker(Router):
         return Timing(checked_key(key), self._scope, self._add_timing)
 
     def text(self, key: str | None = None, value: Any = MISSING, /, **kvs: str) -> None:
-        """Records short strings (a split's name); the latest counts, over processes the lowest one's."""
+        """Records short strings (a split's name); the latest counts, over processes the lowest one's.
+
+        Args:
+            key, value: one key and its string.
+            kvs: keys and their strings.
+
+        Raises:
+            RecordError: no string, or a key that has another reduction already.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.text(split="test")
+            >>> tracker.export(reduce="local")
+            {'split': 'test'}
+        """
         if key is not None:
             kvs[key] = value
         texts = {name: to_string("text", name, string) for name, string in kvs.items()}
@@ -459,6 +531,15 @@ class StatsTracker(Router):
             process: the process that the snapshot comes from; None: this one's index in the job.
             reset: False leaves the records in place.
             timeout: seconds to wait for device values; those that are not there are left out, with a warning.
+
+        Example:
+            >>> parts = []
+            >>> for process in range(2):
+            ...     tracker = StatsTracker()
+            ...     tracker.total(tokens=10 + process)
+            ...     parts.append(tracker.snapshot(process=process))
+            >>> Snapshot.merge(parts).render().values
+            {'tokens': 21}
         """
         if process is None:
             from sightline.jax.distributed import distributed
@@ -501,6 +582,16 @@ class StatsTracker(Router):
 
         Returns:
             Keys with their values, ``<key>__count`` with counts, and texts. Of histograms the counts alone.
+
+        Raises:
+            RecordError: an unknown ``reduce``.
+            ConfigurationError: several processes, and nothing that connects them.
+
+        Example:
+            >>> tracker = StatsTracker()
+            >>> tracker.ratio("accuracy", 3, 4)
+            >>> tracker.export(reduce="local")
+            {'accuracy': 0.75}
         """
         if reduce not in ("process", "local", "all"):
             raise RecordError(f"export(reduce={reduce!r}): expected 'process', 'local' or 'all'")

@@ -1,4 +1,4 @@
-"""What the processes of the tests of logs and collecting do, as in ``tests/multiprocess/workers.py``.
+"""What the processes of the tests of logs and collecting do, as in ``tests/multiprocess/workers``.
 
 ``CLOCK`` in the environment sets this process's clocks wrong: by how many ns the steady one is ahead, by how
 many ppm both are too fast, and by how many ns the time of day is ahead.
@@ -16,16 +16,13 @@ if "CLOCK" in os.environ:
     time.time_ns = lambda: _time() + _day + (_perf() - _begin) * _ppm // 1_000_000
     time.time = lambda: time.time_ns() / 1e9
 
-import json
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 import sightline as sl
 from sightline.clock_sync import ClockSync
 from sightline.text_logging.config import TextLoggingConfig
-from tests.multiprocess.workers import RANK, connect, note, settings, wait_for
+from tests.multiprocess.workers.common import RANK, connect, main, note, settings, wait_for
 
 log = sl.get_logger("talk")
 
@@ -100,5 +97,4 @@ def fork(*, to: str) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="%(levelname)s %(message)s")
-    globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+    main(globals())

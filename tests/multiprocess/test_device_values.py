@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.harness import Worker, Workers, until, workers_of
-from tests.multiprocess import device_workers as script
-from tests.multiprocess.device_workers import (
+from tests.multiprocess.workers import device_values as script
+from tests.multiprocess.workers.device_values import (
     DATA,
     QUANTILES,
     Array,
@@ -26,13 +25,6 @@ from tests.multiprocess.device_workers import (
 
 close = pytest.approx
 ROOT = str(Path(__file__).parent.parent.parent)
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    """Starts the functions of ``device_workers.py`` as processes."""
-    with workers_of(script.__file__, tmp_path) as started:
-        yield started
 
 
 def with_devices(number: int) -> dict[str, str]:

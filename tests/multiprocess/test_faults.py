@@ -199,19 +199,25 @@ def test_when_the_root_cannot_start_the_others_raise_too(workers: Workers, resum
     assert "the root cannot start the run" in job[1].notes("error")[0][1]
 
 
-@pytest.mark.parametrize("resume", ["allow", "never"])
+@pytest.mark.parametrize(("resume", "why"), [("allow", "sink"), ("never", "sink"), ("allow", "part")])
 def test_whatever_keeps_the_root_from_starting_the_others_hear_of_it_and_its_name_is_free(
-    workers: Workers, resume: str
+    workers: Workers, resume: str, why: str
 ) -> None:
-    job = workers.start_job(2, "root_fails_at_the_start", resume=resume)
+    job = workers.start_job(2, "root_fails_at_the_start", resume=resume, why=why)
     job.wait()
-    assert job.root.notes("error") == [["RuntimeError", "odd ?"]]
-    why = "the root cannot start the run: RuntimeError: odd \\ud800"
+    ((kind, error),) = job.root.notes("error")
+    if why == "sink":
+        assert (kind, error) == ("RuntimeError", "odd ?")
+        error = "RuntimeError: odd \\ud800"
+    else:
+        assert kind == "ConfigurationError"
+        assert "needs the program tee" in error
+    heard = f"the root cannot start the run: {error}"
     if resume == "allow":
-        assert job[1].notes("error") == [["RunDirectoryError", why]]
+        assert job[1].notes("error") == [["RunDirectoryError", heard]]
     else:
         assert job[1].notes("finished") == [False]  # its log has no place
-        assert f"process 1 commits nothing: {why}" in job[1].output
+        assert f"process 1 commits nothing: {heard}" in job[1].output
     assert [(c["attempt"], c["values"]["everyone"]) for c in job.root.commits()] == [(1, 2)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.harness import Job, Workers, process_values, until
-from tests.multiprocess.workers import BIG, rewards
+from tests.multiprocess.workers.merging import BIG, rewards
 
 STEPS = 6
 close = pytest.approx

@@ -41,7 +41,7 @@ def go_on(job: Job) -> None:
 
 
 def test_a_process_that_is_late_is_named_with_its_span_and_line(workers: Workers) -> None:
-    """By its own post: `process 2 has been in reward for … s (workers.py:… in score …)`."""
+    """By its own post: `process 2 has been in reward for … s (common.py:… in wait_for …)`."""
     job = workers.start_job(3, "is_late", process=LATE, together=False)
     until(lambda: job[LATE].notes("late"), "the late one")
     until(lambda: at_step_8(job, "stall"), "the stall of step 8")
@@ -54,7 +54,7 @@ def test_a_process_that_is_late_is_named_with_its_span_and_line(workers: Workers
     assert (stall.waiting_for, stall.suspects, stall.missing) == ((LATE,), (LATE,), ())
     assert stall.seconds is not None
     assert place.span == "reward"
-    assert "workers.py" in place.at
+    assert "common.py" in place.at
     assert "in wait_for" in place.at
     assert "in score" in place.stack
     assert place.told().startswith(f"process {LATE} has been in reward for ")

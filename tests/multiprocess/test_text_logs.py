@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.harness import Workers
+from tests.harness import Workers, until
 
 
 def test_every_process_logs_into_its_run_directory_and_the_root_alone_on_the_console(
@@ -25,3 +25,20 @@ def test_every_process_logs_into_its_run_directory_and_the_root_alone_on_the_con
         ]
         assert lines[-1]["type"] == "end"
     assert ["hello from" in worker.output for worker in job] == [True, False]
+
+
+def test_what_is_printed_before_the_run_is_named_is_captured_too(workers: Workers) -> None:
+    """Off the root, in its order, on the screen, in the log and in the file; and nothing else is left."""
+    job = workers.start_job(2, "prints_early")
+    until(lambda: job[1].notes("printed"), "what is printed early")
+    job.root.tell("go")
+    job.wait()
+    assert job[1].notes("printed") == [True]
+    expected = ["early from a child", "early", "late"]
+    runs = job[1].disk / "runs"
+    logs = runs / "run" / "logs"
+    assert (logs / "p00001.a01.stdout").read_text().splitlines() == expected
+    lines = list(map(json.loads, (logs / "p00001.a01.jsonl").read_bytes().splitlines()))
+    assert [line["message"] for line in lines if line.get("logger") == "stdout"] == expected
+    assert [line for line in job[1].output.splitlines() if line in expected] == expected
+    assert [path.name for path in runs.iterdir()] == ["run"]

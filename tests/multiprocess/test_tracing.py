@@ -20,17 +20,11 @@ from sightline.timeline.events import Instant
 from sightline.timeline.merging import Timeline, merge
 from sightline.timeline.stages import one_run, stage_spans
 from tests.harness import Worker, Workers, until, workers_of
-from tests.multiprocess import tracing_workers as script
+from tests.multiprocess.workers import tracing as script
 from tests.perfetto import Engine, Trace
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHONPATH = {"PYTHONPATH": f"{Path(script.sl.__file__).parent.parent}:{ROOT}"}
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(script.__file__, tmp_path) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

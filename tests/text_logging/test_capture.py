@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import sightline as sl
+from sightline.text_logging.output import OutputCapture
 from sightline.text_logging.process_logging import TextLogging
+from tests.harness import until
 from tests.text_logging.logged import QUIET, logged, python, records
 
 
@@ -138,3 +142,48 @@ os.abort()
     folder = tmp_path / "runs/r/logs"
     assert (folder / "p00000.a01.stdout").read_text() == "outlived\n"
     assert "terminate called\n" in (folder / "p00000.a01.stderr").read_text()
+
+
+def test_output_of_a_run_that_never_gets_a_name_is_shown_and_leaves_no_file(tmp_path: Path) -> None:
+    code = """
+import os, time, sightline as sl
+class Unanswered(sl.Transport):
+    process, processes = 1, 2
+    def post(self, channel, payload): ...
+    def poll(self, channel): return []
+    def publish(self, name, value): ...
+    def lookup(self, name, timeout): time.sleep(0.02)
+run = sl.start("runs", sinks=[], logging={"capture_output": True}, transport=Unanswered())
+print("shown", flush=True)
+while not any("stdout" in name and os.path.getsize(f"runs/{name}") for name in os.listdir("runs")):
+    time.sleep(0.01)
+run.finish(0.1)
+print("afterwards")
+"""
+    assert python(code, tmp_path).stdout == "shown\nafterwards\n"
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_earlier_output_under_a_name_is_kept_beside_it(tmp_path: Path) -> None:
+    """Of a process that was restarted in the same attempt."""
+    known: list[Path] = []
+    (tmp_path / "a.stdout").write_text("earlier\n")
+    (tmp_path / "a.0000.stdout").write_text("earliest\n")
+    kept: list[logging.LogRecord] = []
+    capture = OutputCapture(
+        lambda name: tmp_path / f"a.{name}" if known else None,
+        lambda name: tmp_path / f".{name}",
+        kept.append,
+        keep_bytes=1 << 20,
+    )
+    os.write(1, b"early\n")
+    until(lambda: kept, "the first line")
+    known.append(tmp_path)
+    until((tmp_path / "a.0001.stdout").exists, "the move")
+    os.write(1, b"late\n")
+    capture.restore()
+    assert [(tmp_path / name).read_text() for name in ("a.0000.stdout", "a.0001.stdout", "a.stdout")] == [
+        "earliest\n", "earlier\n", "early\nlate\n",
+    ]  # fmt: skip
+    assert [record.getMessage() for record in kept] == ["early", "late"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []

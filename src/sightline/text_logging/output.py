@@ -7,6 +7,7 @@ break, and after SIGKILL or an abort the last words are on the terminal and in t
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -32,7 +33,8 @@ class OutputCapture:
     """Reads stdout and stderr of this process from :meth:`begin` until :meth:`restore`.
 
     Args:
-        path: of the file for ``"stdout"`` or ``"stderr"``; None while it is not known, for which this waits.
+        path: of the file for ``"stdout"`` or ``"stderr"``; None while it is not known.
+        meanwhile: of the file until then, on the same disk; it is moved, or deleted if it never is known.
         keep: takes a record for each line, of the logger ``stdout`` or ``stderr``.
         keep_bytes: a file that is longer, once all of it has been read, begins anew.
 
@@ -43,6 +45,7 @@ class OutputCapture:
     def __init__(
         self,
         path: Callable[[str], Path | None],
+        meanwhile: Callable[[str], Path],
         keep: Callable[[logging.LogRecord], None],
         *,
         keep_bytes: int,
@@ -50,6 +53,7 @@ class OutputCapture:
         if shutil.which("tee") is None:
             raise ConfigurationError("capture_output=True needs the program tee (coreutils): install it")
         self._path = path
+        self._meanwhile = meanwhile
         self._keep = keep
         self._keep_bytes = keep_bytes
         self._pid = os.getpid()
@@ -65,30 +69,34 @@ class OutputCapture:
             return
         self._closing.set()
         self._thread.join(timeout)
+        self._settle()
         for stream in self._streams:
             stream.restore(timeout)
             self._read(stream, to_the_end=True)
             stream.close()
+            if stream.path == self._meanwhile(stream.name):
+                stream.path.unlink(missing_ok=True)
         self._streams = []
 
-    def _begin(self) -> bool:
-        """Starts if the place is known; returns whether it is."""
-        paths = {fd: self._path(name) for fd, name in _STREAMS.items()}
-        for fd, path in paths.items():
-            if path is None:
-                return False
+    def _begin(self) -> None:
+        for fd, name in _STREAMS.items():
             try:
-                self._streams.append(_Stream(fd, path))
+                self._streams.append(_Stream(fd, self._path(name) or self._meanwhile(name)))
             except OSError as error:
-                log.warning("sightline: cannot capture %s: %s", _STREAMS[fd], error)
-        return True
+                log.warning("sightline: cannot capture %s: %s", name, error)
 
     def _run(self) -> None:
-        begun = bool(self._streams)
         while not self._closing.wait(_TICK_S):
-            begun = begun or self._begin()
+            self._settle()
             for stream in self._streams:
                 self._read(stream)
+
+    def _settle(self) -> None:
+        """Moves files to where they belong, once that is known."""
+        for stream in self._streams:
+            path = self._path(stream.name)
+            if path is not None and path != stream.path:
+                stream.move(path)
 
     def _read(self, stream: _Stream, *, to_the_end: bool = False) -> None:
         try:
@@ -145,6 +153,18 @@ class _Stream:
             found.append(self._rest.rstrip(b"\r"))
             self._rest = b""
         return found
+
+    def move(self, path: Path) -> None:
+        """Renames the file, under which whoever writes it writes on."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():  # of an earlier process under this name
+                numbered = (path.with_name(f"{path.stem}.{n:04d}{path.suffix}") for n in itertools.count())
+                os.rename(path, next(each for each in numbered if not each.exists()))
+            os.rename(self.path, path)
+        except OSError as error:
+            log.warning("sightline: %s cannot become %s, and stays: %s", self.path, path, error)
+        self.path = path
 
     def begin_anew(self, keep_bytes: int) -> None:
         """Empties a long file of which all has been read; what comes in this very moment is lost."""

@@ -47,6 +47,7 @@ class TextLogging:
         files: those of the process.
         config: see :class:`TextLoggingConfig`.
         path: of the files in the run directory, without suffix.
+        early: a folder on the same disk, for captured output until the run directory is known.
         current_span: the name of the active span, or None.
         on_warning: called for each record from WARNING up, on the caller's thread.
 
@@ -60,12 +61,14 @@ class TextLogging:
         config: TextLoggingConfig | None = None,
         *,
         path: str = "logs/{name}",
+        early: Path = Path(),
         current_span: Callable[[], str | None] | None = None,
         on_warning: Callable[[logging.LogRecord], None] | None = None,
     ) -> None:
         self.config = config or TextLoggingConfig()
         self._files = files
         self._path = path
+        self._early = early
         self._on_warning = on_warning
         self._is_closed = False
         self._syncs: deque[Sync] = deque()
@@ -203,7 +206,9 @@ class TextLogging:
 
         before = os.dup(2)
         try:
-            self._output = OutputCapture(self._output_path, self._keep, keep_bytes=self.config.keep_bytes)
+            self._output = OutputCapture(
+                self._output_path, self._early_path, self._keep, keep_bytes=self.config.keep_bytes
+            )
         except BaseException:
             os.close(before)
             raise
@@ -215,6 +220,9 @@ class TextLogging:
             return None
         name = f"p{self._files.process:05d}.a{place.attempt:02d}"
         return place.dir / f"{self._path.format(name=name)}.{stream}"
+
+    def _early_path(self, stream: str) -> Path:
+        return self._early / f".{os.uname().nodename}.{os.getpid()}.{stream}"
 
     def _leave_to_parent(self) -> None:
         """In a forked child: nothing of it is written here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from sightline.session_files import (
@@ -23,25 +23,13 @@ from sightline.session_files import (
 )
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.events import SESSION_LANES, Args, Event, FlowEnd, Span
-from sightline.timeline.finding import ProcessTrace
-from sightline.timeline.report import Report
+from sightline.timeline.timed import Timed
 
 _CATEGORY = "session"
 
 
 #: Gives all sessions, their times by the clock that it is given; asked twice.
 Read = Callable[[Clock], Iterable[SessionRecord]]
-
-
-class Timed(Protocol):
-    """The traces that sessions are laid beside."""
-
-    @property
-    def traces(self) -> Sequence[ProcessTrace]: ...
-    @property
-    def clocks(self) -> Sequence[ProcessClock]: ...
-    @property
-    def report(self) -> Report: ...
 
 
 class _Bar(NamedTuple):

@@ -6,31 +6,19 @@ A profile says when it began, by its host's time of day; the process's anchors s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sightline.clock import Straight, without_steps
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.events import Event, Span, Thread
-from sightline.timeline.finding import ProcessTrace
-from sightline.timeline.report import Report
+from sightline.timeline.timed import Timed
 
 CATEGORY = "xla"
 _FIRST_TID = 50_000  # those below are the tracer's
 _FOLDER = re.compile(r"p(\d+)\.a(\d+)\.s\d+")
 _STARTED = "profile_start_time"  # of the plane "Task Environment", in ns since the epoch
-
-
-class Timed(Protocol):
-    """The traces that profiles are laid beside."""
-
-    @property
-    def traces(self) -> Sequence[ProcessTrace]: ...
-    @property
-    def clocks(self) -> Sequence[ProcessClock]: ...
-    @property
-    def report(self) -> Report: ...
 
 
 class _Took(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the processes of the tests of traces do: one function per scenario, as in ``workers.py``.
+"""What the processes of the tests of traces do.
 
 ``CLOCK`` in the environment sets this process's clocks wrong: by how many ns the one of spans is ahead, by
 how many ppm it is too fast, and by how many ns the time of day is ahead.
@@ -17,9 +17,6 @@ if "CLOCK" in os.environ:
     time.time_ns = lambda: _true_time_ns() + _day
 
 import asyncio  # noqa: E402
-import json  # noqa: E402
-import logging  # noqa: E402
-import sys  # noqa: E402
 import threading  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -27,7 +24,7 @@ import sightline as sl  # noqa: E402
 import sightline.trace_writer  # noqa: E402
 from sightline.clock_sync import ClockSync  # noqa: E402
 from sightline.config import PerfTracerConfig  # noqa: E402
-from tests.multiprocess.workers import RANK, connect, note, settings  # noqa: E402
+from tests.multiprocess.workers.common import RANK, connect, main, note, settings  # noqa: E402
 
 
 def endless(*, segment_mb: float = 0.05) -> None:
@@ -124,5 +121,4 @@ def compared() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="%(levelname)s %(message)s")
-    globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+    main(globals())

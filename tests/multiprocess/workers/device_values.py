@@ -1,14 +1,12 @@
-"""What the processes of the tests of device values do: one function per scenario, as in ``workers.py``.
+"""What the processes of the tests of device values do.
 
 What is recorded is made by functions of NumPy alone, so that the tests know it without a word of the workers.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +17,7 @@ import numpy as np
 
 import sightline as sl
 from tests.jax.several_devices import Busy, Callback, Hung, compilations
-from tests.multiprocess.workers import LONG_S, RANK, connect, note, settings, wait_for
+from tests.multiprocess.workers.common import LONG_S, RANK, connect, main, note, settings, wait_for
 
 Array = np.ndarray[Any, Any]
 
@@ -479,5 +477,4 @@ def _join() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="%(levelname)s %(message)s")
-    globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+    main(globals())

@@ -1,4 +1,4 @@
-"""What processes of the tests of sessions do: ``python session_workers.py FUNCTION JSON-ARGUMENTS``."""
+"""What processes of the tests of sessions do: ``python sessions.py FUNCTION JSON-ARGUMENTS``."""
 
 import json
 import sys
