@@ -90,6 +90,9 @@ class StoringSink(Sink, Protocol):
     commit that the back end has; where the back end cannot be asked, after the last one for which ``write``
     returned.
 
+    A ``give_up`` that it may have is called from another thread when the run is over and ``open`` has never
+    returned; ``open`` should raise then.
+
     Attributes:
         rewind: what becomes of steps that a resumed run commits again.
         stores_at_close: what ``write`` has taken is stored for sure only when ``close`` returns. A crash
