@@ -61,6 +61,7 @@ class ApartSink:
 
     Attributes:
         settings: as plain data, for the next child.
+        place: where its files are; None before it was opened.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ApartSink:
         self.settings = asdict(config)
         if self.settings.get("dir"):
             self.settings["dir"] = os.path.abspath(self.settings["dir"])
+        self.place: Path | None = None
         self._maker = maker
         self._open_s = open_s
         self._close_s = close_s
@@ -100,6 +102,7 @@ class ApartSink:
         self._end()
         log_file = run.dir / self.name / "sightline.log"
         log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.place = Path(self.settings.get("dir") or run.dir)
         self._child = Child(self._maker, self.settings, log_file, self._close_s, self._without)
         self._kept = run.kept
         plain = {**asdict(run), "dir": str(run.dir)}

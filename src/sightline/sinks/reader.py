@@ -149,7 +149,6 @@ class SinkReader:
         self._errors = 0  # since the last look
         self._is_failing = False
         self._is_full = False  # the disk, which is why
-        self._folder = run.dir if run is not None else Path()
         self._outages = 0  # times that it began to fail
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
@@ -245,6 +244,12 @@ class SinkReader:
     def is_down(self) -> bool:
         """Whether its circuit is open."""
         return self._failures >= _PATIENCE
+
+    @property
+    def _place(self) -> Path:
+        """On the file system that the sink writes to, as far as is known."""
+        run = self._run_facts
+        return getattr(self.sink, "place", None) or (run.dir if run is not None else Path())
 
     def _tried_until(self) -> float:
         """When the run has ended."""
@@ -392,7 +397,7 @@ class SinkReader:
             self._once.forget()
             if self._is_full:
                 self._is_full = False
-                full_disks.has_space(self._folder)
+                full_disks.has_space(self._place)
             elif self._is_said():
                 log.warning("sightline: sink %s works again", self.sink.name)
         if not getattr(self.sink, "stores_at_close", False):
@@ -459,7 +464,7 @@ class SinkReader:
         """Of a sink that fails and works in turn, less and less; the traceback comes once."""
         if self.is_behind_for_good:
             return
-        if not full_disks.has_room(self._folder) and full_disks.is_said(error, self._folder):
+        if not full_disks.has_room(self._place) and full_disks.is_said(error, self._place):
             self._is_failing = self._is_full = True
             return
         if not self._is_failing:
@@ -468,7 +473,9 @@ class SinkReader:
             times = f" ({self._outages} times so far)" if self._outages > 1 else ""
             if self._is_said():
                 has_trace = self._outages == 1 and not isinstance(error, ApartError)
-                hint = self._hint and f"; it is tried again while the run lasts; {self._hint}"
+                again = "it is tried again while the run lasts; " if self._closing is None else ""
+                is_named = not self._hint or "sightline sync" in str(error)
+                hint = "" if is_named else f"; {again}{self._hint}"
                 self._once.warn("fails", f"fails{times}: {error}{hint}", exc_info=has_trace)
         elif self.is_down:
             self._once.warn(

@@ -154,8 +154,8 @@ class SwanLabRun:
         if stored < self._last:
             cut_behind_commits(folder, identity)
             raise OSError(
-                f"SwanLab's files hold the commits up to {stored} of {self._last}; what they lack comes with "
-                f"the next attempt, or with {self._resume_hint}"
+                f"SwanLab's files in {folder} hold the commits up to {stored} of {self._last}; what they "
+                f"lack comes with the next attempt, or with {self._resume_hint}"
             )
 
     def _new(self, step: int, given: Mapping[str, Any]) -> dict[str, Any]:
