@@ -22,7 +22,8 @@ from click.testing import CliRunner
 
 import sightline as sl
 from sightline.cli import main as cli
-from sightline.sinks import make_sinks, wandb_file
+from sightline.sinks import wandb_file
+from sightline.sinks.jsonl import JSONLSink
 from sightline.sinks.swanlab_file import records_in
 from sightline.sinks.wandb_run import run_files
 from tests.harness import until
@@ -32,6 +33,7 @@ from tests.sinks.all_sinks import STORING, check, check_console, check_prometheu
 from tests.sinks.attempts import commits
 from tests.sinks.faulty import FaultySink, Kind, Trouble, faulty
 from tests.sinks.readers import swanlab, tensorboard, trackio, wandb
+from tests.sinks.readers.jsonl import rows as read_rows
 from tests.sinks.readers.prometheus import scraped
 from tests.sinks.sockets import bad_server
 
@@ -69,21 +71,27 @@ def start(tmp_path: Path, database: Path) -> Iterator[Callable[[Kind], Job]]:
         job.run.finish(timeout=60)
 
 
+class Well(JSONLSink):
+    """The sink that is well."""
+
+    name = "well"
+
+
 class Job:
     """A run with every sink in trouble around the real one, and another that is well."""
 
     def __init__(self, folder: Path, database: Path, kind: Kind) -> None:
         self.database = database
         self.trouble = Trouble(kind)
-        self.logger = settings(database, "jsonl")
-        real = sinks_of(self.logger)
-        del real["jsonl"]  # the one that is well
-        self.sinks = {name: faulty(sink, self.trouble) for name, sink in real.items()}
+        self.logger = settings(database)
+        self.sinks = {name: faulty(sink, self.trouble) for name, sink in sinks_of(self.logger).items()}
+        well = Well(sl.JSONLConfig(path=folder / "well.jsonl"))
         self.run = sl.start(
             folder, name="run", logger=self.logger,
-            sinks=[*make_sinks(["jsonl"], vars(self.logger)), *self.sinks.values()],
+            sinks=[well, *self.sinks.values()],
         )  # fmt: skip
         self.next = 0
+        self._rows = folder / "well.jsonl"
 
     def commit(self, steps: int) -> None:
         for step in range(self.next, self.next + steps):
@@ -94,9 +102,9 @@ class Job:
     def check_untouched(self) -> None:
         """The journal and the sink that is well have all of it, while the others are in trouble."""
         until(lambda: len(commits(self.run.dir)) == self.next, "the journal")
-        rows = self.dir / "rows.jsonl"
+        rows = self._rows
         until(lambda: rows.exists() and rows.read_bytes().count(b"\n") == self.next, "the sink that is well")
-        check(self.dir, self.database, ("jsonl",))
+        assert [row["seq"] for row in read_rows(rows)] == [each["seq"] for each in commits(self.run.dir)]
         assert threading.get_ident() not in {thread for sink in self.all for thread in sink.threads}
 
     def told(self, what: str) -> dict[str, list[float]]:
@@ -216,11 +224,9 @@ def test_sinks_that_hang_for_ever_get_everything_by_sightline_sync_and_nothing_t
     run = tmp_path / "runs" / "run"
     for missing in (31, 0):
         said = sync(run, *STORING)
-        # Of jsonl, which was well, nothing is missing.
-        expected = [f"{0 if name == 'jsonl' else missing} commits" for name in STORING]
         assert [
             line.partition("; ")[2].split(" (")[0].removesuffix(" were handed over") for line in said
-        ] == expected
+        ] == [f"{missing} commits"] * len(STORING)
         check(run, database)
 
 
