@@ -9,7 +9,7 @@ from pathlib import Path
 
 log = logging.getLogger("sightline")
 
-_SAID_BY = (*map(os.strerror, (errno.ENOSPC, errno.EDQUOT)), "disk is full")  # SQLite's, and SDKs' as text
+_SAID_BY = (*map(os.strerror, (errno.ENOSPC, errno.EDQUOT)), "disk is full", "disk I/O error")  # SQLite's
 _ROOM = 1 << 20  # bytes; what is refused where there is more of it is on another file system
 _times: dict[int, int] = {}  # that each file system became full
 _full: dict[int, object] = {}  # those that are; changed without a lock, which a fork could leave taken
@@ -24,7 +24,8 @@ def is_said(error: BaseException, path: Path) -> bool:
         error: in whose text it stands.
         path: what could not be written, or a folder on the same file system.
     """
-    if not any(text in str(error) for text in _SAID_BY):
+    why = next((text for text in _SAID_BY if text in str(error)), None)
+    if why is None:
         return False
     device = _device(path)
     mine = object()
@@ -34,7 +35,7 @@ def is_said(error: BaseException, path: Path) -> bool:
     if _is_told(times):
         log.error(
             "sightline: no space for %s (%s): training goes on, lines of the journal wait in memory, sinks "
-            "try again, and what else does not fit is left out and counted (said once)", path, error,
+            "try again, and what else does not fit is left out and counted (said once)", path, why,
         )  # fmt: skip
     return True
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,8 @@ from click.testing import CliRunner
 
 import sightline as sl
 from sightline.cli import main as cli
-from sightline.sinks import make_sinks, wandb_file
+from sightline.sinks import wandb_file
+from sightline.sinks.jsonl import JSONLSink
 from sightline.sinks.swanlab_file import records_in
 from sightline.sinks.wandb_run import run_files
 from tests.harness import until
@@ -32,7 +33,9 @@ from tests.sinks.all_sinks import STORING, check, check_console, check_prometheu
 from tests.sinks.attempts import commits
 from tests.sinks.faulty import FaultySink, Kind, Trouble, faulty
 from tests.sinks.readers import swanlab, tensorboard, trackio, wandb
+from tests.sinks.readers.jsonl import rows as read_rows
 from tests.sinks.readers.prometheus import scraped
+from tests.sinks.sockets import bad_server
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
 
@@ -68,21 +71,27 @@ def start(tmp_path: Path, database: Path) -> Iterator[Callable[[Kind], Job]]:
         job.run.finish(timeout=60)
 
 
+class Well(JSONLSink):
+    """The sink that is well."""
+
+    name = "well"
+
+
 class Job:
     """A run with every sink in trouble around the real one, and another that is well."""
 
     def __init__(self, folder: Path, database: Path, kind: Kind) -> None:
         self.database = database
         self.trouble = Trouble(kind)
-        self.logger = settings(database, "jsonl")
-        real = sinks_of(self.logger)
-        del real["jsonl"]  # the one that is well
-        self.sinks = {name: faulty(sink, self.trouble) for name, sink in real.items()}
+        self.logger = settings(database)
+        self.sinks = {name: faulty(sink, self.trouble) for name, sink in sinks_of(self.logger).items()}
+        well = Well(sl.JSONLConfig(path=folder / "well.jsonl"))
         self.run = sl.start(
             folder, name="run", logger=self.logger,
-            sinks=[*make_sinks(["jsonl"], vars(self.logger)), *self.sinks.values()],
+            sinks=[well, *self.sinks.values()],
         )  # fmt: skip
         self.next = 0
+        self._rows = folder / "well.jsonl"
 
     def commit(self, steps: int) -> None:
         for step in range(self.next, self.next + steps):
@@ -93,9 +102,9 @@ class Job:
     def check_untouched(self) -> None:
         """The journal and the sink that is well have all of it, while the others are in trouble."""
         until(lambda: len(commits(self.run.dir)) == self.next, "the journal")
-        rows = self.dir / "rows.jsonl"
+        rows = self._rows
         until(lambda: rows.exists() and rows.read_bytes().count(b"\n") == self.next, "the sink that is well")
-        check(self.dir, self.database, ("jsonl",))
+        assert [row["seq"] for row in read_rows(rows)] == [each["seq"] for each in commits(self.run.dir)]
         assert threading.get_ident() not in {thread for sink in self.all for thread in sink.threads}
 
     def told(self, what: str) -> dict[str, list[float]]:
@@ -215,11 +224,9 @@ def test_sinks_that_hang_for_ever_get_everything_by_sightline_sync_and_nothing_t
     run = tmp_path / "runs" / "run"
     for missing in (31, 0):
         said = sync(run, *STORING)
-        # Of jsonl, which was well, nothing is missing.
-        expected = [f"{0 if name == 'jsonl' else missing} commits" for name in STORING]
         assert [
             line.partition("; ")[2].split(" (")[0].removesuffix(" were handed over") for line in said
-        ] == expected
+        ] == [f"{missing} commits"] * len(STORING)
         check(run, database)
 
 
@@ -318,6 +325,136 @@ def run_python(script: str, cwd: Path, *arguments: str, code: int = 0) -> str:
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     return done.stdout
+
+
+_ENDS_SOON = """
+import sys, threading
+from pathlib import Path
+import sightline as sl
+from tests.harness import until
+
+url = sys.argv[1]
+servers = {"wandb": {"mode": "online"}, "swanlab": {"mode": "online"}, "mlflow": {"tracking_uri": url}}
+logger = sl.StatsLoggerConfig.from_dict({"sinks": ["jsonl", *servers], "naming": "off", **servers})
+run = sl.start("runs", name="run", logger=logger)
+run.commit(0, {"loss": 1.0})
+assert not run.finish(timeout=600)
+print("finished", flush=True)
+children = lambda: [task for task in Path("/proc/self/task").glob("*/children") if task.read_text()]
+until(lambda: not children() and not any("sink" in each.name for each in threading.enumerate()))
+"""
+
+
+@pytest.mark.long
+def test_a_run_that_ends_before_a_server_was_reached_is_left_to_sightline_sync(tmp_path: Path) -> None:
+    """None waits out the patience of its SDK, which is a minute and more; no thread or process is left; and
+    a line for each sink names the command."""
+    with ExitStack() as stack:
+        jobs = {}
+        for trouble in ("refuses", "hangs"):
+            url = f"http://127.0.0.1:{stack.enter_context(bad_server(trouble))[0]}"
+            (tmp_path / trouble).mkdir()
+            jobs[trouble] = process = subprocess.Popen(
+                [sys.executable, "-c", _ENDS_SOON, url], cwd=tmp_path / trouble, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env={
+                    **os.environ, "PYTHONPATH": attempts.paths(), "HOME": str(tmp_path),
+                    "WANDB_BASE_URL": url, "WANDB_API_KEY": "a" * 40,
+                    "SWANLAB_API_HOST": url, "SWANLAB_API_KEY": "k" * 21,
+                },
+            )  # fmt: skip
+            stack.callback(process.kill)
+        for trouble, process in jobs.items():
+            output, errors = process.communicate(timeout=75)
+            assert (process.returncode, output) == (0, "finished\n"), errors
+            for sink in ("wandb", "swanlab", "mlflow"):
+                (said,) = [line for line in errors.splitlines() if f"sink {sink} was left" in line]
+                assert "was left 1 commit behind, and has not been reached; " in said
+                assert said.endswith(f"sightline sync runs/run --to {sink}")
+            rows = tmp_path / trouble / "runs" / "run" / "rows.jsonl"
+            assert rows.read_bytes().count(b"\n") == 1
+
+
+_OTHER_DISK = """
+import dataclasses, json, logging, os, shutil
+from pathlib import Path
+import sightline as sl
+from tests.sinks.all_sinks import STORING, settings
+
+said = []
+handler = logging.Handler(logging.WARNING)
+handler.emit = lambda record: said.append(record.getMessage())
+logging.getLogger("sightline").addHandler(handler)
+disk = Path("disk/run")
+places = {
+    "jsonl": {"path": disk / "rows.jsonl"}, "swanlab": {"dir": disk / "swanlab"}, "wandb": {"dir": disk},
+    "tensorboard": {"dir": disk / "tensorboard"}, "trackio": {"dir": disk / "trackio"},
+}
+logger = settings(Path("disk/mlflow.db"), *STORING)
+logger = dataclasses.replace(
+    logger, resume="allow",
+    **{name: dataclasses.replace(getattr(logger, name), **its) for name, its in places.items()},
+)
+def go(first, stop):
+    for step in range(first, stop):
+        run.commit(step, {f"k{i}": float(step) for i in range(60)})
+
+run = sl.start("runs", name="run", logger=logger)
+go(0, 3)
+assert run.flush(120)
+with open("disk/filler", "wb", 0) as filler:
+    try:
+        while True:  # takes all that is left
+            filler.write(bytes(4096))
+    except OSError:
+        pass
+go(3, 60)
+while sum(reader.is_down for reader in run.logger._worker._readers) < 4:
+    run.flush(0.1)
+when_full = said[:]
+os.remove("disk/filler")
+go(60, 65)
+while not run.flush(1):
+    pass
+run.finish()
+print(json.dumps([when_full, said[len(when_full):]]))
+run = sl.start("runs", name="run", logger=logger)
+go(65, 67)
+assert run.finish()
+shutil.copytree("disk", "kept", symlinks=True)
+for name in ("metrics.jsonl", "run.json"):
+    shutil.copy(f"runs/run/{name}", "kept/run")
+"""
+
+
+@pytest.mark.long
+def test_a_full_disk_of_the_sinks_alone_is_said_once_with_its_path_and_costs_no_sink_a_step(
+    tmp_path: Path,
+) -> None:
+    """The journal is on another one, and has all of it. W&B and SwanLab say at the end what they lack."""
+    (tmp_path / "disk").mkdir()
+    script = f"import sightline.sinks.reader as reader; reader._PAUSE_S = (0.05, 0.5)\n{_OTHER_DISK}"
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c",
+         'mount -t tmpfs -o size=6m tmpfs disk && exec "$@"',
+         "sh", sys.executable, "-W", "ignore", "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, timeout=400,
+        env={**os.environ, "PYTHONPATH": attempts.paths()},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr  # it needs `unshare`, and a kernel that lets users mount a tmpfs
+    when_full, later = json.loads(done.stdout.splitlines()[-1])
+    assert len(when_full) == 1, when_full
+    (said,) = when_full
+    assert said.startswith("sightline: no space for ")
+    assert "disk/" in said.partition(" (")[0]
+    assert [each for each in later if "there is space again for" in each and "disk/" in each]
+    for sink, words in (("wandb", "has stored the commits up to"), ("swanlab", "hold the commits up to")):
+        (said,) = [each for each in later if f"sink {sink} fails" in each]
+        assert words in said
+        assert str(tmp_path / "disk" / "run") in said
+        assert said.count(f"sightline sync runs/run --to {sink}") == 1
+    check(tmp_path / "kept" / "run", tmp_path / "kept" / "mlflow.db")
+    assert len(commits(tmp_path / "kept" / "run")) == 67
 
 
 # --- one run with everything in it -------------------------------------------------------------------------

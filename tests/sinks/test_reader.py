@@ -357,6 +357,65 @@ def test_finish_waits_little_for_a_back_end_that_was_never_reached(
     go_on.set()
 
 
+def test_finish_leaves_a_first_try_that_hangs_and_ends_it(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a limit of ten minutes for the sink. One line says what is left, and nothing comes after it."""
+    monkeypatch.setattr(room, "_UNREACHED_S", 0.1)
+    monkeypatch.setattr(room, "_LOADS_S", 0.2)
+
+    class Hanging(Kept):
+        def give_up(self) -> None:
+            never.set()
+
+    never = threading.Event()
+    sink = Hanging(lambda call: call == "open" and never.wait())
+    commit(journal)
+    reader = fed(sink, journal, tmp_path, hint="sightline sync runs/r --to kept")
+    assert not reader.close(600)
+    assert until(lambda: not reader._thread.is_alive())
+    assert [record.getMessage() for record in caplog.records] == [
+        "sightline: sink kept was left 1 commit behind, and has not been reached; "
+        "sightline sync runs/r --to kept"
+    ]
+    assert sink.calls == ["open"]
+
+
+def test_finish_waits_for_a_first_try_that_succeeds_late(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SDK may take long to be loaded; what has been reached gets all the time that there is."""
+    monkeypatch.setattr(room, "_UNREACHED_S", 0.0)
+    closing, waited = threading.Event(), threading.Event()
+
+    def slow(call: str) -> bool:
+        if call == "open":
+            closing.wait()
+        else:
+            waited.wait(0.3)
+        return False
+
+    sink = Kept(slow)
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    reader.begin_close(600)
+    closing.set()
+    assert reader.close(600)
+    assert sink.seqs == [1]
+
+
+def test_an_outage_of_a_day_is_survived(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has more failures than a float has powers of two."""
+    monkeypatch.setattr(room, "_PAUSE_S", (1e-9, 1e-5))
+    sink = Kept(lambda call: sink.calls.count("open") < 1200)
+    commit(journal)
+    reader = fed(sink, journal, tmp_path)
+    assert until(lambda: sink.seqs == [1], 60)
+    assert reader.close(60)
+
+
 def test_a_sink_that_hangs_is_left_behind(journal: Journal, tmp_path: Path) -> None:
     never = threading.Event()
     sink = Kept(lambda call: call == "write" and never.wait())

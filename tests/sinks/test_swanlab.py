@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from tests.sinks import attempts
 from tests.sinks.attempts import attempt, commits, kill_and_go_on, paths, rewound, settings, start
 from tests.sinks.readers.swanlab import Experiment, experiment, read
 from tests.sinks.sockets import TROUBLES, bad_server
+
+VALUES = {"loss": 0.5, "lr": 0.25}
 
 
 @pytest.fixture(autouse=True)
@@ -233,33 +236,74 @@ os.system("cp -r disk/files kept")
     run = tmp_path / "runs" / "run"
     found = experiment(run, tmp_path / "kept")
     assert found.seqs == [each["seq"] for each in commits(run)]
+    assert found.twice == 0
     for i in range(50):
         assert found.series[f"k{i}"] == [(step, float(step)) for step in range(60)]
 
 
-def test_a_file_counts_up_to_the_first_record_that_it_lacks(tmp_path: Path) -> None:
-    """SwanLab numbers its records; a full disk may leave a gap in a file that can be read."""
+@pytest.mark.parametrize("lost", ["loss", "sightline/seq"])
+def test_what_stands_behind_a_record_that_a_file_lacks_is_taken_off_and_comes_again(
+    lost: str, tmp_path: Path
+) -> None:
+    """A full disk may leave a gap between whole records; SwanLab, which numbers them, reads on behind it."""
     sink = SwanLabRun(SwanLabConfig())
     sink.open(sl.SinkRun("r", "run", tmp_path, 1))
     store = sink._run._ctx.core._store
-    write, lost = store.write, []
+    write, refused = store.write, []
 
     def write_but_one(data: bytes) -> None:
-        if b"sightline/seq" not in data and Record.FromString(data).scalar.step == 3 and not lost:
-            lost.append(data)
+        scalar = Record.FromString(data).scalar
+        if (scalar.key, scalar.step) == (lost, 3) and not refused:
+            refused.append(data)
         else:
             write(data)
 
+    def go(first: int, last: int) -> None:
+        record = {"type": "commit", "attempt": 1, "time": 1.7e9}
+        for seq in range(first, last + 1):
+            sink.write([{**record, "seq": seq, "step": seq, "values": VALUES}])
+
     store.write = write_but_one
-    record = {"type": "commit", "attempt": 1, "time": 1.7e9}
-    for seq in range(1, 6):
-        sink.write([{**record, "seq": seq, "step": seq, "values": {"loss": 0.5}}])
+    go(1, 5)
     with pytest.raises(OSError, match="hold the commits up to 2 of 5"):
         sink.close()
-    (path,) = (tmp_path / "swanlab").glob("run-*/run-*.swanlab")
-    assert Experiment(tmp_path / "swanlab", "r").seqs == [1, 2, 3, 4, 5]
-    assert max(each.scalar.step for each in records_in(path)) == 2
-    assert last_seq(tmp_path / "swanlab", "r") == 2
+    folder = tmp_path / "swanlab"
+    (path,) = folder.glob("run-*/run-*.swanlab")
+    assert len(refused) == 1
+    assert (last_seq(folder, "r"), Experiment(folder, "r").seqs) == (2, [1, 2])
+    assert [record.SerializeToString() for record in records_in(path)] == [
+        record.SerializeToString() for record in read(path)
+    ]
+    sink = SwanLabRun(SwanLabConfig())
+    assert sink.open(sl.SinkRun("r", "run", tmp_path, 2)) == 2
+    go(3, 6)
+    sink.close()
+    found = Experiment(folder, "r")
+    assert (sorted(found.seqs), found.twice) == ([1, 2, 3, 4, 5, 6], 0)
+    assert found.series == {key: [(step, value) for step in range(1, 7)] for key, value in VALUES.items()}
+
+
+def test_what_a_killed_child_has_begun_comes_again_and_is_nowhere_twice(tmp_path: Path) -> None:
+    """SwanLab's file is cut anywhere then; files of other experiments beside it stay as they are."""
+    others = tmp_path / "files"
+    with start(tmp_path / "other", settings("swanlab", dir=str(others))) as run:
+        run.commit(0, {"loss": 0.5})
+    (path,) = others.glob("run-*/run-*.swanlab")
+    before = path.read_bytes()
+    sink = SwanLabSink(SwanLabConfig(dir=str(others)))
+    with start(tmp_path, settings("jsonl"), sinks=[sink]) as run:
+        for step in run.steps(300):
+            run.commit(step, {f"k{i}": float(step) for i in range(30)})
+            if step in (100, 200):
+                until(lambda: run.flush(1), "what there is")
+                assert sink._child is not None
+                os.kill(sink._child._process.pid, signal.SIGKILL)
+    found = experiment(run.dir, others)
+    assert sorted(found.seqs) == list(range(1, 301))
+    assert found.twice == 0
+    for i in range(30):
+        assert found.series[f"k{i}"] == [(step, float(step)) for step in range(300)]
+    assert path.read_bytes() == before
 
 
 def test_a_cloud_in_trouble_costs_training_nothing(tmp_path: Path) -> None:

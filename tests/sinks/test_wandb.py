@@ -24,7 +24,8 @@ import sightline as sl
 from sightline.sinks import apart
 from sightline.sinks import reader as room
 from sightline.sinks.cursor import Cursor
-from sightline.sinks.wandb import WandbSink
+from sightline.sinks.syncing import Replay
+from sightline.sinks.wandb import make
 from sightline.sinks.wandb_file import rows
 from sightline.sinks.wandb_run import SEQ, run_files
 from tests.harness import Worker, until, workers_of
@@ -281,16 +282,21 @@ def test_a_rewound_run_is_shown_as_wanted(rewind: Any, announced: bool, tmp_path
         assert steps_and(shown, "loss") == [*first, *again[-2:]]
 
 
-def test_a_disabled_run_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However that is spelled, and without W&B."""
+def test_a_disabled_run_starts_no_process_and_says_nothing_of_the_sink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However that is spelled, and without W&B; and a later attempt takes nothing for done."""
     monkeypatch.setattr("sightline.sinks.extras.find_spec", missing)
     monkeypatch.setattr(apart, "Child", missing)
-    for mode in ("disabled", "disable", "off"):
-        with start(tmp_path / mode, mode=mode) as run:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    for mode in ("disabled", "disable", "off", None):
+        with start(tmp_path / str(mode), mode=mode) as run:
             train(run, range(2))
         assert not (run.dir / "wandb").exists()
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert WandbSink().open(None) is None  # type: ignore[arg-type]
+        assert not (run.dir / "cursors").exists()
+        assert not [key for commit in commits(run.dir) for key in commit["values"] if "obs/sink" in key]
+        with pytest.raises(sl.ConfigurationError, match=r"it is disabled; set wandb\.mode"):
+            Replay(run.dir, make(sl.WandbConfig(mode=mode)))
 
 
 def missing(*_: Any) -> None:

@@ -27,7 +27,7 @@ _OURS = {
     "swanlab": ("sightline.sinks.swanlab", "SwanLabSink"),
     "tensorboard": ("sightline.sinks.tensorboard", "TensorBoardSink"),
     "trackio": ("sightline.sinks.trackio", "TrackioSink"),
-    "wandb": ("sightline.sinks.wandb", "WandbSink"),
+    "wandb": ("sightline.sinks.wandb", "make"),
 }
 
 

@@ -58,6 +58,10 @@ class ApartSink:
         open_s: seconds that its ``open`` may take, without waiting for the child of an earlier attempt.
         close_s: seconds that its ``close`` may take, in this attempt or after it.
         without: environment variables that the child must not have.
+
+    Attributes:
+        settings: as plain data, for the next child.
+        place: where its files are; None before it was opened.
     """
 
     name: str
@@ -73,10 +77,11 @@ class ApartSink:
         close_s: float,
         without: Sequence[str] = (),
     ) -> None:
-        settings = asdict(config)
-        if settings.get("dir"):
-            settings["dir"] = os.path.abspath(settings["dir"])
-        self._making = (maker, settings)
+        self.settings = asdict(config)
+        if self.settings.get("dir"):
+            self.settings["dir"] = os.path.abspath(self.settings["dir"])
+        self.place: Path | None = None
+        self._maker = maker
         self._open_s = open_s
         self._close_s = close_s
         self._without = without
@@ -97,7 +102,8 @@ class ApartSink:
         self._end()
         log_file = run.dir / self.name / "sightline.log"
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        self._child = Child(*self._making, log_file, self._close_s, self._without)
+        self.place = Path(self.settings.get("dir") or run.dir)
+        self._child = Child(self._maker, self.settings, log_file, self._close_s, self._without)
         self._kept = run.kept
         plain = {**asdict(run), "dir": str(run.dir)}
         stored = self._call("open", plain, timeout=self._open_s + self._close_s + _ENDS_S)
@@ -114,6 +120,12 @@ class ApartSink:
                 self._call("close", timeout=self._close_s + _ENDS_S)
             finally:
                 self._end(_ENDS_S)
+
+    def give_up(self) -> None:
+        """Ends the child in the middle of ``open``, which then raises; called from another thread."""
+        child = self._child
+        if child is not None:
+            child.kill()
 
     def _call(self, method: str, *arguments: Any, timeout: float) -> Any:
         if self._child is None:
@@ -211,6 +223,10 @@ class Child:
             self._process.wait()
         self._replies.close()
         _children.discard(self)
+
+    def kill(self) -> None:
+        """Ends it at once; a call under way raises."""
+        self._process.kill()
 
     def leave_to_parent(self) -> None:
         """In a forked child of the training process: the pipes and the process are not ours."""

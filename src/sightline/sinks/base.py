@@ -90,6 +90,10 @@ class StoringSink(Sink, Protocol):
     commit that the back end has; where the back end cannot be asked, after the last one for which ``write``
     returned.
 
+    It may have two things more. ``place`` is a path on the file system that it writes to, if that need not be
+    the run directory's: a full disk is said once, by its path. ``give_up`` is called from another thread when
+    the run is over and ``open`` has never returned: what is under way there should raise.
+
     Attributes:
         rewind: what becomes of steps that a resumed run commits again.
         stores_at_close: what ``write`` has taken is stored for sure only when ``close`` returns. A crash

@@ -76,6 +76,7 @@ class JSONLSink:
     def __init__(self, config: JSONLConfig | None = None) -> None:
         self._config = config or JSONLConfig()
         self.rewind: Rewind = self._config.rewind
+        self.place: Path | None = None
         self._run_id = ""
         self._file = -1
         self._once = Once(self.name)
@@ -88,6 +89,7 @@ class JSONLSink:
         """
         path = Path(self._config.path or run.dir / "rows.jsonl").expanduser()
         path = path.with_name(f"{path.stem}{run.suffix}{path.suffix}")
+        self.place = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.close()
         self._run_id = run.run_id

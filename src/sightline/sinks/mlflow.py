@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -95,6 +96,7 @@ class MLflowSink:
         if not self._uri or self._uri.partition(":")[0].partition("+")[0] in _DATABASES:
             need("mlflow", "sqlalchemy", "mlflow")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
+        self.place: Path | None = None
         self._store: Store | None = None
         self._run = ""
         self._names = Names("mlflow", clean, taken=[SEQ])
@@ -106,6 +108,7 @@ class MLflowSink:
         from sightline.sinks.mlflow_stores import store_at
 
         uri = self._uri or f"sqlite:///{run.dir.absolute() / 'mlflow.db'}"
+        self.place = place_of(uri)
         self._store = store = store_at(uri, self._config.timeout_s)
         self._run, found = self._find_or_create(store, run)
         run.kept["run_id"] = self._run
@@ -212,6 +215,17 @@ class MLflowSink:
     def _tags(self, commit: Record) -> dict[str, str]:
         texts = commit.get("texts") or {}
         return {self._names[key]: text[: _LONGEST["tag"]] for key, text in texts.items()}
+
+
+def place_of(uri: str) -> Path | None:
+    """The file of a SQLite database; None for anything else.
+
+    Example:
+        >>> print(place_of("sqlite:///runs/mlflow.db"), place_of("http://127.0.0.1:5000"))
+        runs/mlflow.db None
+    """
+    scheme, _, path = uri.partition(":///")
+    return Path(path) if scheme == "sqlite" else None
 
 
 _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")

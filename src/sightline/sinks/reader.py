@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from sightline import full_disks
+from sightline import full_disks, wording
 from sightline.foreign_numbers import position
 from sightline.journal import Block, commits_between
 from sightline.redaction import redacted
@@ -36,10 +36,12 @@ log = logging.getLogger("sightline")
 _BATCH_BYTES = 1 << 20
 _LOOK_BACK_BYTES = 1 << 16
 _PAUSE_S = (0.5, 60.0)  # after the first failure, and the longest
+_DOUBLINGS = 30  # of the pause at most: an outage of a day has more failures than a float has powers of two
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
 _LETS_GO_S = 5.0  # for closing a sink that is down
-_UNREACHED_S = 10.0  # at the end of the run, for a try under way of a sink that has never been open
+_UNREACHED_S = 10.0  # at the end of the run, for a sink that has never been open
+_LOADS_S = 20.0  # for its first try, from its beginning: an SDK may have to be loaded
 
 
 class Lines(Protocol):
@@ -147,15 +149,15 @@ class SinkReader:
         self._errors = 0  # since the last look
         self._is_failing = False
         self._is_full = False  # the disk, which is why
-        self._folder = run.dir if run is not None else Path()
         self._outages = 0  # times that it began to fail
         self._took_s, self._took_commits = 0.0, 0
         self._since: float | None = None  # when the call under way began
         self._once = Once(sink.name)
-        self._closing_at: float | None = None  # until when the rest may be tried
+        self._begun = time.monotonic()
+        self._closing: tuple[float, float] | None = None  # since when, and until when the rest may be tried
         self._has_opened = False
         self._rewound: Sequence[Start] | None = None  # by which the lineage is to be made anew
-        self._over = threading.Event()  # all is done, or nothing more is tried
+        self._is_over = False  # all is done, or nothing more is tried
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
         self._thread.start()
@@ -185,9 +187,8 @@ class SinkReader:
         """Nothing more will come; what is left may be tried for so long: less, if its back end has not been
         reached in the whole run."""
         with self._changed:
-            if self._is_unreached:
-                timeout = min(timeout, _UNREACHED_S)
-            self._closing_at = time.monotonic() + timeout
+            now = time.monotonic()
+            self._closing = (now, now + timeout)
             self._changed.notify_all()
 
     def close(self, timeout: float) -> bool:
@@ -196,21 +197,25 @@ class SinkReader:
         Returns:
             Whether it has everything.
         """
-        if self._closing_at is None:
+        if self._closing is None:
             self.begin_close(timeout)
-        if self._is_unreached:
-            timeout = min(timeout, _UNREACHED_S)
         end = time.monotonic() + timeout
-        self._over.wait(timeout)
-        if self._over.is_set() and not self._has_all():
+        with self._changed:
+            while not self._is_over and (rest := min(end, self._tried_until()) - time.monotonic()) > 0:
+                self._changed.wait(rest)
+        if self._is_over and not self._has_all():
             self._thread.join(min(_LETS_GO_S, max(0.0, end - time.monotonic())))
-        if not self._over.is_set() or not self._has_all():
+        if not self._is_over or not self._has_all():
             if not self.is_behind_for_good:
                 self.is_behind_for_good = True
+                why = "" if self._has_opened or not self.stores else ", and has not been reached"
                 log.warning(
-                    "sightline: sink %s was left %d commits behind%s",
-                    self.sink.name, self._lag(), self._hint and f"; {self._hint}",
+                    "sightline: sink %s was left %s behind%s%s",
+                    self.sink.name, wording.counted(self._lag(), "commit"), why,
+                    self._hint and f"; {self._hint}",
                 )  # fmt: skip
+                if not self._has_opened:
+                    getattr(self.sink, "give_up", lambda: None)()
             return False
         return self._is_stored
 
@@ -241,9 +246,19 @@ class SinkReader:
         return self._failures >= _PATIENCE
 
     @property
-    def _is_unreached(self) -> bool:
-        """Whether it was tried, and has not been open in this run."""
-        return self.stores and not self._has_opened and self._failures > 0
+    def _place(self) -> Path:
+        """On the file system that the sink writes to, as far as is known."""
+        run = self._run_facts
+        return getattr(self.sink, "place", None) or (run.dir if run is not None else Path())
+
+    def _tried_until(self) -> float:
+        """When the run has ended."""
+        assert self._closing is not None
+        since, until = self._closing
+        if not self.stores or self._has_opened:
+            return until
+        unreached = since + _UNREACHED_S
+        return min(until, unreached if self._failures else max(unreached, self._begun + _LOADS_S))
 
     def _lag(self) -> int:
         return commits_between(self._seq, self._target_seq, self._gaps)
@@ -260,7 +275,7 @@ class SinkReader:
         while True:
             with self._changed:
                 comes = self._changed.wait_for(
-                    lambda: self._is_due() or self._closing_at is not None,
+                    lambda: self._is_due() or self._closing is not None,
                     None if self._cursor is None or self._cursor.is_saved else SAVED_WITHIN_S,
                 )
                 if comes and not self._is_due():
@@ -282,10 +297,15 @@ class SinkReader:
             elif self._cursor is not None:
                 self._cursor.save()
         elif self._has_opened:
-            self._over.set()
+            self._end()
             with suppress(BaseException):  # lets go of what it holds, for the next run of this process
                 self.sink.close()
-        self._over.set()
+        self._end()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
 
     def _go_back(self) -> None:
         """As if the attempt had been announced where it began: in another run of the back end, if forked."""
@@ -377,7 +397,7 @@ class SinkReader:
             self._once.forget()
             if self._is_full:
                 self._is_full = False
-                full_disks.has_space(self._folder)
+                full_disks.has_space(self._place)
             elif self._is_said():
                 log.warning("sightline: sink %s works again", self.sink.name)
         if not getattr(self.sink, "stores_at_close", False):
@@ -432,8 +452,9 @@ class SinkReader:
                 self._failures += 1
                 self.trouble = redacted(f"{type(error).__name__}: {error}")
                 self._is_open = not self.stores
-                self._changed.notify_all()
             self._say_that_it_fails(error)
+            with self._changed:  # who waits for the sink speaks after it
+                self._changed.notify_all()
             return False
         finally:
             self._since = None
@@ -441,7 +462,9 @@ class SinkReader:
 
     def _say_that_it_fails(self, error: BaseException) -> None:
         """Of a sink that fails and works in turn, less and less; the traceback comes once."""
-        if not full_disks.has_room(self._folder) and full_disks.is_said(error, self._folder):
+        if self.is_behind_for_good:
+            return
+        if not full_disks.has_room(self._place) and full_disks.is_said(error, self._place):
             self._is_failing = self._is_full = True
             return
         if not self._is_failing:
@@ -450,7 +473,9 @@ class SinkReader:
             times = f" ({self._outages} times so far)" if self._outages > 1 else ""
             if self._is_said():
                 has_trace = self._outages == 1 and not isinstance(error, ApartError)
-                hint = self._hint and f"; it is tried again while the run lasts; {self._hint}"
+                again = "it is tried again while the run lasts; " if self._closing is None else ""
+                is_named = not self._hint or "sightline sync" in str(error)
+                hint = "" if is_named else f"; {again}{self._hint}"
                 self._once.warn("fails", f"fails{times}: {error}{hint}", exc_info=has_trace)
         elif self.is_down:
             self._once.warn(
@@ -464,14 +489,13 @@ class SinkReader:
         """Waits for the next try; returns False where there is none, since the run is over."""
         import random
 
-        pause = min(_PAUSE_S[0] * 2 ** (self._failures - 1), _PAUSE_S[1]) * random.uniform(0.5, 1.5)
+        doubled = min(self._failures - 1, _DOUBLINGS)
+        pause = min(_PAUSE_S[0] * 2**doubled, _PAUSE_S[1]) * random.uniform(0.5, 1.5)
         with self._changed:
-            if self._closing_at is None:
-                self._changed.wait_for(lambda: self._closing_at is not None, pause)
+            if self._closing is None:
+                self._changed.wait_for(lambda: self._closing is not None, pause)
                 return True
-            if self._is_unreached:
-                self._closing_at = min(self._closing_at, time.monotonic() + _UNREACHED_S)
-            rest = self._closing_at - time.monotonic()
+            rest = self._tried_until() - time.monotonic()
             if rest <= 0 or self.is_down:
                 return False
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))

@@ -22,7 +22,7 @@ from sightline.sinks.lineage import Rewind
 from sightline.sinks.names import Names
 from sightline.sinks.once import Once
 from sightline.sinks.swanlab import SwanLabConfig
-from sightline.sinks.swanlab_file import last_seq
+from sightline.sinks.swanlab_file import cut_behind_commits, last_seq
 
 _HIGHEST_STEP = 1 << 48  # that SwanLab takes; what is above it drops with a line in its own log
 _TAKES_WITHIN_S = 60.0
@@ -152,9 +152,10 @@ class SwanLabRun:
     def _check(self, folder: Path, identity: str) -> None:
         stored = last_seq(folder, identity)
         if stored < self._last:
+            cut_behind_commits(folder, identity)
             raise OSError(
-                f"SwanLab's files hold the commits up to {stored} of {self._last}; what they lack comes with "
-                f"the next attempt, or with {self._resume_hint}"
+                f"SwanLab's files in {folder} hold the commits up to {stored} of {self._last}; what they "
+                f"lack comes with the next attempt, or with {self._resume_hint}"
             )
 
     def _new(self, step: int, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +201,7 @@ def stored_commits(mode: str, kept: Mapping[str, Any], folder: Path, identity: s
         0
     """
     if mode != "online":
+        cut_behind_commits(folder, identity)
         return last_seq(folder, identity)
     return 0 if kept.get("mode") == "offline" else None
 

@@ -64,7 +64,10 @@ class Replay:
 
     def __init__(self, directory: Path, sink: Any, *, from_step: int | None = None) -> None:
         if not isinstance(sink, StoringSink):
-            raise ConfigurationError(f"sink {sink.name!r} keeps nothing that could be brought up to date")
+            fix = f": it is disabled; set {sink.name}.mode" if getattr(sink, "is_disabled", False) else ""
+            raise ConfigurationError(
+                f"sink {sink.name!r} keeps nothing that could be brought up to date{fix}"
+            )
         self.handed = Handed()
         self._directory = directory = directory.resolve()
         self._path = directory / "metrics.jsonl"

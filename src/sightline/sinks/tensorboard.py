@@ -78,6 +78,7 @@ class TensorBoardSink:
             ) from error
         self._config = config or TensorBoardConfig()
         self.rewind: Rewind = self._config.rewind
+        self.place: Path | None = None
         self._writer: Any = None
         self._names = Names(self.name, str, taken=[SEQ])
 
@@ -88,7 +89,7 @@ class TensorBoardSink:
             ValueError: the folder has files of another run.
         """
         folder = Path(os.path.abspath(Path(self._config.dir or run.dir / "tensorboard").expanduser()))
-        folder = folder.with_name(f"{folder.name}{run.suffix}")
+        self.place = folder = folder.with_name(f"{folder.name}{run.suffix}")
         folder.mkdir(parents=True, exist_ok=True)
         self._names = Names(
             self.name, str, longest=_LONGEST, taken=[SEQ], kept=run.kept.setdefault("names", {})

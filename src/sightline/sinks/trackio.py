@@ -79,14 +79,14 @@ class TrackioSink:
         self.rewind: Rewind = self._config.rewind
         need("trackio", "trackio", "sightline[trackio]")
         self._names = Names("trackio", str)
-        self._dir = Path()
+        self.place = Path()
         self._inbox: Any = None
         self._id = self._run_name = ""
         self._run_config: dict[str, Any] | None = None
 
     def open(self, run: SinkRun) -> int | None:
         """The ``seq`` of the run's last row in the database; None if it goes into the inbox."""
-        self._dir = Path(self._config.dir or run.dir / "trackio").expanduser().absolute()
+        self.place = place = Path(self._config.dir or run.dir / "trackio").expanduser().absolute()
         self._id = run.run_id + run.suffix
         self._run_name = (self._config.name or run.name) + run.suffix
         self._run_config = self._described(run)
@@ -98,13 +98,13 @@ class TrackioSink:
             taken=[SEQ],
             kept=run.kept.setdefault("names", {}),
         )
-        self._dir.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         self._inbox = None
-        if _is_inbox_wanted(self._dir):
+        if _is_inbox_wanted(place):
             fragments: Any = import_module("trackio.fragments")
             self._inbox = fragments.FragmentWriter()
             return None
-        with _storage_at(self._dir) as storage:
+        with _storage_at(place) as storage:
             storage.validate_project_name(self._config.project)
             storage.init_db(self._config.project)
             answer = storage.query_project(
@@ -128,7 +128,7 @@ class TrackioSink:
         """Nothing is held."""
 
     def _store(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        with _storage_at(self._dir) as storage:
+        with _storage_at(self.place) as storage:
             storage.bulk_log(
                 project=self._config.project,
                 run=self._run_name,
@@ -145,7 +145,7 @@ class TrackioSink:
         place = {"project": self._config.project, "run": self._run_name, "run_id": self._id}
         records = [fragments.metric_record({**place, **row, "config": None}) for row in rows]
         records[0]["config"] = self._run_config
-        self._inbox.write_local(records, self._dir / fragments.INBOX_DIR_NAME)
+        self._inbox.write_local(records, self.place / fragments.INBOX_DIR_NAME)
 
     def _rows(self, records: Sequence[Record]) -> Iterator[dict[str, Any]]:
         for commit, histograms, samples in together(records):

@@ -18,6 +18,8 @@ from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.lineage import Rewind, check_rewind
 from sightline.sinks.settings import check_types
 
+_FIRST_INIT_S = 10.0
+
 #: How a mode may be spelled, and what it is.
 MODES = {
     "online": "online",
@@ -54,7 +56,8 @@ class WandbConfig:
             the right on the axis ``_step`` (on the axis ``step`` where they belong), ``"skip"`` keeps the
             first ones, and ``"fork"`` begins another run.
         system_metrics: whether W&B samples the machine.
-        init_timeout_s: how long a server may take to begin a run.
+        init_timeout_s: how long a server may take to begin a run; the first try gives it 10 s, and each
+            further one twice as long, so that an outage is seen soon.
         finish_timeout_s: how long the last uploads may take at the end.
     """
 
@@ -102,43 +105,59 @@ def checked_mode(mode: str, where: str) -> str:
     return MODES[mode]
 
 
-class WandbSink(ApartSink):
-    """Writes a W&B run; the SDK is loaded in a child process only, where :mod:`sightline.sinks.wandb_run`
-    uses it.
-
-    Args:
-        config: which run, and how.
+def make(config: WandbConfig) -> WandbSink | DisabledSink:
+    """The sink of these settings, in the mode that they or ``WANDB_MODE`` say.
 
     Raises:
         ConfigurationError: a ``WANDB_MODE`` that is none; without ``pip install 'sightline[wandb]'``, unless
             it is disabled.
     """
+    if config.mode is not None:
+        mode = checked_mode(config.mode, "wandb mode")
+    else:
+        mode = checked_mode(os.environ.get("WANDB_MODE") or "online", "WANDB_MODE")
+    return DisabledSink() if mode == "disabled" else WandbSink(replace(config, mode=mode))
+
+
+class DisabledSink:
+    """Stores nothing, and so is behind with nothing."""
+
+    name = "wandb"
+    is_disabled = True
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Nothing becomes of them."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class WandbSink(ApartSink):
+    """Writes a W&B run; the SDK is loaded in a child process only, where :mod:`sightline.sinks.wandb_run`
+    uses it.
+
+    Args:
+        config: which run, and how; its mode is set.
+    """
 
     name = "wandb"
     stores_at_close = True
 
-    def __init__(self, config: WandbConfig | None = None) -> None:
-        config = config or WandbConfig()
+    def __init__(self, config: WandbConfig) -> None:
         self.rewind: Rewind = config.rewind
-        if config.mode is not None:
-            self.mode = checked_mode(config.mode, "wandb mode")
-        else:
-            self.mode = checked_mode(os.environ.get("WANDB_MODE") or "online", "WANDB_MODE")
         super().__init__(
             "sightline.sinks.wandb_run:make",
-            replace(config, mode=self.mode),
+            config,
             open_s=config.init_timeout_s + 60.0,
             close_s=config.finish_timeout_s,
             without=["WANDB_SERVICE"],  # where W&B's own service for the training process listens, if any
         )
-        if self.mode != "disabled":
-            self.need("wandb", "sightline[wandb]", otherwise=", or set mode='disabled'")
+        self._longest_s = config.init_timeout_s
+        self._given_s = min(_FIRST_INIT_S, self._longest_s)
+        self.need("wandb", "sightline[wandb]", otherwise=", or set mode='disabled'")
 
     def open(self, run: SinkRun) -> int | None:
         """Begins or goes on with the W&B run; returns the ``seq`` of the last commit that it has."""
-        return None if self.mode == "disabled" else super().open(run)
-
-    def write(self, records: Sequence[Record]) -> None:
-        """Hands the rows to W&B."""
-        if self.mode != "disabled":
-            super().write(records)
+        self.settings["init_timeout_s"] = self._given_s
+        self._given_s = min(2 * self._given_s, self._longest_s)
+        return super().open(run)

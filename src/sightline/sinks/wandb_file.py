@@ -1,15 +1,7 @@
-"""W&B's run files (``run-<id>.wandb``): what is really in them, up to where one was cut.
-
-W&B keeps a run in the format of LevelDB's log, with a header of its own of 7 bytes: blocks of 32 KiB, in them
-chunks of a checksum (CRC-32, little-endian, of what follows the length), a length of 16 bits, a type, and
-data; records of W&B's protocol buffers in one or several chunks. See ``doc/log_format.md`` of LevelDB and
-``core/pkg/leveldb`` of wandb.
-"""
+"""W&B's run files (``run-<id>.wandb``): what is really in them, up to where one was cut."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +9,9 @@ from typing import Any
 
 import orjson
 
-_BLOCK = 32 * 1024
-_FILE_HEADER = struct.Struct("<4sHB")
-_CHUNK_HEADER = struct.Struct("<IHB")
-_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+from sightline.sinks.block_log import entries, file_header
+
+_HEADER = file_header(b":W&B", 0xBEE1, 0)
 _RECENT = 16
 
 
@@ -53,29 +44,7 @@ def records(path: Path) -> Iterator[bytes]:
         >>> list(records(Path("/dev/null")))
         []
     """
-    with open(path, "rb") as file:
-        block = file.read(_BLOCK)
-        if len(block) < _FILE_HEADER.size or _FILE_HEADER.unpack_from(block) != (b":W&B", 0xBEE1, 0):
-            return
-        at = _FILE_HEADER.size
-        parts: list[bytes] = []
-        while True:
-            if at + _CHUNK_HEADER.size > len(block):
-                block, at = file.read(_BLOCK), 0
-                if not block:
-                    return
-                continue
-            checksum, length, kind = _CHUNK_HEADER.unpack_from(block, at)
-            end = at + _CHUNK_HEADER.size + length
-            data = block[at + _CHUNK_HEADER.size : end]
-            fits = kind in (_FULL, _FIRST) if not parts else kind in (_MIDDLE, _LAST)
-            if len(data) < length or not fits or zlib.crc32(bytes((kind,)) + data) != checksum:
-                return
-            parts.append(data)
-            at = end
-            if kind in (_FULL, _LAST):
-                yield b"".join(parts)
-                parts = []
+    return (entry.data for entry in entries(path, _HEADER))
 
 
 def _row(data: bytes) -> dict[str, Any] | None:
