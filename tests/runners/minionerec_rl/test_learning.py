@@ -35,4 +35,5 @@ def test_grpo_ranks_better_for_held_out_users_than_the_fine_tuning_did(tmp_path:
     assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
     assert all(line["reported"] == 2 for line in steps)
     firsts = [line["values"]["train/pass@1"] for line in steps]
-    assert np.mean(firsts[-20:]) > np.mean(firsts[:20])
+    half = len(firsts) // 2  # of 12,800 prompts each: of a few steps it says nothing
+    assert np.mean(firsts[half:]) > np.mean(firsts[:half])
