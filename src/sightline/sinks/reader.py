@@ -40,6 +40,7 @@ _DOUBLINGS = 30  # of the pause at most: an outage of a day has more failures th
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
 _LETS_GO_S = 5.0  # for closing a sink that is down
+_LETS_GO_AT_LEAST_S = 0.5  # also where all the time went into trying
 _UNREACHED_S = 10.0  # at the end of the run, for a sink that has never been open
 _LOADS_S = 20.0  # for its first try, from its beginning: an SDK may have to be loaded
 
@@ -204,7 +205,7 @@ class SinkReader:
             while not self._is_over and (rest := min(end, self._tried_until()) - time.monotonic()) > 0:
                 self._changed.wait(rest)
         if self._is_over and not self._has_all():
-            self._thread.join(min(_LETS_GO_S, max(0.0, end - time.monotonic())))
+            self._thread.join(min(_LETS_GO_S, max(_LETS_GO_AT_LEAST_S, end - time.monotonic())))
         if not self._is_over or not self._has_all():
             if not self.is_behind_for_good:
                 self.is_behind_for_good = True
