@@ -15,7 +15,6 @@ from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import has_steps, next_steps, possible
 from sightline.cli.progress import progress
-from sightline.file_lines import damage_said
 from sightline.foreign_text import one_line, quoted_all
 from sightline.wording import duration, number
 
@@ -80,7 +79,7 @@ def compare(
         _show(found, histories, run_dirs, everything=everything or bool(metrics))
     say_notes(found.notes)
     say_missing(f"run.json of {name}: its configuration and versions are unknown" for name in found.missing)
-    damage = [(each.path, damage_said(each.torn, each.zeros)) for each in histories]
+    damage = [(each.path, each.unreadable.said()) for each in histories]
     problems = [f"{path}: {said}" for path, said in damage if said]
     say_problems(problems)
     if not as_json:
@@ -136,6 +135,7 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
                 "attempts": len(history.runs),
                 "commits": history.commits,
                 "last_step": history.last_step,
+                **history.unreadable.plain(),
             }
             for path, name, history in zip(run_dirs, found.names, histories, strict=True)
         ],
@@ -149,8 +149,6 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
         "only": dict(zip(map(str, run_dirs), found.only, strict=True)),
         "missing_run_json": found.missing,
         "notes": found.notes,
-        "torn_lines": {str(path): each.torn for path, each in zip(run_dirs, histories, strict=True)},
-        "bytes_of_zeros": {str(path): each.zeros for path, each in zip(run_dirs, histories, strict=True)},
     }
 
 

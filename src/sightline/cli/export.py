@@ -18,8 +18,8 @@ from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.errors import ConfigurationError
-from sightline.file_lines import damage_said
 from sightline.foreign_text import escaped, one_line
+from sightline.run_directory import JOURNAL
 from sightline.wording import counted
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def export(
             f"{counted(written.formulas, 'text begins', 'texts begin')} as formulas do: for a spreadsheet "
             f"give --spreadsheet, which puts an apostrophe before them"
         )
-    damage = damage_said(table.torn, table.zeros)
+    lost = table.unreadable.said()
+    damage = f"{run_dir / (JOURNAL if table.is_of_journal else 'samples')}: {lost}" if lost else ""
     say_problems([damage] if damage else [])
     (say_missing if table.missing else say_notes)(table.notes)
     say_notes(notes)
@@ -127,8 +128,7 @@ def export(
             "file": str(to),
             "rows": written.rows,
             "columns": [column._asdict() for column in table.columns],
-            "torn_lines": table.torn,
-            "bytes_of_zeros": table.zeros,
+            **table.unreadable.plain(),
             "missing_processes": table.missing,
             "notes": notes,
         }

@@ -88,9 +88,7 @@ def ls(
     unknown = [run for run in runs if run.state.state == "unknown" and not run.state.newer]
     problems = [f"{run.name}: {run.state.reason}" for run in runs if run.state.newer]
     problems += [
-        f"{run.name}: {counted(run.torn, 'line')} at the end of its journal could not be read"
-        for run in runs
-        if run.torn
+        f"{run.name}: at the end of its journal {lost}" for run in runs if (lost := run.unreadable.said())
     ]
     if as_json:
         without = [str(run.path) for run in unknown if not (run.path / JOURNAL).exists()]
@@ -245,7 +243,7 @@ def _plain(run: ListedRun, metrics: Sequence[str]) -> dict[str, Any]:
         "last_heard": run.heard,
         "wall_s": run.wall_s,
         "disk_bytes": run.disk_bytes,
-        "torn_lines": run.torn,
+        **run.unreadable.plain(),
         "metrics": kept,
         "nonfinite": {key: str(value) for key, value in kept.items() if not math.isfinite(value)},
     }

@@ -16,9 +16,8 @@ from sightline.cli.frame import end, say_missing, say_next, say_notes, say_probl
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
-from sightline.file_lines import zeros_said
 from sightline.foreign_text import quoted
-from sightline.run_directory import held
+from sightline.run_directory import JOURNAL, held
 from sightline.sinks.reader import Handed
 from sightline.wording import counted
 
@@ -107,15 +106,15 @@ def _sync(
     read = replays[0][1]
     missing = [] if facts else ["run.json"]
     if as_json:
-        said = {
+        answer = {
             "dry_run": dry_run,
             "sinks": told,
-            "torn_lines": read.torn,
-            "odd_lines": read.odd,
+            **read.unreadable.plain(),
             "missing": missing,
         }
-        click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-    lost = _lost(read.torn, read.zeros, read.odd)
+        click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
+    said = read.unreadable.said()
+    lost = [f"{run_dir / JOURNAL}: {said}: no sink gets what is lost"] if said else []
     say_problems([*failed, *lost])
     say_missing(f"{name}: settings and name of the run are unknown" for name in missing)
     if as_json:
@@ -128,23 +127,6 @@ def _sync(
     else:
         say_next(*next_steps(run_dir, but="sync"))
     end([*failed, *lost], missing, as_json=as_json)
-
-
-def _lost(torn: int, zeros: int, odd: int) -> list[str]:
-    """What no sink gets of the journal."""
-    said = []
-    if torn:
-        said.append(f"{counted(torn, 'line')} of the journal could not be read: no sink gets {_them(torn)}")
-    if zeros:
-        said.append(f"the journal has {zeros_said(zeros)}: no sink gets what stood there")
-    if odd:
-        lines = f"{counted(odd, 'line')} of the journal {'is' if odd == 1 else 'are'}"
-        said.append(f"{lines} not as sightline writes them: sinks get what is sound of {_them(odd)}")
-    return said
-
-
-def _them(lines: int) -> str:
-    return "it" if lines == 1 else "them"
 
 
 class _Notes(logging.Handler):

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sightline.doctor.journal_health import Health, Span, health_of
 from sightline.doctor.process_traces import clock_findings, dropped_findings
 from sightline.doctor.run_files import RunFiles, files_of
 from sightline.errors import RunDirectoryError
+from sightline.file_lines import Unreadable
 from sightline.foreign_numbers import whole
 from sightline.foreign_text import quoted
 from sightline.host_health import Stall
@@ -242,10 +244,8 @@ class ARun:
         data = {
             "bytes": health.size,
             "lines": dict(health.kinds),
-            "torn": health.torn,
-            "odd": health.odd,
+            **health.unreadable.plain(),
             "cut_bytes": health.cut,
-            "zeros_bytes": health.zeros,
             "lost_commits": health.lost,
             "skipped_bytes": health.skipped,
         }
@@ -270,32 +270,23 @@ class ARun:
                     data,
                 )
             )
-        if health.torn:
+        lost, odd = replace(health.unreadable, odd=0), Unreadable(odd=health.unreadable.odd)
+        if lost:
             found.append(
                 wrong(
                     "journal",
-                    f"{counted(health.torn, 'line')} cannot be read",
-                    "the machine crashed, or somebody edited it; readers leave them out",
+                    lost.said(),
+                    "the machine crashed, or somebody edited it; readers pass over what is damaged",
                     f"sinks may have what is lost; keep {self._name} as it is",
                     data,
                 )
             )
-        if health.zeros:
+        if odd:
             found.append(
                 wrong(
                     "journal",
-                    f"{size(health.zeros)} of it are zeros",
-                    "a crash of the machine took what was written there; readers pass over it",
-                    f"sinks may have what is lost; keep {self._name} as it is",
-                    data,
-                )
-            )
-        if health.odd:
-            found.append(
-                wrong(
-                    "journal",
-                    f"{counted(health.odd, 'entry', 'entries')} of its lines are of wrong types",
-                    "somebody edited it, or another program wrote it; readers leave them out",
+                    odd.said(),
+                    "somebody edited it, or another program wrote it",
                     f"keep {self._name} as it is, and what wrote into it away",
                     data,
                 )

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sightline.file_lines import damage_said
 from sightline.report.curves import curves
 from sightline.report.distributions import distributions
 from sightline.report.headline import headline, shown_state
@@ -136,7 +135,7 @@ def _gathered(
     has_begun = stands.state != "unknown"
     is_live = stands.is_live if has_begun else bool(stands.lock.is_held)
     damaged, absent = [], []
-    if said := damage_said(history.torn, history.zeros):
+    if said := history.unreadable.said():
         damaged.append(f"{history.path}: {said}")
     logs = log_lines(run.dirs)
     damaged += logs.damage.said()

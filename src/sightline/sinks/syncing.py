@@ -10,13 +10,12 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
-from sightline.file_lines import WholeLines
+from sightline.file_lines import JsonLines, Unreadable
 from sightline.foreign_numbers import whole
 from sightline.journal import (
     Block,
     commits_between,
     gaps_of,
-    is_rewound,
     is_run_line,
     whole_lines,
     whole_size,
@@ -25,8 +24,8 @@ from sightline.run_directory import no_journal
 from sightline.sinks.base import StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.damage import Damage
-from sightline.sinks.lineage import Lineage, Start, as_committed, starts_of
-from sightline.sinks.reader import Handed, cursor_of, parsed, storing_reader
+from sightline.sinks.lineage import Beginnings, Lineage, Start
+from sightline.sinks.reader import Handed, cursor_of, storing_reader
 from sightline.sinks.sound_records import SoundRecords
 
 _LOOK_S = 0.05
@@ -57,9 +56,7 @@ class Replay:
 
     Attributes:
         handed: what the sink was handed.
-        torn: lines of the journal that could not be read, and that no sink can be handed.
-        odd: lines that are not as sightline writes them, of which sinks get what is sound.
-        zeros: bytes of zeros in the place of lines.
+        unreadable: what no sink can be handed of the journal; of odd lines sinks get what is sound.
     """
 
     def __init__(self, directory: Path, sink: Any, *, from_step: int | None = None) -> None:
@@ -74,20 +71,17 @@ class Replay:
             raise JournalError(no_journal(directory))
         self._last_seq = 0
         run_line: dict[str, Any] | None = None
-        starts: list[Start] = []
-        first_steps: dict[int, int] = {}
+        begun = Beginnings()
         steps: list[int] = []
-        self.torn = self.odd = self.zeros = 0
+        self.unreadable = Unreadable()
         for record in self._records():
             if record.get("type") == "run" and is_run_line(record, self._path):
                 run_line = record
-                starts = starts_of(record)
-            elif is_rewound(record):
-                starts = starts_of(record)
-            elif is_commit(record):
+            begun.see(record)
+            if is_commit(record):
                 self._last_seq = max(self._last_seq, record["seq"])
                 steps.append(record["step"])
-                first_steps.setdefault(record.get("attempt", 0), record["step"])
+                begun.commit(record["attempt"], record["step"])
         if run_line is None:
             raise JournalError(f"{self._path} holds no run line: it is no journal of sightline")
         if from_step is not None and steps and max(steps) < from_step:
@@ -96,13 +90,7 @@ class Replay:
             )
         self._gaps = gaps_of(run_line)
         self._commits = commits_between(0, self._last_seq, self._gaps)
-        starts = starts or [Start(whole(run_line.get("attempt")) or 1, 0, None)]
-        # Where the disk has refused the event. A first commit of the very step before the announced one may
-        # be one more of a checkpoint's last step.
-        self._starts = [
-            given if given.first_step == seen.first_step + 1 else seen
-            for given, seen in zip(starts, as_committed(starts, first_steps), strict=True)
-        ]
+        self._starts = begun.starts or [Start(whole(run_line.get("attempt")) or 1, 0, None)]
         self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
 
     def missing(self) -> Handed:
@@ -118,17 +106,10 @@ class Replay:
 
     def _records(self) -> Iterator[dict[str, Any]]:
         """Sound ones; a last line that was cut by a kill is none."""
-        sound = SoundRecords()
-        torn = 0
         with open(self._path, "rb", 0) as file:
-            lines = WholeLines(file.fileno())
-            for line in lines:
-                record = parsed(line)
-                if record is None:
-                    torn += 1
-                elif (found := sound(record)) is not None:
-                    yield found
-        self.torn, self.odd, self.zeros = torn + lines.torn, sound.odd, lines.zeros
+            lines = JsonLines(file.fileno(), sound=SoundRecords())
+            yield from lines
+        self.unreadable = lines.unreadable
 
     def run(self, *, patience_s: float = 60.0) -> Iterator[tuple[int, int]]:
         """Brings the sink up to date.
