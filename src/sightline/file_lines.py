@@ -229,18 +229,18 @@ def object_in(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def cut_said(cut: int) -> str:
+def cut_said(cut: int | None = None) -> str:
     """What it means that a file which nobody writes any more ends within a line, for people.
 
     Args:
-        cut: bytes of that line.
+        cut: bytes of that line, if they are known.
 
     Example:
         >>> cut_said(28)
         'its last line is cut (28 B), as a kill leaves it: that line is lost, and nothing else'
     """
-    said = f"its last line is cut ({wording.size(cut)}), as a kill leaves it"
-    return f"{said}: that line is lost, and nothing else"
+    size = "" if cut is None else f" ({wording.size(cut)})"
+    return f"its last line is cut{size}, as a kill leaves it: that line is lost, and nothing else"
 
 
 def zeros_said(zeros: int) -> str:

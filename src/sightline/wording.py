@@ -153,6 +153,28 @@ def processes(which: Iterable[int]) -> str:
     return f"{name} {', '.join(shown)}" + (f" and {more:,} more" if more else "")
 
 
+def files_missing(
+    where: object, expected: int, absent: Sequence[int], *, attempt: int | None = None
+) -> list[str]:
+    """That files of some processes are not here, as all commands say it; empty if all are.
+
+    Args:
+        where: the run directory.
+        expected: how many processes there are.
+        absent: those without files, ascending.
+        attempt: of which attempt, if the run has several.
+
+    Example:
+        >>> files_missing("runs/grpo", 4, [1, 2, 3])
+        ['runs/grpo: files of 1 of 4 processes are here, without processes 1-3']
+    """
+    if not absent:
+        return []
+    of = f" (attempt {attempt})" if attempt is not None else ""
+    here = f"files of {expected - len(absent)} of {expected} processes are here"
+    return [f"{where}: {here}{of}, without {processes(absent)}"]
+
+
 def _told(first: int, last: int) -> list[str]:
     return [f"{first}-{last}"] if last > first + 1 else [str(each) for each in range(first, last + 1)]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
+from sightline.cli.cut_journals import cut_journals, cut_notes
 from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
@@ -74,7 +75,7 @@ def export(
       sightline export runs/latest --samples rollouts
 
     Exit code 0: it is written; 1: but something could not be read; 2: nothing is; 3: with --json, files of
-    some processes are not here.
+    some processes are not here, which `missing` names.
     """
     if samples is not None and (process_values or long or metrics):
         raise click.UsageError("--samples takes none of --long, --metric and --process-values")
@@ -119,7 +120,9 @@ def export(
         )
     lost = table.unreadable.said()
     damage = f"{run_dir / (JOURNAL if table.is_of_journal else 'samples')}: {lost}" if lost else ""
+    cut = cut_journals([run_dir] if table.is_of_journal else [])
     say_problems([damage] if damage else [])
+    say_notes(cut_notes(cut))
     (say_missing if table.missing else say_notes)(table.notes)
     say_notes(notes)
     notes = [*table.notes, *notes]
@@ -129,6 +132,8 @@ def export(
             "rows": written.rows,
             "columns": [column._asdict() for column in table.columns],
             **table.unreadable.plain(),
+            "cut_bytes": sum(cut.values()),
+            "missing": table.notes if table.missing else [],
             "missing_processes": table.missing,
             "notes": notes,
         }

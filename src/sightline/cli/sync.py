@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
+from sightline.cli.cut_journals import cut_journals, cut_notes
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
@@ -63,10 +64,12 @@ def sync(
       sightline sync runs/grpo --to wandb --dry-run
 
     Exit code 0: the sinks have everything; 1: one does not, or lines of the journal could not be read; 2:
-    wrong usage; 3: with --json, run.json is not here, so that settings and name of the run are unknown.
+    wrong usage; 3: with --json, run.json is not here, so that settings and name of the run are unknown, as
+    `missing` says.
     """
+    cut = cut_journals([run_dir])  # by how the run stands when this command does not hold it
     with _warnings_as_notes(), held(run_dir, writes=not dry_run):
-        _sync(run_dir, sinks, settings, from_step, dry_run, as_json)
+        _sync(run_dir, sinks, settings, from_step, dry_run, as_json, cut)
 
 
 def _sync(
@@ -76,6 +79,7 @@ def _sync(
     from_step: int | None,
     dry_run: bool,
     as_json: bool,
+    cut: Mapping[Path, int],
 ) -> None:
     from sightline.sinks import make_sinks
     from sightline.sinks.syncing import Replay, facts_of
@@ -104,19 +108,21 @@ def _sync(
         else:
             click.echo(f"{name}: up to date; {_said(handed)} {_were(handed)} handed over")
     read = replays[0][1]
-    missing = [] if facts else ["run.json"]
+    missing = [] if facts else ["run.json: settings and name of the run are unknown"]
     if as_json:
         answer = {
             "dry_run": dry_run,
             "sinks": told,
             **read.unreadable.plain(),
+            "cut_bytes": sum(cut.values()),
             "missing": missing,
         }
         click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
     said = read.unreadable.said()
     lost = [f"{run_dir / JOURNAL}: {said}: no sink gets what is lost"] if said else []
     say_problems([*failed, *lost])
-    say_missing(f"{name}: settings and name of the run are unknown" for name in missing)
+    say_notes(cut_notes(cut))
+    say_missing(missing)
     if as_json:
         pass
     elif failed:

@@ -98,8 +98,13 @@ class ARun:
         here = self.files.processes.get(self.state.attempt, set()) or set().union(
             *self.files.processes.values()
         )
-        expected = max(self.state.processes, self.files.expected)
+        expected = self.expected
         return sorted(set(range(expected)) - here) if expected > 1 or here else []
+
+    @property
+    def expected(self) -> int:
+        """How many processes there are, as far as journal and files tell."""
+        return max(self.state.processes, self.files.expected)
 
     # --- the run -------------------------------------------------------------------------------------------
 
@@ -184,7 +189,7 @@ class ARun:
                 lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
             for line in reversed(lines):
                 if any(f" {level} " in line for level in ("ERROR", "CRITICAL")):
-                    return f"; its log ends with: {line[-200:]}"
+                    return f"; its log ends with: {line[:2000]}"
         return ""
 
     def _stuck(self) -> str:
@@ -260,11 +265,11 @@ class ARun:
                     data,
                 )
             )
-        if health.cut and not self.state.is_live:
+        if self.state.cut:
             found.append(
                 note(
                     "journal",
-                    f"its last line is cut ({health.cut} bytes)",
+                    self.state.cut,
                     "the run was killed while it wrote; readers leave the line out",
                     "nothing: resume removes it",
                     data,
@@ -532,7 +537,7 @@ class ARun:
     # --- files ---------------------------------------------------------------------------------------------
 
     def files_check(self) -> list[Finding]:
-        absent, expected = self.absent, max(self.state.processes, self.files.expected)
+        absent, expected = self.absent, self.expected
         data = {"here": sorted(set(range(expected)) - set(absent)), "absent": absent, "expected": expected}
         if not expected:
             return []

@@ -16,6 +16,7 @@ from sightline.sinks.commits import is_number
 from sightline.sinks.lineage import Start
 from sightline.tables.lines import Lines
 from sightline.tables.table import Cell, Column, Kind, Steps, Table, named
+from sightline.wording import files_missing
 
 _FILE = re.compile(r"(?P<table>.+)\.p(?P<process>\d+)\.a(?P<attempt>\d+)\.jsonl")
 _OF_PROCESS = re.compile(r".*\bp(\d{5,})\.a\d+\b.*")
@@ -193,9 +194,7 @@ def _missing(run_dir: Path, files: list[_File]) -> tuple[list[str], list[int]]:
         if match := _OF_PROCESS.fullmatch(path.name):
             here.add(int(match[1]))
     missing = sorted(set(range(processes)) - here)
-    if not missing:
-        return [], []
-    return [f"files of {processes - len(missing)} of {processes} processes are here"], missing
+    return files_missing(run_dir, processes, missing), missing
 
 
 def _is_over(starts: list[Start], place: list[Cell]) -> bool:

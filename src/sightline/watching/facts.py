@@ -110,7 +110,7 @@ class Trouble:
 
     Attributes:
         about: what it is of, in one word: ``missing``, ``stall``, ``nonfinite``, ``late``, ``sink``, ``obs``,
-            ``attempt``, ``journal``, ``files``.
+            ``attempt``, ``journal``, ``cut``, ``files``.
         text: in a sentence.
         is_now: whether it still is so.
     """
@@ -498,6 +498,8 @@ def _troubles(
         found.append(Trouble("late", f"{counted(len(late), 'snapshot')} came late, from {who}"))
     if said := history.unreadable.said():
         found.append(Trouble("journal", f"the journal: {said}"))
+    if state.cut:
+        found.append(Trouble("cut", f"the journal: {state.cut}"))
     if files.missing:
         text = f"files of {len(files.here)} of {files.expected} processes are here"
         found.append(Trouble("files", f"{text}: warnings of the others are not shown"))
