@@ -134,15 +134,15 @@ class Unreadable:
             >>> Unreadable(torn=2).said(), Unreadable().said()
             ('2 lines could not be read', '')
             >>> Unreadable(torn=1, odd=1).said()
-            '1 line could not be read; 1 line has fields of wrong types: what is sound of it counts'
+            '1 line could not be read; 1 line is not as sightline writes it: what is sound of it counts'
             >>> Unreadable(torn=1, zeros=4 << 30).said()
             '1 line could not be read; 4.29 GB of zeros, as a crash of a machine leaves them'
         """
         torn = f"{wording.counted(self.torn, 'line')} could not be read" if self.torn else ""
         odd = ""
         if self.odd:
-            have, them = ("line has", "it") if self.odd == 1 else ("lines have", "them")
-            odd = f"{self.odd:,} {have} fields of wrong types: what is sound of {them} counts"
+            are, them = ("line is", "it") if self.odd == 1 else ("lines are", "them")
+            odd = f"{self.odd:,} {are} not as sightline writes {them}: what is sound of {them} counts"
         return "; ".join(filter(None, [torn, odd, zeros_said(self.zeros)]))
 
 

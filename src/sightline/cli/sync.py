@@ -42,7 +42,7 @@ _TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
     help="Leave out commits of lower steps; they cannot be added later.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Say what would be sent, by the sink's cursor, and send nothing."
+    "--dry-run", is_flag=True, help="Say what would be sent, by the sink's file or cursor, and send nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="What each sink was sent, for other programs.")
 def sync(
@@ -82,6 +82,7 @@ def _sync(
     cut: Mapping[Path, int],
 ) -> None:
     from sightline.sinks import make_sinks
+    from sightline.sinks.looking import LookingSink
     from sightline.sinks.syncing import Replay, facts_of
 
     facts = facts_of(run_dir)
@@ -91,20 +92,27 @@ def _sync(
     ]
     told = []
     failed = []
+    damaged: list[str] = []  # what sinks have stored
     for name, replay in replays:
-        error = None
+        error, handed = None, Handed()
         try:
-            if not dry_run:
-                _show(name, replay.run(), is_shown=not as_json)
+            if dry_run:
+                handed = replay.missing()
+                damaged += [replay.damage] if replay.damage else []
+            else:
+                try:
+                    _show(name, replay.run(), is_shown=not as_json)
+                finally:
+                    handed = replay.handed
         except SightlineError as trouble:
             error = str(trouble)
             failed.append(error)
-        handed = replay.missing() if dry_run else replay.handed
         told.append({"sink": name, **handed._asdict(), "error": error})
         if as_json or error:
             continue
         if dry_run:
-            click.echo(f"{name}: by its cursor, {_said(handed)} would be sent")
+            by = "file" if isinstance(replay.sink, LookingSink) else "cursor"
+            click.echo(f"{name}: by its {by}, {_said(handed)} would be sent")
         else:
             click.echo(f"{name}: up to date; {_said(handed)} {_were(handed)} handed over")
     read = replays[0][1]
@@ -119,8 +127,8 @@ def _sync(
         }
         click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
     said = read.unreadable.said()
-    lost = [f"{run_dir / JOURNAL}: {said}: no sink gets what is lost"] if said else []
-    say_problems([*failed, *lost])
+    lost = [f"{run_dir / JOURNAL}: {said}"] if said else []
+    say_problems([*failed, *damaged, *lost])
     say_notes(cut_notes(cut))
     say_missing(missing)
     if as_json:
@@ -132,7 +140,7 @@ def _sync(
         say_next(f"sightline sync {quoted(run_dir)} {to}")
     else:
         say_next(*next_steps(run_dir, but="sync"))
-    end([*failed, *lost], missing, as_json=as_json)
+    end([*failed, *damaged, *lost], missing, as_json=as_json)
 
 
 class _Notes(logging.Handler):

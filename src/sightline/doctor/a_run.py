@@ -19,7 +19,7 @@ from sightline.doctor.installation import installed, release
 from sightline.doctor.journal_health import Health, Span, health_of
 from sightline.doctor.process_traces import clock_findings, dropped_findings
 from sightline.doctor.run_files import RunFiles, files_of
-from sightline.errors import RunDirectoryError
+from sightline.errors import RunDirectoryError, SightlineError
 from sightline.file_lines import Unreadable
 from sightline.foreign_numbers import whole
 from sightline.foreign_text import quoted
@@ -27,6 +27,8 @@ from sightline.host_health import Stall
 from sightline.journal import commits_between
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import RunState, state_of
+from sightline.sinks.jsonl import JSONLConfig, JSONLSink
+from sightline.sinks.syncing import Replay
 from sightline.wording import ago, counted, duration, processes, size
 
 _SHOWN = 8
@@ -464,6 +466,9 @@ class ARun:
             behind = commits_between(at, health.last_seq, health.gaps)
             data = {"sink": name, "behind": behind, "seq": at, "errors": errors.count}
             trouble = f"; it failed {counted(errors.count, 'time')} ({errors.steps})" if errors.count else ""
+            if name == "jsonl" and not self.state.is_live:
+                found.append(self._rows_found(trouble, data))
+                continue
             if behind and not self.state.is_live:
                 found.append(
                     wrong(
@@ -487,6 +492,26 @@ class ARun:
             else:
                 found.append(ok("sink", f"{name} has {_all_but(behind)}{trouble}", data=data))
         return found
+
+    def _rows_found(self, trouble: str, data: dict[str, Any]) -> Finding:
+        """What the file of the sink ``jsonl`` has, whatever its cursor says."""
+        section = (self.facts.get("sightline") or {}).get("jsonl")
+        try:
+            sink = JSONLSink(JSONLConfig(**section) if isinstance(section, dict) else None)
+            replay = Replay(self.directory, sink)
+            lacks = replay.missing()
+        except (SightlineError, TypeError, OSError) as error:
+            return note("sink", f"the rows of jsonl cannot be looked at: {error}", data=data)
+        data = {**data, "behind": lacks.commits}
+        if not lacks.commits and not replay.damage:
+            return ok("sink", f"jsonl has everything{trouble}", data=data)
+        said = f"jsonl lacks {counted(lacks.commits, 'commit')}, by its file"
+        why = (
+            replay.damage
+            or "the run ended before it had stored them, or somebody has cut or removed the file"
+        )
+        fix = f"sightline sync {self._name} --to jsonl" if lacks.commits else f"keep {self._name} as it is"
+        return wrong("sink", said + trouble, why, fix, data)
 
     def _cursors(self) -> dict[str, int]:
         """By sink the ``seq`` up to which it has stored the run; of its latest fork."""

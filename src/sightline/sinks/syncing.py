@@ -21,10 +21,11 @@ from sightline.journal import (
     whole_size,
 )
 from sightline.run_directory import no_journal
-from sightline.sinks.base import StoringSink
+from sightline.sinks.base import SinkRun, StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.damage import Damage
 from sightline.sinks.lineage import Beginnings, Lineage, Start
+from sightline.sinks.looking import LookingSink
 from sightline.sinks.reader import Handed, cursor_of, storing_reader
 from sightline.sinks.sound_records import SoundRecords
 
@@ -55,7 +56,9 @@ class Replay:
         ConfigurationError: a sink that stores nothing, or no commit is from that step on.
 
     Attributes:
+        sink: that.
         handed: what the sink was handed.
+        damage: of what the sink has stored, as :meth:`missing` has seen it, in a sentence; else empty.
         unreadable: what no sink can be handed of the journal; of odd lines sinks get what is sound.
     """
 
@@ -65,7 +68,7 @@ class Replay:
         self.handed = Handed()
         self._directory = directory = directory.resolve()
         self._path = directory / "metrics.jsonl"
-        self._sink = sink
+        self.sink = sink
         self._from_step = from_step
         if not self._path.exists():
             raise JournalError(no_journal(directory))
@@ -74,6 +77,7 @@ class Replay:
         begun = Beginnings()
         steps: list[int] = []
         self.unreadable = Unreadable()
+        self.damage = ""
         for record in self._records():
             if record.get("type") == "run" and is_run_line(record, self._path):
                 run_line = record
@@ -94,13 +98,27 @@ class Replay:
         self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
 
     def missing(self) -> Handed:
-        """What the sink lacks, by its cursor; the sink is not asked."""
-        lineage = _From(self._starts, self._sink.rewind, self._from_step)
-        cursor = cursor_of(self._sink, self._directory, lineage, self._facts["run_id"])
+        """What the sink lacks, by its file if it has one, else by its cursor; nothing is changed.
+
+        Raises:
+            ConfigurationError: its file is another program's, or cannot be read.
+        """
+        lineage = _From(self._starts, self.sink.rewind, self._from_step)
+        cursor = cursor_of(self.sink, self._directory, lineage, self._facts["run_id"])
+        stored = cursor.seq
+        if isinstance(self.sink, LookingSink):
+            name = str(self._facts.get("name") or self._directory.name)
+            run = SinkRun(
+                self._facts["run_id"], name, self._directory, lineage.current.attempt, fork=lineage.fork
+            )  # fmt: skip
+            try:
+                stored, self.damage = self.sink.look(run)
+            except (OSError, ValueError) as error:
+                raise ConfigurationError(f"sink {self.sink.name!r}: {error}") from error
         steps = [
             record["step"]
             for record in self._records()
-            if is_commit(record) and record["seq"] > cursor.seq and lineage.has(record)
+            if is_commit(record) and record["seq"] > stored and lineage.has(record)
         ]
         return Handed().and_those_of(steps)
 
@@ -123,10 +141,10 @@ class Replay:
         Raises:
             ConfigurationError: it is down, or has not taken anything for so long; what it took stays taken.
         """
-        lineage = _From(self._starts, self._sink.rewind, self._from_step)
+        lineage = _From(self._starts, self.sink.rewind, self._from_step)
         size = whole_size(self._path)
         reader = storing_reader(
-            self._sink, JournalFile(self._path), size,
+            self.sink, JournalFile(self._path), size,
             directory=self._directory, lineage=lineage, facts=self._facts, gaps=self._gaps,
             damage=Damage(self._path, is_said=False),
         )  # fmt: skip
@@ -143,7 +161,7 @@ class Replay:
         self.handed = reader.handed
         if not is_closed:
             raise ConfigurationError(
-                f"sink {self._sink.name!r} took no more: {reader.trouble or 'it does not answer'}. What it "
+                f"sink {self.sink.name!r} took no more: {reader.trouble or 'it does not answer'}. What it "
                 f"has taken stays; the same command goes on from there"
             )
         yield self._commits, self._commits
