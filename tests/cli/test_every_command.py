@@ -231,7 +231,7 @@ def test_a_command_on_a_run(folder: Path, tmp_path: Path, kind: str, command: st
 
 def asked(folder: Path, tmp_path: Path, kind: str, command: str, as_json: bool) -> Result:
     out = tmp_path / ("json" if as_json else "text")
-    out.mkdir()
+    out.mkdir(parents=True)
     arguments = COMMANDS[command](folder / kind / "run", folder / "fine" / "run", out)
     return invoke(command, arguments, *["--json"] * as_json)
 
@@ -373,11 +373,32 @@ def test_what_is_named_next_succeeds(
         if words[0] == "doctor":
             assert done.exit_code in (0, 1), said
         elif done.exit_code == 1:
-            assert kind in ("torn", "newer-sessions", "newer-traces"), said
+            assert kind in ("torn", "newer-logs", "newer-sessions", "newer-traces"), said
             assert "problem: " in done.stderr, said
             assert "no steps" not in done.stderr, said
         else:
             assert done.exit_code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [("newer-logs", "logs/p00000.a01.jsonl"), ("newer-traces", "traces/p00000.a01.0000.json"),
+     ("newer-sessions", "sessions/p00000.a01.jsonl")],
+)  # fmt: skip
+def test_of_files_of_a_newer_version_doctor_tells_and_a_report_leaves_them_out(
+    folder: Path, tmp_path: Path, kind: str, where: str
+) -> None:
+    """All else of the run is shown; the command that mends it is named."""
+    done = asked(folder, tmp_path, kind, "report", False)
+    (problem,) = [each for each in done.stderr.splitlines() if each.startswith("problem: ")]
+    assert done.exit_code == 1
+    assert f"{where}" in problem
+    assert "has format 9" in problem
+    assert "pip install --upgrade sightline" in problem
+    done = asked(folder, tmp_path / "doctor", kind, "doctor", True)
+    found = [each for each in orjson.loads(done.stdout)["findings"] if each["check"] == "files"]
+    assert [each["fix"] for each in found if each["level"] == "wrong"] == ["pip install --upgrade sightline"]
+    assert f"1 file is of a newer format, which is not read here: {where} (9)" in found[-1]["what"]
 
 
 def test_nothing_is_to_be_collected_for_a_start_that_failed(folder: Path, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class ARun:
             ("counts", self.counts_check),
             ("sinks", self.sinks_check),
             ("files", self.files_check),
+            ("newer", self.newer_files_check),
             ("clocks", lambda: clock_findings(self.directory, self._name)),
             ("dropped", lambda: dropped_findings(self.directory, self._name)),
             ("offline", self.offline_check),
@@ -591,6 +592,23 @@ class ARun:
         if not self.files.processes:
             return [ok("files", "no files of processes: neither logs nor traces", data=data)]
         return [ok("files", f"files of all processes are here ({expected})", data=data)]
+
+    def newer_files_check(self) -> list[Finding]:
+        newer = self.files.newer
+        if not newer:
+            return []
+        shown = ", ".join(f"{path} ({written})" for path, written in newer[:3])
+        more = f" and {len(newer) - 3} more" if len(newer) > 3 else ""
+        return [
+            wrong(
+                "files",
+                f"{counted(len(newer), 'file is', 'files are')} of a newer format, which is not read here: "
+                f"{shown}{more}",
+                "a newer version wrote them; what they say is left out",
+                "pip install --upgrade sightline",
+                {"newer": {str(path): written for path, written in newer}},
+            )
+        ]
 
     def space_check(self) -> list[Finding]:
         kinds, largest = self.files.by_kind, self.files.largest

@@ -78,6 +78,10 @@ class Damage:
         return [*(f"{path}: {cut_said()}" for path in shown), *more]
 
 
+class NewerLogsError(RunDirectoryError):
+    """A newer version of sightline wrote a log, and none of them is read."""
+
+
 class Cursor:
     """A place in a file that may grow, and be renamed meanwhile. It keeps no file open.
 
@@ -322,7 +326,7 @@ class RunFiles:
             self.damage.problems[str(path)] = "it has no header of a text log, and is left out"
             return None
         if not isinstance(facts.get("format", 1), int) or facts.get("format", 1) > FORMAT:
-            raise RunDirectoryError(
+            raise NewerLogsError(
                 f"{path} has format {facts['format']}, and this sightline reads {FORMAT}: "
                 f"a newer version wrote it: pip install --upgrade sightline"
             )
