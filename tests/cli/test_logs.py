@@ -76,7 +76,7 @@ def test_killed_attempts_are_shown_with_all_whole_lines(workers: Workers) -> Non
     cut.write_bytes(cut.read_bytes()[:-10])  # and as a full disk leaves one
     done = logs(run_dir, "--json")
     assert done.returncode == 0
-    assert "note: the last line" in done.stderr
+    assert f"note: {cut}: its last line is cut, as a kill leaves it" in done.stderr
     for attempt in (1, 2):
         of_it = messages(logs(run_dir, "--json", "--attempt", attempt, "--grep", "line").stdout)
         numbers = [int(message.split()[1]) for message in of_it]
