@@ -81,6 +81,18 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hours:02d} h" if days < 1000 else "> 999 d"
 
 
+def change(seconds: float | None) -> str:
+    """By how many seconds something differs, with its sign where that can be seen.
+
+    Example:
+        >>> [change(s) for s in (0.25, -3, 1e-6, -1e-6, 0.0, None)]
+        ['+250 ms', '−3 s', '< ±0.01 ms', '< ±0.01 ms', '0 s', '–']
+    """
+    if seconds and abs(seconds) < 1e-5:
+        return "< ±0.01 ms"
+    return f"+{duration(seconds)}" if seconds is not None and seconds > 0 else duration(seconds)
+
+
 def ago(seconds: float | None) -> str:
     """How long since something.
 

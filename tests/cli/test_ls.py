@@ -151,7 +151,7 @@ def test_a_folder_without_runs_says_what_to_do(tmp_path: Path) -> None:
     done = ls(tmp_path)
     assert (done.exit_code, done.stdout) == (0, "")
     assert 'sl.start("runs")' in done.stderr
-    assert orjson.loads(ls(tmp_path, "--json").stdout) == {"runs": [], "without_journal": []}
+    assert orjson.loads(ls(tmp_path, "--json").stdout) == {"runs": [], "missing": [], "without_journal": []}
     done = ls(tmp_path / "none")
     assert done.exit_code == 2
     assert "no directory" in done.stderr

@@ -18,7 +18,7 @@ from sightline.cli.next_steps import has_steps, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.foreign_text import one_line, quoted_all
 from sightline.run_directory import JOURNAL
-from sightline.wording import duration, number
+from sightline.wording import change, duration, number
 
 if TYPE_CHECKING:
     from sightline.comparison.levels import Difference
@@ -329,11 +329,8 @@ def _show_stages(found: Comparison, letters: Sequence[str], everything: bool) ->
         line += map(duration, stage.seconds)
         if len(letters) == 2:
             a, b = stage.seconds
-            change = None if a is None or b is None else b - a
-            line += [
-                "–" if change is None else ("+" if change > 0 else "") + duration(change),
-                _relative(None if change is None or not a else change / a),
-            ]
+            differs = None if a is None or b is None else b - a
+            line += [change(differs), _relative(None if differs is None or not a else differs / a)]
         cells.append(line)
     show(headings, cells, indent="  ")
 

@@ -18,7 +18,7 @@ from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
-from sightline.wording import counted, duration
+from sightline.wording import change, counted, duration
 
 if TYPE_CHECKING:
     from sightline.analysis import Analysis, Slow, Stage, StepTimes
@@ -136,7 +136,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
                     one_line(each.name),
                     duration(each.before_s),
                     duration(each.after_s),
-                    ("+" if each.change_s > 0 else "") + duration(each.change_s),
+                    change(each.change_s),
                 ]
                 for each in found
             ],
