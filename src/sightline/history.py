@@ -205,7 +205,7 @@ class History:
         if before >= end:
             return False
         with open(self.path, "rb", 0) as file:
-            lines = JsonLines(file.fileno(), before, sound=self._sound)
+            lines = JsonLines(file.fileno(), before, sound=self._sound_of)
             for record in lines:
                 self._offset = lines.place
                 self._take(record)
@@ -249,6 +249,11 @@ class History:
     def unread(self) -> int:
         """How many bytes are there that have not been read."""
         return max(0, self.path.stat().st_size - self._offset)
+
+    def _sound_of(self, record: Record) -> Record | None:
+        """What is sound of a record; of a ``run`` line all or nothing, since views go by its fields."""
+        is_run = record.get("type") == "run"
+        return None if is_run and not is_sound_run(record) else self._sound(record)
 
     def _take(self, record: Record) -> None:
         if is_commit(record):
