@@ -26,7 +26,7 @@ from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
 from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Beginnings, Start
 from sightline.sinks.sound_records import SoundRecords
-from sightline.sound_lines import is_sound_run
+from sightline.sound_lines import is_sound_run, sane_event
 from sightline.sparse_files import last_data
 
 _BLOCK_ROWS = 1024
@@ -268,10 +268,11 @@ class History:
                 self.reported = None
             elif kind == "event":
                 self._begun.see(record)
-                _append_bounded(self.events, record, _EVENTS)
+                _append_bounded(self.events, sane_event(record), _EVENTS)  # none of its fields is null
             elif kind == "late":
-                _append_bounded(self.late, record, _EVENTS)
-                self.out.pop(record.get("process", -1), None)
+                late = sane_event(record)
+                _append_bounded(self.late, late, _EVENTS)
+                self.out.pop(late.get("process", -1), None)
             elif kind == "process_values":
                 self._take_process_values(record)
             elif kind == "sample":
