@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.errors import JournalError, RunDirectoryError
+from sightline.file_lines import Unreadable
 from sightline.history import History, bands
 from sightline.run_state import state_of
+from sightline.tables.metrics import metrics_table
 from tests.holes import BOUND, HOLE, put_hole, read_bytes
 
 
@@ -219,7 +221,7 @@ def test_what_cannot_be_read_is_counted_and_the_rest_is_there(tmp_path: Path) ->
         line(type="of a later version", x=1),
         commit(2, 2, a=2.0) + b'{"type":"commit","seq":3',
     )
-    assert history.torn == 4
+    assert history.unreadable == Unreadable(torn=2, odd=2)
     assert history.series("a").values.tolist() == [2.0]
 
 
@@ -256,7 +258,7 @@ def test_it_may_begin_near_the_end(tmp_path: Path) -> None:
         series = history.series("a")
         assert series.values.tolist() == series.steps.tolist()
         assert history.begins_at + history.read == size
-        assert history.torn == 0
+        assert not history.unreadable
         if tail < size:
             assert size - tail <= history.begins_at <= size - tail + max(map(len, lines))
         if history.begins_at > len(b"".join(lines[:202])):
@@ -288,6 +290,48 @@ def test_steps_are_those_of_the_commits_that_count(tmp_path: Path) -> None:
     assert (steps.tolist(), times.tolist()) == ([1, 2], [1001.0, 1005.0])
 
 
+@pytest.mark.parametrize("last", [4, 7], ids=["all of it", "an older checkpoint"])
+def test_one_more_commit_of_a_checkpoints_last_step_goes_over_nothing(tmp_path: Path, last: int) -> None:
+    """In views and tables, as in sinks: an evaluation of the restored state belongs to its step."""
+    with sl.start(tmp_path, name="run", sinks=[], naming="off") as run:
+        for step in run.steps(last + 1):
+            run.commit(step, {"loss": float(step)})
+            if step == 4:
+                state = run.state_dict()
+    more: dict[str, Any] = {"sinks": [], "naming": "off", "resume": "must"}
+    with sl.start(tmp_path, name="run", state_dict=state, **more) as run:
+        run.commit(4, {"eval/loss": 1.0})
+        run.commit(5, {"loss": 50.0})
+    for tail in (None, 700):
+        history = History(run.dir, tail=tail)
+        history.update()
+        assert history.starts[-1].first_step == 5
+        assert history.series("loss").values.tolist()[-1] == 50.0
+    history = History(run.dir)
+    history.update()
+    assert history.series("loss").values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 50.0]
+    table = metrics_table(run.dir)
+    names = [column.name for column in table.columns]
+    rows = [dict(zip(names, row, strict=True)) for row in table.rows()]
+    assert [row["loss"] for row in rows] == [0.0, 1.0, 2.0, 3.0, 4.0, 50.0]
+    assert rows[4]["eval/loss"] == 1.0
+
+
+def test_an_attempt_that_says_in_an_event_that_it_went_back_has(tmp_path: Path) -> None:
+    """Also to the very step before the one that it announced; for one who reads the end alone, too."""
+    lines = [
+        run_line(), *(commit(n, n, a=1.0) for n in range(1, 100)), run_line((1, 0, None), (2, 100, 99)),
+        line(type="event", event="rewound", attempt=2, step=99, starts=[[1, 0, None], [2, 99, 99]]),
+        *(commit(n, n, 2, a=2.0) for n in range(99, 200)),
+    ]  # fmt: skip
+    assert written(tmp_path, *lines).gone_over("a").steps.tolist() == [99]
+    assert metrics_table(tmp_path).columns
+    assert [row[2] for row in metrics_table(tmp_path).rows()].count(2) == 101
+    tail = History(tmp_path, tail=500)
+    tail.update()
+    assert tail.starts[-1].first_step == 99
+
+
 def test_an_attempt_that_began_lower_than_it_knew_has_gone_over_steps(
     tmp_path: Path,
 ) -> None:
@@ -313,16 +357,18 @@ def test_an_attempt_that_began_lower_than_it_knew_has_gone_over_steps(
     ],
     ids=str,
 )  # fmt: skip
-def test_a_commit_with_odd_fields_is_damaged_and_costs_itself_only(
-    tmp_path: Path, odd: dict[str, Any]
-) -> None:
-    """Whatever somebody has written there."""
+def test_a_commit_with_odd_fields_counts_as_far_as_it_is_sound(tmp_path: Path, odd: dict[str, Any]) -> None:
+    """Whatever somebody has written there; without a step it is none. Sinks and tables have it so, too."""
     fields = {"type": "commit", "seq": 2, "step": 1, "attempt": 1, "time": 2.0, "values": {"a": 7.0}}
     history = written(
         tmp_path, run_line(), commit(1, 0, a=1.0), line(**{**fields, **odd}), commit(3, 2, a=3.0)
     )
-    assert (history.torn, history.commits) == (1, 2)
-    assert history.series("a").values.tolist() == [1.0, 3.0]
+    kept = [1.0, 3.0] if "step" in odd else [1.0, 7.0, 3.0]
+    assert history.unreadable == Unreadable(odd=1)
+    assert history.series("a").values.tolist() == kept
+    table = metrics_table(tmp_path)
+    assert table.unreadable == Unreadable(odd=1)
+    assert [row[-1] for row in table.rows()] == kept
 
 
 def test_odd_lines_of_other_types_do_no_harm(tmp_path: Path) -> None:
@@ -365,7 +411,8 @@ def test_a_run_line_with_odd_fields_is_damaged(tmp_path: Path, odd: dict[str, An
     """For a view that reads all of the journal, or its end, and for how the run stands."""
     lines = [run_line(**odd), *(commit(n, n, a=1.0) for n in range(1, 100))]
     history = written(tmp_path, *lines)
-    assert (history.torn, history.runs, history.processes, history.commits) == (1, [], 1, 99)
+    assert history.unreadable == Unreadable(odd=1)
+    assert (history.runs, history.processes, history.commits) == ([], 1, 99)
     tail = History(tmp_path, tail=500)
     tail.update()
     assert (tail.runs, tail.last_step) == ([], 99)
@@ -389,7 +436,7 @@ def test_rows_of_samples_have_the_step_of_their_line(tmp_path: Path) -> None:
         line(type="sample", step=3, table="t", rows=rows),
         line(type="sample", step=[3], table="t", rows=rows),
     )
-    assert (history.samples["t"].rows, history.torn) == ([{"step": 3, "a": 1}], 1)
+    assert (history.samples["t"].rows, history.unreadable.odd) == ([{"step": 3, "a": 1}], 2)
 
 
 def test_a_hole_is_passed_over_counted_and_not_read(tmp_path: Path) -> None:
@@ -399,11 +446,12 @@ def test_a_hole_is_passed_over_counted_and_not_read(tmp_path: Path) -> None:
     while history.update(limit=100):
         pass
     assert history.series("loss").values.tolist() == [1.0, 7.0, 8.0]
-    assert (history.torn, history.zeros, history.unread) == (1, HOLE, 0)
+    assert (history.unreadable, history.unread) == (Unreadable(torn=1, zeros=HOLE), 0)
     put_hole(history.path)
     assert not history.update()
     assert not history.update()
-    assert (history.torn, history.zeros) == (1, HOLE)
+    assert history.unreadable == Unreadable(torn=1, zeros=2 * HOLE)
+    assert metrics_table(tmp_path).unreadable == history.unreadable
     assert read_bytes() - begin < BOUND
 
 
@@ -428,4 +476,4 @@ def test_damaged_starts_are_left_out_and_counted(tmp_path: Path) -> None:
         tmp_path, run_line(starts=[[1, 0, None], ["2", 3, 4], [2, 5, 9]]), commit(1, 1, loss=1.0)
     )
     assert [start.attempt for start in history.starts] == [1, 2]
-    assert history.torn == 1
+    assert history.unreadable == Unreadable(odd=1)

@@ -45,8 +45,9 @@ for _, check in ARun(run).checks():
     check()
 merge([run], copy.with_suffix(".json"), "json")
 replay = Replay(run, JSONLSink())
-assert replay.zeros >= 8 << 30
-assert replay.torn == history.torn == 1
+assert replay.unreadable.zeros >= 8 << 30
+assert replay.unreadable == history.unreadable == metrics_table(run).unreadable
+assert replay.unreadable.torn == 1
 assert replay.missing() == (3, 0, 2)
 for _ in replay.run():
     pass

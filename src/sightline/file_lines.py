@@ -1,9 +1,17 @@
-"""The whole lines of a file, past what a crash of a machine has left between them."""
+"""The whole lines of a file, past what a crash of a machine has left between them, and what is said of it.
+
+All who read journals count by :class:`JsonLines`, and say it by :class:`Unreadable` and :func:`cut_said`, so
+that two commands tell the same of one file.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
 
 from sightline import wording
 from sightline.sparse_files import behind_zeros, data_from
@@ -95,21 +103,144 @@ class WholeLines:
         return _BLOCK if self._end is None else max(0, min(_BLOCK, self._end - at))
 
 
-def damage_said(torn: int, zeros: int) -> str:
-    """What could not be read of a file, for people; empty if all could.
+@dataclass(frozen=True)
+class Unreadable:
+    """What could not be read of a file.
+
+    Attributes:
+        torn: lines that are no JSON object.
+        odd: lines that are one, with fields of wrong types.
+        zeros: bytes of zeros in the place of others, as a crash of a machine leaves them.
+    """
+
+    torn: int = 0
+    odd: int = 0
+    zeros: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.torn or self.odd or self.zeros)
+
+    def __add__(self, other: Unreadable) -> Unreadable:
+        return Unreadable(self.torn + other.torn, self.odd + other.odd, self.zeros + other.zeros)
+
+    def plain(self) -> dict[str, int]:
+        """For other programs: ``torn_lines``, ``odd_lines`` and ``bytes_of_zeros``."""
+        return {"torn_lines": self.torn, "odd_lines": self.odd, "bytes_of_zeros": self.zeros}
+
+    def said(self) -> str:
+        """For people; empty if all could be read.
+
+        Example:
+            >>> Unreadable(torn=2).said(), Unreadable().said()
+            ('2 lines could not be read', '')
+            >>> Unreadable(torn=1, odd=1).said()
+            '1 line could not be read; 1 line is not as sightline writes it: what is sound of it counts'
+            >>> Unreadable(torn=1, zeros=4 << 30).said()
+            '1 line could not be read; 4.29 GB of zeros, as a crash of a machine leaves them'
+        """
+        torn = f"{wording.counted(self.torn, 'line')} could not be read" if self.torn else ""
+        odd = ""
+        if self.odd:
+            are, them = ("line is", "it") if self.odd == 1 else ("lines are", "them")
+            odd = f"{self.odd:,} {are} not as sightline writes {them}: what is sound of {them} counts"
+        return "; ".join(filter(None, [torn, odd, zeros_said(self.zeros)]))
+
+
+class JsonLines:
+    """The objects in the whole lines of a file from a place on.
 
     Args:
-        torn: lines.
-        zeros: bytes of zeros in the place of others.
+        file: its descriptor; see :class:`WholeLines`.
+        place: where a line begins.
+        end: how many bytes of the file count; None: all that there are when its end is reached.
+        sound: gives what is sound of an object: itself, another one, or None, by which it is left out.
+
+    Attributes:
+        place: behind the line that was given last, or left out.
+        begin: where the line that was given last begins.
+        cut: bytes behind the last whole line, when all have been given.
+        cut_zeros: zeros among them.
 
     Example:
-        >>> damage_said(2, 0), damage_said(0, 0)
-        ('2 lines could not be read', '')
-        >>> damage_said(1, 4 << 30)
-        '1 line could not be read; 4.29 GB of zeros, as a crash of a machine leaves them'
+        >>> import tempfile
+        >>> with tempfile.TemporaryFile() as file:
+        ...     _ = file.write(b'{"a": 1}\\n7\\n{"a": "x"}\\n{"a"')
+        ...     file.flush()
+        ...     lines = JsonLines(file.fileno(), sound=lambda each: each if each["a"] == 1 else {})
+        ...     list(lines), lines.unreadable, lines.cut
+        ([{'a': 1}, {}], Unreadable(torn=1, odd=1, zeros=0), 4)
     """
-    lines = f"{wording.counted(torn, 'line')} could not be read" if torn else ""
-    return "; ".join(filter(None, [lines, zeros_said(zeros)]))
+
+    def __init__(
+        self,
+        file: int,
+        place: int = 0,
+        end: int | None = None,
+        *,
+        sound: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda found: found,
+    ) -> None:
+        self.begin = place
+        self._lines = WholeLines(file, place, end)
+        self._sound = sound
+        self._torn = 0
+        self._odd = 0
+
+    @property
+    def place(self) -> int:
+        return self._lines.place
+
+    @property
+    def cut(self) -> int:
+        return self._lines.cut
+
+    @property
+    def cut_zeros(self) -> int:
+        return self._lines.cut_zeros
+
+    @property
+    def unreadable(self) -> Unreadable:
+        """What could not be read so far."""
+        return Unreadable(self._torn + self._lines.torn, self._odd, self._lines.zeros)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for line in self._lines:
+            found = object_in(line)
+            if found is None:
+                self._torn += 1
+                continue
+            sound = self._sound(found)
+            self._odd += sound is not found
+            if sound is not None:
+                self.begin = self._lines.place - len(line) - 1
+                yield sound
+
+
+def object_in(line: bytes) -> dict[str, Any] | None:
+    """The JSON object in a line; None if there is none, as in one that a crash has torn.
+
+    Example:
+        >>> object_in(b'{"a": 1}'), object_in(b"[1]"), object_in(b'{"a"')
+        ({'a': 1}, None, None)
+    """
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def cut_said(cut: int | None = None) -> str:
+    """What it means that a file which nobody writes any more ends within a line, for people.
+
+    Args:
+        cut: bytes of that line, if they are known.
+
+    Example:
+        >>> cut_said(28)
+        'its last line is cut (28 B), as a kill leaves it: that line is lost, and nothing else'
+    """
+    size = "" if cut is None else f" ({wording.size(cut)})"
+    return f"its last line is cut{size}, as a kill leaves it: that line is lost, and nothing else"
 
 
 def zeros_said(zeros: int) -> str:

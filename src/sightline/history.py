@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +18,14 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import WholeLines
+from sightline.file_lines import JsonLines, Unreadable
 from sightline.host_health import PREFIXES
-from sightline.journal import Record, is_run_line, lines_backwards
+from sightline.journal import Record, is_rewound, is_run_line, lines_backwards
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import MOST_BYTES, begin_of_attempt, lines_from
-from sightline.sinks.commits import is_commit, is_number, is_sound
-from sightline.sinks.lineage import Start, as_committed, damaged_starts, starts_of
+from sightline.sinks.commits import is_commit
+from sightline.sinks.lineage import Beginnings, Start
+from sightline.sinks.sound_records import SoundRecords
 from sightline.sound_lines import is_sound_run, sane_event
 from sightline.sparse_files import last_data
 
@@ -119,8 +120,6 @@ class History:
         samples: by table.
         texts: the last text under each key, and its step.
         nonfinite: ``(step, key, kind)`` of each value that is not finite, the first 10,000.
-        torn: lines that could not be read, or whose fields are not what they should be.
-        zeros: bytes of zeros in these, where a crash of the machine took what was written.
         commits: how many there are, of all attempts.
 
     Raises:
@@ -166,12 +165,13 @@ class History:
         self.samples: dict[str, SampleTable] = {}
         self.texts: dict[str, tuple[int, str]] = {}
         self.nonfinite: list[tuple[int, str, str]] = []
-        self.torn = 0
-        self.zeros = 0
+        self._sound = SoundRecords()
+        self._unreadable = Unreadable()
+        self._cut = Unreadable()  # behind the last whole line, where more may come
+        self._begun = Beginnings()
         self._steps: list[int] = []
         self._times: list[float] = []
         self._attempts: list[int] = []
-        self._first_steps: dict[int, int] = {}
         self._blocks: dict[tuple[str, ...], _Blocks] = {}
         self._by_key: dict[str, list[tuple[_Blocks, int]]] = {}
         self._processes: dict[str, _ProcessRows] = {}
@@ -205,15 +205,15 @@ class History:
         if before >= end:
             return False
         with open(self.path, "rb", 0) as file:
-            lines = WholeLines(file.fileno(), before)
-            for line in lines:
+            lines = JsonLines(file.fileno(), before, sound=self._sound_of)
+            for record in lines:
                 self._offset = lines.place
-                self._take(line)
+                self._take(record)
                 if lines.place >= end:
                     break
         self._offset = lines.place
-        self.torn += lines.torn
-        self.zeros += lines.zeros - lines.cut_zeros
+        self._cut = Unreadable(zeros=lines.cut_zeros)
+        self._unreadable += replace(lines.unreadable, zeros=lines.unreadable.zeros - lines.cut_zeros)
         return self._offset > before
 
     def _begin_at_end(self, tail: int, size: int) -> None:
@@ -231,7 +231,14 @@ class History:
             for _, record in itertools.islice(lines_from(file, begin, self._offset), _HEAD_LINES):
                 if record.get("type") == "run" and is_run_line(record, self.path) and is_sound_run(record):
                     self.runs.append(record)
-                    return
+                    self._begun.see(record)
+                elif self.runs and is_rewound(record):
+                    self._begun.see(record)
+
+    @property
+    def unreadable(self) -> Unreadable:
+        """What could not be read of what has been."""
+        return self._unreadable + self._cut
 
     @property
     def read(self) -> int:
@@ -243,34 +250,25 @@ class History:
         """How many bytes are there that have not been read."""
         return max(0, self.path.stat().st_size - self._offset)
 
-    def _take(self, line: bytes) -> None:
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            self.torn += 1
-            return
-        if not isinstance(record, dict):
-            self.torn += 1
-        elif is_commit(record):
-            if is_sound(record):
-                self._take_commit(record)
-            else:
-                self.torn += 1
+    def _sound_of(self, record: Record) -> Record | None:
+        """What is sound of a record; of a ``run`` line all or nothing, since views go by its fields."""
+        is_run = record.get("type") == "run"
+        return None if is_run and not is_sound_run(record) else self._sound(record)
+
+    def _take(self, record: Record) -> None:
+        if is_commit(record):
+            self._take_commit(record)
         else:
             kind = record.get("type")
             if kind == "run" and is_run_line(record, self.path):
-                if not is_sound_run(record):
-                    self.torn += 1
-                    return
                 self.runs.append(record)
-                self.torn += bool(damaged_starts(record))
+                self._begun.see(record)
                 self.out.clear()
                 self.health.clear()
                 self.reported = None
-            elif kind == "commit":
-                self.torn += 1
             elif kind == "event":
-                _append_bounded(self.events, sane_event(record), _EVENTS)
+                self._begun.see(record)
+                _append_bounded(self.events, sane_event(record), _EVENTS)  # none of its fields is null
             elif kind == "late":
                 late = sane_event(record)
                 _append_bounded(self.late, late, _EVENTS)
@@ -279,7 +277,7 @@ class History:
                 self._take_process_values(record)
             elif kind == "sample":
                 self._take_samples(record)
-            elif kind == "histogram" and isinstance(record.get("key"), str):
+            elif kind == "histogram":
                 _append_thinned(self._histograms.setdefault(record["key"], []), record, _HISTOGRAMS)
 
     def _take_commit(self, record: Record) -> None:
@@ -287,7 +285,7 @@ class History:
         self._steps.append(record["step"])
         self._times.append(float(record.get("time") or 0.0))
         self._attempts.append(int(record.get("attempt") or 1))
-        self._first_steps.setdefault(self._attempts[-1], record["step"])
+        self._begun.commit(self._attempts[-1], record["step"])
         values: dict[str, Any] = record["values"]
         nonfinite = record.get("nonfinite")
         if nonfinite:
@@ -323,15 +321,7 @@ class History:
             self.out.setdefault(process, record["step"])
 
     def _take_process_values(self, record: Record) -> None:
-        processes, values = record.get("processes"), record.get("values")
-        if not (
-            is_number(record.get("step"))
-            and isinstance(processes, list)
-            and all(map(is_number, processes))
-            and isinstance(values, dict)
-        ):
-            self.torn += 1
-            return
+        processes, values = record["processes"], record["values"]
         for process in processes:
             self.out.pop(process, None)
         for key, numbers in values.items():
@@ -350,16 +340,10 @@ class History:
             rows.append(record["step"], processes, numbers)
 
     def _take_samples(self, record: Record) -> None:
-        name, rows, step = record.get("table"), record.get("rows"), record.get("step")
-        if not isinstance(name, str) or not isinstance(rows, list) or not is_number(step):
-            self.torn += 1
-            return
-        table = self.samples.setdefault(name, SampleTable())
-        recorded = record.get("recorded")
-        table.recorded += recorded if isinstance(recorded, int) else len(rows)
+        step, rows = record["step"], record["rows"]
+        table = self.samples.setdefault(record["table"], SampleTable())
+        table.recorded += record["recorded"]
         for row in rows:
-            if not isinstance(row, dict):
-                continue
             table.columns += [each for each in row if each not in table.columns]
             table.rows.append({"step": step} | row | {"step": step})
         if len(table.rows) > _SAMPLES:  # every other one of the older half
@@ -380,7 +364,7 @@ class History:
     @property
     def starts(self) -> list[Start]:
         """How each attempt began, by its first commit too."""
-        return as_committed(starts_of(self.runs[-1]), self._first_steps) if self.runs else []
+        return self._begun.starts if self.runs else []
 
     @property
     def last_step(self) -> int | None:

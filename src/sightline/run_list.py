@@ -13,10 +13,12 @@ from typing import NamedTuple
 import orjson
 
 from sightline.errors import JournalError, RunDirectoryError
+from sightline.file_lines import Unreadable, object_in
 from sightline.journal import lines_backwards, whole_end
 from sightline.run_directory import JOURNAL
 from sightline.run_state import MOST_BYTES, RunState, state_of
-from sightline.sinks.commits import is_commit, is_sound, values_of
+from sightline.sinks.commits import is_commit, values_of
+from sightline.sinks.sound_records import SoundRecords
 
 _DEPTH = 3  # folder/run, folder/group/run, folder/group/group/run
 _COMMITS = 32  # in which the latest value of each metric is looked for: evaluations come now and then
@@ -39,7 +41,7 @@ class ListedRun(NamedTuple):
             between attempts.
         disk_bytes: what its files take on the disk.
         metrics: the latest value of each key, of its last commits.
-        torn: lines that could not be read, of those that were looked at for these.
+        unreadable: what could not be read, of the lines that were looked at for these.
     """
 
     path: Path
@@ -50,7 +52,7 @@ class ListedRun(NamedTuple):
     wall_s: float | None
     disk_bytes: int
     metrics: dict[str, float]
-    torn: int = 0
+    unreadable: Unreadable = Unreadable()
 
 
 def runs_below(folder: Path, *, now: float | None = None) -> list[ListedRun]:
@@ -131,9 +133,9 @@ def _is_run(path: Path) -> bool:
 def _listed(path: Path, folder: Path, now: float) -> ListedRun | None:
     try:
         state = state_of(path, now=now)
-        begun, metrics, torn = (None, {}, 0) if state.newer else _ends(path / JOURNAL)
+        begun, metrics, unreadable = (None, {}, Unreadable()) if state.newer else _ends(path / JOURNAL)
     except FileNotFoundError:
-        begun, metrics, torn = None, {}, 0
+        begun, metrics, unreadable = None, {}, Unreadable()
     except (OSError, RunDirectoryError):
         return None  # it has gone, or is not ours to read
     begun = state.started if begun is None else begun
@@ -151,12 +153,12 @@ def _listed(path: Path, folder: Path, now: float) -> ListedRun | None:
         wall_s=None if begun is None or until is None else max(0.0, until - begun),
         disk_bytes=_disk_bytes(path),
         metrics=metrics,
-        torn=torn,
+        unreadable=unreadable,
     )
 
 
-def _ends(journal: Path) -> tuple[float | None, dict[str, float], int]:
-    """When the first attempt began, the latest values, and how many lines could not be read for them."""
+def _ends(journal: Path) -> tuple[float | None, dict[str, float], Unreadable]:
+    """When the first attempt began, the latest values, and what could not be read for them."""
     with open(journal, "rb") as file:
         begun = None
         try:
@@ -165,29 +167,25 @@ def _ends(journal: Path) -> tuple[float | None, dict[str, float], int]:
         except (orjson.JSONDecodeError, AttributeError):
             pass
         metrics: dict[str, float] = {}
+        sound = SoundRecords()
         commits = read = torn = 0
         try:
             end = whole_end(file.fileno(), os.fstat(file.fileno()).st_size, most=MOST_BYTES)
         except JournalError:
-            return begun, metrics, 0
+            return begun, metrics, Unreadable()
         for line in lines_backwards(file.fileno(), end, most=MOST_BYTES):
             read += len(line)
-            try:
-                record = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                record = None
-                torn += 1
-            if isinstance(record, dict) and is_commit(record):
-                if not is_sound(record):
-                    torn += 1
-                    continue
+            found = object_in(line)
+            torn += found is None
+            record = None if found is None else sound(found)
+            if record is not None and is_commit(record):
                 commits += 1
                 for key, value in values_of(record).items():
                     if key not in metrics and isinstance(value, (int, float)):
                         metrics[key] = value
             if commits and (commits == _COMMITS or read > _TAIL_BYTES):
                 break
-    return begun, metrics, torn
+    return begun, metrics, Unreadable(torn, sound.odd)
 
 
 def _disk_bytes(folder: Path) -> int:

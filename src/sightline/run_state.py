@@ -20,7 +20,7 @@ import orjson
 
 from sightline import wording
 from sightline.errors import JournalError, RunDirectoryError
-from sightline.file_lines import LONGEST
+from sightline.file_lines import LONGEST, cut_said
 from sightline.foreign_numbers import seconds, whole
 from sightline.journal import NewerJournalError, is_run_line, lines_backwards, whole_end
 from sightline.run_directory import JOURNAL, Lock, lock_of
@@ -64,6 +64,7 @@ class RunState:
         missing: processes that were waited for in vain: at its end, or now, if it stalls.
         lock: of its directory.
         newer: the format of its journal, if a newer version of sightline wrote it; else 0.
+        cut_bytes: of a last line without its end; 0 while somebody writes it, or if zeros are in its place.
     """
 
     state: State
@@ -82,11 +83,17 @@ class RunState:
     missing: tuple[int, ...] = ()
     lock: Lock = field(default_factory=lambda: Lock(None))
     newer: int = 0
+    cut_bytes: int = 0
 
     @property
     def is_live(self) -> bool:
         """Whether somebody is at it: running, or stalled."""
         return self.state in ("running", "stalled")
+
+    @property
+    def cut(self) -> str:
+        """What is lost of its last line, for people; empty if nothing is."""
+        return cut_said(self.cut_bytes) if self.cut_bytes else ""
 
     @property
     def has_ended(self) -> bool:
@@ -141,6 +148,7 @@ class _Seen:
     Attributes:
         last: the last line.
         is_cut: whether the beginning of another one follows.
+        cut_bytes: of that, unless it begins with zeros.
         attempt: the latest, 0 if no line tells.
         run: that of its attempt; empty if a crash of the machine took it.
         commits: the latest, the last one first; of an earlier attempt if this one has none.
@@ -150,6 +158,7 @@ class _Seen:
 
     last: dict[str, Any]
     is_cut: bool
+    cut_bytes: int = 0
     attempt: int = 0
     run: dict[str, Any] = field(default_factory=dict)
     commits: list[dict[str, Any]] = field(default_factory=list)
@@ -167,6 +176,8 @@ def _look(path: Path) -> _Seen:
         length = os.fstat(file.fileno()).st_size
         size = whole_end(file.fileno(), length, most=MOST_BYTES)
         seen = _Seen({}, is_cut=size < length)
+        if seen.is_cut and os.pread(file.fileno(), 1, size) != b"\0":
+            seen.cut_bytes = length - size
         steps: set[int] = set()
         read = 0
         for line in lines_backwards(file.fileno(), size, most=MOST_BYTES):
@@ -329,6 +340,7 @@ def _judged(seen: _Seen, directory: Path, lock: Lock, now: float) -> RunState:
         error=None if failed is None else str(failed.get("error")),
         missing=missing,
         lock=lock,
+        cut_bytes=0 if state in ("running", "stalled") else seen.cut_bytes,
     )
 
 

@@ -63,6 +63,11 @@ class Damage(NamedTuple):
     reason: str
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it is a last line that a kill cut, or that is being written."""
+        return self.reason == _CUT
+
+    @property
     def is_harmless(self) -> bool:
         """Whether it is but the end of a file whose process was killed, or goes on."""
         return self.reason in (_CUT, _EMPTY)

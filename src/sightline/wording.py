@@ -81,6 +81,18 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hours:02d} h" if days < 1000 else "> 999 d"
 
 
+def change(seconds: float | None) -> str:
+    """By how many seconds something differs, with its sign where that can be seen.
+
+    Example:
+        >>> [change(s) for s in (0.25, -3, 1e-6, -1e-6, 0.0, None)]
+        ['+250 ms', '−3 s', '< ±0.01 ms', '< ±0.01 ms', '0 s', '–']
+    """
+    if seconds and abs(seconds) < 1e-5:
+        return "< ±0.01 ms"
+    return f"+{duration(seconds)}" if seconds is not None and seconds > 0 else duration(seconds)
+
+
 def ago(seconds: float | None) -> str:
     """How long since something.
 
@@ -151,6 +163,28 @@ def processes(which: Iterable[int]) -> str:
     more = sum(each > last for each in numbers)
     name = "process" if len(numbers) == 1 else "processes"
     return f"{name} {', '.join(shown)}" + (f" and {more:,} more" if more else "")
+
+
+def files_missing(
+    where: object, expected: int, absent: Sequence[int], *, attempt: int | None = None
+) -> list[str]:
+    """That files of some processes are not here, as all commands say it; empty if all are.
+
+    Args:
+        where: the run directory.
+        expected: how many processes there are.
+        absent: those without files, ascending.
+        attempt: of which attempt, if the run has several.
+
+    Example:
+        >>> files_missing("runs/grpo", 4, [1, 2, 3])
+        ['runs/grpo: files of 1 of 4 processes are here, without processes 1-3']
+    """
+    if not absent:
+        return []
+    of = f" (attempt {attempt})" if attempt is not None else ""
+    here = f"files of {expected - len(absent)} of {expected} processes are here"
+    return [f"{where}: {here}{of}, without {processes(absent)}"]
 
 
 def _told(first: int, last: int) -> list[str]:

@@ -72,7 +72,9 @@ def test_missing_processes_and_other_runs_are_told(tmp_path: Path) -> None:
     assert collect(out, one, "--dry-run").returncode == 0
     assert "would be brought: 1 new file," in dry.stdout
     done = collect(out, one, "--json")
-    assert (done.returncode, json.loads(done.stdout)["missing"]) == (3, [0, 2, 3])
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["processes"]["missing"]) == (3, [0, 2, 3])
+    assert "files of 1 of 4 processes are here, without processes 0, 2, 3" in said["missing"][0]
     done = collect(out, other)
     assert done.returncode == 1
     assert f"{other} is of run r2, and this is run r1" in done.stderr

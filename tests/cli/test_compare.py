@@ -51,7 +51,7 @@ def test_programs_get_everything(runs: list[Path]) -> None:
     assert again["second"] == 1 / 12 + 100
     odd = by_key["train/odd"][0]
     assert (odd["first"], odd["second"]) == (1e-300, 1e-300)
-    assert {"at_time", "stages", "settings", "facts", "only", "notes", "missing_run_json"} <= said.keys()
+    assert {"at_time", "stages", "settings", "facts", "only", "notes", "missing"} <= said.keys()
     assert said["settings"][0] == {"name": "lr", "values": [0.1, 0.2, "\x1b[2Jx"], "has": [True] * 3}
 
 
@@ -63,7 +63,7 @@ def test_what_is_not_finite_is_a_text_for_programs_and_differs(tmp_path: Path) -
     said = orjson.loads(done.stdout)
     (found,) = said["at_step"]["metrics"][0]["differences"]
     assert (found["second"], found["score"], found["matters"]) == ("nan", "inf", True)
-    assert said["missing_run_json"] == ["a", "b"]
+    assert [each.partition(":")[0] for each in said["missing"]] == ["run.json of a", "run.json of b"]
     assert "nan" in compare(a, b).stdout
 
 

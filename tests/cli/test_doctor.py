@@ -84,14 +84,13 @@ def test_states_of_runs_are_told_with_what_to_do(workers: Workers) -> None:
     assert found["lock"]["what"] == f"held by process {worker.popen.pid} on {os.uname().nodename}"
     worker.signal(signal.SIGKILL)
     worker.wait(-signal.SIGKILL)
-    cursor = path / "cursors" / "jsonl.json"
     shutil.rmtree(path / "cursors")
-    cursor.parent.mkdir()
-    cursor.write_bytes(orjson.dumps({"run_id": sl_run_id(path), "offset": 0, "seq": 2, "kept": {}}))
+    rows = path / "rows.jsonl"
+    rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:2]))
     found = findings(path, code=1)
     assert found["state"]["what"].startswith("crashed: step 4 of 99")
     assert "resume='must'" in found["state"]["fix"]
-    assert found["sink"]["what"] == "jsonl is 3 commits behind, by its cursor"
+    assert found["sink"]["what"] == "jsonl lacks 3 commits, by its file"
     assert found["sink"]["fix"] == f"sightline sync {path} --to jsonl"
     command = [sys.executable, "-m", "sightline.cli", *found["sink"]["fix"].split()[1:]]
     subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True)
@@ -170,8 +169,8 @@ def test_a_damaged_journal_is_told(run_dir: Path) -> None:
     said = json.loads(doctor(run_dir, "--json").stdout)["findings"]
     found = {(each["level"], each["what"]) for each in said if each["check"] == "journal"}
     assert found == {
-        ("wrong", "1 line cannot be read"), ("wrong", "3 B of it are zeros"),
-        ("note", "its last line is cut (20 bytes)"),
+        ("wrong", "1 line could not be read; 3 B of zeros, as a crash of a machine leaves them"),
+        ("note", "its last line is cut (20 B), as a kill leaves it: that line is lost, and nothing else"),
     }  # fmt: skip
 
 
@@ -215,7 +214,8 @@ def test_files_of_other_hosts_are_missed(run_dir: Path) -> None:
     journal.write_bytes(journal.read_bytes().replace(b'"processes":1', b'"processes":16'))
     done = doctor(run_dir, "--json")
     assert done.returncode == 3
-    assert json.loads(done.stdout)["incomplete"] == list(range(1, 16))
+    missing = f"{run_dir}: files of 1 of 16 processes are here, without processes 1-15"
+    assert json.loads(done.stdout)["missing"] == [missing]
     shown = doctor(run_dir)
     assert shown.returncode == 0
     assert "files of 1 of 16 processes are here, without processes 1-15" in shown.stdout

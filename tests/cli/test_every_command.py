@@ -99,7 +99,7 @@ def one_of_16(run: Path, to: Path, *, process: int) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for each run: real ones, of which one is killed and one goes on, and damaged copies."""
     root = tmp_path_factory.mktemp("every")
-    running = [start(root / name, "run") for name in ("live", "killed")]
+    running = [start(root / name, "run") for name in ("live", "killed", "writing")]
     try:
         (root / "empty").mkdir()
         (root / "empty" / "run").mkdir()
@@ -119,14 +119,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         journal = root / "failed-start" / "run" / "metrics.jsonl"
         journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])  # killed before the end
         rewound(root / "rewound", "run")
-        for each, name in zip(running, ("live", "killed"), strict=True):
+        for each, name in zip(running, ("live", "killed", "writing"), strict=True):
             until(lambda name=name, each=each: (root / name / "ready").exists() or each.poll() is not None)
         running[1].send_signal(signal.SIGKILL)
         running[1].wait()
+        running[2].send_signal(signal.SIGSTOP)  # so that none of its threads goes on behind these
+        for path in (root / "writing" / "run").glob("**/*.json*"):
+            if path.name != "run.json":
+                with open(path, "ab") as file:
+                    file.write(b'{"type":"commit","seq":9,"st')
         killed = root / "killed" / "run"
         into_all(killed, root / "cut" / "run", b'{"type":"commit","seq":9,"st', at=None)
         into_all(killed, root / "torn" / "run", b'{"type":"commit","seq":2,\x00\xff"\n', at=2)
         one_of_16(killed, root / "root-of-16" / "run", process=0)
+        shutil.copytree(root / "fine" / "run", root / "without-facts" / "run")
+        (root / "without-facts" / "run" / "run.json").unlink()
         one_of_16(killed, root / "third-of-16" / "run", process=3)
         old, new = b'"format":1', b'"format":9'
         edited(killed, root / "newer-journal" / "run", "metrics.jsonl", old, new)
@@ -143,9 +150,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 RUNS = (
     "absent", "empty", "no-commits", "failed-start", "no-steps", "one-step", "fine", "rewound", "live",
-    "killed", "cut", "torn", "root-of-16", "third-of-16", "newer-journal", "newer-logs", "newer-traces",
-    "newer-sessions", "hostile",
+    "writing", "killed", "cut", "torn", "root-of-16", "third-of-16", "newer-journal", "newer-logs",
+    "newer-traces", "newer-sessions", "hostile",
 )  # fmt: skip
+
+LIVE = ("live", "writing")
 
 Arguments = Callable[[Path, Path, Path], list[str | Path]]
 
@@ -193,7 +202,7 @@ def test_a_command_on_a_run(folder: Path, tmp_path: Path, kind: str, command: st
     run = folder / kind / (_HOSTILE if kind == "hostile" else "run")
     out = tmp_path / ("json" if as_json else "text")
     out.mkdir()
-    before = state(folder / kind) if kind not in ("live", "absent") else {}
+    before = state(folder / kind) if kind not in (*LIVE, "absent") else {}
     other = folder / ("one-step" if kind == "fine" else "fine") / "run"
     done = invoke(command, COMMANDS[command](run, other, out), *["--json"] * as_json)
     said = f"{done.stdout}\n{done.stderr}"
@@ -222,7 +231,7 @@ def test_a_command_on_a_run(folder: Path, tmp_path: Path, kind: str, command: st
 
 def asked(folder: Path, tmp_path: Path, kind: str, command: str, as_json: bool) -> Result:
     out = tmp_path / ("json" if as_json else "text")
-    out.mkdir()
+    out.mkdir(parents=True)
     arguments = COMMANDS[command](folder / kind / "run", folder / "fine" / "run", out)
     return invoke(command, arguments, *["--json"] * as_json)
 
@@ -238,19 +247,38 @@ def test_a_damaged_line_is_a_problem(folder: Path, tmp_path: Path, command: str,
         return
     assert done.exit_code == 1, done.stderr
     assert ("problem: " in done.stderr) == (command != "doctor"), done.stderr
-    assert command != "doctor" or "cannot be read" in done.stdout
+    assert command != "doctor" or "1 line could not be read" in done.stdout
 
 
 @both_ways
 @every_command
 def test_a_cut_last_line_is_no_problem(folder: Path, tmp_path: Path, command: str, as_json: bool) -> None:
-    """A kill leaves one; at most a note tells of it. What `doctor` finds is that the run has crashed."""
+    """A kill leaves one: a note tells what that means, wherever the file is read. What `doctor` finds is that
+    the run has crashed."""
     done = asked(folder, tmp_path, "cut", command, as_json)
     assert "problem: " not in done.stderr
+    is_read = command not in ("collect", "export of samples")
+    said = done.stdout if command == "doctor" else done.stderr
+    assert ("as a kill leaves it: that line is lost, and nothing else" in " ".join(said.split())) == is_read
+    if as_json and is_read and command not in ("logs", "report", "watch") and "trace" not in command:
+        assert '"cut_bytes": 28' in done.stdout
     assert done.exit_code == (1 if command == "doctor" else 0), done.stderr
     if command == "doctor" and as_json:
         found = orjson.loads(done.stdout)["findings"]
         assert {each["check"] for each in found if each["level"] == "wrong"} == {"state"}
+
+
+@both_ways
+@every_command
+def test_a_last_line_that_is_being_written_is_nothing_to_tell_of(
+    folder: Path, tmp_path: Path, command: str, as_json: bool
+) -> None:
+    """Of a run that goes on every file may end within a line."""
+    done = asked(folder, tmp_path, "writing", command, as_json)
+    assert done.exit_code == (2 if command == "sync" else 0), done.stderr
+    assert " cut" not in done.stderr
+    assert "as a kill leaves it" not in done.stdout
+    assert '"cut_bytes": 28' not in done.stdout or command == "doctor"
 
 
 @both_ways
@@ -266,6 +294,39 @@ def test_files_of_others_that_are_not_here_are_no_problem(
     assert "problem: " not in done.stderr
     journal_does = command in ("ls", "ls of the run", "compare", "export", "sync")
     assert done.exit_code == (3 if as_json and not journal_does else 0), done.stderr
+    lines = [each.removeprefix("missing: ") for each in done.stderr.splitlines() if "missing: " in each]
+    assert len(lines) == (0 if journal_does else 1)
+    assert all("files of 1 of 16 processes are here, without processes 1-15" in each for each in lines)
+    if as_json and not journal_does:
+        assert missing_in(done) == lines
+
+
+@both_ways
+@every_command
+@pytest.mark.parametrize("kind", ["root-of-16", "third-of-16", "without-facts"])
+def test_who_ends_with_3_says_what_is_missing(
+    folder: Path, tmp_path: Path, kind: str, command: str, as_json: bool
+) -> None:
+    """In the answer, as on stderr; and people are told the same."""
+    done = asked(folder, tmp_path, kind, command, as_json)
+    if as_json and done.exit_code == 3:
+        said = [
+            each.removeprefix("missing: ")
+            for each in done.stderr.splitlines()
+            if each.startswith("missing: ")
+        ]
+        assert missing_in(done)
+        assert command == "doctor" or missing_in(done) == said
+    elif as_json and done.exit_code == 0 and command != "logs":
+        assert not orjson.loads(done.stdout).get("missing"), done.stdout
+
+
+def missing_in(done: Result) -> list[str]:
+    """What a program is told; of lines, the last one."""
+    found = done.stdout.splitlines()[-1] if done.stdout.startswith('{"') else done.stdout
+    missing: list[str] = orjson.loads(found)["missing"]
+    assert all(isinstance(each, str) for each in missing)
+    return missing
 
 
 @pytest.mark.parametrize("kind", [each for each in RUNS if each != "absent"])
@@ -273,8 +334,8 @@ def test_what_is_named_next_succeeds(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Every command that any command names; those of damaged files tell of it, and `doctor` of more."""
-    here = folder / kind if kind == "live" else tmp_path / kind  # a copy of a live run is a crashed one
-    if kind != "live":
+    here = folder / kind if kind in LIVE else tmp_path / kind  # a copy of a live run is a crashed one
+    if kind not in LIVE:
         shutil.copytree(folder / kind, here)
     run = here / (_HOSTILE if kind == "hostile" else "run")
     shutil.copytree(folder / "fine", tmp_path / "other")
@@ -312,11 +373,32 @@ def test_what_is_named_next_succeeds(
         if words[0] == "doctor":
             assert done.exit_code in (0, 1), said
         elif done.exit_code == 1:
-            assert kind in ("torn", "newer-sessions", "newer-traces"), said
+            assert kind in ("torn", "newer-logs", "newer-sessions", "newer-traces"), said
             assert "problem: " in done.stderr, said
             assert "no steps" not in done.stderr, said
         else:
             assert done.exit_code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [("newer-logs", "logs/p00000.a01.jsonl"), ("newer-traces", "traces/p00000.a01.0000.json"),
+     ("newer-sessions", "sessions/p00000.a01.jsonl")],
+)  # fmt: skip
+def test_of_files_of_a_newer_version_doctor_tells_and_a_report_leaves_them_out(
+    folder: Path, tmp_path: Path, kind: str, where: str
+) -> None:
+    """All else of the run is shown; the command that mends it is named."""
+    done = asked(folder, tmp_path, kind, "report", False)
+    (problem,) = [each for each in done.stderr.splitlines() if each.startswith("problem: ")]
+    assert done.exit_code == 1
+    assert f"{where}" in problem
+    assert "has format 9" in problem
+    assert "pip install --upgrade sightline" in problem
+    done = asked(folder, tmp_path / "doctor", kind, "doctor", True)
+    found = [each for each in orjson.loads(done.stdout)["findings"] if each["check"] == "files"]
+    assert [each["fix"] for each in found if each["level"] == "wrong"] == ["pip install --upgrade sightline"]
+    assert f"1 file is of a newer format, which is not read here: {where} (9)" in found[-1]["what"]
 
 
 def test_nothing_is_to_be_collected_for_a_start_that_failed(folder: Path, tmp_path: Path) -> None:
@@ -329,7 +411,7 @@ def test_nothing_is_to_be_collected_for_a_start_that_failed(folder: Path, tmp_pa
 
 def test_who_is_missing_after_collecting_is_named_with_what_brings_it(folder: Path, tmp_path: Path) -> None:
     done = asked(folder, tmp_path, "root-of-16", "collect", False)
-    assert "missing: no files of 15 of 16 processes are here (1-15)" in done.stderr
+    assert "files of 1 of 16 processes are here, without processes 1-15" in done.stderr
     assert (
         "brings those of processes 1-15"
         in done.stderr.partition("next: sightline collect ")[2].splitlines()[0]

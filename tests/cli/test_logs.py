@@ -55,8 +55,10 @@ def test_processes_whose_clocks_are_wrong_speak_in_true_order(workers: Workers, 
 
     alone = logs(dirs[1], "--json")
     assert alone.returncode == 3
-    assert json.loads(alone.stdout.splitlines()[-1]) == {"type": "missing", "processes": {"1": [0]}}
-    assert "attempt 1: no files of 1 of 2 processes are here (0)" in alone.stderr
+    missing = f"{dirs[1]}: files of 1 of 2 processes are here, without process 0"
+    last = {"type": "missing", "missing": [missing], "processes": {"1": [0]}}
+    assert json.loads(alone.stdout.splitlines()[-1]) == last
+    assert f"missing: {missing}" in alone.stderr
     assert "next: sightline collect" in alone.stderr
     assert logs(dirs[1]).returncode == 0
 
@@ -74,7 +76,7 @@ def test_killed_attempts_are_shown_with_all_whole_lines(workers: Workers) -> Non
     cut.write_bytes(cut.read_bytes()[:-10])  # and as a full disk leaves one
     done = logs(run_dir, "--json")
     assert done.returncode == 0
-    assert "note: the last line" in done.stderr
+    assert f"note: {cut}: its last line is cut, as a kill leaves it" in done.stderr
     for attempt in (1, 2):
         of_it = messages(logs(run_dir, "--json", "--attempt", attempt, "--grep", "line").stdout)
         numbers = [int(message.split()[1]) for message in of_it]
@@ -174,7 +176,7 @@ def test_one_of_sixteen(tmp_path: Path) -> None:
     run = Written(tmp_path, 3, processes=16).say(1, "one").end().write()
     done = logs(run)
     assert (done.returncode, "[p3] INFO talk: one" in done.stdout) == (0, True)
-    assert "no files of 15 of 16 processes are here (0-2,4-15)" in done.stderr
+    assert "files of 1 of 16 processes are here, without processes 0-2, 4-15" in done.stderr
     assert logs(run, "--json").returncode == 3
     assert logs(run, "--json", "--process", "3").returncode == 0
     for arguments, said in (

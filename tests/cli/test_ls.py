@@ -130,7 +130,7 @@ def test_metrics_that_no_run_has_and_damage_at_the_end_are_said(runs: Path, tmp_
     done = ls(tmp_path, "--json")
     torn = {run["name"]: run["torn_lines"] for run in orjson.loads(done.stdout)["runs"]}
     assert (done.exit_code, torn) == (1, {"end": 1, "middle": 0})
-    assert done.stderr == "problem: end: 1 line at the end of its journal could not be read\n"
+    assert done.stderr == "problem: end: at the end of its journal 1 line could not be read\n"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_folder_without_runs_says_what_to_do(tmp_path: Path) -> None:
     done = ls(tmp_path)
     assert (done.exit_code, done.stdout) == (0, "")
     assert 'sl.start("runs")' in done.stderr
-    assert orjson.loads(ls(tmp_path, "--json").stdout) == {"runs": [], "without_journal": []}
+    assert orjson.loads(ls(tmp_path, "--json").stdout) == {"runs": [], "missing": [], "without_journal": []}
     done = ls(tmp_path / "none")
     assert done.exit_code == 2
     assert "no directory" in done.stderr

@@ -21,9 +21,13 @@ from sightline.run_directory import held
 from tests.sinks.readers.tensorboard import numbers, read, seqs
 
 
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    typed = [sys.executable, "-c", "from sightline.cli import main; main()", *map(str, words)]
+    return subprocess.run(typed, capture_output=True, text=True, timeout=120)
+
+
 def sync(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from sightline.cli import main; main()", "sync", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return command("sync", *arguments)
 
 
 @pytest.fixture
@@ -50,9 +54,34 @@ def test_twice_brings_up_everything_once(run_dir: Path) -> None:
 def test_what_is_handed_over_is_counted_whatever_the_cursor_says(run_dir: Path) -> None:
     sync(run_dir, "--to", "jsonl")
     (run_dir / "rows.jsonl").unlink()
-    assert "by its cursor, 0 commits would be sent" in sync(run_dir, "--to", "jsonl", "--dry-run").stdout
+    assert (
+        "by its file, 20 commits (steps 0 to 19) would" in sync(run_dir, "--to", "jsonl", "--dry-run").stdout
+    )
     assert "20 commits (steps 0 to 19) were handed over" in sync(run_dir, "--to", "jsonl").stdout
     assert len((run_dir / "rows.jsonl").read_bytes().splitlines()) == 20
+
+
+@pytest.mark.parametrize("left", [11, 20], ids=["cut", "torn"])
+def test_a_dry_run_and_doctor_see_what_a_crash_has_done_to_rows(run_dir: Path, left: int) -> None:
+    """Whatever the cursor says; nothing is changed for that, and what is named next mends it."""
+    sync(run_dir, "--to", "jsonl")
+    rows = run_dir / "rows.jsonl"
+    whole = rows.read_bytes().splitlines(keepends=True)
+    whole[10] = b"\0" * (len(whole[10]) // 2) + b"\n" if left == 20 else whole[10][:9]
+    rows.write_bytes(b"".join(whole[:left]))
+    before = rows.read_bytes()
+    dry = sync(run_dir, "--to", "jsonl", "--dry-run")
+    assert "jsonl: by its file, 10 commits (steps 10 to 19) would be sent" in dry.stdout
+    assert dry.returncode == (1 if left == 20 else 0)
+    assert (f"problem: {rows}: rows are damaged" in dry.stderr) == (left == 20)
+    looked = command("doctor", run_dir, "--json")
+    (found,) = [each for each in json.loads(looked.stdout)["findings"] if each["check"] == "sink"]
+    assert (found["level"], found["what"]) == ("wrong", "jsonl lacks 10 commits, by its file")
+    assert found["fix"] == f"sightline sync {run_dir} --to jsonl"
+    assert rows.read_bytes() == before
+    sync(run_dir, "--to", "jsonl")
+    assert [json.loads(line)["step"] for line in rows.read_bytes().splitlines()] == list(range(20))
+    assert "by its file, 0 commits would be sent" in sync(run_dir, "--to", "jsonl", "--dry-run").stdout
 
 
 def test_a_journal_that_is_cut_in_its_last_line_gives_all_whole_commits(run_dir: Path) -> None:
@@ -63,7 +92,7 @@ def test_a_journal_that_is_cut_in_its_last_line_gives_all_whole_commits(run_dir:
     for sink in ("jsonl", "tensorboard"):
         done = sync(run_dir, "--to", sink)
         assert done.returncode == 0
-        assert done.stderr.startswith("next: ")
+        assert done.stderr.startswith(f"note: {run_dir}/metrics.jsonl: its last line is cut (")
         assert "19 commits (steps 0 to 18)" in done.stdout
     assert seqs(run_dir / "tensorboard") == list(range(1, 20))
 
@@ -100,8 +129,8 @@ def test_lines_that_are_no_commits_are_passed_over(run_dir: Path) -> None:
         file.write(b'{"type":"commit"}\n{"type":"commit","seq":21,"step":20}\n{"type":"run"}\n')
     done = sync(run_dir, "--to", "jsonl")
     assert done.returncode == 1
-    odd = "3 lines of the journal are not as sightline writes them: sinks get what is sound of them"
-    assert done.stderr.splitlines()[0] == f"problem: {odd}"
+    odd = "3 lines are not as sightline writes them: what is sound of them counts"
+    assert done.stderr.splitlines()[0] == f"problem: {run_dir / 'metrics.jsonl'}: {odd}"
     assert "20 commits" in done.stdout
     assert json.loads(sync(run_dir, "--to", "jsonl", "--json").stdout)["odd_lines"] == 3
 
@@ -120,13 +149,13 @@ def test_a_run_that_is_synced_is_held(run_dir: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sightline.sinks.syncing.Replay.run", wait)
         said = []
-        command = Thread(target=lambda: said.append(CliRunner().invoke(cli, [str(run_dir), "--to", "jsonl"])))
-        command.start()
+        thread = Thread(target=lambda: said.append(CliRunner().invoke(cli, [str(run_dir), "--to", "jsonl"])))
+        thread.start()
         assert replay[0].wait(60)
         with pytest.raises(sl.RunDirectoryError, match="held by a live run or by `sightline sync`"):
             sl.start(run_dir.parent, name="run", sinks=[], resume="allow")
         replay[1].set()
-        command.join()
+        thread.join()
     assert said[0].exit_code == 0
     sl.start(run_dir.parent, name="run", sinks=[], resume="allow").finish()
 
@@ -151,7 +180,7 @@ def test_programs_are_told_what_each_sink_was_sent(run_dir: Path) -> None:
     assert (dry.returncode, dry.stderr) == (0, "")
     part = {"commits": 5, "first_step": 15, "last_step": 19, "error": None}
     assert json.loads(dry.stdout) == {
-        "dry_run": True, "torn_lines": 0, "odd_lines": 0, "missing": [],
+        "dry_run": True, "torn_lines": 0, "odd_lines": 0, "bytes_of_zeros": 0, "cut_bytes": 0, "missing": [],
         "sinks": [{"sink": "jsonl", **part}, {"sink": "tensorboard", **part}],
     }  # fmt: skip
     (run_dir / "tensorboard").write_text("in the way")
@@ -164,7 +193,8 @@ def test_programs_are_told_what_each_sink_was_sent(run_dir: Path) -> None:
     assert "Traceback" in shown.stderr
     (run_dir / "run.json").unlink()
     done = sync(run_dir, "--to", "jsonl", "--json")
-    assert (done.returncode, json.loads(done.stdout)["missing"]) == (3, ["run.json"])
+    missing = ["run.json: settings and name of the run are unknown"]
+    assert (done.returncode, json.loads(done.stdout)["missing"]) == (3, missing)
 
 
 def test_a_damaged_line_reaches_no_sink_and_is_said(run_dir: Path) -> None:
@@ -175,7 +205,7 @@ def test_a_damaged_line_reaches_no_sink_and_is_said(run_dir: Path) -> None:
     journal.write_bytes(b"".join(lines))
     done = sync(run_dir, "--to", "jsonl")
     assert (done.returncode, "19 commits (steps 0 to 19) were handed over" in done.stdout) == (1, True)
-    assert done.stderr.startswith("problem: 1 line of the journal could not be read: no sink gets it")
+    assert done.stderr.startswith(f"problem: {journal}: 1 line could not be read\n")
     assert "torn" not in done.stderr
 
 
@@ -187,8 +217,7 @@ def test_a_run_line_and_a_last_commit_behind_zeros_count(run_dir: Path) -> None:
     journal.write_bytes(b"\0\0\0" + b"".join(lines[:last]) + b"\0" * 997 + b"".join(lines[last:]))
     done = sync(run_dir, "--to", "jsonl")
     assert (done.returncode, "20 commits (steps 0 to 19) were handed over" in done.stdout) == (1, True)
-    assert "the journal has 1 kB of zeros, as a crash of a machine leaves them: no sink" in done.stderr
-    assert "problem: 2 lines of the journal could not be read" in done.stderr
+    assert f"problem: {journal}: 2 lines could not be read; 1 kB of zeros" in done.stderr
 
 
 def test_settings_are_those_of_the_run_and_those_given(run_dir: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_what_is_wrong_with_the_files_is_said_and_shows_in_the_exit_code(tmp_pat
     (problem,) = (line for line in done.stderr.splitlines() if line.startswith("problem: "))
     assert problem.endswith("1 torn line; the rest is merged")
     (absent,) = (line for line in done.stderr.splitlines() if line.startswith("missing: "))
-    assert "files of 1 of 4 processes are here, without 0, 1, 3" in absent
+    assert "files of 1 of 4 processes are here, without processes 0, 1, 3" in absent
     assert (run / "timeline.json.gz").exists()
 
 
@@ -106,7 +106,7 @@ def test_a_cut_tail_is_no_problem(tmp_path: Path) -> None:
     done = trace("merge", run)
     assert done.returncode == 0
     assert "note: " in done.stderr
-    assert "cut in its last line" in done.stderr
+    assert "its last line is cut, as a kill leaves it: that line is lost" in done.stderr
 
 
 def test_what_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_what_is_not_here_is_named_for_programs(tmp_path: Path) -> None:
     done = invoke("summary", run, "--json")
     assert done.exit_code == 3
     (missing,) = orjson.loads(done.stdout)["missing"]
-    assert "files of 1 of 4 processes are here, without 0, 1, 3" in missing
+    assert "files of 1 of 4 processes are here, without processes 0, 1, 3" in missing
     done = invoke("summary", run)
     assert (done.exit_code, f"missing: {missing}" in done.stderr) == (0, True)
     whole = traced(tmp_path, "whole", 0.001)

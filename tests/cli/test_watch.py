@@ -31,7 +31,9 @@ def test_in_a_pipe_a_plain_summary_is_printed_once(tmp_path: Path) -> None:
     """Also of a run that goes on; without a colour, and what comes next apart from it."""
     done = watched(rich_run(tmp_path / "run"))
     assert done.returncode == 0
-    assert done.stderr.startswith(f"next: sightline doctor {tmp_path}/run  # ")
+    missing, after = done.stderr.splitlines()[:2]
+    assert missing.startswith(f"missing: {tmp_path}/run: files of 1 of 16 processes are here")
+    assert after.startswith(f"next: sightline doctor {tmp_path}/run  # ")
     assert "\x1b" not in done.stdout
     assert done.stdout.startswith("grpo   ✗ crashed   16 processes")
     assert all(len(line) <= 80 for line in done.stdout.splitlines())

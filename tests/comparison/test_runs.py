@@ -149,6 +149,26 @@ def test_old_names_and_process_numbers_are_left_out_unless_asked_for(tmp_path: P
     assert "old_loss" in rows(compare(read(*dirs), metrics=["*"]))
 
 
+def test_a_plain_key_is_compared_with_another_runs_alias(tmp_path: Path) -> None:
+    """A run before a renaming with one after it: by the old name, which both have."""
+    dirs = []
+    for name, key, aliases in (
+        ("old", "train_loss", {}),
+        ("new", "train/loss", {"train/loss": "train_loss"}),
+    ):
+        with sl.start(tmp_path, name=name, sinks=[], naming="off", aliases=aliases) as run:
+            for step in run.steps(20):
+                run.commit(step, {key: float(step), "train/kl": 1.0} if name == "new" else {key: float(step)})
+        dirs.append(tmp_path / name)
+    for pair, only in ((dirs, [[], ["train/kl"]]), (dirs[::-1], [["train/kl"], []])):
+        found = compare(read(*pair))
+        assert rows(found) == {"train_loss": [False]}
+        assert found.only == only
+        assert "by old names, which another run has alone: in new train_loss is train/loss" in found.notes
+    both = compare(read(dirs[1], shutil.copytree(dirs[1], tmp_path / "again")))
+    assert rows(both).keys() == {"train/loss", "train/kl"}
+
+
 def test_runs_without_commits_or_facts_are_noted(tmp_path: Path) -> None:
     empty = written(tmp_path / "empty", run_line())
     one = written(tmp_path / "one", run_line(), commit(1, 0, a=math.pi))

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sightline.doctor.journal_health import Health, health_of
+from sightline.file_lines import Unreadable
 from tests.holes import BOUND, HOLE, put_hole, read_bytes
 
 RUN = {"type": "run", "format": 1, "run_id": "ab", "attempt": 1, "started": 0.0, "processes": 4}
@@ -32,13 +33,16 @@ def health(path: Path, *lines: dict[str, Any] | bytes, most: int = 1 << 30) -> H
 
 def test_torn_and_cut_lines_are_counted(tmp_path: Path) -> None:
     found = health(tmp_path / "j", RUN, b'{"torn\n', commit(1), b"\0\0\0\n", b"[1]\n", b'{"type":"com')
-    assert (found.torn, found.cut, found.commits, found.lost) == (3, 12, 1, 0)
+    assert found.unreadable == Unreadable(torn=3, zeros=3)
+    assert (found.cut, found.commits, found.lost) == (12, 1, 0)
     assert found.kinds == {"run": 1, "commit": 1}
 
 
-def test_lines_that_are_passed_over_must_be_whole(tmp_path: Path) -> None:
-    found = health(tmp_path / "j", RUN, b'{"type":"histogram","seq":1}\n', b'{"type":"histogram","se\n')
-    assert (found.torn, found.kinds["histogram"]) == (1, 1)
+def test_lines_of_all_types_are_read(tmp_path: Path) -> None:
+    whole = {"type": "histogram", "seq": 1, "step": 1, "key": "h", "edges": [0, 1], "counts": [1]}
+    odd = {**whole, "edges": [0]}
+    found = health(tmp_path / "j", RUN, whole, odd, b'{"type":"histogram","se\n')
+    assert (found.unreadable, found.kinds["histogram"]) == (Unreadable(torn=1, odd=1), 1)
 
 
 def test_commits_that_are_not_there_are_told_from_gaps(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_of_a_long_journal_the_end_is_read(tmp_path: Path) -> None:
     """What stands before is not taken for lost."""
     found = health(tmp_path / "j", RUN, *(commit(seq) for seq in range(1, 1001)), most=20_000)
     assert 0 < found.commits < 300
-    assert (found.lost, found.torn, found.backwards) == (0, 0, 0)
+    assert (found.lost, found.unreadable, found.backwards) == (0, Unreadable(), 0)
     assert found.skipped >= found.size - 20_000
 
 
@@ -90,8 +94,8 @@ def test_a_hole_is_told_and_what_lies_around_it_is_read(tmp_path: Path) -> None:
     put_hole(path)
     begin = read_bytes()
     found = health_of(path)
-    assert (found.commits, found.lost, found.torn, found.skipped) == (2, 5, 1, 0)
-    assert (found.zeros, found.cut) == (2 * HOLE, HOLE)
+    assert (found.commits, found.lost, found.skipped) == (2, 5, 0)
+    assert (found.unreadable, found.cut) == (Unreadable(torn=1, zeros=2 * HOLE), HOLE)
     assert health_of(path, most=1 << 14).commits == 2
     assert read_bytes() - begin < BOUND
 
@@ -133,4 +137,5 @@ def test_lines_of_wrong_types_are_counted(tmp_path: Path) -> None:
         {"type": "event", "event": "stall", "time": "noon"},
     ]  # fmt: skip
     found = health(tmp_path / "j", RUN, *lines)
-    assert (found.odd, found.torn, found.late, found.obs, found.hosts.of) == (len(lines), 0, {}, {}, {})
+    assert found.unreadable == Unreadable(odd=len(lines))
+    assert (found.late, found.obs, found.hosts.of) == ({}, {}, {})

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 import sightline as sl
+from sightline.file_lines import Unreadable
 from sightline.sinks import make_sinks
 from sightline.sinks.sound_records import SoundRecords
 from sightline.sinks.syncing import Replay
@@ -107,7 +108,7 @@ def test_no_sink_stops_at_an_odd_line(tmp_path: Path) -> None:
         with attempts.warnings_said() as said:
             list(replay.run())
         assert not [each for each in said if "fails" in each]
-        assert (replay.handed.commits, replay.odd, replay.torn) == (9, len(odd), 0)
+        assert (replay.handed.commits, replay.unreadable) == (9, Unreadable(odd=len(odd)))
     rows = jsonl.rows(run.dir / "rows.jsonl")
     assert [row["step"] for row in rows] == list(range(9))
     assert rows[1]["time"] == rows[0]["time"]

@@ -10,6 +10,7 @@ import pytest
 
 import sightline as sl
 from sightline.errors import JournalError, RunDirectoryError
+from sightline.file_lines import Unreadable
 from sightline.history import History
 from sightline.tables.metrics import long_table, metrics_table, process_table
 from sightline.tables.table import Steps, Table
@@ -117,7 +118,7 @@ def test_steps_that_were_written_out_of_order_are_put_in_order(tmp_path: Path) -
     assert [(row[0], row[-1]) for row in metrics_table(run).rows()] == [(1, 3.0), (2, 2.0), (3, 0.0)]
 
 
-def test_what_cannot_be_read_is_counted_and_what_is_no_number_is_nan(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_counted_and_what_is_no_number_is_left_out(tmp_path: Path) -> None:
     """In a file of others; a line that is being written is none."""
     run = written(
         tmp_path, run_line(), commit(1, 0, a="x", b=1), commit(2, 1, a=None, b=2**63), end=b'{"type":"comm'
@@ -125,10 +126,11 @@ def test_what_cannot_be_read_is_counted_and_what_is_no_number_is_nan(tmp_path: P
     with open(run / "metrics.jsonl", "ab") as file:
         file.write(b"\n[1]\n")
     table = metrics_table(run)
-    rows = list(table.rows())
-    assert table.torn == 2
-    assert [math.isnan(row[3]) for row in rows] == [True, True]  # type: ignore[arg-type]
-    assert [row[4] for row in rows] == [1.0, 2.0**63]
+    assert table.unreadable == Unreadable(torn=2, odd=1)
+    names = [column.name for column in table.columns]
+    first, second = (dict(zip(names, row, strict=True)) for row in table.rows())
+    assert (first["a"], first["b"], second["b"]) == (None, 1.0, 2.0**63)
+    assert math.isnan(second["a"])  # type: ignore[arg-type]
 
 
 def test_runs_without_commits_have_columns_alone(tmp_path: Path) -> None:
@@ -160,6 +162,5 @@ def test_a_hole_is_passed_over_and_noted(tmp_path: Path) -> None:
     begin = read_bytes()
     for table in (metrics_table(run), long_table(run)):
         assert len(list(table.rows())) == len(list(table.rows())) == 2
-        assert table.torn == 1
-        assert (table.notes, table.zeros) == ([], HOLE)
+        assert (table.notes, table.unreadable) == ([], Unreadable(torn=1, zeros=HOLE))
     assert read_bytes() - begin < BOUND

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import RunDirectoryError
+from sightline.file_lines import Unreadable
 from sightline.tables.samples import sample_table, sample_tables
 from sightline.tables.table import Steps
 from tests.holes import BOUND, HOLE, put_hole, read_bytes
@@ -31,7 +32,7 @@ def test_all_rows_are_there_in_full_and_typed(run: Path) -> None:
     assert rows[6][-2:] == ['p3,\n"q"', 3.0]
     assert rows[7][-2] == "=1+1"
     assert math.isnan(rows[7][-1])  # type: ignore[arg-type]
-    assert (table.notes, table.missing, table.torn) == ([], [], 0)
+    assert (table.notes, table.missing, table.unreadable) == ([], [], Unreadable())
 
 
 def test_steps_and_attempts_can_be_chosen(run: Path) -> None:
@@ -60,7 +61,7 @@ def test_torn_lines_are_counted_and_a_cut_one_is_left_out(run: Path, tmp_path: P
         file.write(b'{"torn\n{"step":12,"row":{"prom')
     table = sample_table(copy, "rollouts/hard")
     assert len(list(table.rows())) == 24
-    assert table.torn == 1
+    assert table.unreadable.torn == 1
 
 
 def test_a_hole_is_passed_over_and_noted(run: Path, tmp_path: Path) -> None:
@@ -71,6 +72,6 @@ def test_a_hole_is_passed_over_and_noted(run: Path, tmp_path: Path) -> None:
     begin = read_bytes()
     table = sample_table(copy, "rollouts/hard")
     assert [cells[-2] for cells in table.rows()][-1] == "behind"
-    assert table.torn == 1
-    assert (table.notes, table.zeros) == ([], HOLE)
+    assert table.unreadable.torn == 1
+    assert (table.notes, table.unreadable.zeros) == ([], HOLE)
     assert read_bytes() - begin < BOUND

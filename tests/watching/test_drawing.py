@@ -89,12 +89,28 @@ def test_errors_stand_before_warnings_and_one_line_of_them_stays(tmp_path: Path)
 def test_what_has_no_room_is_counted(tmp_path: Path) -> None:
     lines = [commit(step, {f"train/k{n:02d}": 1.0 for n in range(12)}) for step in range(3)]
     run = written(tmp_path / "run", run_line(), *lines)
-    assert "5 more below" in shown(run, 80, 13)
+    assert "5 more below" in shown(run, 80, 14)
     watched = Watch(run)
     view = View(offset=9)
-    lines_ = page(watched.facts(view, rows=13), 80, 13, view=view, glyphs=PLAIN, now=1.0)
-    assert [each.plain.split()[0] for each in lines_[6:]] == ["train/k09", "train/k10", "train/k11"]
+    lines_ = page(watched.facts(view, rows=13), 80, 14, view=view, glyphs=PLAIN, now=1.0)
+    assert [each.plain.split()[0] for each in lines_[7:]] == ["train/k09", "train/k10", "train/k11"]
     assert [metric.key for metric in watched.facts(rows=2).metrics] == ["train/k00", "train/k01"]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_why_a_run_ended_is_shown_whole(tmp_path: Path, width: int) -> None:
+    """Below the pace, wrapped; of a long one four rows, where a terminal has few."""
+    why = "ValueError: " + " ".join(f"shard{n:03d}" for n in range(60))
+    lines = [
+        run_line(), commit(0, {"train/loss": 1.0}), commit(1, {"train/loss": 1.0}),
+        line(type="event", event="failed", error=why, attempt=1, time=1009.0),
+        line(type="event", event="finish", attempt=1, time=1009.0),
+    ]  # fmt: skip
+    run = written(tmp_path / "run", *lines)
+    assert why in " ".join(shown(run, width).split())
+    small = shown(run, 80, 16).splitlines()
+    assert sum("shard" in row for row in small) == 4
+    assert len(small) <= 16
 
 
 def test_hostile_texts_do_nothing(tmp_path: Path) -> None:

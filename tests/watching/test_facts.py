@@ -234,7 +234,8 @@ def test_lines_of_others_in_a_journal_are_passed_over(tmp_path: Path) -> None:
     assert found.progress.step == 0
     assert [trouble.text for trouble in found.troubles] == [
         "1 snapshot came late, from an unknown process",
-        "the journal: 2 lines could not be read",
+        "the journal: 1 line could not be read; 3 lines are not as sightline writes them: what is sound of "
+        "them counts",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from sightline.cli.frame import end, say_missing, say_next, say_problems
 from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.foreign_text import quoted, quoted_all
-from sightline.wording import counted, ranges_of, size
+from sightline.wording import counted, files_missing, ranges_of, size
 
 if TYPE_CHECKING:
     from sightline.gathering import Plan, Processes
@@ -36,7 +37,7 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
       sightline collect runs/grpo gs://bucket/runs/grpo --dry-run
 
     Exit code 0; 1: some files are different from those that are here, or of another run; 2: nothing was
-    done; 3: with --json, files of some processes are still missing.
+    done; 3: with --json, files of some processes are still missing, which `missing` names.
     """
     from sightline.gathering import carry_out, plan, processes_of
 
@@ -48,16 +49,14 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
     has_files = run_dir.is_dir() and any(not each.name.startswith(".") for each in run_dir.iterdir())
     processes = processes_of(run_dir) if has_files else None
     missing = [] if processes is None else processes.missing
+    absent = [] if processes is None else files_missing(run_dir, processes.of, missing)
     left = [f"{where} {why}; it is left as it is" for where, why in (*made.refused, *made.conflicts)]
     say_problems(left)
     if as_json:
-        click.echo(orjson.dumps(_facts(made, processes, dry_run)).decode())
+        click.echo(orjson.dumps(_facts(made, processes, dry_run, absent)).decode())
     else:
         _say(made, processes, dry_run)
-    if processes is not None and missing:
-        say_missing(
-            [f"no files of {len(missing)} of {processes.of} processes are here ({ranges_of(missing)})"]
-        )
+    say_missing(absent)
     if dry_run:
         again = f"sightline collect {quoted(run_dir)} {quoted_all(sources)}"
         say_next(*([again] if made.steps else next_steps(run_dir, but="collect")))
@@ -69,7 +68,7 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
     end(left, missing, as_json=as_json)
 
 
-def _facts(made: Plan, processes: Processes | None, dry_run: bool) -> dict[str, Any]:
+def _facts(made: Plan, processes: Processes | None, dry_run: bool, absent: Sequence[str]) -> dict[str, Any]:
     return {
         "run_id": made.run_id,
         "dry_run": dry_run,
@@ -82,7 +81,7 @@ def _facts(made: Plan, processes: Processes | None, dry_run: bool) -> dict[str, 
         "moved": made.moved,
         "conflicts": [{"what": what, "why": why} for what, why in made.conflicts],
         "processes": None if processes is None else processes._asdict(),
-        "missing": [] if processes is None else processes.missing,
+        "missing": absent,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ import click
 import orjson
 
 from sightline.cli.cells import Cell, Heading, print_lines, show
+from sightline.cli.cut_journals import cut_journals, cut_notes
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import has_steps, next_steps, possible
 from sightline.cli.progress import progress
-from sightline.file_lines import damage_said
 from sightline.foreign_text import one_line, quoted_all
-from sightline.wording import duration, number
+from sightline.run_directory import JOURNAL
+from sightline.wording import change, duration, number
 
 if TYPE_CHECKING:
     from sightline.comparison.levels import Difference
@@ -60,7 +61,7 @@ def compare(
       sightline compare runs/a runs/b --at-time 2h --json
 
     Exit code 0: they are compared; 1: but something could not be read; 2: they could not be; 3: with --json,
-    a file of theirs is not here.
+    a file of theirs is not here, which `missing` names.
     """
     if len(run_dirs) < 2:
         raise click.UsageError("two runs or more are compared: give another RUN_DIR")
@@ -73,16 +74,18 @@ def compare(
     from sightline.comparison.runs import compare as compared
 
     histories = _read(run_dirs)
+    cut = cut_journals(run_dirs)
     found = compared(histories, metrics=metrics, step=at_step, elapsed=elapsed)
     if as_json:
-        click.echo(orjson.dumps(_plain(found, histories, run_dirs), option=orjson.OPT_INDENT_2))
+        click.echo(orjson.dumps(_plain(found, histories, run_dirs, cut), option=orjson.OPT_INDENT_2))
     else:
         _show(found, histories, run_dirs, everything=everything or bool(metrics))
     say_notes(found.notes)
-    say_missing(f"run.json of {name}: its configuration and versions are unknown" for name in found.missing)
-    damage = [(each.path, damage_said(each.torn, each.zeros)) for each in histories]
+    say_missing(_missing(found))
+    damage = [(each.path, each.unreadable.said()) for each in histories]
     problems = [f"{path}: {said}" for path, said in damage if said]
     say_problems(problems)
+    say_notes(cut_notes(cut))
     if not as_json:
         pair = quoted_all(run_dirs[:2])
         are_traced = all(map(has_steps, run_dirs[:2]))
@@ -117,7 +120,9 @@ def _seconds(text: str) -> float:
 # --- as data -----------------------------------------------------------------------------------------------
 
 
-def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path]) -> dict[str, Any]:
+def _plain(
+    found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path], cut: Mapping[Path, int]
+) -> dict[str, Any]:
     from sightline.run_state import state_of
 
     def rows(of: Sequence[Row]) -> list[dict[str, Any]]:
@@ -136,6 +141,8 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
                 "attempts": len(history.runs),
                 "commits": history.commits,
                 "last_step": history.last_step,
+                **history.unreadable.plain(),
+                "cut_bytes": cut.get(path / JOURNAL, 0),
             }
             for path, name, history in zip(run_dirs, found.names, histories, strict=True)
         ],
@@ -147,11 +154,13 @@ def _plain(found: Comparison, histories: Sequence[History], run_dirs: Sequence[P
         "settings": [each._asdict() for each in found.settings],
         "facts": [each._asdict() for each in found.facts],
         "only": dict(zip(map(str, run_dirs), found.only, strict=True)),
-        "missing_run_json": found.missing,
+        "missing": _missing(found),
         "notes": found.notes,
-        "torn_lines": {str(path): each.torn for path, each in zip(run_dirs, histories, strict=True)},
-        "bytes_of_zeros": {str(path): each.zeros for path, each in zip(run_dirs, histories, strict=True)},
     }
+
+
+def _missing(found: Comparison) -> list[str]:
+    return [f"run.json of {name}: its configuration and versions are unknown" for name in found.missing]
 
 
 def _difference(each: Difference) -> dict[str, Any]:
@@ -320,11 +329,8 @@ def _show_stages(found: Comparison, letters: Sequence[str], everything: bool) ->
         line += map(duration, stage.seconds)
         if len(letters) == 2:
             a, b = stage.seconds
-            change = None if a is None or b is None else b - a
-            line += [
-                "–" if change is None else ("+" if change > 0 else "") + duration(change),
-                _relative(None if change is None or not a else change / a),
-            ]
+            differs = None if a is None or b is None else b - a
+            line += [change(differs), _relative(None if differs is None or not a else differs / a)]
         cells.append(line)
     show(headings, cells, indent="  ")
 

@@ -13,7 +13,7 @@ import click
 from sightline.cli.frame import end, refuse, say_next
 from sightline.cli.next_steps import next_steps, possible
 from sightline.foreign_text import quoted
-from sightline.wording import counted
+from sightline.wording import counted, files_missing
 
 if TYPE_CHECKING:
     from sightline.doctor.a_run import ARun
@@ -55,7 +55,7 @@ def doctor(run_dir: Path | None, log_dir: Path, online: bool, as_json: bool, tim
 
     Marks: ✓ all is well; ! worth knowing; ✗ does not work, or something is lost; - not there, or not asked.
     Exit code 0: nothing is wrong (✗); 1: something is; 2: it could not be looked at; with --json 3: nothing
-    is wrong here, but files of some processes are on other hosts (`incomplete`).
+    is wrong here, but files of some processes are on other hosts, which `missing` names.
     """
     if run_dir is not None:
         refuse("of a run its own disk is looked at: leave it out, or RUN_DIR", "log_dir")
@@ -68,7 +68,7 @@ def doctor(run_dir: Path | None, log_dir: Path, online: bool, as_json: bool, tim
                     "run": None if run_dir is None else str(run_dir),
                     "problems": levels["wrong"],
                     "notes": levels["note"],
-                    "incomplete": absent,
+                    "missing": absent,
                     "findings": [each.plain() for each in found],
                 },
                 indent=2,
@@ -81,7 +81,7 @@ def doctor(run_dir: Path | None, log_dir: Path, online: bool, as_json: bool, tim
     end(levels["wrong"], absent, as_json=as_json)
 
 
-def _here(log_dir: Path, online: bool, timeout: float) -> tuple[list[Finding], list[int]]:
+def _here(log_dir: Path, online: bool, timeout: float) -> tuple[list[Finding], list[str]]:
     from sightline.doctor.asking import server_checks
     from sightline.doctor.disk import disk_checks
     from sightline.doctor.environment import environment_checks
@@ -102,7 +102,7 @@ def _here(log_dir: Path, online: bool, timeout: float) -> tuple[list[Finding], l
     return found, []
 
 
-def _run(run_dir: Path, online: bool, timeout: float) -> tuple[list[Finding], list[int]]:
+def _run(run_dir: Path, online: bool, timeout: float) -> tuple[list[Finding], list[str]]:
     from sightline.doctor.a_run import ARun
     from sightline.doctor.asking import server_checks
     from sightline.doctor.bounded import Late, within
@@ -127,7 +127,7 @@ def _run(run_dir: Path, online: bool, timeout: float) -> tuple[list[Finding], li
         )
     found = findings_of(checks, timeout)
     if any(each.check == "files" and each.level == "note" for each in found):
-        return found, run.absent
+        return found, files_missing(run_dir, run.expected, run.absent)
     return found, []
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
+from sightline.cli.cut_journals import cut_journals, cut_notes
 from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.errors import ConfigurationError
-from sightline.file_lines import damage_said
 from sightline.foreign_text import escaped, one_line
+from sightline.run_directory import JOURNAL
 from sightline.wording import counted
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def export(
       sightline export runs/latest --samples rollouts
 
     Exit code 0: it is written; 1: but something could not be read; 2: nothing is; 3: with --json, files of
-    some processes are not here.
+    some processes are not here, which `missing` names.
     """
     if samples is not None and (process_values or long or metrics):
         raise click.UsageError("--samples takes none of --long, --metric and --process-values")
@@ -117,8 +118,11 @@ def export(
             f"{counted(written.formulas, 'text begins', 'texts begin')} as formulas do: for a spreadsheet "
             f"give --spreadsheet, which puts an apostrophe before them"
         )
-    damage = damage_said(table.torn, table.zeros)
+    lost = table.unreadable.said()
+    damage = f"{run_dir / (JOURNAL if table.is_of_journal else 'samples')}: {lost}" if lost else ""
+    cut = cut_journals([run_dir] if table.is_of_journal else [])
     say_problems([damage] if damage else [])
+    say_notes(cut_notes(cut))
     (say_missing if table.missing else say_notes)(table.notes)
     say_notes(notes)
     notes = [*table.notes, *notes]
@@ -127,8 +131,9 @@ def export(
             "file": str(to),
             "rows": written.rows,
             "columns": [column._asdict() for column in table.columns],
-            "torn_lines": table.torn,
-            "bytes_of_zeros": table.zeros,
+            **table.unreadable.plain(),
+            "cut_bytes": sum(cut.values()),
+            "missing": table.notes if table.missing else [],
             "missing_processes": table.missing,
             "notes": notes,
         }

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import orjson
 
+from sightline.cli.cut_journals import is_written
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import bringing, next_steps
 from sightline.errors import ConfigurationError, SightlineError
-from sightline.wording import ranges_of
+from sightline.wording import files_missing, ranges_of
 
 if TYPE_CHECKING:
     from sightline.run_logs.choosing import Choice
@@ -65,7 +66,7 @@ def logs(
       sightline logs runs/latest --json | jq -r .message
 
     Exit code 0: all of it was read; 1: lines were damaged, and left out; 2: nothing could be shown; 3: with
-    --json, files of some processes are not here; 130: Ctrl-C.
+    --json, files of some processes are not here, which `missing` of the last line names; 130: Ctrl-C.
     """
     from sightline.run_logs import choosing
     from sightline.run_logs.merging import RunLogs
@@ -167,13 +168,10 @@ def _end(
     missing = found.missing()
     damaged = found.damage.said()
     say_problems(damaged)
-    say_notes(found.damage.notes())
-    sizes = found.sizes
-    say_missing(
-        f"attempt {attempt}: no files of {len(processes)} of {sizes.get(attempt, max(processes) + 1)} "
-        f"processes are here ({ranges_of(processes)}): give the run directories of their hosts too"
-        for attempt, processes in itertools.islice(missing.items(), 5)
-    )
+    if not is_written(run_dirs):
+        say_notes(found.damage.notes())
+    absent = _absent(found, missing, run_dirs[0])
+    say_missing(absent)
     if not printer.count and not found.damage:
         why = f"; --since {since} counts from now" if since and choice.since_ns is not None else ""
         say_notes([f"no line is to be shown{why}"])
@@ -183,8 +181,21 @@ def _end(
     say_next(*collect, *next_steps(*run_dirs, but="logs")[: 1 if collect else 2])
     if missing and printer.as_json:
         processes = {str(each): which for each, which in missing.items()}
-        _write(orjson.dumps({"type": "missing", "processes": processes}).decode() + "\n")
+        last = {"type": "missing", "missing": absent, "processes": processes}
+        _write(orjson.dumps(last).decode() + "\n")
     end(damaged, missing, as_json=printer.as_json)
+
+
+def _absent(found: RunLogs, missing: Mapping[int, Sequence[int]], run_dir: Path) -> list[str]:
+    """Whose files are not here, a line for each attempt, a few of them."""
+    return [
+        line
+        for attempt, processes in itertools.islice(missing.items(), 5)
+        for line in files_missing(
+            run_dir, max(found.sizes.get(attempt, 0), max(processes) + 1), processes,
+            attempt=attempt if len(found.sizes) > 1 else None,
+        )
+    ]  # fmt: skip
 
 
 def _alone(line: LogLine) -> Any:

@@ -76,7 +76,7 @@ def ls(
       sightline ls runs -m 'eval/*' --sort eval/accuracy
 
     Exit code 0: they are listed; 1: but a newer sightline wrote a journal, or lines at its end could not be
-    read; 2: DIR cannot be read; 3: with --json, the journal of a run is not here.
+    read; 2: DIR cannot be read; 3: with --json, the journal of a run is not here, as `missing` says.
     """
     wanted = _states(states)
     from sightline.run_list import runs_below
@@ -88,16 +88,20 @@ def ls(
     unknown = [run for run in runs if run.state.state == "unknown" and not run.state.newer]
     problems = [f"{run.name}: {run.state.reason}" for run in runs if run.state.newer]
     problems += [
-        f"{run.name}: {counted(run.torn, 'line')} at the end of its journal could not be read"
-        for run in runs
-        if run.torn
+        f"{run.name}: at the end of its journal {lost}" for run in runs if (lost := run.unreadable.said())
     ]
+    cut = [f"{run.name}: the journal: {run.state.cut}" for run in runs if run.state.cut]
     if as_json:
         without = [str(run.path) for run in unknown if not (run.path / JOURNAL).exists()]
-        said = {"runs": [_plain(run, metrics) for run in runs], "without_journal": without}
+        said = {
+            "runs": [_plain(run, metrics) for run in runs],
+            "missing": [_unknown(run) for run in unknown if str(run.path) in without],
+            "without_journal": without,
+        }
         click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
         _say_unknown(unknown)
         say_problems(problems)
+        say_notes(cut)
         end(problems, without, as_json=True)
     if not found:
         say_notes([f"there is no run in {folder} yet, nor in folders two levels deep in it"])
@@ -116,6 +120,7 @@ def ls(
     if metrics and not keys:
         say_notes([f"no run has a metric that fits {', '.join(metrics)} in its last commits"])
     say_problems(problems)
+    say_notes(cut)
     newest = max(runs, key=lambda run: run.begun or 0.0)
     others = [run for run in runs if run is not newest]
     say_next(
@@ -129,7 +134,11 @@ def _say_unknown(runs: Sequence[ListedRun]) -> None:
     """Why of some runs nothing is known: their journals are elsewhere, or empty."""
     for run in runs:
         say = say_notes if (run.path / JOURNAL).exists() else say_missing
-        say([f"{run.name}: {run.state.reason}"])
+        say([_unknown(run)])
+
+
+def _unknown(run: ListedRun) -> str:
+    return f"{run.name}: {run.state.reason}"
 
 
 def _states(text: str | None) -> Sequence[str]:
@@ -245,7 +254,8 @@ def _plain(run: ListedRun, metrics: Sequence[str]) -> dict[str, Any]:
         "last_heard": run.heard,
         "wall_s": run.wall_s,
         "disk_bytes": run.disk_bytes,
-        "torn_lines": run.torn,
+        **run.unreadable.plain(),
+        "cut_bytes": state.cut_bytes,
         "metrics": kept,
         "nonfinite": {key: str(value) for key, value in kept.items() if not math.isfinite(value)},
     }

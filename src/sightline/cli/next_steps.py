@@ -58,8 +58,6 @@ def possible(commands: Iterable[str], run_dirs: Sequence[Path], *, most: int) ->
     for each in commands:
         if each.startswith("sightline logs "):
             is_possible = bool(_logs(run_dirs))
-        elif each.startswith("sightline report "):
-            is_possible = _logs(run_dirs) is not None
         elif each.startswith(("sightline trace summary ", "sightline trace diff ")):
             is_possible = has_steps(*run_dirs)
         elif each.startswith("sightline trace "):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sightline.cli.frame import end, refuse, say_missing, say_next, say_problems, say_served
+from sightline.cli.cut_journals import cut_journals, cut_notes
+from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems, say_served
 from sightline.cli.next_steps import bringing, next_steps
 from sightline.cli.output_place import check_place
 from sightline.errors import RunDirectoryError
@@ -82,6 +83,7 @@ def report(
     _write(path, whole)
     say_problems(found.damaged)
     say_missing(found.absent)
+    say_notes(cut_notes(cut_journals(runs.dirs)))
     if as_json:
         figures = [
             {"name": name, "run_dir": str(run_dir), **each}
@@ -108,6 +110,7 @@ def _serve(runs: Runs, run_dirs: tuple[Path, ...], port: int, opens: bool | None
     try:
         say_problems(server.found.damaged)
         say_missing(server.found.absent)
+        say_notes(cut_notes(cut_journals(runs.dirs)))
         click.echo(server.url)
         say_served(server.port)
         say_next(f"sightline report {quoted_all(run_dirs)}  # the same as a file")

@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
+from sightline.cli.cut_journals import cut_journals, cut_notes
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
-from sightline.file_lines import zeros_said
 from sightline.foreign_text import quoted
-from sightline.run_directory import held
+from sightline.run_directory import JOURNAL, held
 from sightline.sinks.reader import Handed
 from sightline.wording import counted
 
@@ -42,7 +42,7 @@ _TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
     help="Leave out commits of lower steps; they cannot be added later.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Say what would be sent, by the sink's cursor, and send nothing."
+    "--dry-run", is_flag=True, help="Say what would be sent, by the sink's file or cursor, and send nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="What each sink was sent, for other programs.")
 def sync(
@@ -64,10 +64,12 @@ def sync(
       sightline sync runs/grpo --to wandb --dry-run
 
     Exit code 0: the sinks have everything; 1: one does not, or lines of the journal could not be read; 2:
-    wrong usage; 3: with --json, run.json is not here, so that settings and name of the run are unknown.
+    wrong usage; 3: with --json, run.json is not here, so that settings and name of the run are unknown, as
+    `missing` says.
     """
+    cut = cut_journals([run_dir])  # by how the run stands when this command does not hold it
     with _warnings_as_notes(), held(run_dir, writes=not dry_run):
-        _sync(run_dir, sinks, settings, from_step, dry_run, as_json)
+        _sync(run_dir, sinks, settings, from_step, dry_run, as_json, cut)
 
 
 def _sync(
@@ -77,8 +79,10 @@ def _sync(
     from_step: int | None,
     dry_run: bool,
     as_json: bool,
+    cut: Mapping[Path, int],
 ) -> None:
     from sightline.sinks import make_sinks
+    from sightline.sinks.looking import LookingSink
     from sightline.sinks.syncing import Replay, facts_of
 
     facts = facts_of(run_dir)
@@ -88,36 +92,45 @@ def _sync(
     ]
     told = []
     failed = []
+    damaged: list[str] = []  # what sinks have stored
     for name, replay in replays:
-        error = None
+        error, handed = None, Handed()
         try:
-            if not dry_run:
-                _show(name, replay.run(), is_shown=not as_json)
+            if dry_run:
+                handed = replay.missing()
+                damaged += [replay.damage] if replay.damage else []
+            else:
+                try:
+                    _show(name, replay.run(), is_shown=not as_json)
+                finally:
+                    handed = replay.handed
         except SightlineError as trouble:
             error = str(trouble)
             failed.append(error)
-        handed = replay.missing() if dry_run else replay.handed
         told.append({"sink": name, **handed._asdict(), "error": error})
         if as_json or error:
             continue
         if dry_run:
-            click.echo(f"{name}: by its cursor, {_said(handed)} would be sent")
+            by = "file" if isinstance(replay.sink, LookingSink) else "cursor"
+            click.echo(f"{name}: by its {by}, {_said(handed)} would be sent")
         else:
             click.echo(f"{name}: up to date; {_said(handed)} {_were(handed)} handed over")
     read = replays[0][1]
-    missing = [] if facts else ["run.json"]
+    missing = [] if facts else ["run.json: settings and name of the run are unknown"]
     if as_json:
-        said = {
+        answer = {
             "dry_run": dry_run,
             "sinks": told,
-            "torn_lines": read.torn,
-            "odd_lines": read.odd,
+            **read.unreadable.plain(),
+            "cut_bytes": sum(cut.values()),
             "missing": missing,
         }
-        click.echo(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-    lost = _lost(read.torn, read.zeros, read.odd)
-    say_problems([*failed, *lost])
-    say_missing(f"{name}: settings and name of the run are unknown" for name in missing)
+        click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
+    said = read.unreadable.said()
+    lost = [f"{run_dir / JOURNAL}: {said}"] if said else []
+    say_problems([*failed, *damaged, *lost])
+    say_notes(cut_notes(cut))
+    say_missing(missing)
     if as_json:
         pass
     elif failed:
@@ -127,24 +140,7 @@ def _sync(
         say_next(f"sightline sync {quoted(run_dir)} {to}")
     else:
         say_next(*next_steps(run_dir, but="sync"))
-    end([*failed, *lost], missing, as_json=as_json)
-
-
-def _lost(torn: int, zeros: int, odd: int) -> list[str]:
-    """What no sink gets of the journal."""
-    said = []
-    if torn:
-        said.append(f"{counted(torn, 'line')} of the journal could not be read: no sink gets {_them(torn)}")
-    if zeros:
-        said.append(f"the journal has {zeros_said(zeros)}: no sink gets what stood there")
-    if odd:
-        lines = f"{counted(odd, 'line')} of the journal {'is' if odd == 1 else 'are'}"
-        said.append(f"{lines} not as sightline writes them: sinks get what is sound of {_them(odd)}")
-    return said
-
-
-def _them(lines: int) -> str:
-    return "it" if lines == 1 else "them"
+    end([*failed, *damaged, *lost], missing, as_json=as_json)
 
 
 class _Notes(logging.Handler):

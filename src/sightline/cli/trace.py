@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from sightline.cli.cut_journals import cut_journals, cut_notes, is_written
 from sightline.cli.frame import (
     InOrder,
     end,
@@ -106,6 +107,7 @@ def merge(
         out, run_dirs, is_ours=lambda path: path.name in _NAMES.values(), force=force, makes_folders=True
     )
     report = _merged(run_dirs, out, kind, metrics, xla)
+    _note_cuts(report, run_dirs)
     _say(report, shows_counts=not as_json)
     if as_json:
         made = {"file": str(out), "format": kind, "bytes": out.stat().st_size}
@@ -216,6 +218,7 @@ def _to_show(
         return sources[0].resolve(), Report()
     file = folder / f"{sources[0].resolve().name}.json.gz"
     report = _merged(sources, file, "json", metrics, xla)
+    _note_cuts(report, sources)
     _say(report, shows_counts=shows_counts)
     return file, report
 
@@ -239,6 +242,12 @@ def _merged(run_dirs: Sequence[Path], out: Path, kind: Format, metrics: Sequence
         f"merging {len(run_dirs)} directories" if len(run_dirs) > 1 else "merging", size, least=0
     ) as advance:
         return merge(run_dirs, out, kind, metrics=metrics, advance=advance, sources=sources)
+
+
+def _note_cuts(report: Report, run_dirs: Sequence[Path]) -> None:
+    """Files that end within a line, also the journals, whose metrics are drawn."""
+    if not is_written(run_dirs):
+        report.notes += [*report.cut, *cut_notes(cut_journals(run_dirs))]
 
 
 def _say(report: Report, *, shows_counts: bool) -> None:

@@ -12,12 +12,13 @@ import orjson
 
 from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
+from sightline.cli.cut_journals import is_written
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
-from sightline.wording import counted, duration
+from sightline.wording import change, counted, duration
 
 if TYPE_CHECKING:
     from sightline.analysis import Analysis, Slow, Stage, StepTimes
@@ -71,7 +72,7 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     else:
         report = timeline.report
         sessions = analysed_sessions(timeline, steps, slowest)
-    say_notes(report.notes)
+    say_notes([*report.notes, *([] if is_written(run_dirs) else report.cut)])
     if not found.steps and report.processes and (steps is not None or _is_bare(report, sessions)):
         report.problems.append(_no_steps(steps))
     if as_json:
@@ -112,9 +113,9 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
     from sightline.analysis import differences
 
     (first, some), (second, more) = analysed((before,)), analysed((after,))
-    for found_steps, timeline in ((first.steps, some), (second.steps, more)):
+    for run_dir, found_steps, timeline in ((before, first.steps, some), (after, second.steps, more)):
         if not found_steps and not timeline.report.missing:
-            timeline.report.problems.append(_no_steps(None))
+            timeline.report.problems.append(f"{run_dir}: {_no_steps(None)}")
     found = differences(first, second)
     problems = [*some.report.problems, *more.report.problems]
     missing = [*some.report.missing, *more.report.missing]
@@ -135,18 +136,24 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
                     one_line(each.name),
                     duration(each.before_s),
                     duration(each.after_s),
-                    ("+" if each.change_s > 0 else "") + duration(each.change_s),
+                    change(each.change_s),
                 ]
                 for each in found
             ],
             indent="  ",
         )
-    say_notes([*some.report.notes, *more.report.notes])
+    for run_dir, report in ((before, some.report), (after, more.report)):
+        say_notes([*report.notes, *([] if is_written([run_dir]) else report.cut)])
     say_problems(problems)
     say_missing(missing)
     if not as_json:
         metrics = f"sightline compare {quoted(before)} {quoted(after)}  # metrics and settings"
-        say_next(*(possible([metrics], [before, after], most=1) or next_steps(before, but="trace diff")))
+        collect = [
+            *bringing(before, some.report.missing), *bringing(after, more.report.missing)
+        ]  # fmt: skip
+        say_next(
+            *collect, *(possible([metrics], [before, after], most=1) or next_steps(before, but="trace diff"))
+        )
     end(problems, missing, as_json=as_json)
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import click
 import orjson
 
-from sightline.cli.frame import end, refuse, say_next, say_problems
+from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
+from sightline.wording import files_missing
 
 if TYPE_CHECKING:
     from sightline.watching.facts import Facts
@@ -57,7 +58,7 @@ def watch(run_dir: Path, metrics: tuple[str, ...], steps: int, once: bool, stay:
     Keys: q ends, arrows scroll the metrics, / filters them, a shows all.
 
     Exit code 0: it was shown; 1: but lines of the journal could not be read; 2: there is nothing to show;
-    3: with --json, files of some processes are not here, which `files.missing` names.
+    3: with --json, files of some processes are not here, which `missing` names.
     """  # fmt: skip
     if once or as_json:
         refuse(f"{'--once' if once else '--json'} looks once: leave out one of the two", "stay")
@@ -71,8 +72,10 @@ def watch(run_dir: Path, metrics: tuple[str, ...], steps: int, once: bool, stay:
     watched = live.Watch(run_dir, patterns=metrics, window=steps)
     if as_json:
         facts = watched.facts()
-        click.echo(orjson.dumps(facts.plain(), option=orjson.OPT_INDENT_2, default=str))
-        end(_said_damage(facts), facts.files.missing, as_json=True)
+        missing = _missing(facts)
+        answer = {**facts.plain(), "missing": missing}
+        click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2, default=str))
+        end(_said_beside(facts, missing), missing, as_json=True)
     is_left = is_terminal and not once and (watched.is_live or stay)
     is_left = is_left and not _lived(watched, output, keyboard, stay)
     facts = watched.facts()
@@ -81,15 +84,22 @@ def watch(run_dir: Path, metrics: tuple[str, ...], steps: int, once: bool, stay:
     else:
         output.write(live.summary(facts, output))
         output.flush()
-    damage = _said_damage(facts)
+    damage = _said_beside(facts, _missing(facts))
     say_next(*next_steps(run_dir, but="" if watched.is_live else "watch"))
     end(damage)
 
 
-def _said_damage(facts: Facts) -> list[str]:
-    """What of the journal could not be read, once it is said."""
+def _missing(facts: Facts) -> list[str]:
+    """Whose files are not here, in a line, if any are not."""
+    return files_missing(facts.run_dir, facts.files.expected, facts.files.missing)
+
+
+def _said_beside(facts: Facts, missing: list[str]) -> list[str]:
+    """Says what is damaged, cut and elsewhere; returns what is damaged."""
     damage = [each.text for each in facts.troubles if each.about == "journal"]
     say_problems(damage)
+    say_missing(missing)
+    say_notes(each.text for each in facts.troubles if each.about == "cut")
     return damage
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +19,7 @@ from sightline.sinks.syncing import facts_of
 from sightline.tables.table import matching
 
 _NO_METRICS = ("*_s_slowest", "*_s_max", "obs/sink/*", "host/*")  # unless they are asked for
+_NAMED = 3  # old names of a run
 _FACTS = ("versions", "git", "host", "devices", "processes", "command", "cwd")
 
 
@@ -137,11 +138,19 @@ def compare(
     for name, last in zip(names, last_steps, strict=True):
         if last is None:
             found.notes.append(f"{name} has no commits yet")
-    wanted = _wanted(histories, metrics)
-    keys = [[key for key in history.keys if wanted(key)] for history in histories]
+    old_names = list(map(_old_names, histories))
+    keys = _wanted(histories, old_names, metrics)
     common = set(keys[0]).intersection(*keys[1:])
-    found.only = [sorted(set(own) - common) for own in keys]
-    shared = [key for key in keys[0] if any(key in set(other) for other in keys[1:])]
+    paired = [{key for old, key in names.items() if old in common} for names in old_names]
+    found.only = [sorted(set(own) - common - under) for own, under in zip(keys, paired, strict=True)]
+    for name, own in zip(names, old_names, strict=True):
+        old = [each for each in own if each in common]
+        if old and not metrics:
+            more = f" and {len(old) - _NAMED} more" if len(old) > _NAMED else ""
+            shown = ", ".join(f"{each} is {own[each]}" for each in old[:_NAMED])
+            found.notes.append(f"by old names, which another run has alone: in {name} {shown}{more}")
+    others_have = set().union(*keys[1:])
+    shared = [key for key in keys[0] if key in others_have]
     for key in shared:
         series = [history.series(key) for history in histories]
         first, *others = series
@@ -203,16 +212,41 @@ def _means(series: Sequence[Any], step: int) -> list[float | None]:
     return means
 
 
-def _wanted(histories: Iterable[History], metrics: Sequence[str]) -> Callable[[str], bool]:
+def _old_names(history: History) -> dict[str, str]:
+    """The keys of a run that are old names, each with the key that it mirrors."""
+    aliases = history.runs[-1].get("aliases") if history.runs else None
+    if not isinstance(aliases, Mapping):
+        return {}
+    table = {str(key): tuple(names) for key, names in aliases.items()}
+    has = set(history.keys)
+    return {name: key for key in history.keys for name in alias_targets(key, table) if name in has}
+
+
+def _wanted(
+    histories: Sequence[History], old_names: Sequence[Mapping[str, str]], metrics: Sequence[str]
+) -> list[list[str]]:
+    """Of each run the keys that are compared.
+
+    An old name is one of them where another run has it as a key of its own: so a run before a renaming is
+    compared with one after it.
+    """
     if metrics:
-        return matching(metrics)
-    mirrored = set()
-    for history in histories:
-        aliases = history.runs[-1].get("aliases") if history.runs else None
-        if isinstance(aliases, Mapping):
-            table = {str(key): tuple(names) for key, names in aliases.items()}
-            mirrored |= {name for key in history.keys for name in alias_targets(key, table)}
-    return lambda key: key not in mirrored and not any(fnmatchcase(key, each) for each in _NO_METRICS)
+        fits = matching(metrics)
+        return [[key for key in history.keys if fits(key)] for history in histories]
+    plain = {
+        key
+        for history, old in zip(histories, old_names, strict=True)
+        for key in history.keys
+        if key not in old
+    }
+    return [
+        [
+            key
+            for key in history.keys
+            if (key in plain or key not in old) and not any(fnmatchcase(key, each) for each in _NO_METRICS)
+        ]
+        for history, old in zip(histories, old_names, strict=True)
+    ]
 
 
 def _compare_facts(found: Comparison, run_dirs: Sequence[Path]) -> None:

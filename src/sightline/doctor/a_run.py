@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from sightline.doctor.installation import installed, release
 from sightline.doctor.journal_health import Health, Span, health_of
 from sightline.doctor.process_traces import clock_findings, dropped_findings
 from sightline.doctor.run_files import RunFiles, files_of
-from sightline.errors import RunDirectoryError
+from sightline.errors import RunDirectoryError, SightlineError
+from sightline.file_lines import Unreadable
 from sightline.foreign_numbers import whole
 from sightline.foreign_text import quoted
 from sightline.host_health import Stall
 from sightline.journal import commits_between
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.run_state import RunState, state_of
+from sightline.sinks.jsonl import JSONLConfig, JSONLSink
+from sightline.sinks.syncing import Replay
 from sightline.wording import ago, counted, duration, processes, size
 
 _SHOWN = 8
@@ -67,6 +71,7 @@ class ARun:
             ("counts", self.counts_check),
             ("sinks", self.sinks_check),
             ("files", self.files_check),
+            ("newer", self.newer_files_check),
             ("clocks", lambda: clock_findings(self.directory, self._name)),
             ("dropped", lambda: dropped_findings(self.directory, self._name)),
             ("offline", self.offline_check),
@@ -96,8 +101,13 @@ class ARun:
         here = self.files.processes.get(self.state.attempt, set()) or set().union(
             *self.files.processes.values()
         )
-        expected = max(self.state.processes, self.files.expected)
+        expected = self.expected
         return sorted(set(range(expected)) - here) if expected > 1 or here else []
+
+    @property
+    def expected(self) -> int:
+        """How many processes there are, as far as journal and files tell."""
+        return max(self.state.processes, self.files.expected)
 
     # --- the run -------------------------------------------------------------------------------------------
 
@@ -182,7 +192,7 @@ class ARun:
                 lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
             for line in reversed(lines):
                 if any(f" {level} " in line for level in ("ERROR", "CRITICAL")):
-                    return f"; its log ends with: {line[-200:]}"
+                    return f"; its log ends with: {line[:2000]}"
         return ""
 
     def _stuck(self) -> str:
@@ -242,10 +252,8 @@ class ARun:
         data = {
             "bytes": health.size,
             "lines": dict(health.kinds),
-            "torn": health.torn,
-            "odd": health.odd,
+            **health.unreadable.plain(),
             "cut_bytes": health.cut,
-            "zeros_bytes": health.zeros,
             "lost_commits": health.lost,
             "skipped_bytes": health.skipped,
         }
@@ -260,42 +268,33 @@ class ARun:
                     data,
                 )
             )
-        if health.cut and not self.state.is_live:
+        if self.state.cut:
             found.append(
                 note(
                     "journal",
-                    f"its last line is cut ({health.cut} bytes)",
+                    self.state.cut,
                     "the run was killed while it wrote; readers leave the line out",
                     "nothing: resume removes it",
                     data,
                 )
             )
-        if health.torn:
+        lost, odd = replace(health.unreadable, odd=0), Unreadable(odd=health.unreadable.odd)
+        if lost:
             found.append(
                 wrong(
                     "journal",
-                    f"{counted(health.torn, 'line')} cannot be read",
-                    "the machine crashed, or somebody edited it; readers leave them out",
+                    lost.said(),
+                    "the machine crashed, or somebody edited it; readers pass over what is damaged",
                     f"sinks may have what is lost; keep {self._name} as it is",
                     data,
                 )
             )
-        if health.zeros:
+        if odd:
             found.append(
                 wrong(
                     "journal",
-                    f"{size(health.zeros)} of it are zeros",
-                    "a crash of the machine took what was written there; readers pass over it",
-                    f"sinks may have what is lost; keep {self._name} as it is",
-                    data,
-                )
-            )
-        if health.odd:
-            found.append(
-                wrong(
-                    "journal",
-                    f"{counted(health.odd, 'entry', 'entries')} of its lines are of wrong types",
-                    "somebody edited it, or another program wrote it; readers leave them out",
+                    odd.said(),
+                    "somebody edited it, or another program wrote it",
                     f"keep {self._name} as it is, and what wrote into it away",
                     data,
                 )
@@ -468,6 +467,9 @@ class ARun:
             behind = commits_between(at, health.last_seq, health.gaps)
             data = {"sink": name, "behind": behind, "seq": at, "errors": errors.count}
             trouble = f"; it failed {counted(errors.count, 'time')} ({errors.steps})" if errors.count else ""
+            if name == "jsonl" and not self.state.is_live:
+                found.append(self._rows_found(trouble, data))
+                continue
             if behind and not self.state.is_live:
                 found.append(
                     wrong(
@@ -491,6 +493,26 @@ class ARun:
             else:
                 found.append(ok("sink", f"{name} has {_all_but(behind)}{trouble}", data=data))
         return found
+
+    def _rows_found(self, trouble: str, data: dict[str, Any]) -> Finding:
+        """What the file of the sink ``jsonl`` has, whatever its cursor says."""
+        section = (self.facts.get("sightline") or {}).get("jsonl")
+        try:
+            sink = JSONLSink(JSONLConfig(**section) if isinstance(section, dict) else None)
+            replay = Replay(self.directory, sink)
+            lacks = replay.missing()
+        except (SightlineError, TypeError, OSError) as error:
+            return note("sink", f"the rows of jsonl cannot be looked at: {error}", data=data)
+        data = {**data, "behind": lacks.commits}
+        if not lacks.commits and not replay.damage:
+            return ok("sink", f"jsonl has everything{trouble}", data=data)
+        said = f"jsonl lacks {counted(lacks.commits, 'commit')}, by its file"
+        why = (
+            replay.damage
+            or "the run ended before it had stored them, or somebody has cut or removed the file"
+        )
+        fix = f"sightline sync {self._name} --to jsonl" if lacks.commits else f"keep {self._name} as it is"
+        return wrong("sink", said + trouble, why, fix, data)
 
     def _cursors(self) -> dict[str, int]:
         """By sink the ``seq`` up to which it has stored the run; of its latest fork."""
@@ -541,7 +563,7 @@ class ARun:
     # --- files ---------------------------------------------------------------------------------------------
 
     def files_check(self) -> list[Finding]:
-        absent, expected = self.absent, max(self.state.processes, self.files.expected)
+        absent, expected = self.absent, self.expected
         data = {"here": sorted(set(range(expected)) - set(absent)), "absent": absent, "expected": expected}
         if not expected:
             return []
@@ -570,6 +592,23 @@ class ARun:
         if not self.files.processes:
             return [ok("files", "no files of processes: neither logs nor traces", data=data)]
         return [ok("files", f"files of all processes are here ({expected})", data=data)]
+
+    def newer_files_check(self) -> list[Finding]:
+        newer = self.files.newer
+        if not newer:
+            return []
+        shown = ", ".join(f"{path} ({written})" for path, written in newer[:3])
+        more = f" and {len(newer) - 3} more" if len(newer) > 3 else ""
+        return [
+            wrong(
+                "files",
+                f"{counted(len(newer), 'file is', 'files are')} of a newer format, which is not read here: "
+                f"{shown}{more}",
+                "a newer version wrote them; what they say is left out",
+                "pip install --upgrade sightline",
+                {"newer": {str(path): written for path, written in newer}},
+            )
+        ]
 
     def space_check(self) -> list[Finding]:
         kinds, largest = self.files.by_kind, self.files.largest

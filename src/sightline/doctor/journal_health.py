@@ -9,21 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from sightline.file_lines import WholeLines
+from sightline.file_lines import JsonLines, Unreadable, WholeLines
 from sightline.foreign_numbers import real, whole
 from sightline.host_health import HostHealth, Stalls
 from sightline.journal import FORMAT, commits_between, gaps_of
 from sightline.naming import RESERVED
-from sightline.sinks.commits import is_commit, is_sound
-from sightline.sinks.lineage import damaged_starts
+from sightline.sinks.commits import is_commit
+from sightline.sinks.sound_records import SoundRecords
 from sightline.sparse_files import last_data
 
 _MOST_BYTES = 256 << 20  # of a longer journal the end is read
 _NAMED = 64
-#: Beginnings of lines that need no reading, only that they are whole.
-_PASSED = (b'{"type":"process_values"', b'{"type":"histogram"', b'{"type":"sample"')
 
 
 @dataclass
@@ -61,10 +57,8 @@ class Health:
         size: bytes.
         skipped: bytes before those that were read.
         cut: bytes behind the last whole line.
-        zeros: bytes of zeros, as a crash of a machine leaves them; not those of holes before what was read.
+        unreadable: what could not be read; without holes before what was.
         kinds: how many lines of each type.
-        torn: lines that are no JSON.
-        odd: lines with values of wrong types.
         newer: the format of a newer version, or 0.
         attempts: by number: its ``run`` line, and the steps of its commits.
         commits: how many were read.
@@ -86,10 +80,8 @@ class Health:
     size: int = 0
     skipped: int = 0
     cut: int = 0
-    zeros: int = 0
+    unreadable: Unreadable = field(default_factory=Unreadable)
     kinds: Counter[str] = field(default_factory=Counter)
-    torn: int = 0
-    odd: int = 0
     newer: int = 0
     attempts: dict[int, tuple[Mapping[str, Any], Span]] = field(default_factory=dict)
     commits: int = 0
@@ -123,43 +115,24 @@ def health_of(path: Path, *, most: int = _MOST_BYTES) -> Health:
     with open(path, "rb", 0) as file:
         health.size = os.fstat(file.fileno()).st_size
         begin = last_data(file.fileno(), health.size, most)
-        lines = WholeLines(file.fileno(), begin, health.size)  # what comes meanwhile is the next look's
-        for line in lines:
-            if begin and not health.skipped:
-                health.skipped = lines.place  # the rest of a line that began before
-                continue
-            if line.startswith(_PASSED) and line.endswith(b"}"):
-                health.kinds[line[9 : line.index(b'"', 9)].decode()] += 1
-                if b'"host/' in line and (record := _record(line)) is not None:
-                    health.hosts.add(record)
-                continue
-            record = _record(line)
-            if record is None:
-                health.torn += 1
-                continue
-            kind = record.get("type")
-            if not isinstance(kind, str):
-                health.odd += 1
-                continue
+        if begin:  # within a line, of which the rest is passed over
+            rest = WholeLines(file.fileno(), begin, health.size)
+            next(iter(rest), None)
+            begin = health.skipped = rest.place
+        # What comes meanwhile is the next look's.
+        lines = JsonLines(file.fileno(), begin, health.size, sound=SoundRecords())
+        for record in lines:
+            kind: str = record["type"]
             health.kinds[kind] += 1
             if first_seq is None and is_commit(record):
                 first_seq = record["seq"] - 1
             _note(health, kind, record)
-        health.torn += lines.torn
-        health.cut, health.zeros = lines.cut, lines.zeros
-        health.odd += health.hosts.odd + health.stalls.odd
+        health.cut = lines.cut
+        health.unreadable = lines.unreadable + Unreadable(odd=health.hosts.odd)
     if first_seq is not None:
         begin = first_seq if health.skipped else 0
         health.lost = max(0, commits_between(begin, health.last_seq, health.gaps) - health.commits)
     return health
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _note(health: Health, kind: str, record: dict[str, Any]) -> None:
@@ -168,27 +141,18 @@ def _note(health: Health, kind: str, record: dict[str, Any]) -> None:
     health.hosts.add(record)
     if kind == "run":
         written = whole(record.get("format")) or 0
-        health.odd += attempt is None or not written or damaged_starts(record) > 0
         health.newer = max(health.newer, written if written > FORMAT else 0)
         if attempt is not None:
             health.attempts[attempt] = record, Span()
             health.gaps = gaps_of(record) or health.gaps
     elif kind == "commit":
-        if is_commit(record) and is_sound(record):
-            _note_commit(health, record, attempt)
-        else:
-            health.odd += 1
+        _note_commit(health, record, attempt)
     elif kind == "late":
         process = whole(record.get("process"))
-        if process is None:
-            health.odd += 1
-        else:
+        if process is not None:
             health.late.setdefault(process, Span()).add(step)
     elif kind == "event":
-        name = record.get("event")
-        if not isinstance(name, str):
-            health.odd += 1
-            return
+        name = record["event"]
         health.events[name] += 1
         if name == "nonfinite" and len(health.nonfinite) < _NAMED:
             health.nonfinite.setdefault(str(record.get("key")), record)
@@ -209,9 +173,7 @@ def _note_commit(health: Health, record: dict[str, Any], attempt: int | None) ->
     for key, value in record["values"].items():
         if key.startswith(RESERVED) and value is not None:
             number = real(value)
-            if number is None:
-                health.odd += 1
-            else:
+            if number is not None:
                 _note_count(health, key.removeprefix(RESERVED), number, step)
 
 

@@ -8,14 +8,17 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import orjson
+from sightline.file_lines import object_in
+from sightline.foreign_numbers import whole
 
 _MOST_FILES = 200_000
 _LARGEST = 5
 _PROCESS = re.compile(r"(?:.*\.)?p(\d{5,})\.a(\d{2,})(?:\.|$)")
 _HEAD = 4096
+_FORMAT = 1  # that all files of processes have
+_NEWER = 64
 _OURS = (
     "traces",
     "sessions",
@@ -51,6 +54,8 @@ class RunFiles:
     Attributes:
         processes: by attempt, whose files are here.
         expected: how many processes the files say that there are; 0 where they do not.
+        newer: files of processes, below the directory, that a newer sightline wrote, each with its format;
+            some of them.
         by_kind: bytes.
         largest: bytes and path (below the directory) of some files, the largest first.
         count: how many files were looked at.
@@ -60,6 +65,7 @@ class RunFiles:
 
     processes: dict[int, set[int]] = field(default_factory=dict)
     expected: int = 0
+    newer: list[tuple[Path, int]] = field(default_factory=list)
     by_kind: Counter[str] = field(default_factory=Counter)
     largest: list[tuple[int, Path]] = field(default_factory=list)
     count: int = 0
@@ -100,26 +106,28 @@ def files_of(directory: Path) -> RunFiles:
                 heapq.heappop(files.largest)
             if kind in ("traces", "sessions", "logs", "samples") and (found := _PROCESS.match(name)):
                 files.processes.setdefault(int(found[2]), set()).add(int(found[1]))
-                if not files.expected:
-                    files.expected = _expected(path)
+                if not files.expected or (kind != "samples" and path.suffix != ".log"):
+                    header = _header(path) if len(files.newer) < _NEWER else {}
+                    files.expected = files.expected or whole(header.get("processes")) or 0
+                    written = whole(header.get("format")) or 0
+                    if written > _FORMAT:
+                        files.newer.append((place / name, written))
         if files.is_partial:
             break
     files.largest.sort(reverse=True)
     return files
 
 
-def _expected(path: Path) -> int:
-    """How many processes a file's header tells of; 0 if it does not."""
+def _header(path: Path) -> dict[str, Any]:
+    """What a file of a process says of itself; empty if it does not."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD)
     except OSError:
-        return 0
+        return {}
     for line in head.splitlines()[:3]:
-        try:
-            record = orjson.loads(line.strip().rstrip(b","))
-            facts = record.get("args", record)
-            return int(facts["processes"])
-        except (ValueError, TypeError, LookupError, AttributeError):
-            continue
-    return 0
+        record = object_in(line.strip().rstrip(b","))
+        facts = {} if record is None else record.get("args", record)
+        if isinstance(facts, dict) and whole(facts.get("processes")) is not None:
+            return facts
+    return {}

@@ -8,21 +8,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sightline.file_lines import damage_said
 from sightline.report.curves import curves
 from sightline.report.distributions import distributions
 from sightline.report.headline import headline, shown_state
 from sightline.report.host_views import host_views
-from sightline.report.log_lines import log_lines
+from sightline.report.log_lines import LogLines, log_lines
 from sightline.report.packing import Packer
-from sightline.report.problems import problems
+from sightline.report.problems import Problem, problems
 from sightline.report.process_maps import process_maps
 from sightline.report.run_data import RunData, find_runs, shortened
 from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
 from sightline.report.time_shares import packed, shares
+from sightline.run_logs.files import Damage, NewerLogsError
 from sightline.run_state import state_of
-from sightline.wording import ranges_of
+from sightline.wording import files_missing
 
 _HARMLESS = ("it is cut short",)  # the last line of a process that was killed
 
@@ -136,9 +136,12 @@ def _gathered(
     has_begun = stands.state != "unknown"
     is_live = stands.is_live if has_begun else bool(stands.lock.is_held)
     damaged, absent = [], []
-    if said := damage_said(history.torn, history.zeros):
+    if said := history.unreadable.said():
         damaged.append(f"{history.path}: {said}")
-    logs = log_lines(run.dirs)
+    try:
+        logs = log_lines(run.dirs)
+    except NewerLogsError as error:
+        logs = LogLines([], {}, 0, Damage(problems={"the logs are left out": str(error)}))
     damaged += logs.damage.said()
     time_shares = shares(history, run.dirs)
     if time_shares is not None:
@@ -149,14 +152,14 @@ def _gathered(
     if not is_live:
         damaged += [line for line in wrong if not line.endswith(_HARMLESS)]
     for attempt, (gone, of) in run.absent().items():
-        which = f" (attempt {attempt})" if len(history.runs) > 1 else ""
-        absent.append(
-            f"{run.dirs[0]}: files of {of - len(gone)} of {of} processes are here{which}, without "
-            f"{ranges_of(gone)}: bring them from the other hosts, and give all directories"
-        )
+        which = attempt if len(history.runs) > 1 else None
+        absent += files_missing(run.dirs[0], of, gone, attempt=which)
     facts = run.facts()
     steps, times, attempts = history.rows()
     found_problems, left_out = problems(history, logs)
+    if stands.cut:
+        at, step = history.last_time or time.time(), history.last_step
+        found_problems.append(Problem(at, "end", step, None, f"the journal: {stands.cut}"))
     begun = {run.get("attempt", 1): run.get("started") for run in history.runs}
     found = {
         "name": name,

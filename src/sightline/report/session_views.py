@@ -120,4 +120,6 @@ def _shown(session: SessionRecord) -> dict[str, Any]:
 
 
 def _said(damages: Sequence[Damage]) -> list[str]:
-    return [f"{each.path}: line {each.line}: {each.reason}" for each in damages[:20]]
+    return [
+        f"{each.path}: {f'line {each.line}: ' if each.line else ''}{each.reason}" for each in damages[:20]
+    ]

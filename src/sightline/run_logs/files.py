@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import zeros_said
+from sightline.file_lines import cut_said, zeros_said
 from sightline.journal import is_run_line
 from sightline.run_directory import JOURNAL, no_journal
 from sightline.sparse_files import behind_zeros, data_from, data_until
@@ -24,6 +24,7 @@ _LONGEST = 16 << 20  # of a line; what is longer is none of ours
 _HEAD = 64 << 10  # bytes in which a header must come
 _NUMBER = re.compile(r"\.(\d{4,})\.jsonl$")
 _PROCESS = re.compile(r"(?:^|\.)p(\d{5,})\.a(\d{2,})\.")
+_NAMED = 5  # files of which something is said
 _FOLDERS = ("logs", "traces", "sessions", "samples", "profiles")
 
 Key = tuple[int, int]  #: attempt and process
@@ -69,13 +70,16 @@ class Damage:
 
         Example:
             >>> Damage(cut={"a.jsonl", "b.jsonl"}).notes()
-            ['the last lines of 2 files are cut, as by a kill, and left out (a.jsonl, b.jsonl)']
+            ['a.jsonl: its last line is cut, as a kill leaves it: that line is lost, and nothing else', \
+'b.jsonl: its last line is cut, as a kill leaves it: that line is lost, and nothing else']
         """
-        if not self.cut:
-            return []
-        one = len(self.cut) == 1
-        said = "the last line of 1 file is" if one else f"the last lines of {len(self.cut)} files are"
-        return [f"{said} cut, as by a kill, and left out ({_few(sorted(self.cut))})"]
+        shown = sorted(self.cut)[:_NAMED]
+        more = [f"so are {len(self.cut) - _NAMED} more files"] if len(self.cut) > _NAMED else []
+        return [*(f"{path}: {cut_said()}" for path in shown), *more]
+
+
+class NewerLogsError(RunDirectoryError):
+    """A newer version of sightline wrote a log, and none of them is read."""
 
 
 class Cursor:
@@ -322,7 +326,7 @@ class RunFiles:
             self.damage.problems[str(path)] = "it has no header of a text log, and is left out"
             return None
         if not isinstance(facts.get("format", 1), int) or facts.get("format", 1) > FORMAT:
-            raise RunDirectoryError(
+            raise NewerLogsError(
                 f"{path} has format {facts['format']}, and this sightline reads {FORMAT}: "
                 f"a newer version wrote it: pip install --upgrade sightline"
             )

@@ -15,6 +15,7 @@ from sightline.clock import Anchor
 from sightline.run_logs.choosing import Choice
 from sightline.run_logs.clocks import Clocks, Life, anchor_of
 from sightline.run_logs.files import Cursor, Damage, Key, RunFiles, Segment, missing
+from sightline.wording import counted
 
 _NEAR_NS = 5_000_000_000  # lines of one process are in order but for threads that were held up for so long
 _NEAR_LINES = 512
@@ -57,7 +58,7 @@ class LogLine(NamedTuple):
         if record.get("type") == "run":
             return {
                 "level": "INFO", "logger": "run", "fields": {},
-                "message": f"attempt {self.attempt} begins with {record.get('processes')} processes",
+                "message": f"attempt {self.attempt} begins with {_processes(record.get('processes'))}",
             }  # fmt: skip
         shown: dict[str, Any] = {
             "level": logging.getLevelName(self.level), "logger": "run", "message": str(record.get("event")),
@@ -379,6 +380,10 @@ def _in_order(lines: Iterator[LogLine]) -> Iterator[LogLine]:
 def place(line: LogLine) -> tuple[int, int, int, int]:
     """What lines are ordered by."""
     return line.time_ns, line.attempt, line.process, line.number
+
+
+def _processes(number: object) -> str:
+    return counted(number, "process", "processes") if type(number) is int else "unknown processes"
 
 
 def _level(name: object) -> int:

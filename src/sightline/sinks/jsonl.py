@@ -21,6 +21,7 @@ from sightline.file_lines import WholeLines
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import commits_in
 from sightline.sinks.lineage import Rewind, check_rewind
+from sightline.sinks.looking import Seen
 from sightline.sinks.once import Once
 from sightline.sinks.settings import check_types
 
@@ -87,8 +88,7 @@ class JSONLSink:
         Of a damaged file of this run alone, rows count up to the damage: the journal has the others too. The
         file is kept under another name, since the journal may be damaged as well.
         """
-        path = Path(self._config.path or run.dir / "rows.jsonl").expanduser()
-        path = path.with_name(f"{path.stem}{run.suffix}{path.suffix}")
+        path = self._path(run)
         self.place = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.close()
@@ -113,6 +113,23 @@ class JSONLSink:
         if found.whole < os.fstat(self._file).st_size:
             os.ftruncate(self._file, found.whole)
         return found.seq
+
+    def look(self, run: SinkRun) -> Seen:
+        """What the file has, by which :meth:`open` would go on; nothing is changed."""
+        path = self._path(run)
+        if not path.exists():
+            return Seen(0)
+        found = last_row(path, run.run_id)
+        if not found.is_damaged:
+            return Seen(found.seq)
+        said = f"{path}: rows are damaged, as by a crash of the machine"
+        if found.is_shared:
+            return Seen(found.seq, f"{said}; several runs share the file, so they are not written again")
+        return Seen(found.sound_seq, f"{said}; from there on they are written again when the sink is opened")
+
+    def _path(self, run: SinkRun) -> Path:
+        path = Path(self._config.path or run.dir / "rows.jsonl").expanduser()
+        return path.with_name(f"{path.stem}{run.suffix}{path.suffix}")
 
     def write(self, records: Sequence[Record]) -> None:
         """One row for each commit, all in the kernel when this returns."""

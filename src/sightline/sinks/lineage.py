@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from sightline.errors import ConfigurationError
 from sightline.foreign_numbers import whole
+from sightline.journal import is_rewound
 
 Rewind = Literal["continue", "fork", "skip"]
 
@@ -115,6 +116,46 @@ def as_committed(starts: Iterable[Start], first_steps: Mapping[int, int]) -> lis
         each._replace(first_step=min(each.first_step, first_steps.get(each.attempt, each.first_step)))
         for each in starts
     ]
+
+
+class Beginnings:
+    """How the attempts of a journal began, by its lines as they come.
+
+    Its ``run`` lines announce that, and ``rewound`` events say what came of it. Where the disk has refused
+    such an event the first commit of an attempt says it; but one of the very step before the announced one is
+    one more of a checkpoint's last step, by which nothing is gone over.
+
+    Example:
+        >>> begun = Beginnings()
+        >>> begun.see({"type": "run", "starts": [[1, 0, None], [2, 10, 9]]})
+        >>> begun.commit(2, 9)
+        >>> begun.starts[-1]
+        Start(attempt=2, first_step=10, after=9)
+        >>> begun.see({"type": "event", "event": "rewound", "starts": [[1, 0, None], [2, 9, 9]]})
+        >>> begun.starts[-1].is_rewound
+        True
+    """
+
+    def __init__(self) -> None:
+        self._said: list[Start] = []
+        self._first_steps: dict[int, int] = {}
+
+    def see(self, record: Mapping[str, Any]) -> None:
+        """A ``run`` line of this version, or an event, in their order."""
+        if record.get("type") == "run" or is_rewound(record):
+            self._said = starts_of(record)
+
+    def commit(self, attempt: int, step: int) -> None:
+        """A commit, in their order."""
+        self._first_steps.setdefault(attempt, step)
+
+    @property
+    def starts(self) -> list[Start]:
+        """By what has come; those of an older journal are unknown."""
+        return [
+            said if said.first_step == seen.first_step + 1 else seen
+            for said, seen in zip(self._said, as_committed(self._said, self._first_steps), strict=True)
+        ]
 
 
 def starts_of(line: Mapping[str, Any] | None) -> list[Start]:

@@ -1,7 +1,8 @@
-"""Records of a journal as sinks may rely on them: anybody may edit a file, and no odd line may stop a sink.
+"""Records of a journal as sinks and views may rely on them: anybody may edit a file, and no odd line may stop
+one who reads it.
 
-A line without which nothing can be told is left out; of any other only what is odd. See
-:mod:`sightline.sound_lines` for those who read journals, and leave out such lines whole.
+A line without which nothing can be told is left out; of any other only what is odd. All who count odd lines
+count them by this.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any
 
 from sightline.foreign_numbers import real, seconds, whole
 from sightline.sinks.commits import KINDS, is_commit
-from sightline.sound_lines import sane_event
+from sightline.sinks.lineage import damaged_starts
+from sightline.sound_lines import is_sound_run, sane_event
 
 _Plain = dict[str, Any]
 
@@ -52,10 +54,10 @@ class SoundRecords:
         if kind in ("event", "late"):
             return _event(record)
         if kind == "run":
-            return record if isinstance(record.get("run_id"), str) else None
-        if kind in ("histogram", "sample") and whole(record.get("step")) is None:
+            return _run(record)
+        if kind in _OF_STEPS and whole(record.get("step")) is None:
             return None
-        return _histogram(record) if kind == "histogram" else _sample(record) if kind == "sample" else record
+        return _OF_STEPS.get(kind, _as_it_is)(record)
 
     def _commit(self, record: _Plain) -> _Plain | None:
         if not is_commit(record) or whole(record["step"]) is None:
@@ -67,7 +69,7 @@ class SoundRecords:
             attempt = better["attempt"] = self._attempt
         self._time, self._attempt = moment, attempt
         values: _Plain = record["values"]
-        if not all(map(_is_value, values.values())):
+        if not _VALUES.issuperset(map(type, values.values())):
             better["values"] = {key: value for key, value in values.items() if _is_value(value)}
         for name, is_good in _MAPPINGS.items():
             _keep(record, better, name, dict, is_good)
@@ -84,8 +86,11 @@ _MAPPINGS: dict[str, Callable[[Any], bool]] = {
 }
 
 
+_VALUES = {int, float, type(None)}
+
+
 def _is_value(value: Any) -> bool:
-    return value is None or type(value) in (int, float)
+    return type(value) in _VALUES
 
 
 def _keep(record: _Plain, better: _Plain, name: str, kind: type[Any], is_good: Callable[[Any], bool]) -> None:
@@ -102,10 +107,26 @@ def _keep(record: _Plain, better: _Plain, name: str, kind: type[Any], is_good: C
         better[name] = list(filter(is_good, field))
 
 
-def _event(record: _Plain) -> _Plain:
+def _event(record: _Plain) -> _Plain | None:
+    if record["type"] == "event" and not isinstance(record.get("event"), str):
+        return None
     sane = sane_event(record)
     is_same = all(value is None or sane.get(name) == value for name, value in record.items())
     return record if is_same else sane
+
+
+def _run(record: _Plain) -> _Plain | None:
+    if not isinstance(record.get("run_id"), str):
+        return None
+    if is_sound_run(record):
+        return record if not damaged_starts(record) else dict(record)  # readers pass over the bad ones
+    return {name: value for name, value in record.items() if is_sound_run({name: value})}
+
+
+def _process_values(record: _Plain) -> _Plain | None:
+    processes = record.get("processes")
+    is_sound = isinstance(processes, list) and isinstance(record.get("values"), dict)
+    return record if is_sound and all(whole(each) is not None for each in processes or ()) else None
 
 
 def _histogram(record: _Plain) -> _Plain | None:
@@ -131,3 +152,12 @@ def _sample(record: _Plain) -> _Plain | None:
     if whole(record.get("recorded")) is None:
         better["recorded"] = len(rows)
     return {**record, **better} if better else record
+
+
+def _as_it_is(record: _Plain) -> _Plain:
+    return record
+
+
+_OF_STEPS: dict[str, Callable[[_Plain], _Plain | None]] = {
+    "histogram": _histogram, "sample": _sample, "process_values": _process_values,
+}  # fmt: skip

@@ -10,23 +10,23 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
-from sightline.file_lines import WholeLines
+from sightline.file_lines import JsonLines, Unreadable
 from sightline.foreign_numbers import whole
 from sightline.journal import (
     Block,
     commits_between,
     gaps_of,
-    is_rewound,
     is_run_line,
     whole_lines,
     whole_size,
 )
 from sightline.run_directory import no_journal
-from sightline.sinks.base import StoringSink
+from sightline.sinks.base import SinkRun, StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.damage import Damage
-from sightline.sinks.lineage import Lineage, Start, as_committed, starts_of
-from sightline.sinks.reader import Handed, cursor_of, parsed, storing_reader
+from sightline.sinks.lineage import Beginnings, Lineage, Start
+from sightline.sinks.looking import LookingSink
+from sightline.sinks.reader import Handed, cursor_of, storing_reader
 from sightline.sinks.sound_records import SoundRecords
 
 _LOOK_S = 0.05
@@ -56,10 +56,10 @@ class Replay:
         ConfigurationError: a sink that stores nothing, or no commit is from that step on.
 
     Attributes:
+        sink: that.
         handed: what the sink was handed.
-        torn: lines of the journal that could not be read, and that no sink can be handed.
-        odd: lines that are not as sightline writes them, of which sinks get what is sound.
-        zeros: bytes of zeros in the place of lines.
+        damage: of what the sink has stored, as :meth:`missing` has seen it, in a sentence; else empty.
+        unreadable: what no sink can be handed of the journal; of odd lines sinks get what is sound.
     """
 
     def __init__(self, directory: Path, sink: Any, *, from_step: int | None = None) -> None:
@@ -71,26 +71,24 @@ class Replay:
         self.handed = Handed()
         self._directory = directory = directory.resolve()
         self._path = directory / "metrics.jsonl"
-        self._sink = sink
+        self.sink = sink
         self._from_step = from_step
         if not self._path.exists():
             raise JournalError(no_journal(directory))
         self._last_seq = 0
         run_line: dict[str, Any] | None = None
-        starts: list[Start] = []
-        first_steps: dict[int, int] = {}
+        begun = Beginnings()
         steps: list[int] = []
-        self.torn = self.odd = self.zeros = 0
+        self.unreadable = Unreadable()
+        self.damage = ""
         for record in self._records():
             if record.get("type") == "run" and is_run_line(record, self._path):
                 run_line = record
-                starts = starts_of(record)
-            elif is_rewound(record):
-                starts = starts_of(record)
-            elif is_commit(record):
+            begun.see(record)
+            if is_commit(record):
                 self._last_seq = max(self._last_seq, record["seq"])
                 steps.append(record["step"])
-                first_steps.setdefault(record.get("attempt", 0), record["step"])
+                begun.commit(record["attempt"], record["step"])
         if run_line is None:
             raise JournalError(f"{self._path} holds no run line: it is no journal of sightline")
         if from_step is not None and steps and max(steps) < from_step:
@@ -99,39 +97,40 @@ class Replay:
             )
         self._gaps = gaps_of(run_line)
         self._commits = commits_between(0, self._last_seq, self._gaps)
-        starts = starts or [Start(whole(run_line.get("attempt")) or 1, 0, None)]
-        # Where the disk has refused the event. A first commit of the very step before the announced one may
-        # be one more of a checkpoint's last step.
-        self._starts = [
-            given if given.first_step == seen.first_step + 1 else seen
-            for given, seen in zip(starts, as_committed(starts, first_steps), strict=True)
-        ]
+        self._starts = begun.starts or [Start(whole(run_line.get("attempt")) or 1, 0, None)]
         self._facts = {"config": None, **facts_of(directory), "run_id": run_line["run_id"]}
 
     def missing(self) -> Handed:
-        """What the sink lacks, by its cursor; the sink is not asked."""
-        lineage = _From(self._starts, self._sink.rewind, self._from_step)
-        cursor = cursor_of(self._sink, self._directory, lineage, self._facts["run_id"])
+        """What the sink lacks, by its file if it has one, else by its cursor; nothing is changed.
+
+        Raises:
+            ConfigurationError: its file is another program's, or cannot be read.
+        """
+        lineage = _From(self._starts, self.sink.rewind, self._from_step)
+        cursor = cursor_of(self.sink, self._directory, lineage, self._facts["run_id"])
+        stored = cursor.seq
+        if isinstance(self.sink, LookingSink):
+            name = str(self._facts.get("name") or self._directory.name)
+            run = SinkRun(
+                self._facts["run_id"], name, self._directory, lineage.current.attempt, fork=lineage.fork
+            )  # fmt: skip
+            try:
+                stored, self.damage = self.sink.look(run)
+            except (OSError, ValueError) as error:
+                raise ConfigurationError(f"sink {self.sink.name!r}: {error}") from error
         steps = [
             record["step"]
             for record in self._records()
-            if is_commit(record) and record["seq"] > cursor.seq and lineage.has(record)
+            if is_commit(record) and record["seq"] > stored and lineage.has(record)
         ]
         return Handed().and_those_of(steps)
 
     def _records(self) -> Iterator[dict[str, Any]]:
         """Sound ones; a last line that was cut by a kill is none."""
-        sound = SoundRecords()
-        torn = 0
         with open(self._path, "rb", 0) as file:
-            lines = WholeLines(file.fileno())
-            for line in lines:
-                record = parsed(line)
-                if record is None:
-                    torn += 1
-                elif (found := sound(record)) is not None:
-                    yield found
-        self.torn, self.odd, self.zeros = torn + lines.torn, sound.odd, lines.zeros
+            lines = JsonLines(file.fileno(), sound=SoundRecords())
+            yield from lines
+        self.unreadable = lines.unreadable
 
     def run(self, *, patience_s: float = 60.0) -> Iterator[tuple[int, int]]:
         """Brings the sink up to date.
@@ -145,10 +144,10 @@ class Replay:
         Raises:
             ConfigurationError: it is down, or has not taken anything for so long; what it took stays taken.
         """
-        lineage = _From(self._starts, self._sink.rewind, self._from_step)
+        lineage = _From(self._starts, self.sink.rewind, self._from_step)
         size = whole_size(self._path)
         reader = storing_reader(
-            self._sink, JournalFile(self._path), size,
+            self.sink, JournalFile(self._path), size,
             directory=self._directory, lineage=lineage, facts=self._facts, gaps=self._gaps,
             damage=Damage(self._path, is_said=False),
         )  # fmt: skip
@@ -165,7 +164,7 @@ class Replay:
         self.handed = reader.handed
         if not is_closed:
             raise ConfigurationError(
-                f"sink {self._sink.name!r} took no more: {reader.trouble or 'it does not answer'}. What it "
+                f"sink {self.sink.name!r} took no more: {reader.trouble or 'it does not answer'}. What it "
                 f"has taken stays; the same command goes on from there"
             )
         yield self._commits, self._commits

@@ -6,18 +6,17 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import WholeLines
+from sightline.file_lines import JsonLines, Unreadable, object_in
 from sightline.journal import Record, is_run_line
 from sightline.run_directory import JOURNAL, no_journal
-from sightline.sinks.commits import is_commit, is_number, is_sound
-from sightline.sinks.lineage import Start, as_committed, damaged_starts, starts_of
+from sightline.sinks.commits import is_commit, is_number
+from sightline.sinks.lineage import Beginnings, Start
+from sightline.sinks.sound_records import SoundRecords
 from sightline.tables.table import Steps
 
 
@@ -33,8 +32,7 @@ class Lines:
 
     Attributes:
         run: the last ``run`` line; empty if there is none.
-        torn: lines that could not be read.
-        zeros: bytes of zeros that a crash of a machine has left in their place.
+        unreadable: what could not be read of all lines.
 
     Raises:
         RunDirectoryError: there is no journal.
@@ -51,42 +49,36 @@ class Lines:
     ) -> None:
         self.path = run_dir / JOURNAL
         self.run: Record = {}
-        self.torn = 0
         places, sizes, at_steps, attempts = array("q"), array("q"), array("q"), array("q")
-        first_steps: dict[int, int] = {}
+        begun = Beginnings()
         place = 0
         try:
             file = open(self.path, "rb", 0)  # noqa: SIM115 - closed below; the error is of this line alone
         except (FileNotFoundError, NotADirectoryError):
             raise RunDirectoryError(no_journal(Path(run_dir))) from None
         with file:
-            lines = WholeLines(file.fileno())
-            for line in lines:
+            lines = JsonLines(file.fileno(), sound=SoundRecords())
+            for record in lines:
                 advance(lines.place - place)
                 place = lines.place
-                record = _parsed(line)
-                if record is None or (is_commit(record) and not is_sound(record)):
-                    self.torn += 1
-                    continue
-                if record.get("type") == "commit" and _has_place(record):
-                    first_steps.setdefault(_attempt(record), record["step"])
-                if record.get("type") == "run":
-                    if is_run_line(record, self.path):
-                        self.run = record
-                        self.torn += bool(damaged_starts(record))
-                elif record.get("type") == kind and _has_place(record) and steps.has(record["step"]):
-                    places.append(place - len(line) - 1)
-                    sizes.append(len(line))
+                found = record.get("type")
+                if found == "run" and is_run_line(record, self.path):
+                    self.run = record
+                begun.see(record)
+                if is_commit(record):
+                    begun.commit(_attempt(record), record["step"])
+                if found == kind and _has_place(record) and steps.has(record["step"]):
+                    places.append(lines.begin)
+                    sizes.append(place - 1 - lines.begin)
                     at_steps.append(record["step"])
                     attempts.append(_attempt(record))
                     see(record)
-        self.torn += lines.torn
-        self.zeros = lines.zeros
+        self.unreadable: Unreadable = lines.unreadable
         self._places, self._sizes = _numbers(places), _numbers(sizes)
         self._steps, self._attempts = _numbers(at_steps), _numbers(attempts)
         self._is_over = np.zeros(len(places), bool)
         #: How each attempt began.
-        self.starts: list[Start] = as_committed(starts_of(self.run), first_steps)
+        self.starts: list[Start] = begun.starts
         for start in self.starts:
             self._is_over |= (self._attempts < start.attempt) & (self._steps >= start.first_step)
 
@@ -108,6 +100,7 @@ class Lines:
         rows = np.arange(len(self)) if attempts else np.flatnonzero(~self._is_over)
         first = self._attempts[rows] if attempts else np.zeros(len(rows), np.int64)
         rows = rows[np.lexsort((rows, self._steps[rows], first))]
+        sound = SoundRecords()
         with open(self.path, "rb") as file:
             for _, group in groupby(
                 rows.tolist(), lambda row: (self._attempts[row] if attempts else 0, self._steps[row])
@@ -117,8 +110,9 @@ class Lines:
                 for row in group:
                     is_over = bool(self._is_over[row])
                     file.seek(int(self._places[row]))
-                    record = _parsed(file.read(int(self._sizes[row])))
+                    found = object_in(file.read(int(self._sizes[row])))
                     advance(int(self._sizes[row]))
+                    record = None if found is None else sound(found)
                     if record is not None:
                         records.append(record)
                 if records:
@@ -131,14 +125,6 @@ def size_of(run_dir: Path) -> int:
         return (run_dir / JOURNAL).stat().st_size
     except OSError:
         return 0
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _has_place(record: Record) -> bool:

@@ -85,8 +85,7 @@ def metrics_table(
     return Table(
         named(first, [*values, *(Column(key, "text") for key in texts)]),
         rows,
-        torn=lines.torn,
-        zeros=lines.zeros,
+        unreadable=lines.unreadable,
     )
 
 
@@ -137,7 +136,7 @@ def long_table(
                         cells[key, True] = [*place, key, None, str(text), None]
             yield from cells.values()
 
-    return Table(columns, rows, torn=lines.torn, zeros=lines.zeros)
+    return Table(columns, rows, unreadable=lines.unreadable)
 
 
 def process_table(
@@ -191,7 +190,7 @@ def process_table(
     notes = [] if len(lines) else [
         "no process's own values are in the journal: timings have them, and sl.scalar(…, per_process=True)"
     ]  # fmt: skip
-    return Table(named(first, others), rows, notes=notes, torn=lines.torn, zeros=lines.zeros)
+    return Table(named(first, others), rows, notes=notes, unreadable=lines.unreadable)
 
 
 class _Keys:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import WholeLines
+from sightline.file_lines import JsonLines, Unreadable
 from sightline.journal import Record
 from sightline.sinks.commits import is_number
 from sightline.sinks.lineage import Start
 from sightline.tables.lines import Lines
 from sightline.tables.table import Cell, Column, Kind, Steps, Table, named
+from sightline.wording import files_missing
 
 _FILE = re.compile(r"(?P<table>.+)\.p(?P<process>\d+)\.a(?P<attempt>\d+)\.jsonl")
 _OF_PROCESS = re.compile(r".*\bp(\d{5,})\.a\d+\b.*")
@@ -79,8 +80,8 @@ def sample_table(
 
     if files:
         starts = _starts(run_dir)
-        source: Callable[[Callable[[int, int], object]], Iterator[tuple[list[Cell], Mapping[str, Any]]]]
-        source = lambda torn: _rows_of_files(files, steps, advance, torn)  # noqa: E731
+        source: Callable[[Callable[[Unreadable], object]], Iterator[tuple[list[Cell], Mapping[str, Any]]]]
+        source = lambda note: _rows_of_files(files, steps, advance, note)  # noqa: E731
         notes, missing = _missing(run_dir, files)
     else:
         lines = Lines(run_dir, "sample", steps, see)
@@ -89,18 +90,17 @@ def sample_table(
             has = f"it has {', '.join(tables)}" if tables else "it has none"
             raise RunDirectoryError(f"{run_dir} has no sample table {name!r}: {has}")
         starts = lines.starts
-        source = lambda torn: _rows_of_journal(shown)  # noqa: E731
+        source = lambda note: _rows_of_journal(shown)  # noqa: E731
         notes = ["no file of the table is here: these are the rows that the journal shows of it"]
         missing = list(range(int(lines.run.get("processes") or 1)))
     seen: dict[str, set[str]] = {}
-    torn, zeros = (0, 0) if files else (lines.torn, lines.zeros)
+    unreadable = Unreadable() if files else lines.unreadable
 
-    def note_torn(lines: int, of_zeros: int) -> None:
-        nonlocal torn, zeros
-        torn += lines
-        zeros += of_zeros
+    def note(damage: Unreadable) -> None:
+        nonlocal unreadable
+        unreadable += damage
 
-    for _, cells in source(note_torn):
+    for _, cells in source(note):
         for column, cell in cells.items():
             seen.setdefault(column, set()).add(_class(cell))
     kinds = {column: _kind(classes - {"none"}) for column, classes in seen.items()}
@@ -108,7 +108,7 @@ def sample_table(
     first += [*([Column("gone_over", "bool")] if attempts else []), Column("process", "int")]
 
     def rows() -> Iterator[list[Cell]]:
-        for place, cells in source(lambda lines, zeros: None):
+        for place, cells in source(lambda damage: None):
             is_over = _is_over(starts, place)
             if is_over and not attempts:
                 continue
@@ -119,9 +119,13 @@ def sample_table(
             ]  # fmt: skip
 
     return Table(
-        named(first, [Column(column, kind) for column, kind in kinds.items()]), rows, notes, missing, torn,
-        zeros,
-    )  # fmt: skip
+        named(first, [Column(column, kind) for column, kind in kinds.items()]),
+        rows,
+        notes,
+        missing,
+        unreadable,
+        is_of_journal=not files,
+    )
 
 
 def sample_bytes(run_dir: Path, name: str) -> int:
@@ -147,26 +151,24 @@ def _starts(run_dir: Path) -> list[Start]:
 
 
 def _rows_of_files(
-    files: list[_File], steps: Steps, advance: Callable[[int], object], torn: Callable[[int, int], object]
+    files: list[_File],
+    steps: Steps,
+    advance: Callable[[int], object],
+    note: Callable[[Unreadable], object],
 ) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
     for attempt, process, path in files:
         with open(path, "rb", 0) as file:
-            lines = WholeLines(file.fileno())
+            lines = JsonLines(file.fileno())
             place = 0
-            for line in lines:
+            for record in lines:
                 advance(lines.place - place)
                 place = lines.place
-                try:
-                    record = orjson.loads(line)
-                except orjson.JSONDecodeError:
-                    torn(1, 0)
-                    continue
-                row = record.get("row") if isinstance(record, dict) else None
+                row = record.get("row")
                 if not isinstance(row, dict) or not is_number(record.get("step")):
                     continue  # the header
                 if steps.has(record["step"]):
                     yield [record["step"], record.get("k"), record.get("time"), attempt, process], row
-            torn(lines.torn, lines.zeros)
+            note(lines.unreadable)
 
 
 def _rows_of_journal(lines: list[Record]) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
@@ -192,9 +194,7 @@ def _missing(run_dir: Path, files: list[_File]) -> tuple[list[str], list[int]]:
         if match := _OF_PROCESS.fullmatch(path.name):
             here.add(int(match[1]))
     missing = sorted(set(range(processes)) - here)
-    if not missing:
-        return [], []
-    return [f"files of {processes - len(missing)} of {processes} processes are here"], missing
+    return files_missing(run_dir, processes, missing), missing
 
 
 def _is_over(starts: list[Start], place: list[Cell]) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Literal, NamedTuple
 
+from sightline.file_lines import Unreadable
+
 Kind = Literal["int", "float", "text", "bool"]
 Cell = int | float | str | bool | None
 
@@ -33,16 +35,16 @@ class Table:
         rows: each call begins anew; a row has a cell for each column. None: nothing was recorded there.
         notes: what whoever reads the table should know.
         missing: processes of which no file is here, that a complete table needs.
-        torn: lines that could not be read.
-        zeros: bytes of zeros that a crash of a machine has left in the place of lines.
+        unreadable: what could not be read.
+        is_of_journal: whether the journal was; else the files of the processes.
     """
 
     columns: list[Column]
     rows: Callable[[], Iterator[list[Cell]]]
     notes: list[str] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
-    torn: int = 0
-    zeros: int = 0
+    unreadable: Unreadable = field(default_factory=Unreadable)
+    is_of_journal: bool = True
 
 
 class Steps(NamedTuple):

@@ -152,7 +152,7 @@ def merge(
         missing = set(metrics)
         for row, directory in zip(metric_rows, directories, strict=True):
             is_first = True
-            for counter in counters(directory, metrics or USUAL):
+            for counter in counters(directory, metrics or USUAL, report.note_journal):
                 if is_first:
                     file.row(row)
                     is_first = False

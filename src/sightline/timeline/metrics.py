@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sightline.journal import read_journal
+from sightline.file_lines import JsonLines, Unreadable
 from sightline.run_directory import JOURNAL
+from sightline.sinks.commits import is_commit
+from sightline.sinks.sound_records import SoundRecords
 from sightline.timeline.events import Counter
 
 #: What is shown where nothing is chosen, of these what there is.
@@ -21,15 +23,29 @@ USUAL = (
 )
 
 
-def counters(run_dir: Path, keys: Sequence[str] = USUAL) -> Iterator[Counter]:
-    """The values of some keys, each at the time of its commit; none where the journal is not."""
-    if not (run_dir / JOURNAL).exists():
+def counters(
+    run_dir: Path,
+    keys: Sequence[str] = USUAL,
+    note: Callable[[Path, Unreadable], object] = lambda path, unreadable: None,
+) -> Iterator[Counter]:
+    """The values of some keys, each at the time of its commit; none where the journal is not.
+
+    Args:
+        run_dir: of the run.
+        keys: which.
+        note: told the journal, and what could not be read of it, when all has been.
+    """
+    path = run_dir / JOURNAL
+    if not path.exists():
         return
-    for record in read_journal(run_dir):
-        if record.get("type") != "commit" or not isinstance(record.get("values"), dict):
-            continue
-        at = round(record["time"] * 1e9)
-        for key in keys:
-            value = record["values"].get(key)
-            if isinstance(value, (int, float)):
-                yield Counter(key, at, {"value": value})
+    with open(path, "rb", 0) as file:
+        lines = JsonLines(file.fileno(), sound=SoundRecords())
+        for record in lines:
+            if not is_commit(record):
+                continue
+            at = round(record["time"] * 1e9)
+            for key in keys:
+                value = record["values"].get(key)
+                if value is not None:
+                    yield Counter(key, at, {"value": value})
+        note(path, lines.unreadable)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from sightline.file_lines import Unreadable, cut_said
 from sightline.session_files import Damage
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.finding import Found, ProcessTrace
-from sightline.wording import counted
+from sightline.wording import counted, files_missing
 
 
 @dataclass
@@ -18,10 +20,11 @@ class Report:
 
     Attributes:
         events: how many of each kind (``spans``, ``instants``, ``counters``, ``flow ends``) were written.
-        processes: how many files of processes there are, over all attempts.
+        processes: how many processes there are, of all runs.
         attempts: how many attempts, over all runs.
         clocks: how well the processes are aligned, in one line; empty where there is one process.
         notes: what is as it may be.
+        cut: the same, of files whose last line is cut; in a run that goes on these are being written.
         problems: what was damaged or dropped, a line each.
         missing: of which processes files are not here, a line each.
     """
@@ -31,24 +34,22 @@ class Report:
     attempts: int = 0
     clocks: str = ""
     notes: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     def note_found(self, found: Found) -> None:
         """Counts what there is, and says what is not."""
-        self.processes = len(found.traces)
+        self.processes = len({(trace.run, trace.process) for trace in found.traces})
         self.attempts = len({(trace.run, trace.attempt) for trace in found.traces})
         self.problems += [f"{path}: left out: {why}" for path, why in found.foreign]
         self.notes += [f"{path} holds nothing yet" for path in found.unbegun]
         for run, attempt in sorted({(trace.run, trace.attempt) for trace in found.traces}):
             here = [trace for trace in found.traces if (trace.run, trace.attempt) == (run, attempt)]
             expected = max(trace.processes for trace in here)
-            if len(here) < expected:
-                self.missing.append(
-                    f"{here[0].run_dir}: files of {len(here)} of {expected} processes are here"
-                    f"{f' (attempt {attempt})' if attempt > 1 else ''}, without {_missing(here, expected)}: "
-                    f"bring them from the other hosts, and give all directories"
-                )
+            absent = sorted(set(range(expected)) - {trace.process for trace in here})
+            which = attempt if attempt > 1 else None
+            self.missing += files_missing(here[0].run_dir, expected, absent, attempt=which)
 
     def note_clocks(self, traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock]) -> None:
         """Says how far off the processes may be."""
@@ -71,7 +72,7 @@ class Report:
             if damage:
                 self.problems.append(f"{path}: {damage}; the rest is merged")
             elif damage.is_cut:
-                self.notes.append(f"{path} is cut in its last line, as by a kill, or the run is going on")
+                self.cut.append(f"{path}: {cut_said()}")
         numbers = [int(part) for path in trace.files if (part := path.stem.rpartition(".")[2]).isdigit()]
         gone = sorted(set(range(max(numbers, default=0))) - set(numbers))
         if gone:
@@ -82,14 +83,16 @@ class Report:
         if dropped:
             self.problems.append(f"{trace.files[0]}: the process could not write {counted(dropped, 'event')}")
 
+    def note_journal(self, path: Path, unreadable: Unreadable) -> None:
+        """Says what was wrong with a journal."""
+        if unreadable:
+            self.problems.append(f"{path}: {unreadable.said()}")
+
     def note_sessions(self, damage: Damage) -> None:
         """Says what was wrong with a line of a file of sessions."""
+        if damage.is_cut:
+            self.cut.append(f"{damage.path}: {cut_said()}")
+            return
         where = f"{damage.path}{f':{damage.line}' if damage.line else ''}"
         said = self.notes if damage.is_harmless else self.problems
         said.append(f"{where}: {damage.reason}; the rest is read")
-
-
-def _missing(here: Iterable[ProcessTrace], expected: int) -> str:
-    missing = sorted(set(range(expected)) - {trace.process for trace in here})
-    shown = ", ".join(map(str, missing[:8]))
-    return shown if len(missing) <= 8 else f"{shown} and {len(missing) - 8} more"

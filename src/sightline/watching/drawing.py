@@ -48,6 +48,8 @@ _NUMBERS = ("last", "mean", "change")
 _LEAST = 8  # cells of a number
 _LEAST_CURVE = 10
 _WARNED = 12  # lines of logs, errors before warnings
+_LONGEST_WHY = 4000
+_WHY_ROWS = 100
 _TEXT_ROWS = ((55, 5), (45, 2), (0, 1))  # of a sample's text, on a terminal of at least so many rows
 
 
@@ -144,18 +146,20 @@ def page(
     Returns:
         lines of at most ``width`` cells, at most ``height`` of them.
     """
-    return [*head(facts, width, glyphs, now), *body(facts, width, height, view=view, glyphs=glyphs, now=now)][
-        :height
-    ]
+    top = head(facts, width, glyphs, now, why_rows=_WHY_ROWS if height is None else HEAD_WHY_ROWS)
+    return [*top, *body(facts, width, height, view=view, glyphs=glyphs, now=now)][:height]
 
 
 # --- the head ----------------------------------------------------------------------------------------------
 
 HEAD_ROWS = 4
+HEAD_WHY_ROWS = 4  # of why it ended or waits, if that is longer than a line, where rows are few
 
 
-def head(facts: Facts, width: int, glyphs: Glyphs, now: float) -> list[Text]:
-    """Four lines: who, how far, how fast, and an empty one."""
+def head(
+    facts: Facts, width: int, glyphs: Glyphs, now: float, *, why_rows: int = HEAD_WHY_ROWS
+) -> list[Text]:
+    """Who, how far, how fast and why it ended or waits, and an empty line: four, or more if that is long."""
     state = facts.state
     named = state.state
     mark, style = _STATES[named]
@@ -175,9 +179,33 @@ def head(facts: Facts, width: int, glyphs: Glyphs, now: float) -> list[Text]:
     return [
         _fit(Text("   ").join(words), width),
         _progress(facts, width, glyphs),
-        _fit(_pace(facts, now), width),
+        *_pace_and_why(facts, width, now, why_rows),
         Text(),
     ]
+
+
+def _pace_and_why(facts: Facts, width: int, now: float, rows: int) -> list[Text]:
+    """In one line if they fit into one; else the second is wrapped below the first."""
+    pace, (why, style) = _pace(facts, now), _why(facts)
+    together = _styled(" · ", "dim").join([part for part in (pace, _styled(why, style)) if part])
+    if together.cell_len <= width:
+        return [together]
+    return [
+        *([_fit(pace, width)] if pace else []),
+        *(_styled(row, style) for row in (_wrapped(why, width, rows) if why else [])),
+    ]
+
+
+def _why(facts: Facts) -> tuple[str, str]:
+    """Why it ended, or waits, and in which style that is said; empty if all is well."""
+    state = facts.state
+    if state.state == "stalled":
+        return steady(state.reason, _LONGEST_WHY), "yellow"
+    if state.error:
+        return steady(state.error, _LONGEST_WHY), "red"
+    if state.state in ("crashed", "unknown") or state.missing:
+        return steady(state.reason, _LONGEST_WHY), _STATES[state.state][1].removeprefix("bold ")
+    return "", ""
 
 
 def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
@@ -200,8 +228,8 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
 
 def _pace(facts: Facts, now: float) -> Text:
     state, progress = facts.state, facts.progress
-    if state.state == "stalled":  # its reason says both
-        return _styled(steady(state.reason, 300), "yellow")
+    if state.state == "stalled":  # the reason says both
+        return Text()
     parts = []
     if progress.step_s is not None:
         parts.append(Text(f"{duration(progress.step_s)} a step"))
@@ -213,10 +241,6 @@ def _pace(facts: Facts, now: float) -> Text:
     if progress.last_commit is not None:
         when = ago(now - progress.last_commit) if state.is_live else moment(progress.last_commit, now=now)
         parts.append(_styled(f"last commit {when}", "dim"))
-    if state.error:
-        parts.append(_styled(steady(state.error, 300), "red"))
-    elif state.state in ("crashed", "unknown") or state.missing:
-        parts.append(_styled(steady(state.reason, 300), _STATES[state.state][1].removeprefix("bold ")))
     return _styled(" · ", "dim").join(parts)
 
 
@@ -234,7 +258,7 @@ def body(
 ) -> list[Text]:
     """All panels that have room below the head, in one column or two."""
     widths = columns_of(width)
-    room = None if height is None else max(0, height - HEAD_ROWS)
+    room = None if height is None else max(0, height - len(head(facts, width, glyphs, now)))
     text_rows = next(rows for tall, rows in _TEXT_ROWS if (45 if height is None else height) >= tall)
     made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=text_rows)
     if len(widths) == 1 or not any(panel.column for panel in made):

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.file_lines import damage_said
 from sightline.foreign_text import steady
 from sightline.history import History, SampleTable
 from sightline.naming import RESERVED
@@ -111,7 +110,7 @@ class Trouble:
 
     Attributes:
         about: what it is of, in one word: ``missing``, ``stall``, ``nonfinite``, ``late``, ``sink``, ``obs``,
-            ``attempt``, ``journal``, ``files``.
+            ``attempt``, ``journal``, ``cut``, ``files``.
         text: in a sentence.
         is_now: whether it still is so.
     """
@@ -497,8 +496,10 @@ def _troubles(
     if late:
         who = processes([each["process"] for each in late if isinstance(each.get("process"), int)])
         found.append(Trouble("late", f"{counted(len(late), 'snapshot')} came late, from {who}"))
-    if said := damage_said(history.torn, history.zeros):
+    if said := history.unreadable.said():
         found.append(Trouble("journal", f"the journal: {said}"))
+    if state.cut:
+        found.append(Trouble("cut", f"the journal: {state.cut}"))
     if files.missing:
         text = f"files of {len(files.here)} of {files.expected} processes are here"
         found.append(Trouble("files", f"{text}: warnings of the others are not shown"))
