@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import OTHER, goodput, kind_of
 from sightline.history import History
 from sightline.run_clock import RunClock
+from sightline.stage_kinds import OTHER, goodput, kind_of
 
 #: The kind of wall time that lies in no step.
 OUTSIDE = "outside"
@@ -33,7 +33,7 @@ class StageTime:
     Attributes:
         name: without ``time/`` and what all stages begin with; ``other``: in none of them.
         key: of its timing; empty for ``other``.
-        kind: see :data:`sightline.analysis.KINDS`.
+        kind: see :data:`sightline.stage_kinds.KINDS`.
         seconds: a step, the mean; a stage of every tenth step counts a tenth.
         share: of the steps' wall time, 0 to 1.
         is_part: whether it lies in another stage, by its name, and so counts in that one too.

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import OTHER, Analysis, analyse
+from sightline.analysis import Analysis, analyse
 from sightline.errors import RunDirectoryError
 from sightline.history import History
 from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer
+from sightline.stage_kinds import OTHER
 from sightline.step_time import step_time
 
 TRACE_BYTES = 24 << 20  # of all processes, that are read: some seconds

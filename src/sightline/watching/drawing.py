@@ -11,8 +11,8 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from sightline.analysis import OTHER
 from sightline.foreign_text import steady
+from sightline.stage_kinds import OTHER
 from sightline.step_time import StageTime
 from sightline.watching import curves
 from sightline.watching.choosing import is_goal
