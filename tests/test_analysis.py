@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.analysis import analyse, differences, slow_in_table
-from sightline.stage_kinds import OTHER, kind_of
+from sightline.stage_kinds import OTHER, kind_of, of_no_kind
 from sightline.stage_pieces import Source, StageSpan
 
 MS = 1_000_000
@@ -352,10 +352,49 @@ def test_two_loops_of_a_process_are_in_the_same_steps() -> None:
         ("rollout/old_log_prob", "", "training"),
         ("wait_for_rollouts", "", "waiting"),
         ("eval/wait", "", "evaluation"),
+        ("fwd_bwd", "", "training"),
+        ("learn", "", "training"),
+        ("ppo", "", "training"),
+        ("inference", "", "rollouts"),
+        ("logprob_inference_prep", "", "training"),
+        ("env_step", "", "rollouts"),
+        ("tool_call", "", "rollouts"),
+        ("prefetch", "", "data"),
+        ("all_gather", "", "training"),
+        ("grads_AllReduce", "", "training"),
+        ("gather_rollouts", "", "rollouts"),
+        ("adv", "", "training"),
+        ("values", "", "training"),
+        ("testing", "", "evaluation"),
+        ("merge_val", "", "evaluation"),
+        ("make_experience", "", "rollouts"),
+        ("vLLM.generate", "", "rollouts"),
+        ("_get_per_token_logps_and_entropies", "", "training"),
+        ("recompute_logp", "", "training"),
+        ("checkpoint_for_recover", "", "checkpoint"),
+        ("timing_s/param_sync", "", "weights"),
+        ("idle/refit_bubble", "", "waiting"),
+        ("await_rollouts", "", "waiting"),
+        ("policy_training", "", "training"),
+        ("total_step_time", "", OTHER),
+        ("latest", "", OTHER),
     ],
 )
-def test_kinds_come_from_categories_or_names(name: str, category: str, kind: str) -> None:
+def test_kinds_come_from_categories_or_from_names_as_they_are_in_use(
+    name: str, category: str, kind: str
+) -> None:
     assert kind_of(name, category) == kind
+
+
+def test_stages_of_no_kind_are_known_apart_from_what_is_in_no_stage() -> None:
+    """A stage around all others is none of them."""
+    found = analyse(loop(0, 0, 0, 100, ("rl/step", 0, 95), ("xyz", 0, 60), ("update", 60, 90)))
+    assert found.unknown == pytest.approx({"xyz": 0.6})
+    assert found.kinds == pytest.approx({OTHER: 0.7, "training": 0.3})
+    assert of_no_kind(found.unknown) == "60 % is in stages of no known kind (xyz)"
+    assert of_no_kind({"xyz": 0.09}) == ""
+    named = analyse([each._replace(category="reward") for each in loop(0, 0, 0, 100, ("xyz", 0, 60))[1:]])
+    assert named.unknown == {}
 
 
 def test_processes_with_roles_are_told_apart() -> None:

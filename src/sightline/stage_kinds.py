@@ -92,7 +92,7 @@ def is_unknown(name: str, category: str = "") -> bool:
     """Whether a stage is of no kind, and not one around all others.
 
     Example:
-        >>> is_unknown("train/xyz"), is_unknown("train/step"), is_unknown("train/update")
+        >>> is_unknown("rl/xyz"), is_unknown("rl/step"), is_unknown("rl/update")
         (True, False, False)
     """
     return kind_of(name, category) == OTHER and name.split("/")[-1] != STEP

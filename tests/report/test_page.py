@@ -182,6 +182,17 @@ def test_where_the_wall_time_goes_has_what_is_outside_of_steps(uneven: Path, loo
     assert sum(shown) == pytest.approx(100, abs=1.5)
 
 
+def test_stages_of_no_kind_are_told_beside_goodput(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(10):
+        run.commit(step, {"time/rl/xyz_s": 0.8, "time/rl/update_s": 0.1})
+    run.finish()
+    card = look(made(tmp_path, run)).page.locator("#overview .card", has_text="Goodput").inner_text()
+    assert "of the wall time goes into training" in card
+    assert "is in stages of no known kind (xyz)" in card
+
+
 def test_what_is_left_out_of_a_sample_table_can_be_had(uneven: Path, look: Look) -> None:
     opened = look(uneven)
     lead = opened.page.inner_text("#samples .lead")
