@@ -312,9 +312,12 @@ with sl.session(task="stuck") as session, session.phase("reward"):
     assert subprocess.run([sys.executable, "-c", code, tmp_path], timeout=60, check=False).returncode == -9
     out = invoke("summary", tmp_path / "run").stdout
     assert "1 session: 1 running" in out
-    _, _, named = out.partition("in flight at the end")
+    _, _, named = out.partition("in flight where the files of their processes end")
+    assert "at least" in named
     assert "stuck" in named
     assert "now in reward" in named
+    (flying,) = orjson.loads(invoke("summary", tmp_path / "run", "--json").stdout)["sessions"]["in_flight"]
+    assert flying["took_s"] > 0.1  # it was half a second old when its file was made
 
 
 def test_what_is_not_here_is_named_for_programs(tmp_path: Path) -> None:

@@ -172,9 +172,11 @@ def analysed_sessions(
 ) -> SessionAnalysis | None:
     """The analysis of a run's sessions; None if it has none."""
     from sightline.session_analysis import analyse_sessions
+    from sightline.timeline.sessions import SessionClocks
     from sightline.timeline.stages import sessions
 
-    return analyse_sessions((each for each in sessions(timeline) if _is_in(steps, each.step)), slowest)
+    chosen = (each for each in sessions(timeline) if _is_in(steps, each.step))
+    return analyse_sessions(chosen, slowest, SessionClocks(timeline).written_until)
 
 
 def _sessions_alone(
@@ -201,7 +203,11 @@ def _sessions_alone(
     attempts = [header.get("attempt", 1) for header in headers]
     last = max(attempts)
     ours = [each for each, attempt in zip(found, attempts, strict=True) if attempt == last]
-    sessions = analyse_sessions((each for each in ours if _is_in(steps, each.step)), slowest)
+    sessions = analyse_sessions(
+        (each for each in ours if _is_in(steps, each.step)),
+        slowest,
+        lambda source: source.time_ns(source.anchors[-1][0]),
+    )
     return None if sessions is None else (sessions, report)
 
 
