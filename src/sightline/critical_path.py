@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sightline.stage_kinds import OTHER
@@ -11,6 +12,8 @@ from sightline.stage_pieces import StageSpan, Track, Where
 
 _TOGETHER = 0.1  # of a stage's duration: ends that lie so close are one end, as after a collective
 _TOGETHER_NS = 500_000
+_MATTERS = 0.01  # of a path: less is not named
+_MOST = 8  # stages that are named where all parts are short
 
 
 class Segment(NamedTuple):
@@ -25,6 +28,22 @@ class Segment(NamedTuple):
     process: int
     stage: str
     took_s: float
+
+
+class MainParts(NamedTuple):
+    """What matters of a critical path.
+
+    Attributes:
+        parts: those of 1 % and more; where these are less than half of it, what all add up to, by stage.
+        is_in_order: whether ``parts`` are in the order in which they were; else the greatest comes first.
+        rest_s: all others.
+        parts_in_all: how many the path has.
+    """
+
+    parts: list[Segment]
+    is_in_order: bool
+    rest_s: float
+    parts_in_all: int
 
 
 class Loop:
@@ -129,3 +148,24 @@ def joined(segments: Iterable[Segment]) -> list[Segment]:
         else:
             out.append(segment)
     return out
+
+
+def main_parts(path: Sequence[Segment]) -> MainParts:
+    """What matters of a critical path, to be told.
+
+    Example:
+        >>> main_parts([Segment(0, "a", 8.0), Segment(0, "other", 0.01), Segment(1, "b", 2.0)]).parts
+        [Segment(process=0, stage='a', took_s=8.0), Segment(process=1, stage='b', took_s=2.0)]
+        >>> main_parts([Segment(0, f"token {i % 2}", 0.5) for i in range(1000)]).parts[0]
+        Segment(process=0, stage='token 0', took_s=250.0)
+    """
+    whole = sum(part.took_s for part in path)
+    parts = joined(part for part in path if part.took_s > _MATTERS * whole)
+    is_in_order = sum(part.took_s for part in parts) >= whole / 2
+    if not is_in_order:
+        sums: defaultdict[tuple[int, str], float] = defaultdict(float)
+        for part in path:
+            sums[part.process, part.stage] += part.took_s
+        longest = sorted(sums.items(), key=lambda item: -item[1])[:_MOST]
+        parts = [Segment(*where, took) for where, took in longest if took > _MATTERS * whole]
+    return MainParts(parts, is_in_order, max(0.0, whole - sum(part.took_s for part in parts)), len(path))

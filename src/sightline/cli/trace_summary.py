@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from sightline.cli.frame import end, say_missing, say_next, say_notes, say_probl
 from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
-from sightline.critical_path import Segment, joined
+from sightline.critical_path import Segment, main_parts
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
 from sightline.stage_kinds import of_no_kind
@@ -32,7 +31,6 @@ _ROWS = 15
 _MATTERS = 0.01  # of a step: less is not worth a line
 _SMALL = 0.0005  # a share that would be shown as nothing
 _UNLIKE = 0.2  # shares of two processes that are so far apart are those of two roles
-_LONGEST = 8  # of the sums over many short parts
 _NAMING = 'name them by what they do, as in `train_…`, or give `trace_scope` a `category="training"`'
 _NO_STEPS = (
     "there are no steps in it: loop over `for step in run.steps(n):`, and put the parts of a step into "
@@ -337,22 +335,11 @@ def _show(found: Analysis) -> None:
 
 
 def _path(step: StepTimes) -> str:
-    """In order, but for what is short; where all is, what it adds up to."""
-    least = _MATTERS * step.wall_s
-    parts = joined(part for part in step.critical if part.took_s > least)
-    whole = sum(part.took_s for part in step.critical)
-    rest = whole - sum(part.took_s for part in parts)
-    if rest <= whole / 2:
-        return " → ".join(map(_part, parts)) + (f"; all else {duration(rest)}" if rest > 0 else "")
-    sums: Counter[tuple[int, str]] = Counter()
-    for part in step.critical:
-        sums[part[:2]] += part.took_s  # type: ignore[assignment]
-    most = [Segment(*key, took) for key, took in sums.most_common(_LONGEST) if took > least]
-    rest = whole - sum(part.took_s for part in most)
-    named = ", ".join(map(_part, most)) or "nothing above 1 %"
-    return f"{len(step.critical):,} short parts: {named}" + (
-        f"; all else {duration(rest)}" if rest > 0 else ""
-    )
+    path = main_parts(step.critical)
+    named = (" → " if path.is_in_order else ", ").join(map(_part, path.parts)) or "nothing above 1 %"
+    if not path.is_in_order:
+        named = f"{counted(path.parts_in_all, 'short part')}: {named}"
+    return named + (f"; all else {duration(path.rest_s)}" if path.rest_s > 0 else "")
 
 
 def _part(part: Segment) -> str:
