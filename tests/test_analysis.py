@@ -313,7 +313,7 @@ def test_a_step_number_that_comes_again_is_another_step() -> None:
     spans = loop(0, 3, 0, 100, ("update", 0, 90)) + loop(0, 3, 100, 120, ("update", 100, 110))
     spans += loop(1, 3, 0, 100, ("update", 0, 50)) + loop(1, 3, 100, 120, ("update", 100, 110))
     found = analyse(spans)
-    assert [(step.step, step.time, step.wall_s) for step in found.steps] == [
+    assert [(step.step, step.occurrence, step.wall_s) for step in found.steps] == [
         (3, 1, pytest.approx(0.1)),
         (3, 2, pytest.approx(0.02)),
     ]

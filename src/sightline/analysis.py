@@ -89,14 +89,14 @@ class StepTimes:
         wall_s: of the process that took longest, from its own beginning of the step to its end.
         stages: exclusive seconds by stage, the mean over the processes, with ``other``.
         critical: what made it as long as it was, in order.
-        time: the how manieth step of this number it is, from 1: a program may go over its steps again.
+        occurrence: the how manieth step of this number it is, from 1: a program may loop over them again.
     """
 
     step: int
     wall_s: float
     stages: dict[str, float]
     critical: list[Segment] = field(default_factory=list)
-    time: int = 1
+    occurrence: int = 1
 
 
 class ProcessTime(NamedTuple):

@@ -124,7 +124,7 @@ def test_steps_that_come_again_are_told_with_the_first_ones(tmp_path: Path) -> N
     assert "4 steps on 1 process" in done.stdout
     assert "2 of these have the number of a step that came before" in done.stdout
     found = orjson.loads(invoke("summary", tmp_path / "run", "--json").stdout)
-    assert [(step["step"], step["time"]) for step in found["steps"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert [(step["step"], step["occurrence"]) for step in found["steps"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
     assert found["stages"][0]["spans"] == 4
 
 

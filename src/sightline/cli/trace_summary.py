@@ -292,7 +292,7 @@ def _process_line(process: int, spent: ProcessTime) -> str:
 def _show(found: Analysis) -> None:
     if found.steps:
         processes = counted(len(found.processes), "process", "processes")
-        again = sum(step.time > 1 for step in found.steps)
+        again = sum(step.occurrence > 1 for step in found.steps)
         print_lines(
             [
                 f"{counted(len(found.steps), 'step')} on {processes}: "
@@ -320,10 +320,10 @@ def _show(found: Analysis) -> None:
             if slow.excess_s * slow.steps > _MATTERS * step_s * slow.of_steps:
                 print_lines([_blame(stage, slow)])
         longest = max(found.steps, key=lambda step: step.wall_s)
-        time = f", its {longest.time}. time" if longest.time > 1 else ""
+        which = f", occurrence {longest.occurrence}" if longest.occurrence > 1 else ""
         print_lines(
             [
-                f"the longest step, {longest.step}{time} ({duration(longest.wall_s)}), "
+                f"the longest step, {longest.step}{which} ({duration(longest.wall_s)}), "
                 f"waited for: {_path(longest)}"
             ]
         )
