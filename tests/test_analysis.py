@@ -324,6 +324,16 @@ def test_a_step_number_that_comes_again_is_another_step() -> None:
     assert (slow.process, slow.steps, slow.of_steps) == (0, 1, 2)
 
 
+def test_of_steps_within_a_step_no_time_is_lost_nor_counted_twice() -> None:
+    """As where a step evaluates in a loop of its own."""
+    spans = loop(0, 7, 0, 100, ("update", 0, 40), ("save", 80, 100))
+    spans += loop(0, 0, 40, 60, ("eval", 40, 60)) + loop(0, 1, 60, 80, ("eval", 60, 75))
+    found = analyse(spans)
+    (step,) = found.steps
+    assert (step.step, step.wall_s, found.wall_s) == (7, pytest.approx(0.1), pytest.approx(0.1))
+    assert step.stages == pytest.approx({"update": 0.04, "eval": 0.035, "save": 0.02, OTHER: 0.005})
+
+
 def test_two_loops_of_a_process_are_in_the_same_steps() -> None:
     spans = loop(0, 0, 0, 100, ("update", 0, 90)) + loop(0, 0, 0, 20, ("rollout", 0, 10), tid=2)
     (step,) = analyse(spans).steps

@@ -345,11 +345,13 @@ def _taken_devices(
 
 
 def _steps_of(spans: Iterable[StageSpan], track: Track) -> dict[_Step, Loop]:
-    """The steps of a loop, with what is in each."""
+    """The steps of a loop, with what is in each; a step within a step is a part of it."""
     times: Counter[int] = Counter()
     steps: dict[_Step, Loop] = {}
-    for span in sorted(spans, key=lambda span: span.start):
-        if span.category == STEP and span.step is not None:
+    end = -1
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        if span.category == STEP and span.step is not None and (span.start >= end or not steps):
+            end = span.end
             times[span.step] += 1
             steps[span.step, times[span.step]] = Loop(span.start, span.end)
     loops = list(steps.values())
