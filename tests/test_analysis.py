@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.analysis import OTHER, StageSpan, analyse, differences, kind_of, slow_in_table
+from sightline.analysis import analyse, differences, slow_in_table
+from sightline.stage_kinds import OTHER, kind_of, of_no_kind
+from sightline.stage_pieces import Source, StageSpan
 
 MS = 1_000_000
 Block = tuple[str, float, float]
@@ -167,13 +169,176 @@ def test_processes_that_drift_apart_make_no_step_longer() -> None:
 
 def test_the_critical_path_follows_an_arrow_to_where_it_came_from() -> None:
     trainer = loop(0, 0, 0, 100, ("wait", 0, 70), ("update", 70, 95))
-    trainer[1] = trainer[1]._replace(waits_for=(1, 65 * MS))
+    trainer[1] = trainer[1]._replace(waits_for=Source(1, 1, 65 * MS))
     rollout = loop(1, 0, 0, 70, ("generate", 0, 66))
     (step,) = analyse(trainer + rollout).steps
     assert [(part.process, part.stage) for part in step.critical] == [
         (1, "generate"), (0, "wait"), (0, "update"), (0, OTHER),
     ]  # fmt: skip
     assert sum(part.took_s for part in step.critical) == pytest.approx(step.wall_s)
+
+
+def path(spans: list[StageSpan], step: int = 0) -> list[tuple[int, str, float]]:
+    """The critical path of a step; times in ms."""
+    (found,) = [each for each in analyse(spans).steps if each.step == step]
+    assert sum(part.took_s for part in found.critical) == pytest.approx(found.wall_s)
+    return [(part.process, part.stage, round(part.took_s * 1000, 3)) for part in found.critical]
+
+
+def trainer(source: tuple[int, int, float]) -> list[StageSpan]:
+    """It waits for 80 ms, and was given what it waited for where and when ``source`` says."""
+    spans = loop(0, 0, 0, 100, ("wait_rollouts", 0, 80), ("update", 80, 100))
+    process, tid, at = source
+    spans[1] = spans[1]._replace(waits_for=Source(process, tid, int(at * MS)))
+    return spans
+
+
+ROLLOUT = [(0, "wait_rollouts", 1.0), (0, "update", 20.0)]
+
+
+def test_an_arrow_leads_into_a_process_without_steps() -> None:
+    """Up to the beginning of the step: what that process did before is of the step before."""
+    worker = [StageSpan(1, 7, "rollout", "", 10 * MS, 80 * MS, None)]
+    assert path(trainer((1, 7, 79)) + worker) == [(1, OTHER, 10.0), (1, "rollout", 69.0), *ROLLOUT]
+    worker = [StageSpan(1, 7, "rollout", "", -50 * MS, 80 * MS, None)]
+    assert path(trainer((1, 7, 79)) + worker) == [(1, "rollout", 79.0), *ROLLOUT]
+
+
+def test_an_arrow_leads_into_another_thread_of_the_process() -> None:
+    other = [StageSpan(0, 2, "rollout", "", 10 * MS, 80 * MS, 0)]
+    assert path(trainer((0, 2, 79)) + other) == [(0, OTHER, 10.0), (0, "rollout", 69.0), *ROLLOUT]
+
+
+def test_an_arrow_leads_into_a_step_of_another_number() -> None:
+    """As where rollouts are made steps ahead."""
+    ahead = loop(1, 5, 0, 90, ("rollout", 0, 79))
+    assert path(trainer((1, 1, 79)) + ahead) == [(1, "rollout", 79.0), *ROLLOUT]
+    # Nor does it matter that one of the same number was at another time.
+    behind = [*ahead, *loop(1, 0, -100, 0, ("rollout", -90, -10))]
+    assert path(trainer((1, 1, 79)) + behind) == [(1, "rollout", 79.0), *ROLLOUT]
+
+
+def test_arrows_lead_on_through_who_was_asked_when() -> None:
+    """A worker that was in nothing before it was asked began when it was; one that was busy did not."""
+    spans = loop(0, 0, 0, 100, ("ask", 0, 30), ("wait_rollouts", 30, 80), ("update", 80, 100))
+    spans[2] = spans[2]._replace(waits_for=Source(1, 7, 79 * MS))
+    asked = StageSpan(1, 7, "rollout", "", 25 * MS, 80 * MS, None, Source(0, 1, 20 * MS))
+    assert path([*spans, asked]) == [(0, "ask", 20.0), (1, OTHER, 5.0), (1, "rollout", 54.0), *ROLLOUT]
+    busy = StageSpan(1, 7, "reward", "", 0, 24 * MS, None)
+    assert path([*spans, asked, busy])[:3] == [(1, "reward", 24.0), (1, OTHER, 1.0), (1, "rollout", 54.0)]
+
+
+def test_what_came_before_it_was_waited_for_made_nobody_wait() -> None:
+    spans = loop(0, 0, 0, 100, ("update", 0, 80), ("wait_rollouts", 80, 81), ("update", 81, 100))
+    spans[2] = spans[2]._replace(waits_for=Source(1, 7, 60 * MS))
+    spans.append(StageSpan(1, 7, "rollout", "", 0, 61 * MS, None))
+    assert path(spans) == [(0, "update", 80.0), (0, "wait_rollouts", 1.0), (0, "update", 19.0)]
+
+
+def test_an_arrow_into_a_stage_of_waiting_counts_for_what_is_in_it() -> None:
+    """The queue is read in a span of its own, and the arrow ends after it."""
+    spans = trainer((1, 7, 70))
+    spans.append(StageSpan(0, 1, "get", "", 5 * MS, 79 * MS, 0))
+    spans.append(StageSpan(1, 7, "rollout", "", 0, 71 * MS, None))
+    assert path(spans) == [
+        (1, "rollout", 70.0), (0, "get", 9.0), (0, "wait_rollouts", 1.0), (0, "update", 20.0),
+    ]  # fmt: skip
+
+
+def test_arrows_that_lead_around_in_circles_come_to_an_end() -> None:
+    spans = loop(0, 0, 0, 100, ("wait_a", 0, 100)) + loop(1, 0, 0, 100, ("wait_b", 0, 100))
+    spans[1] = spans[1]._replace(waits_for=Source(1, 1, 80 * MS))
+    spans[3] = spans[3]._replace(waits_for=Source(0, 1, 60 * MS))
+    assert path(spans) == [(0, "wait_a", 60.0), (1, "wait_b", 20.0), (0, "wait_a", 20.0)]
+
+
+def test_the_path_of_a_step_of_many_spans_is_whole() -> None:
+    """A span for every token: each of these with a rest before the next, on two processes."""
+    n = 20_000
+    spans = [StageSpan(p, 1, "step", "step", 0, n * 1000, 0) for p in range(2)]
+    spans += [
+        StageSpan(p, 1, f"token {i % 5}", "", i * 1000 + 10, i * 1000 + 900, 0)
+        for p in range(2)
+        for i in range(n)
+    ]
+    (step,) = analyse(spans).steps
+    assert len(step.critical) == 2 * n + 1
+    assert sum(part.took_s for part in step.critical) == pytest.approx(step.wall_s)
+
+
+def test_a_process_without_steps_has_shares_of_the_time_in_which_others_have_them() -> None:
+    worker = [
+        StageSpan(1, 7, "wait_weights", "", -100 * MS, 60 * MS, None),
+        StageSpan(1, 7, "rollout", "", 60 * MS, 90 * MS, None),
+    ]
+    found = analyse(loop(0, 0, 0, 100, ("update", 0, 100)) + worker)
+    assert found.kinds == pytest.approx({"training": 1.0, OTHER: 0.0})  # those of the steps
+    assert found.processes == [0]
+    assert found.by_process[0].has_steps
+    spent = found.by_process[1]
+    assert not spent.has_steps
+    assert spent.wall_s == pytest.approx(0.1)
+    assert spent.kinds == pytest.approx({"waiting": 0.6, "rollouts": 0.3, OTHER: 0.1})
+    assert spent.waits == pytest.approx({"weights": 0.6})
+    assert spent.goodput == pytest.approx(0.3)
+
+
+def test_a_process_waits_where_all_of_its_threads_do() -> None:
+    """Where they do not, the time is that of what is done, by how many do it."""
+    worker = [
+        StageSpan(1, 7, "wait_prompts", "", 0, 100 * MS, None),
+        StageSpan(1, 8, "rollout", "", 20 * MS, 60 * MS, None),
+        StageSpan(1, 9, "rollout", "", 40 * MS, 60 * MS, None),
+        StageSpan(1, 10, "reward", "", 40 * MS, 60 * MS, None),
+    ]
+    spent = analyse(worker).by_process[1]
+    assert spent.wall_s == pytest.approx(0.1)  # its own, where nobody has steps
+    rollouts = (20 + 20 * 2 / 3) / 100
+    expected = {"waiting": 0.6, "rollouts": rollouts, "reward": 0.4 - rollouts, OTHER: 0.0}
+    assert spent.kinds == pytest.approx(expected)
+    assert spent.waits == pytest.approx({OTHER: 0.6})
+
+
+def test_of_chosen_steps_a_process_without_any_is_told_meanwhile() -> None:
+    spans = [span for n in range(4) for span in loop(0, n, n * 100, n * 100 + 100, ("update", n * 100, 1))]
+    spans += [StageSpan(1, 7, "rollout", "", n * 100 * MS, (n * 100 + 50) * MS, None) for n in range(4)]
+    found = analyse(spans, (1, 2))
+    assert [step.step for step in found.steps] == [1, 2]
+    assert found.by_process[1].kinds == pytest.approx({"rollouts": 0.5, OTHER: 0.5})
+    assert found.by_process[1].wall_s == pytest.approx(0.2)
+    assert found.beside == [("rollout", 2, pytest.approx(0.1))]
+
+
+def test_a_step_number_that_comes_again_is_another_step() -> None:
+    spans = loop(0, 3, 0, 100, ("update", 0, 90)) + loop(0, 3, 100, 120, ("update", 100, 110))
+    spans += loop(1, 3, 0, 100, ("update", 0, 50)) + loop(1, 3, 100, 120, ("update", 100, 110))
+    found = analyse(spans)
+    assert [(step.step, step.occurrence, step.wall_s) for step in found.steps] == [
+        (3, 1, pytest.approx(0.1)),
+        (3, 2, pytest.approx(0.02)),
+    ]
+    assert found.wall_s == pytest.approx(0.12)
+    assert found.stages[0].spans == 4
+    slow = found.stages[0].slow
+    assert slow is not None
+    assert (slow.process, slow.steps, slow.of_steps) == (0, 1, 2)
+
+
+def test_of_steps_within_a_step_no_time_is_lost_nor_counted_twice() -> None:
+    """As where a step evaluates in a loop of its own."""
+    spans = loop(0, 7, 0, 100, ("update", 0, 40), ("save", 80, 100))
+    spans += loop(0, 0, 40, 60, ("eval", 40, 60)) + loop(0, 1, 60, 80, ("eval", 60, 75))
+    found = analyse(spans)
+    (step,) = found.steps
+    assert (step.step, step.wall_s, found.wall_s) == (7, pytest.approx(0.1), pytest.approx(0.1))
+    assert step.stages == pytest.approx({"update": 0.04, "eval": 0.035, "save": 0.02, OTHER: 0.005})
+
+
+def test_two_loops_of_a_process_are_in_the_same_steps() -> None:
+    spans = loop(0, 0, 0, 100, ("update", 0, 90)) + loop(0, 0, 0, 20, ("rollout", 0, 10), tid=2)
+    (step,) = analyse(spans).steps
+    assert step.wall_s == pytest.approx(0.1)
+    assert step.stages == pytest.approx({"update": 0.045, "rollout": 0.005, OTHER: 0.01})
 
 
 @pytest.mark.parametrize(
@@ -197,10 +362,49 @@ def test_the_critical_path_follows_an_arrow_to_where_it_came_from() -> None:
         ("rollout/old_log_prob", "", "training"),
         ("wait_for_rollouts", "", "waiting"),
         ("eval/wait", "", "evaluation"),
+        ("fwd_bwd", "", "training"),
+        ("learn", "", "training"),
+        ("ppo", "", "training"),
+        ("inference", "", "rollouts"),
+        ("logprob_inference_prep", "", "training"),
+        ("env_step", "", "rollouts"),
+        ("tool_call", "", "rollouts"),
+        ("prefetch", "", "data"),
+        ("all_gather", "", "training"),
+        ("grads_AllReduce", "", "training"),
+        ("gather_rollouts", "", "rollouts"),
+        ("adv", "", "training"),
+        ("values", "", "training"),
+        ("testing", "", "evaluation"),
+        ("merge_val", "", "evaluation"),
+        ("make_experience", "", "rollouts"),
+        ("vLLM.generate", "", "rollouts"),
+        ("_get_per_token_logps_and_entropies", "", "training"),
+        ("recompute_logp", "", "training"),
+        ("checkpoint_for_recover", "", "checkpoint"),
+        ("timing_s/param_sync", "", "weights"),
+        ("idle/refit_bubble", "", "waiting"),
+        ("await_rollouts", "", "waiting"),
+        ("policy_training", "", "training"),
+        ("total_step_time", "", OTHER),
+        ("latest", "", OTHER),
     ],
 )
-def test_kinds_come_from_categories_or_names(name: str, category: str, kind: str) -> None:
+def test_kinds_come_from_categories_or_from_names_as_they_are_in_use(
+    name: str, category: str, kind: str
+) -> None:
     assert kind_of(name, category) == kind
+
+
+def test_stages_of_no_kind_are_known_apart_from_what_is_in_no_stage() -> None:
+    """A stage around all others is none of them."""
+    found = analyse(loop(0, 0, 0, 100, ("rl/step", 0, 95), ("xyz", 0, 60), ("update", 60, 90)))
+    assert found.unknown == pytest.approx({"xyz": 0.6})
+    assert found.kinds == pytest.approx({OTHER: 0.7, "training": 0.3})
+    assert of_no_kind(found.unknown) == "60 % is in stages of no known kind (xyz)"
+    assert of_no_kind({"xyz": 0.09}) == ""
+    named = analyse([each._replace(category="reward") for each in loop(0, 0, 0, 100, ("xyz", 0, 60))[1:]])
+    assert named.unknown == {}
 
 
 def test_processes_with_roles_are_told_apart() -> None:
@@ -219,8 +423,8 @@ def test_processes_with_roles_are_told_apart() -> None:
     assert found.kinds == pytest.approx({"waiting": 0.5, "rollouts": 0.3, "training": 0.2, OTHER: 0.0})
     assert found.waits == pytest.approx({"rollouts": 0.3, "weights": 0.2})
     assert found.goodput == pytest.approx(0.5)
-    assert found.by_process[0] == pytest.approx({"rollouts": 0.6, "waiting": 0.4, OTHER: 0.0})
-    assert found.by_process[3] == pytest.approx({"waiting": 0.6, "training": 0.4, OTHER: 0.0})
+    assert found.by_process[0].kinds == pytest.approx({"rollouts": 0.6, "waiting": 0.4, OTHER: 0.0})
+    assert found.by_process[3].kinds == pytest.approx({"waiting": 0.6, "training": 0.4, OTHER: 0.0})
 
 
 def test_two_runs_are_compared_by_stage() -> None:

@@ -89,6 +89,19 @@ def test_those_in_flight_are_told_apart_with_where_they_are() -> None:
     assert (oldest.took_s, oldest.phases) == (9.0, {"reward": 7.0, "generate": 2.0})
 
 
+def test_one_in_flight_took_at_least_until_its_own_processes_were_heard_of() -> None:
+    """Others may have gone on for long after its process was killed."""
+    killed, elsewhere = session(1, None, "pending", ("generate", 0, 2)), session(5, 1000)
+    elsewhere.parts = [PartRecord("s5", THERE, 5 * S, 1005 * S)]
+    found = analyse_sessions([killed, elsewhere], slowest=1)
+    assert found is not None
+    assert found.in_flight[0].took_s == 2.0
+    found = analyse_sessions([killed, elsewhere], 1, lambda source: 9 * S if source is HERE else 2000 * S)
+    assert found is not None
+    assert found.in_flight[0].took_s == 8.0
+    assert found.in_flight[0].phases == {WAITING: 6.0, "generate": 2.0}
+
+
 def test_staleness_is_of_those_that_know_it() -> None:
     sessions = [session(n, 1, "accepted", policy_version=n, end_version=n + n % 3) for n in range(9)]
     found = analyse_sessions([*sessions, session(9, 1)])

@@ -12,6 +12,7 @@ from sightline.history import History
 from sightline.report.headline import headline
 from sightline.report.time_shares import shares
 from sightline.step_time import RunTime, StepTime, run_time, step_time
+from sightline.watching.drawing import PLAIN, View, page
 from sightline.watching.live import Watch
 from tests.report.runs import RunFiles
 
@@ -54,6 +55,31 @@ def test_the_time_of_a_run_has_what_is_before_and_after_its_steps(tmp_path: Path
     assert found.kinds["outside"] == pytest.approx((3.0 + 0.01 + 4) / found.wall_s, rel=1e-4)
     assert sum(found.kinds.values()) == pytest.approx(1)
     assert of(run).kinds == pytest.approx({"training": 2 / 3, "other": 1 / 3}, rel=1e-4)
+
+
+def test_stages_of_no_kind_are_told_where_they_take_much(tmp_path: Path) -> None:
+    """Else a goodput of nothing would look like a run that trains nothing; by report and screen."""
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(10):
+        run.commit(step, {"time/rl/xyz_s": 0.8, "time/rl/reward_s": 0.1, "time/rl/step_s": 1.0})
+    run.finish()
+    found = whole(run)
+    assert found.unknown == pytest.approx({"xyz": 8 / found.wall_s}, rel=1e-3)
+    history = History(run.path)
+    history.update()
+    figures = headline(history, Watch(run.path).facts().state)
+    assert "% is in stages of no known kind (xyz)" in figures["of_no_kind"]
+    lines = page(Watch(run.path).facts(), 80, None, view=View(), glyphs=PLAIN, now=run.time)
+    screen = "\n".join(line.plain for line in lines)
+    assert f"{figures['of_no_kind']}, which is no goodput" in screen
+    known = RunFiles(tmp_path / "known")
+    known.begin()
+    known.commit(0, {"time/rl/update_s": 0.8})
+    known.finish()
+    history = History(known.path)
+    history.update()
+    assert headline(history, Watch(known.path).facts().state)["of_no_kind"] == ""
 
 
 def test_the_time_of_a_run_has_what_was_gone_over_and_no_pauses(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sightline.session_files import PhaseRecord, SessionRecord
+from sightline.session_files import PhaseRecord, SessionRecord, Source
 
 WAITING = "waiting"  #: in no phase
 
@@ -61,7 +61,8 @@ class SlowSession(NamedTuple):
         step: the active step at its beginning.
         processes: where its parts were, in their order.
         start_ns: when it began, on the clock of the records.
-        took_s: its latency; of one in flight, until the latest moment that any session knows of.
+        took_s: its latency; of one in flight the least that it can be: until the latest moment of which its
+            processes have written something.
         phases: seconds by phase, and those in no phase as :data:`WAITING`; the longest first.
         open_phases: those that were open when the files ended.
         staleness: as in :class:`Staleness`; None where it is not known.
@@ -106,7 +107,11 @@ class SessionAnalysis(NamedTuple):
     in_flight: list[SlowSession]
 
 
-def analyse_sessions(sessions: Iterable[SessionRecord], slowest: int = 5) -> SessionAnalysis | None:
+def analyse_sessions(
+    sessions: Iterable[SessionRecord],
+    slowest: int = 5,
+    written_until: Callable[[Source], int] = lambda source: 0,
+) -> SessionAnalysis | None:
     """Where the time of sessions went; None if there is no session.
 
     Takes some 8 bytes for a session and as much for each of its phases.
@@ -114,6 +119,8 @@ def analyse_sessions(sessions: Iterable[SessionRecord], slowest: int = 5) -> Ses
     Args:
         sessions: in any order, their times on one clock.
         slowest: how many to name.
+        written_until: until when a process is known to have written, besides what its sessions say; on their
+            clock.
 
     Example:
         >>> second = 1_000_000_000
@@ -131,9 +138,15 @@ def analyse_sessions(sessions: Iterable[SessionRecord], slowest: int = 5) -> Ses
     versions: array[int] = array("q")
     longest: list[tuple[float, int, SessionRecord]] = []
     oldest: list[tuple[float, int, SessionRecord]] = []
-    latest = retries = count = 0
+    latest: defaultdict[Any, int] = defaultdict(int)  # by process
+    retries = count = 0
     for count, session in enumerate(sessions, 1):
-        latest = max(latest, session.start, session.end or 0, *(p.end or p.start for p in session.phases))
+        for part in session.parts:
+            process = part.source.header.get("process")
+            latest[process] = max(latest[process], part.start, part.end or 0)
+        for phase in session.phases:
+            process = phase.source and phase.source.header.get("process")
+            latest[process] = max(latest[process], phase.end or phase.start)
         retries += len(session.retries)
         if session.staleness is not None:
             versions.append(session.staleness)
@@ -162,7 +175,7 @@ def analyse_sessions(sessions: Iterable[SessionRecord], slowest: int = 5) -> Ses
         dict(sorted(by_phase.items(), key=lambda item: -item[1].share)),
         _staleness(versions) if versions else None,
         [_slow(each, each.end or each.start) for _, _, each in sorted(longest, reverse=True)],
-        [_slow(each, latest) for _, _, each in sorted(oldest, reverse=True)],
+        [_slow(each, _known(each, latest, written_until)) for _, _, each in sorted(oldest, reverse=True)],
     )
 
 
@@ -190,6 +203,13 @@ def _covered(phases: Iterable[PhaseRecord], start: int, end: int) -> int:
             covered += ends - begins
             until = ends
     return covered
+
+
+def _known(session: SessionRecord, latest: Mapping[Any, int], written_until: Callable[[Source], int]) -> int:
+    """Until when those that have a session in flight are known to have had it."""
+    sources = [part.source for part in session.parts]
+    known = [max(latest.get(each.header.get("process"), 0), written_until(each)) for each in sources]
+    return max(known, default=session.start)
 
 
 def _keep(

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import OTHER, goodput, kind_of
 from sightline.history import History
 from sightline.run_clock import RunClock
+from sightline.stage_kinds import OTHER, goodput, is_unknown, kind_of
 
 #: The kind of wall time that lies in no step.
 OUTSIDE = "outside"
@@ -33,7 +33,7 @@ class StageTime:
     Attributes:
         name: without ``time/`` and what all stages begin with; ``other``: in none of them.
         key: of its timing; empty for ``other``.
-        kind: see :data:`sightline.analysis.KINDS`.
+        kind: see :data:`sightline.stage_kinds.KINDS`.
         seconds: a step, the mean; a stage of every tenth step counts a tenth.
         share: of the steps' wall time, 0 to 1.
         is_part: whether it lies in another stage, by its name, and so counts in that one too.
@@ -84,12 +84,15 @@ class RunTime:
         goodput: the share that goes into training: all but evaluation, checkpoints, waiting, ``other`` and
             ``outside``.
         since: the first step that is known, where not all of the journal was read; None: all was.
+        unknown: of the share that is ``other``, that of stages that are of no kind, by their names without
+            what all begin with.
     """
 
     wall_s: float
     kinds: dict[str, float]
     goodput: float
     since: int | None
+    unknown: dict[str, float]
 
 
 def timings(keys: Iterable[str]) -> dict[str, str]:
@@ -188,15 +191,20 @@ def _run_time(history: History, keys: Iterable[str]) -> RunTime | None:
     shrunk = min(1.0, wall_s / in_steps)  # where the first steps' stages overlap
     part = min(1.0, in_steps / known_s) if known_s else 1.0  # as they may in all
     seconds: defaultdict[str, float] = defaultdict(float)
+    unknown: dict[str, float] = {}
+    common = scope_of(spent.own)
     for path, each in spent.own.items():
-        seconds[kind_of(path)] += part * float(each.sum())
+        took = part * float(each.sum())
+        seconds[kind_of(path)] += took
+        if is_unknown(path):
+            unknown[path[len(common) :]] = shrunk * took / wall_s
     seconds[OTHER] += max(0.0, in_steps - part * known_s)
     kinds = {kind: shrunk * each / wall_s for kind, each in seconds.items()}
     kinds[OUTSIDE] = 1 - shrunk * in_steps / wall_s
     return RunTime(
         wall_s, dict(sorted(kinds.items(), key=lambda item: -item[1])),
         goodput({kind: share for kind, share in kinds.items() if kind != OUTSIDE}),
-        int(steps[0]) if history.begins_at else None,
+        int(steps[0]) if history.begins_at else None, unknown,
     )  # fmt: skip
 
 

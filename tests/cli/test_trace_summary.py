@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -26,6 +30,47 @@ def traced(folder: Path, name: str, rollout_s: float) -> Path:
                     time.sleep(0.01)
             run.commit(step)
     return folder / name
+
+
+def in_tasks(run: sl.Run) -> None:
+    """Two workers beside the loop, in one thread; the slower one holds it up."""
+
+    async def worker(queue: asyncio.Queue[int], slow: int) -> None:
+        for _ in range(3):
+            async with sl.trace_scope("rollout") as span:
+                await asyncio.sleep(0.03 + 0.03 * slow)
+                await queue.put(span.flow_out())
+
+    async def loop() -> None:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        workers = [asyncio.create_task(worker(queue, n)) for n in range(2)]
+        for step in run.steps(3):
+            async with sl.trace_scope("wait_rollouts") as span:
+                for _ in workers:
+                    span.flow_in(await queue.get())
+            run.commit(step)
+        await asyncio.gather(*workers)
+
+    asyncio.run(loop())
+
+
+def in_threads(run: sl.Run) -> None:
+    """A worker in a thread of its own."""
+    results: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def worker() -> None:
+        for _ in range(3):
+            with sl.trace_scope("rollout") as span:
+                time.sleep(0.04)
+                results.put(span.flow_out())
+
+    thread = threading.Thread(target=worker)
+    thread.start()
+    for step in run.steps(3):
+        with sl.trace_scope("wait_rollouts") as span:
+            span.flow_in(results.get())
+        run.commit(step)
+    thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +111,95 @@ def test_steps_can_be_chosen(runs: tuple[Path, Path]) -> None:
     found = orjson.loads(invoke("summary", runs[0], "--json", "--steps", "1-2").stdout)
     assert [step["step"] for step in found["steps"]] == [1, 2]
     assert invoke("summary", runs[0], "--steps", "x").exit_code == 2
+
+
+def test_steps_that_come_again_are_told_with_the_first_ones(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        for _ in range(2):
+            for step in run.steps(2):
+                with sl.trace_scope("update"):
+                    time.sleep(0.001)
+                run.commit(step)
+    done = invoke("summary", tmp_path / "run")
+    assert "4 steps on 1 process" in done.stdout
+    assert "2 of these have the number of a step that came before" in done.stdout
+    found = orjson.loads(invoke("summary", tmp_path / "run", "--json").stdout)
+    assert [(step["step"], step["occurrence"]) for step in found["steps"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert found["stages"][0]["spans"] == 4
+
+
+@pytest.mark.parametrize("rolls_out", [in_tasks, in_threads])
+def test_a_step_that_waits_for_rollouts_waited_for_the_rollout(
+    tmp_path: Path, rolls_out: Callable[[sl.Run], None]
+) -> None:
+    """In tasks and in threads of the same process."""
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        rolls_out(run)
+    found = orjson.loads(invoke("summary", tmp_path / "run", "--json").stdout)
+    assert found["waits"].keys() == {"rollouts"}
+    for step in found["steps"]:
+        took = {part["stage"]: 0.0 for part in step["critical"]}
+        for part in step["critical"]:
+            took[part["stage"]] += part["took_s"]
+        assert took["rollout"] > 0.02
+        assert took["rollout"] > took.get("wait_rollouts", 0.0)
+        assert sum(took.values()) == pytest.approx(step["wall_s"])
+
+
+def test_a_process_that_only_rolls_out_is_told_with_what_it_waits_for(tmp_path: Path) -> None:
+    """Also of chosen steps, which it knows nothing of."""
+    run = tmp_path / "run"
+    trainer, worker = Live(run, processes=2), Live(run, 1, processes=2)
+    for n in range(2):
+        at = n * 10_000
+        trainer.span("wait_rollouts", at, 8000, args={"step": n})
+        trainer.add(ph="f", name="flow", cat="flow", id=hex(n + 1), tid=1, ts=at + 7990, bp="e")
+        trainer.span("update", at + 8000, 2000, args={"step": n})
+        trainer.span("step", at, 10_000, cat="step", args={"step": n})
+        worker.span("wait_weights", at, 4000).span("rollout", at + 4000, 4000)
+        worker.add(ph="s", name="flow", cat="flow", id=hex(n + 1), tid=1, ts=at + 7980)
+        worker.span("wait_weights", at + 8000, 2000)
+    trainer.write()
+    worker.write()
+    done = invoke("summary", run, "--steps", "1")
+    assert "process 0: waiting 80.0% (for rollouts 80.0%), training 20.0%" in done.stdout
+    assert (
+        "process 1, without steps, in 10 ms: waiting 60.0% (for weights 60.0%), rollouts 40.0%" in done.stdout
+    )
+    assert (
+        "waited for: wait_weights 4 ms (process 1) → rollout 3.98 ms (process 1) → update 2 ms (process 0)"
+        in done.stdout
+    )
+    found = orjson.loads(invoke("summary", run, "--json").stdout)["by_process"]
+    assert [found[each]["has_steps"] for each in ("0", "1")] == [True, False]
+    assert found["1"]["waits"] == {"weights": pytest.approx(0.6)}
+
+
+def test_where_stages_are_of_no_kind_that_is_said_beside_goodput(tmp_path: Path) -> None:
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        for step in run.steps(2):
+            with sl.trace_scope("xyz"):
+                time.sleep(0.01)
+            run.commit(step)
+    done = invoke("summary", tmp_path / "run")
+    (line,) = [line for line in done.stdout.splitlines() if "of no known kind (xyz)" in line]
+    assert 'or give `trace_scope` a `category="training"`' in line
+    assert orjson.loads(invoke("summary", tmp_path / "run", "--json").stdout)["unknown"]["xyz"] > 0.5
+
+
+def test_a_path_of_short_parts_says_what_they_add_up_to(tmp_path: Path) -> None:
+    live = Live(tmp_path / "run")
+    for i in range(400):
+        live.span(f"token {i % 4}", i * 10, 9, args={"step": 0})
+    live.span("step", 0, 4000, cat="step", args={"step": 0}).write()
+    out = invoke("summary", tmp_path / "run").stdout
+    assert "waited for: 800 short parts: token" in out
+    assert "token 3 0.9 ms (process 0)" in out
+    live = Live(tmp_path / "many")
+    for i in range(400):
+        live.span(f"token {i}", i * 10, 10, args={"step": 0})
+    live.span("step", 0, 4000, cat="step", args={"step": 0}).write()
+    assert "400 short parts: nothing above 1 %" in invoke("summary", tmp_path / "many").stdout
 
 
 def test_two_runs_are_compared(runs: tuple[Path, Path]) -> None:
@@ -178,9 +312,12 @@ with sl.session(task="stuck") as session, session.phase("reward"):
     assert subprocess.run([sys.executable, "-c", code, tmp_path], timeout=60, check=False).returncode == -9
     out = invoke("summary", tmp_path / "run").stdout
     assert "1 session: 1 running" in out
-    _, _, named = out.partition("in flight at the end")
+    _, _, named = out.partition("in flight where the files of their processes end")
+    assert "at least" in named
     assert "stuck" in named
     assert "now in reward" in named
+    (flying,) = orjson.loads(invoke("summary", tmp_path / "run", "--json").stdout)["sessions"]["in_flight"]
+    assert flying["took_s"] > 0.1  # it was half a second old when its file was made
 
 
 def test_what_is_not_here_is_named_for_programs(tmp_path: Path) -> None:

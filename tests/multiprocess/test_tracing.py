@@ -197,7 +197,7 @@ def test_processes_of_a_launched_job_are_one_timeline(tmp_path: Path, engine: En
     assert [span.name for span in waiting] == ["receive"] * steps
     for span in waiting:
         assert span.waits_for is not None
-        process, at = span.waits_for
+        process, _, at = span.waits_for
         assert process == 0
         assert sends[span.step].start < at <= sends[span.step].end
     for found in analyse(spans).steps:

@@ -11,6 +11,7 @@ import pytest
 from sightline.report import gather, page
 from tests.report.conftest import Opened
 from tests.report.runs import EVIL, START, RunFiles, full_run, session
+from tests.timeline.live import Live
 
 Look = Callable[..., Opened]
 
@@ -180,6 +181,31 @@ def test_where_the_wall_time_goes_has_what_is_outside_of_steps(uneven: Path, loo
     assert "outside of steps" in shares
     shown = [float(each) for each in re.findall(r"([0-9.]+) %", shares)]
     assert sum(shown) == pytest.approx(100, abs=1.5)
+
+
+def test_stages_of_no_kind_are_told_beside_goodput(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    for step in range(10):
+        run.commit(step, {"time/rl/xyz_s": 0.8, "time/rl/update_s": 0.1})
+    run.finish()
+    card = look(made(tmp_path, run)).page.locator("#overview .card", has_text="Goodput").inner_text()
+    assert "of the wall time goes into training" in card
+    assert "is in stages of no known kind (xyz)" in card
+
+
+def test_a_longest_step_of_short_parts_says_what_they_add_up_to(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"train/loss": 1.0})
+    run.finish()
+    live = Live(run.path)
+    for i in range(400):
+        live.span(f"token {i % 4}", i * 10, 9, args={"step": 0})
+    live.span("step", 0, 4000, cat="step", args={"step": 0}).write()
+    said = look(made(tmp_path, run)).page.inner_text("#time")
+    assert "waited for: 800 short parts: token" in said
+    assert "token 3 900 µs (process 0)" in said
 
 
 def test_what_is_left_out_of_a_sample_table_can_be_had(uneven: Path, look: Look) -> None:

@@ -110,8 +110,9 @@ def test_what_an_arrow_leads_to_waits_for_where_it_began(traced: Path) -> None:
     waiting = {name: span.waits_for for name, span in by_name.items() if span.waits_for is not None}
     assert set(waiting) == {target for _, target in ARROWS}
     for source, target in ARROWS:
-        process, at = waiting[target]
+        process, tid, at = waiting[target]
         assert process == 0
+        assert tid == by_name[source].tid
         assert by_name[source].start < at < by_name[source].end
 
 

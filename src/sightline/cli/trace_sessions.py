@@ -45,10 +45,14 @@ def show_sessions(found: SessionAnalysis) -> None:
                 f"mean {stale.mean:.3g}, p50 {stale.p50:.3g}, p95 {stale.p95:.3g}, max {stale.max}"
             ]
         )
-    for title, sessions in (("slowest sessions", found.slowest), ("in flight at the end", found.in_flight)):
+    tables = (
+        ("slowest sessions", found.slowest, "took"),
+        ("in flight where the files of their processes end", found.in_flight, "at least"),
+    )
+    for title, sessions, took in tables:
         if sessions:
             print_lines(["", title])
-            _show_slowest(sessions)
+            _show_slowest(sessions, took)
 
 
 def _show_times(found: SessionAnalysis) -> None:
@@ -67,7 +71,7 @@ def _show_times(found: SessionAnalysis) -> None:
     show([Heading("sessions, phases", shrinks_to=16), *numbers], cells, indent="  ")
 
 
-def _show_slowest(sessions: Sequence[SlowSession]) -> None:
+def _show_slowest(sessions: Sequence[SlowSession], took: str) -> None:
     rows: list[list[Cell]] = []
     for each in sessions:
         step = "" if each.step is None else f", step {each.step}"
@@ -84,7 +88,7 @@ def _show_slowest(sessions: Sequence[SlowSession]) -> None:
     headings = [
         Heading("task", shrinks_to=12),
         Heading("status", shrinks_to=12),
-        Heading("took", True),
+        Heading(took, True),
         Heading("where", rank=1),
         Heading("phases", shrinks_to=32),
     ]

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.analysis import goodput
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.cut_journals import is_written
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import bringing, next_steps, possible
+from sightline.cli.progress import progress
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
+from sightline.critical_path import Segment, main_parts
 from sightline.errors import RunDirectoryError
 from sightline.foreign_text import one_line, quoted, quoted_all
+from sightline.stage_kinds import of_no_kind
 from sightline.wording import change, counted, duration
 
 if TYPE_CHECKING:
-    from sightline.analysis import Analysis, Slow, Stage, StepTimes
+    from sightline.analysis import Analysis, ProcessTime, Slow, Stage, StepTimes
     from sightline.session_analysis import SessionAnalysis
     from sightline.timeline.merging import Timeline
     from sightline.timeline.report import Report
@@ -30,6 +32,7 @@ _ROWS = 15
 _MATTERS = 0.01  # of a step: less is not worth a line
 _SMALL = 0.0005  # a share that would be shown as nothing
 _UNLIKE = 0.2  # shares of two processes that are so far apart are those of two roles
+_NAMING = 'name them by what they do, as in `train_…`, or give `trace_scope` a `category="training"`'
 _NO_STEPS = (
     "there are no steps in it: loop over `for step in run.steps(n):`, and put the parts of a step into "
     "`with sl.trace_scope(name):` or `with sl.record_timing(name):`"
@@ -162,9 +165,11 @@ def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> 
     from sightline.analysis import analyse
     from sightline.timeline.stages import one_run, stage_spans
 
-    timeline = one_run(run_dirs)
-    found = analyse(span for span in stage_spans(timeline) if _is_in(steps, span.step))
-    return found, timeline
+    size = 2 * sum(path.stat().st_size for each in run_dirs for path in each.glob("traces/*.json"))
+    with progress("reading", size) as advance:
+        timeline = one_run(run_dirs, advance=advance)
+        spans = stage_spans(timeline, advance=advance)
+    return analyse(spans, steps), timeline
 
 
 def analysed_sessions(
@@ -172,9 +177,11 @@ def analysed_sessions(
 ) -> SessionAnalysis | None:
     """The analysis of a run's sessions; None if it has none."""
     from sightline.session_analysis import analyse_sessions
+    from sightline.timeline.sessions import SessionClocks
     from sightline.timeline.stages import sessions
 
-    return analyse_sessions((each for each in sessions(timeline) if _is_in(steps, each.step)), slowest)
+    chosen = (each for each in sessions(timeline) if _is_in(steps, each.step))
+    return analyse_sessions(chosen, slowest, SessionClocks(timeline).written_until)
 
 
 def _sessions_alone(
@@ -201,7 +208,11 @@ def _sessions_alone(
     attempts = [header.get("attempt", 1) for header in headers]
     last = max(attempts)
     ours = [each for each, attempt in zip(found, attempts, strict=True) if attempt == last]
-    sessions = analyse_sessions((each for each in ours if _is_in(steps, each.step)), slowest)
+    sessions = analyse_sessions(
+        (each for each in ours if _is_in(steps, each.step)),
+        slowest,
+        lambda source: source.time_ns(source.anchors[-1][0]),
+    )
     return None if sessions is None else (sessions, report)
 
 
@@ -240,9 +251,10 @@ def _plain(found: Analysis) -> dict[str, Any]:
         "goodput": found.goodput,
         "kinds": found.kinds,
         "waits": found.waits,
+        "unknown": found.unknown,
         "by_process": {
-            str(process): {"goodput": goodput(kinds), "kinds": kinds}
-            for process, kinds in found.by_process.items()
+            str(process): {"goodput": each.goodput, **each._asdict()}
+            for process, each in found.by_process.items()
         },
         "stages": [
             {
@@ -258,20 +270,20 @@ def _plain(found: Analysis) -> dict[str, Any]:
     }
 
 
-def _kinds(kinds: Mapping[str, float], waits: Mapping[str, float] | None = None) -> str:
+def _kinds(kinds: Mapping[str, float], waits: Mapping[str, float]) -> str:
     """Shares as text; small ones are left out, and of waiting it is said what for."""
     shown = []
     for kind, share in kinds.items():
         if share < _SMALL:
             continue
-        of = [f"{what} {part:.1%}" for what, part in (waits or {}).items() if what != "other"]
+        of = [f"{what} {part:.1%}" for what, part in waits.items() if what != "other"]
         shown.append(f"{kind} {share:.1%}" + (f" (for {', '.join(of)})" if kind == "waiting" and of else ""))
     return ", ".join(shown)
 
 
-def _have_roles(found: Analysis) -> bool:
+def _have_roles(by_process: Sequence[ProcessTime]) -> bool:
     """Whether the processes do so different things that the mean over them says little."""
-    shares = found.by_process.values()
+    shares = [each.kinds for each in by_process]
     kinds = {kind for each in shares for kind in each}
     return any(
         max(each.get(kind, 0.0) for each in shares) - min(each.get(kind, 0.0) for each in shares) > _UNLIKE
@@ -279,9 +291,15 @@ def _have_roles(found: Analysis) -> bool:
     )
 
 
+def _process_line(process: int, spent: ProcessTime) -> str:
+    without = "" if spent.has_steps else f", without steps, in {duration(spent.wall_s)}"
+    return f"  process {process}{without}: {_kinds(spent.kinds, spent.waits)}"
+
+
 def _show(found: Analysis) -> None:
     if found.steps:
         processes = counted(len(found.processes), "process", "processes")
+        again = sum(step.occurrence > 1 for step in found.steps)
         print_lines(
             [
                 f"{counted(len(found.steps), 'step')} on {processes}: "
@@ -289,10 +307,19 @@ def _show(found: Analysis) -> None:
                 f"goodput of the steps {found.goodput:.0%}"
             ]
         )
+        if again:
+            print_lines([f"{again:,} of these have the number of a step that came before"])
+        if unknown := of_no_kind({one_line(name, 40): share for name, share in found.unknown.items()}):
+            print_lines([f"{unknown}, which is no goodput: {_NAMING}"])
         print_lines([_kinds(found.kinds, found.waits)])
-        if _have_roles(found):
-            of_each = list(found.by_process.items())[:_ROWS]
-            print_lines([f"  process {process}: {_kinds(kinds)}" for process, kinds in of_each])
+    by_process = list(found.by_process.items())
+    without = [process for process, each in by_process if not each.has_steps]
+    if without or (found.steps and _have_roles([each for _, each in by_process])):
+        shown = by_process[:_ROWS]
+        print_lines([_process_line(process, each) for process, each in shown])
+        if len(by_process) > len(shown):
+            print_lines([f"  and {counted(len(by_process) - len(shown), 'process', 'processes')} more"])
+    if found.steps:
         _show_stages(found.stages)
         step_s = found.wall_s / len(found.steps)
         blamed = [(stage, slow) for stage in found.stages if (slow := stage.slow) is not None]
@@ -300,8 +327,12 @@ def _show(found: Analysis) -> None:
             if slow.excess_s * slow.steps > _MATTERS * step_s * slow.of_steps:
                 print_lines([_blame(stage, slow)])
         longest = max(found.steps, key=lambda step: step.wall_s)
+        which = f", occurrence {longest.occurrence}" if longest.occurrence > 1 else ""
         print_lines(
-            [f"the longest step, {longest.step} ({duration(longest.wall_s)}), waited for: {_path(longest)}"]
+            [
+                f"the longest step, {longest.step}{which} ({duration(longest.wall_s)}), "
+                f"waited for: {_path(longest)}"
+            ]
         )
     if found.beside:
         rows = ", ".join(
@@ -311,10 +342,15 @@ def _show(found: Analysis) -> None:
 
 
 def _path(step: StepTimes) -> str:
-    parts = [part for part in step.critical if part.took_s > _MATTERS * step.wall_s]
-    rest = sum(part.took_s for part in step.critical) - sum(part.took_s for part in parts)
-    named = [f"{one_line(part.stage)} {duration(part.took_s)} (process {part.process})" for part in parts]
-    return " → ".join(named) + (f"; all else {duration(rest)}" if rest > 0 else "")
+    path = main_parts(step.critical)
+    named = (" → " if path.is_in_order else ", ").join(map(_part, path.parts)) or "nothing above 1 %"
+    if not path.is_in_order:
+        named = f"{counted(path.parts_in_all, 'short part')}: {named}"
+    return named + (f"; all else {duration(path.rest_s)}" if path.rest_s > 0 else "")
+
+
+def _part(part: Segment) -> str:
+    return f"{one_line(part.stage)} {duration(part.took_s)} (process {part.process})"
 
 
 def _show_stages(stages: Sequence[Stage]) -> None:

@@ -11,6 +11,7 @@ from sightline.history import History
 from sightline.report.other_names import alias_names
 from sightline.run_clock import RunClock
 from sightline.run_state import RunState
+from sightline.stage_kinds import of_no_kind
 from sightline.step_time import run_time
 from sightline.troubles import absences
 
@@ -35,7 +36,8 @@ def headline(history: History, stands: RunState) -> dict[str, Any]:
     """Plain data, also for other programs.
 
     Times are in s: ``wall_s`` of all attempts together, ``elapsed_s`` with the pauses between them.
-    ``goodput`` and ``kinds`` are shares of ``wall_s``, see :class:`sightline.step_time.RunTime`.
+    ``goodput`` and ``kinds`` are shares of ``wall_s``, see :class:`sightline.step_time.RunTime`;
+    ``of_no_kind`` says beside it which stages are of no known kind, where they take much.
     """
     away = absences(history)
     first = next((run.get("started") for run in history.runs), None)
@@ -64,6 +66,7 @@ def headline(history: History, stands: RunState) -> dict[str, Any]:
         "learnt": _learnt(history),
         "throughput": _throughput(history),
         "goodput": None if spent is None else spent.goodput,
+        "of_no_kind": "" if spent is None else of_no_kind(spent.unknown),
         "kinds": {} if spent is None else spent.kinds,
     }
 

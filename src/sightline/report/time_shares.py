@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import OTHER, Analysis, analyse
+from sightline.analysis import Analysis, analyse
+from sightline.critical_path import main_parts
 from sightline.errors import RunDirectoryError
 from sightline.history import History
 from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer
+from sightline.stage_kinds import OTHER
 from sightline.step_time import step_time
 
 TRACE_BYTES = 24 << 20  # of all processes, that are read: some seconds
@@ -31,7 +33,7 @@ class Shares(NamedTuple):
         stages: rows of a table, the longest first: name, kind, share, seconds a step, slow process.
         steps: int64 ``[n]``, each the first of those joined.
         seconds: by stage float64 ``[n]``, a step's, with ``other``.
-        critical: what the longest step waited for, in order.
+        critical: what the longest step waited for, see :func:`sightline.critical_path.main_parts`.
         problems: what could not be read.
     """
 
@@ -89,10 +91,14 @@ def _of_traces(run_dirs: Sequence[Path]) -> tuple[Shares | None, list[str]]:
     note = f"From the traces of {processes}: each stage's own time, without the stages in it."
     if report.attempts > 1:
         note += " Of the last attempt."
+    path = main_parts(longest.critical)
     critical = {
         "step": longest.step,
         "wall": longest.wall_s,
-        "parts": [[part.process, part.stage, part.took_s] for part in longest.critical[:40]],
+        "parts": [list(part) for part in path.parts],
+        "is_in_order": path.is_in_order,
+        "rest": path.rest_s,
+        "count": path.parts_in_all,
     }
     return (
         Shares("traces", note, found.kinds, _stage_rows(found), *_thinned(steps, seconds), critical, []),

@@ -52,7 +52,7 @@ def sessions_of(timeline: Timed) -> Iterator[tuple[int, Event]]:
 def records_of(timeline: Timed) -> Iterator[SessionRecord]:
     """The same as they were recorded, joined, their times by the timeline's clocks."""
     files = _Files(timeline)
-    yield from files.read(_Clocks(timeline).of)
+    yield from files.read(SessionClocks(timeline).of)
     files.report()
 
 
@@ -78,7 +78,7 @@ class _Files:
         self._damaged[str(damage.path), damage.line] = damage
 
 
-class _Clocks:
+class SessionClocks:
     """Brings the times of sessions to the clock of a timeline."""
 
     def __init__(self, timeline: Timed) -> None:
@@ -92,6 +92,11 @@ class _Clocks:
         header = source.header
         return self._places.get((header.get("run_id"), header.get("attempt"), header.get("process")))  # type: ignore[arg-type]
 
+    def written_until(self, source: Source) -> int:
+        """The latest moment of which a process has written what time it was: seconds before its last line."""
+        which, last = self.place(source), self.of(source, source.anchors[-1][0])
+        return last if which is None else max(last, self._clocks[which].last_ns)
+
     def of(self, source: Source, at: int) -> int:
         """A moment of a process's ``perf_counter_ns``; by its own time of day if it has no trace."""
         which = self.place(source)
@@ -104,7 +109,7 @@ def session_events(timeline: Timed, read: Read) -> Iterator[tuple[int, Event]]:
     Sessions are read twice: the lanes are known when all have been seen, and 24 bytes of each are kept.
     Those of processes without traces are left out.
     """
-    clocks = _Clocks(timeline)
+    clocks = SessionClocks(timeline)
 
     def bars() -> Iterator[_Bar]:
         for session in read(clocks.of):

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from sightline.analysis import STEP, StageSpan
 from sightline.errors import RunDirectoryError
 from sightline.session_files import SessionRecord
+from sightline.stage_kinds import STEP
+from sightline.stage_pieces import Source, StageSpan
 from sightline.timeline.events import Span
 from sightline.timeline.merging import Timeline
 from sightline.timeline.sessions import records_of
@@ -56,14 +57,14 @@ def stage_spans(
         advance: as in :func:`one_run`.
     """
     spans: list[StageSpan] = []
-    begins: dict[int, tuple[int, int]] = {}  # where arrows begin
-    ends: list[tuple[int, int, int]] = []  # the span that an arrow ends in, which arrow, when
+    begins: dict[int, tuple[int, int]] = {}  # the span that an arrow begins in, when
+    ends: list[tuple[int, int]] = []  # the span that an arrow ends in, which arrow
     for process, span in _spans(timeline, last_attempt(timeline), advance):
         for flow in span.flows:
             if flow.is_out:
-                begins[flow.id] = process, flow.at
+                begins[flow.id] = len(spans), flow.at
             else:
-                ends.append((len(spans), flow.id, flow.at))
+                ends.append((len(spans), flow.id))
         step = span.args.get("step")
         tid = span.tid if span.lane is None else LANES + span.lane
         spans.append(
@@ -77,12 +78,15 @@ def stage_spans(
                 step if type(step) is int else None,
             )
         )
-    for place, flow_id, _ in ends:  # of several arrows into a span the last to begin is what it waited for
-        source = begins.get(flow_id)
-        known = spans[place].waits_for
-        if source is not None and (known is None or source[1] > known[1]):
-            spans[place] = spans[place]._replace(waits_for=source)
     _gather_loops(spans)
+    for place, flow_id in ends:  # of several arrows into a span the last to begin is what it waited for
+        if flow_id in begins:
+            source, at = begins[flow_id]
+            known = spans[place].waits_for
+            if known is None or at > known.at:
+                spans[place] = spans[place]._replace(
+                    waits_for=Source(spans[source].process, spans[source].tid, at)
+                )
     return spans
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from sightline.analysis import OTHER
 from sightline.foreign_text import steady
+from sightline.stage_kinds import OTHER, of_no_kind
 from sightline.step_time import StageTime
 from sightline.watching import curves
 from sightline.watching.choosing import is_goal
@@ -310,7 +310,7 @@ def panels(
         more = max(0, len(facts.wanted) - view.offset - len(facts.metrics)) if facts.metrics else 0
         found.append(Panel(_metrics_title(facts, view), steps, lines, rank=0, least=7, more=more))
     if facts.stages:
-        lines = _stages(facts.stages, left, glyphs)
+        lines = [*_no_goodput(facts, left), *_stages(facts.stages, left, glyphs)]
         found.append(Panel("a step's time", _step_note(facts), lines, rank=3, least=5))
     if facts.slow:
         lines = [_slow(each, left, glyphs) for each in facts.slow]
@@ -431,6 +431,13 @@ def _step_note(facts: Facts) -> str:
         return note
     of = "of the run" if of_run.since is None else f"since step {of_run.since:,}"
     return f"{note}; goodput {of} {of_run.goodput * 100:.0f} %"
+
+
+def _no_goodput(facts: Facts, width: int) -> list[Text]:
+    """What takes much of the run's time, and is not known to be training or not."""
+    unknown = {} if facts.run_time is None else facts.run_time.unknown
+    said = of_no_kind({steady(name, 40): share for name, share in unknown.items()})
+    return [_fit(_styled(f"{said}, which is no goodput", "yellow"), width)] if said else []
 
 
 def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Text]:

@@ -80,7 +80,7 @@ function cards(run) {
     found.push(card(el("span", { title: visible(best.key) }, "Best ", broken(best.key)), score(best, best.value), best.over > 1 ? `at step ${number(best.step)} · last ${score(best, best.last)}` : `at step ${number(best.step)}`));
   }
   if (top.throughput) found.push(card(el("span", { title: visible(top.throughput.key) }, broken(top.throughput.key)), number(top.throughput.median, 3), `lately · last ${number(top.throughput.last, 3)}`));
-  if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), "of the wall time goes into training"));
+  if (top.goodput !== null) found.push(card("Goodput", percent(top.goodput), top.of_no_kind ? say(`of the wall time goes into training; ${top.of_no_kind}`, 300) : "of the wall time goes into training"));
   found.push(troubleCard(run));
   const host = el("div", { class: "cards" }, found);
   even.disconnect();

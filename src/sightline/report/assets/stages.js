@@ -75,9 +75,9 @@ function buildStages(body) {
     const critical = all.run.time.critical;
     longest.hidden = !critical;
     if (critical) {
-      const parts = critical.parts.filter((each) => each[2] > 0.01 * critical.wall);
-      longest.replaceChildren(`The longest step, ${number(critical.step)} (${seconds(critical.wall)}), waited for: `,
-        ...parts.flatMap(([process, stage, took], at) => [at ? " → " : "", el("b", {}, say(stage, 60)), ` ${seconds(took)} (process ${process})`]));
+      const { parts, is_in_order: inOrder, rest, count } = critical, between = inOrder ? " → " : ", ";
+      longest.replaceChildren(`The longest step, ${number(critical.step)} (${seconds(critical.wall)}), waited for: ${inOrder ? "" : `${counted(count, "short part")}: `}${parts.length ? "" : "nothing above 1 %"}`,
+        ...parts.flatMap(([process, stage, took], at) => [at ? between : "", el("b", {}, say(stage, 60)), ` ${seconds(took)} (process ${process})`]), rest > 0.01 * critical.wall ? `; all else ${seconds(rest)}` : "");
     }
     list.update(all.run.time.stages);
     drawn.redraw();
