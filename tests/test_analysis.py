@@ -76,6 +76,17 @@ def test_where_a_loop_waits_for_its_devices_the_time_is_that_of_what_they_do() -
     assert found.beside == []
 
 
+def test_a_stage_whose_work_was_done_at_once_counts_by_its_own_span() -> None:
+    """Then there is none of the devices, as where the result was there before anybody asked."""
+    spans = [
+        *loop(0, 0, 0, 20, ("update", 0, 15)),
+        *loop(0, 1, 20, 40, ("update", 20, 25)),
+        device(0, 0, "update", 5, 15),
+    ]
+    (update,) = analyse(spans).stages
+    assert (update.spans, update.total_s) == (2, pytest.approx(0.015))
+
+
 def test_what_comes_between_two_steps_belongs_to_neither() -> None:
     spans = loop(0, 0, 0, 10, ("update", 0, 10)) + loop(0, 1, 20, 30, ("update", 20, 25))
     spans.append(StageSpan(0, 1, "eval", "", 11 * MS, 19 * MS, None))

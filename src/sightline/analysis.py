@@ -183,13 +183,16 @@ def analyse(spans: Iterable[StageSpan], steps: tuple[int, int] | None = None) ->
     of_process: defaultdict[int, Counter[_Doing]] = defaultdict(Counter)
     walls: Counter[int] = Counter()
     categories: dict[str, str] = {}
-    at_work = {process: {span.name for span in own} for process, own in devices.items()}
+    at_work = {process: Counter((span.name, span.step) for span in own) for process, own in devices.items()}
     for step, of_step in by_step.items():
         for (process, _), loop in of_step.items():
             walls[process] += loop.wall
             for span in loop.spans:
                 categories.setdefault(span.name, span.category)
-                if span.name not in at_work.get(process, ()):
+                known = at_work.get(process, Counter())
+                if known[span.name, span.step]:  # how long its work took is what counts, below
+                    known[span.name, span.step] -= 1
+                else:
                     durations[span.name].append((span.end - span.start) / 1e9)
             for piece in loop.pieces:
                 ns = piece.end - piece.start
