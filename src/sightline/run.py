@@ -475,6 +475,9 @@ class _TerminationHandler:
         begin = time.monotonic()
         logger.event("sigterm")
         done = logger.flush(logger.config.grace_s, force=True)
+        for writer in (self._run._trace, self._run._sessions):
+            if writer is not None:
+                writer.show_open()
         done = self._run.files.flush(max(1.0, logger.config.grace_s - (time.monotonic() - begin))) and done
         log.warning(
             "sightline: SIGTERM: %s in %.1f s",
