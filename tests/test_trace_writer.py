@@ -334,6 +334,44 @@ def test_what_is_open_at_the_end_stands_there_however_short_it_has_been(
     assert background["args"] == {"n": 1}
 
 
+def test_spans_of_tasks_that_are_open_for_long_are_looked_at_once(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not ten times a second, for as long as they are open; a new segment has them again."""
+    seen: list[int] = []
+    ask = tracer.open_spans
+
+    def noted(**given: Any) -> Any:
+        found = ask(**given)
+        seen.append(len(found))
+        return found
+
+    monkeypatch.setattr(tracer, "open_spans", noted)
+    writer = start(segment_bytes=20_000)
+
+    async def main() -> None:
+        spans = [tracer.trace_scope("task", n=i) for i in range(100)]
+        for span in spans:
+            span.__enter__()
+        deadline = time.monotonic() + 60
+        while not (len(events(tmp_path, "b")) >= 100 and seen[-1] == 0) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        assert seen[-1] == 0
+        assert len(events(tmp_path, "b")) == 100
+        for i in range(200):
+            tracer.instant("so that it is full", text="x" * 100, i=i)
+        assert writer._files.flush()
+        tracer.instant("so that another one begins")
+        assert writer._files.flush()
+        assert len(events(tmp_path, "b")) == 200
+        for span in spans:
+            span.__exit__(None, None, None)
+
+    asyncio.run(main())
+    assert writer.close()
+    assert len(events(tmp_path, "e")) == 100
+
+
 def test_sigterm_loses_no_open_span_and_no_session(tmp_path: Path) -> None:
     code = """
 import asyncio, os, signal, sys, time, sightline as sl

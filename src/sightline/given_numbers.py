@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import operator
 import threading
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -37,11 +35,14 @@ def number(value: Any) -> Any:
             value = None if value.ndim or value.dtype.kind not in "biufV" else value.item()
         if isinstance(value, int):
             return int(value)
-        if isinstance(value, (float, Decimal, Fraction)):
+        if isinstance(value, float):
             return float(value)
         # What has a shape may lie on a device of another library, and would be waited for.
-        if hasattr(value, "__index__") and not hasattr(value, "shape"):
-            return operator.index(value)
+        if not hasattr(value, "shape"):
+            if hasattr(value, "__index__"):
+                return operator.index(value)
+            if hasattr(value, "as_integer_ratio"):  # a Decimal, a Fraction
+                return float(value)
     except BaseException as error:  # a user's object may do anything, as ending a thread of ours
         if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
             raise  # it may be Ctrl-C

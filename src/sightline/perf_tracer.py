@@ -129,8 +129,11 @@ class PerfTracer:
 
         Args:
             name: of the curve.
-            value: its value now; or
+            value: its value now, a number of Python, NumPy or JAX, which is not waited for; or
             series: several that are drawn in one place, as in ``counter("queue", waiting=3, running=8)``.
+
+        What is no finite number (or an int of more than 64 bits) is not drawn, and is counted in the file
+        among the events that were dropped.
         """
         if self._mode != _OFF:
             _checked(name, "counter")

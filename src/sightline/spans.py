@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from functools import lru_cache
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -104,8 +105,13 @@ def shared_name(one: str, other: str) -> str | None:
     """
     if one == other:
         return one
-    pattern = _NUMBERS.sub("*", one)
-    return pattern if pattern == _NUMBERS.sub("*", other) else None
+    pattern = _pattern(one)
+    return pattern if pattern == _pattern(other) else None
+
+
+@lru_cache(1024)
+def _pattern(name: str) -> str:
+    return _NUMBERS.sub("*", name)
 
 
 class Local(Protocol):
@@ -244,7 +250,14 @@ class Span(_Block):
         return self.tracer._flow_out()
 
     def flow_in(self, flow: int) -> None:
-        """Ends an arrow here that began where :meth:`flow_out` gave this id, in any process of the run."""
+        """Ends an arrow here that began where :meth:`flow_out` gave this id, in any process of the run.
+
+        Args:
+            flow: the id, also as NumPy, a table or JAX makes it of one; 0, None and NaN are none.
+
+        Raises:
+            RecordError: it is something else; also while tracing is off.
+        """
         self.tracer._flow_in(flow)
 
 
