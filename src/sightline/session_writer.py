@@ -111,7 +111,9 @@ class SessionWriter:
         lines += map(self._whole, ended.values())
         has_more = bool(self._unwritten) or taken == _AT_ONCE
         pause = _BEGUN_AFTER_NS if has_more else _LOOK_EVERY_NS if self._tracer.in_flight() > _MANY else 0
-        shows, self._shows_open = self._shows_open, False
+        shows = self._shows_open
+        if shows:  # else another thread may just be setting it
+            self._shows_open = False
         if shows or now - self._told > pause or not self._begun_after:
             self._told = now
             lines += self._in_flight(now, 0 if shows else self._begun_after)

@@ -497,7 +497,7 @@ class Session(AsyncWith):
             if found is None or (last and found is NOT_YET):
                 self._lose("versions")
                 found = None
-            if found is not NOT_YET:
+            if found is not NOT_YET and getattr(self, name) is given:  # else another one has been said since
                 setattr(self, name, found)
         if self.raw_amounts:
             with self._tracer._lock:
