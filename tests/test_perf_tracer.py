@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import sightline as sl
 from sightline.perf_tracer import PerfTracer
 from sightline.session_tracer import SessionTracer
-from sightline.spans import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD
+from sightline.spans import ASYNC, COUNTER, FLOW, INSTANT, STEP, THREAD, TaskSpan
 from sightline.step import active_step
 from tests.recorded import names, of_kind, spans
 from tests.trace_files import events
@@ -256,10 +261,14 @@ def test_a_task_that_outlives_the_span_it_was_made_in_is_in_none(tracer: PerfTra
 
 
 def test_sixteen_threads_lose_no_span(tracer: PerfTracer) -> None:
+    together = threading.Barrier(16)
+
     def work(number: int) -> None:
+        together.wait()
         for i in range(2000):
             with tracer.trace_scope(f"thread {number}"), tracer.trace_scope("inner", i=i):
                 pass
+        together.wait()  # one that has gone would leave its number to others
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
     for thread in threads:
@@ -397,10 +406,100 @@ stop.set()
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env=dict(os.environ))
 
 
-@pytest.mark.parametrize("flow", [-1, 2**63, "abc", None])
+@pytest.mark.parametrize("flow", [-1, 2**63, "abc", 0.5, b"7"])
 def test_an_arrow_that_nobody_began_is_refused(flow: Any, tracer: PerfTracer) -> None:
+    """Also while tracing is off, so that no program fails only when it is traced."""
     with tracer.trace_scope("a") as span, pytest.raises(sl.RecordError, match="expected what flow_out"):
         span.flow_in(flow)
+    tracer.turn(False)
+    with tracer.trace_scope("a") as span, pytest.raises(sl.RecordError, match="expected what flow_out"):
+        span.flow_in(flow)
+    with PerfTracer(enabled=False).trace_scope("a") as span:
+        span.flow_in(flow)
+
+
+@pytest.mark.parametrize("kind", [int, float, np.int64, np.uint64, np.float64, np.array, jnp.float32])
+def test_an_arrow_may_come_through_arrays_and_tables(kind: Any, tracer: PerfTracer) -> None:
+    flow = 1 << 45 if kind is not jnp.float32 else 1 << 20
+    for loop in (False, True):
+        with TaskSpan.alone("a", {}, tracer) if loop else tracer.trace_scope("a") as span:
+            for each in (kind(flow), None, float("nan"), np.int64(0)):
+                span.flow_in(each)
+    assert [(phase, id_) for phase, id_, *_ in of_kind(tracer.take(), FLOW)] == [("f", flow)] * 2
+
+
+def test_a_thread_has_the_number_of_one_that_has_gone(tracer: PerfTracer) -> None:
+    """If it is called alike; those that are there together have numbers of their own."""
+
+    def work(_: int) -> None:
+        with tracer.trace_scope("work"):
+            together.wait(20)
+
+    for pool in range(20):
+        together = threading.Barrier(4)
+        with ThreadPoolExecutor(4, thread_name_prefix=f"pool-{pool}") as executor:
+            list(executor.map(work, range(4)))
+    records = spans(tracer.take())
+    by_pool = [records[4 * pool : 4 * pool + 4] for pool in range(20)]
+    assert all(len({record[1] for record in pool}) == 4 for pool in by_pool)
+    assert len({record[1] for record in records}) <= 8  # a thread may still be going when the next one begins
+    by_thread: dict[int, list[Any]] = {}
+    for record in records:
+        by_thread.setdefault(record[1], []).append(record)
+    for own in by_thread.values():
+        assert all(one[3] <= other[2] for one, other in itertools.pairwise(own))
+
+
+def test_a_thread_that_leaves_a_span_open_keeps_its_number(tracer: PerfTracer) -> None:
+    """Spans of others would lie in it."""
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: tracer.trace_scope("open").__enter__(), name="worker")
+        thread.start()
+        thread.join()
+    assert len({span.tid for span in tracer.open_spans()}) == 3
+
+
+def test_numbers_are_bounded_whatever_threads_are_called(tracer: PerfTracer) -> None:
+    for i in range(600):
+        name = "".join(chr(97 + int(digit)) for digit in str(i))
+        thread = threading.Thread(target=lambda: tracer.instant("here"), name=name)
+        thread.start()
+        thread.join()
+    assert len({tid for _, tid, _, _ in of_kind(tracer.take(), INSTANT)}) < 300
+
+
+def test_the_main_thread_has_the_first_number_whoever_asks_first() -> None:
+    code = """
+import threading
+def load():
+    from sightline.perf_tracer import TRACER
+    TRACER.instant("elsewhere")
+thread = threading.Thread(target=load)
+thread.start()
+thread.join()
+from sightline.perf_tracer import TRACER
+TRACER.instant("main")
+from sightline.spans import INSTANT
+tids = {what[0]: what[1] for kind, what in TRACER.take() if kind == INSTANT}
+assert tids["main"] == 1 and tids["elsewhere"] > 1, tids
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_of_many_open_tasks_those_of_some_time_can_be_asked_for(tracer: PerfTracer) -> None:
+    """Whoever looks again and again need not look at those that it has seen."""
+
+    async def main() -> None:
+        first = tracer.trace_scope("first")
+        async with first:
+            middle = time.perf_counter_ns()
+            async with tracer.trace_scope("second"):
+                end = time.perf_counter_ns()
+                assert [each.name for each in tracer.open_spans()] == ["first", "second"]
+                assert [each.name for each in tracer.open_spans(tasks=(0, middle))] == ["first"]
+                assert tracer.open_spans(tasks=(end + 2 * 10**9, 1 << 63)) == []
+
+    asyncio.run(main())
 
 
 def test_a_run_in_a_forked_process_is_traced() -> None:

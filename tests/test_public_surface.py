@@ -111,6 +111,7 @@ ROOMS = [
     "drained",
     "errors",
     "event_values",
+    "given_numbers",
     "host_values",
     "key_registry",
     "key_specs",

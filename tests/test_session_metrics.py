@@ -47,12 +47,9 @@ def test_metrics_of_sessions_are_in_the_journal(tmp_path: Path) -> None:
         run.commit(3)
     commits = [r for r in sl.read_journal(tmp_path / "run") if r["type"] == "commit"]
     values = [commit["values"] for commit in commits]
-    counts = [
-        [of[f"rollout/session/{name}"] for name in ("accepted", "rejected", "failed", "dropped", "pending")]
-        for of in values
-    ]
-    assert counts == [[3, 1, 0, 0, 1], [3, 1, 0, 0, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
-    assert [of["rollout/session/retries"] for of in values] == [4, 0, 0, 0]
+    names = ("accepted", "rejected", "failed", "dropped", "retries", "pending")
+    counts = [[of.get(f"rollout/session/{name}") for name in names] for of in values]
+    assert counts == [[3, 1, 0, 0, 4, 1], [3, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0], [None] * 5 + [0]]
     assert [of.get("rollout/session/staleness/mean") for of in values] == [0, 1, None, None]
     for name in ("total_s", "phase/generate_s", "phase/reward_s"):
         assert {f"rollout/session/{name}/{part}" for part in ("mean", "max", "p50", "p95")} <= values[
@@ -63,6 +60,37 @@ def test_metrics_of_sessions_are_in_the_journal(tmp_path: Path) -> None:
     assert values[2]["obs/session_conflicts"] == 1
     assert [unconventional(key) for key in values[0]] == [None] * len(values[0])
     assert len(sessions_of(tmp_path / "run")) == 9
+
+
+def test_an_evaluation_of_the_same_step_leaves_its_counts_as_they_are(tmp_path: Path) -> None:
+    """Whoever keeps the last value of a step has that of its sessions, whoever adds up has each once."""
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        flying = sl.session(task="flying").begin()
+        for step in run.steps(3):
+            for i in range(4 if step != 1 else 0):
+                with sl.session(task=i) as session:
+                    session.reject() if i == 0 else session.accept()
+            run.commit(step)
+            with flying.phase("of an evaluation"):
+                sl.scalar("eval/reward", 0.5)
+            run.commit(step)
+        flying.drop()
+    last: dict[int, dict[str, float]] = {}
+    added: dict[str, float] = {}
+    for record in sl.read_journal(tmp_path / "run"):
+        if record["type"] == "commit":
+            counts = {
+                key: value
+                for key, value in record["values"].items()
+                if key.removeprefix("rollout/session/") in ("accepted", "rejected", "pending")
+            }
+            last[record["step"]] = last.get(record["step"], {}) | counts
+            added |= {key: added.get(key, 0) + value for key, value in counts.items()}
+    names = ("accepted", "rejected", "pending")
+    assert [[last[step].get(f"rollout/session/{name}") for name in names] for step in range(3)] == [
+        [3, 1, 1], [None, None, 1], [3, 1, 1],
+    ]  # fmt: skip
+    assert added["rollout/session/accepted"] == 6
 
 
 def test_what_ends_after_its_session_is_counted_up_to_there_and_once(tmp_path: Path) -> None:
@@ -78,7 +106,7 @@ def test_what_ends_after_its_session_is_counted_up_to_there_and_once(tmp_path: P
     seconds = (session.end - phase.start) / 1e9
     assert first["values"]["rollout/session/phase/reward_s/max"] == pytest.approx(seconds)
     assert not [key for key in second["values"] if key.startswith("rollout/session/phase/")]
-    assert second["values"]["rollout/session/accepted"] == 0
+    assert "rollout/session/accepted" not in second["values"]
 
 
 def test_a_process_without_sessions_has_no_metrics_of_them(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from sightline import session_tracer, sessions
 from sightline.session_files import Damage
 from sightline.session_tracer import SessionTracer
 from sightline.sessions import UNSAID, Session
+from tests.jax.several_devices import Callback
 from tests.session_recorder import Recorder
 
 # --- how sessions end --------------------------------------------------------------------------------------
@@ -438,6 +440,83 @@ def test_more_than_can_be_kept_is_counted(recorder: Recorder, monkeypatch: pytes
 def test_programming_errors_raise_where_they_are_made(wrong: Callable[[SessionTracer], Any]) -> None:
     with pytest.raises(sl.RecordError):
         wrong(SessionTracer())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda tracer: tracer.session(task=1, otherwise="fine"),
+        lambda tracer: tracer.session(task=1, policy_version="3").begin(),
+        lambda tracer: tracer.session(task=1).count(tokens=None),
+        lambda tracer: tracer.session(task=1).finish_version(0.5),
+        lambda tracer: tracer.resume_session("a string"),
+        lambda tracer: tracer.resume_session({"session": "0-1", "started_ns": 0.5}),
+    ],
+)
+def test_programming_errors_raise_as_well_while_sessions_are_off(
+    wrong: Callable[[SessionTracer], Any],
+) -> None:
+    """So that no program fails only when it is traced; under SIGHTLINE_DISABLED=1 nothing does anything."""
+    tracer = SessionTracer(enabled=True)
+    with pytest.raises(sl.RecordError):
+        wrong(tracer)
+    tracer.turn(False)
+    with pytest.raises(sl.RecordError):
+        wrong(tracer)
+    wrong(SessionTracer(enabled=False))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, float, np.float64, np.array])
+def test_a_carrier_may_come_through_arrays_and_tables(kind: Any, recorder: Recorder) -> None:
+    with recorder.tracer.session(task=7, policy_version=kind(3)) as session:
+        carrier = session.carrier()
+    assert carrier["policy_version"] == 3
+    numbers = {key: kind(value) for key, value in carrier.items() if type(value) is int}
+    assert len(numbers) == 4
+    with recorder.tracer.resume_session({**carrier, **numbers}) as part:
+        part.count(tokens=kind(12))
+        part.finish_version(kind(5))
+        part.accept()
+    record = recorder.record(session)
+    assert (record.status, record.task, record.staleness, record.counters) == (
+        "accepted",
+        7,
+        2,
+        {"tokens": 12},
+    )
+    missing = {**carrier, "policy_version": float("nan")}
+    assert recorder.tracer.resume_session(missing).policy_version is None
+    with recorder.tracer.resume_session(float("nan")) as nothing:  # type: ignore[arg-type] # a row without one
+        nothing.accept()
+
+
+def test_numbers_on_devices_are_taken_when_they_are_there(recorder: Recorder) -> None:
+    """No session waits for them; those that are not there at its end are counted as lost."""
+    over = threading.Event()
+
+    def wait(x: Any) -> Any:
+        over.wait(60)
+        return np.float32(7)
+
+    slow = Callback(wait)()
+    with recorder.tracer.session(task="late", policy_version=slow) as session:
+        session.count(tokens=slow)
+        session.count(tokens=1)
+        assert "policy_version" not in session.carrier()
+        over.set()
+        slow.block_until_ready()
+        session.finish_version(jnp.int32(9))
+        session.accept()
+    record = recorder.record(session)
+    assert (record.policy_version, record.staleness, record.counters) == (7, 2, {"tokens": 8})
+    over.clear()
+    with recorder.tracer.session(task="never", policy_version=(slow := Callback(wait)())) as session:
+        session.count(tokens=slow)
+        session.accept()
+    record = recorder.record(session)
+    over.set()
+    assert (record.policy_version, record.staleness, record.counters) == (None, None, {})
+    assert record.lost == {"versions": 1, "counters": 1}
 
 
 def enter_again(block: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,6 +24,7 @@ from sightline.perf_tracer import PerfTracer
 from sightline.process_files import Place, ProcessFiles
 from sightline.spans import BASE_NS
 from sightline.trace_writer import TraceWriter
+from tests.jax.several_devices import Callback
 from tests.trace_files import events, whole_lines
 
 
@@ -164,7 +167,9 @@ def test_whatever_the_arguments_and_names_are_the_file_stays_whole(
         pass
     assert writer.close()
     found = events(tmp_path, "X", "i", "C", "b")
-    assert len(found) == 5 * len(hostile) + 1
+    assert len([event for event in found if event["name"] != "c"]) == 4 * len(hostile) + 2
+    (dropped,) = (event for event in found if event["name"] == "sightline: events dropped")
+    assert dropped["args"] == {"dropped": len(hostile), "counters that are no numbers": len(hostile)}
     categories = [event["cat"] for event in found if event["ph"] in "Xi" and "cat" in event]
     assert categories == [text for value in hostile for text in [shown(value)] * 2]
     assert [e["args"]["category"] for e in found if e["ph"] == "b"] == [shown(value) for value in hostile]
@@ -241,6 +246,181 @@ def test_very_long_names_are_cut_and_that_is_said(
     assert found[2]["cat"] == found[3]["cat"] == found[6]["args"]["category"] == cut
     assert list(found[5]["args"]) == [cut]
     assert max(path.stat().st_size for path in tmp_path.glob("traces/*")) < 1 << 20
+
+
+def test_counters_are_numbers_or_are_counted_as_dropped(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    """No line is written that has no number, and none that has NaN, of which Perfetto never comes back."""
+    writer = start()
+    good: list[Any] = [
+        1, 0.5, True, np.float32(0.5), np.array(2), jnp.float32(0.5), jnp.bfloat16(0.5), -(2**63),
+    ]  # fmt: skip
+    for value in good:
+        tracer.counter("good", value)
+    bad: list[Any] = [float("nan"), float("inf"), "x", None, 2**63, np.ones(2), 10**400, np.float32("nan")]
+    for value in bad:
+        tracer.counter("bad", value)
+    tracer.counter("mixed", a=1, b=float("nan"), c="x")
+    assert writer.close()
+    found = events(tmp_path, "C")
+    assert [event["args"]["value"] for event in found if event["name"] == "good"] == [
+        1, 0.5, 1, 0.5, 2, 0.5, 0.5, -(2**63),
+    ]  # fmt: skip
+    assert [event["args"] for event in found if event["name"] != "good"] == [{"a": 1}]
+    (dropped,) = (event["args"] for event in events(tmp_path, "i"))
+    assert dropped["dropped"] == len(bad) + 2
+
+
+def test_a_counter_on_a_device_is_drawn_when_it_is_there_at_its_own_time(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    """One that never comes is counted as dropped."""
+    over = threading.Event()
+
+    def wait(x: Any) -> Any:
+        over.wait(60)
+        return np.float32(7)
+
+    writer = start()
+    slow = Callback(wait)()
+    tracer.counter("slow", slow)
+    with tracer.trace_scope("after"):
+        pass
+    assert writer._files.flush()
+    assert [event["name"] for event in events(tmp_path, "X", "C")] == ["after"]
+    over.set()
+    slow.block_until_ready()
+    assert writer._files.flush()
+    after, counter = events(tmp_path, "X", "C")
+    assert counter["args"] == {"value": 7}
+    assert counter["ts"] < after["ts"]
+    over.clear()
+    slow = Callback(wait)()
+    tracer.counter("never", slow)
+    assert writer.close()
+    over.set()
+    assert [event["args"]["dropped"] for event in events(tmp_path, "i")] == [1]
+
+
+def test_what_is_open_at_the_end_stands_there_however_short_it_has_been(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    """Of the main thread, of others, and of tasks."""
+    writer = start()
+    over = threading.Event()
+
+    def work() -> None:
+        with tracer.trace_scope("background", n=1):
+            begun.wait(20)
+            over.wait(20)
+
+    async def main() -> None:
+        async with tracer.trace_scope("task"):
+            with tracer.trace_scope("done"):
+                pass
+            assert writer.close()
+
+    begun = threading.Barrier(2)
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait(20)
+    with tracer.trace_scope("main"):
+        asyncio.run(main())
+    over.set()
+    thread.join()
+    assert {event["name"] for event in events(tmp_path, "B", "b")} == {"main", "background", "task", "done"}
+    (background,) = (each for each in events(tmp_path, "B") if each["name"] == "background")
+    assert background["args"] == {"n": 1}
+
+
+def test_spans_of_tasks_that_are_open_for_long_are_looked_at_once(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not ten times a second, for as long as they are open; a new segment has them again."""
+    seen: list[int] = []
+    ask = tracer.open_spans
+
+    def noted(**given: Any) -> Any:
+        found = ask(**given)
+        seen.append(len(found))
+        return found
+
+    monkeypatch.setattr(tracer, "open_spans", noted)
+    writer = start(segment_bytes=20_000)
+
+    async def main() -> None:
+        spans = [tracer.trace_scope("task", n=i) for i in range(100)]
+        for span in spans:
+            span.__enter__()
+        deadline = time.monotonic() + 60
+        while not (len(events(tmp_path, "b")) >= 100 and seen[-1] == 0) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        assert seen[-1] == 0
+        assert len(events(tmp_path, "b")) == 100
+        for i in range(200):
+            tracer.instant("so that it is full", text="x" * 100, i=i)
+        assert writer._files.flush()
+        tracer.instant("so that another one begins")
+        assert writer._files.flush()
+        assert len(events(tmp_path, "b")) == 200
+        for span in spans:
+            span.__exit__(None, None, None)
+
+    asyncio.run(main())
+    assert writer.close()
+    assert len(events(tmp_path, "e")) == 100
+
+
+def test_sigterm_loses_no_open_span_and_no_session(tmp_path: Path) -> None:
+    code = """
+import asyncio, os, signal, sys, time, sightline as sl
+run = sl.start(sys.argv[1], name="run", sinks=[])
+async def main():
+    async with sl.trace_scope("task"):
+        with sl.session(task="in flight") as session, session.phase("generate"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+with sl.trace_scope("outer"):
+    with sl.trace_scope("inner"):
+        pass
+    asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=100, stderr=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGTERM
+    names = {event["name"] for event in events(tmp_path / "run", "X", "B", "b")}
+    assert names >= {"outer", "inner", "task"}
+    (session,) = sl.read_sessions(tmp_path / "run")
+    assert (session.task, session.running, len(session.phases)) == ("in flight", True, 1)
+
+
+def test_a_number_that_goes_to_another_thread_has_the_name_of_both_and_not_the_step(
+    start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
+) -> None:
+    writer = start(segment_bytes=1)
+
+    def work(step: int | None) -> None:
+        if step is not None:
+            tracer.note_step(step)
+        with tracer.trace_scope("work"):
+            pass
+
+    for i, step in enumerate((5, None, None)):
+        thread = threading.Thread(target=work, args=(step,), name=f"worker-{i}")
+        thread.start()
+        thread.join()
+        tracer.note_step(None)
+        assert writer._files.flush()
+    first, *others = events(tmp_path, "X")
+    assert {event["tid"] for event in others} == {first["tid"]}
+    assert first["args"] == {"step": 5}
+    assert [event.get("args") for event in others] == [None, None]
+    names = [
+        each["args"]["name"]
+        for each in events(tmp_path, "M")
+        if each["name"] == "thread_name" and each["tid"] == first["tid"]
+    ]
+    assert (names[0], names[-1]) == ("worker-0", "worker-*")
 
 
 def test_a_span_that_is_open_for_long_stands_there_as_begun_and_ends_later(
@@ -359,7 +539,9 @@ def test_a_process_that_is_ended_leaves_what_is_older_than_a_second(number: int,
     last = max(event["ts"] for event in found if event["name"] == "work")
     ended = header["time_ns"] + int(last * 1000) + header["base_ns"] - header["perf_counter_ns"]
     assert at - ended < 1_500_000_000
-    steps = [event["args"]["step_is"] for event in found if event["name"] == "work"]
+    steps = [
+        event["args"]["step_is"] for event in found if event["name"] == "work" and event["ph"] != "E"
+    ]  # of one that was open at the signal there is the beginning, too
     assert steps == list(range(len(steps)))
 
 

@@ -43,11 +43,19 @@ class GroupSessions:
             timing: of the same block, whose span the arrow ends in, and the next one begins in.
         """
         timing.flow_in(self.flow)
-        with ExitStack() as phases:
+        try:
+            with ExitStack() as phases:
+                for session in self._sessions:
+                    phases.enter_context(session.phase(name))
+                yield
+                self.flow = timing.flow_out()
+        except BaseException as error:
             for session in self._sessions:
-                phases.enter_context(session.phase(name))
-            yield
-            self.flow = timing.flow_out()
+                if isinstance(error, Exception):
+                    session.fail(f"{type(error).__name__}: {error}")
+                else:
+                    session.drop("interrupted")
+            raise
 
     def finish(self, rewards: np.ndarray, tokens: np.ndarray, zero_variance: np.ndarray) -> None:
         """Says what became of them.

@@ -24,6 +24,7 @@ from sightline.errors import RecordError
 from sightline.spans import (
     ASYNC,
     COUNTER,
+    DISABLED_SPAN,
     FLOW,
     INSTANT,
     OFF_SPAN,
@@ -33,6 +34,7 @@ from sightline.spans import (
     AnnotatedSpan,
     AnySpan,
     Args,
+    Ending,
     Lanes,
     OffSpan,
     OpenSpan,
@@ -40,13 +42,18 @@ from sightline.spans import (
     Span,
     TaskSpan,
     Track,
+    checked_flow,
+    shared_name,
 )
 from sightline.step import active_step, listeners, process_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _BEFORE = 4096  # records that are kept while nobody writes
+_LATE_NS = 1_000_000_000
 _NAMES = 1000  # span objects that a thread keeps
+_FREE = 256  # numbers of threads that have gone, beyond which the oldest goes to any other thread
+_MAIN = 1  # the number of the main thread
 _ON, _OFF, _ANNOTATING = 0, 1, 2
 # In the place of asyncio's own function, until it is loaded: gives None, as quickly as can be, and from then
 # on a module. Asyncio loads this one when those that loops need are whole.
@@ -85,7 +92,8 @@ class PerfTracer:
         self._dropped = 0
         self._lock = threading.RLock()
         self._tracks: weakref.WeakSet[Track] = weakref.WeakSet()
-        self._tids = itertools.count(1)
+        self._tids = itertools.count(_MAIN + 1)
+        self._free: list[tuple[str, int]] = []  # numbers of threads that have gone
         self._lanes = Lanes()
         self._open_tasks: dict[TaskSpan, None] = {}
         self._flows = _flow_ids()
@@ -125,8 +133,11 @@ class PerfTracer:
 
         Args:
             name: of the curve.
-            value: its value now; or
+            value: its value now, a number of Python, NumPy or JAX, which is not waited for; or
             series: several that are drawn in one place.
+
+        What is no finite number (or an int of more than 64 bits) is not drawn, and is counted in the file
+        among the events that were dropped.
 
         Example:
             >>> import sightline as sl
@@ -226,16 +237,19 @@ class PerfTracer:
         dropped, self._dropped = so_far - self._dropped, so_far + 1
         return dropped
 
-    def open_spans(self, native_id: int | None = None) -> list[OpenSpan]:
+    def open_spans(
+        self, native_id: int | None = None, *, tasks: tuple[int, int] = (0, 1 << 63)
+    ) -> list[OpenSpan]:
         """The spans that have not ended, the outer ones of a thread first. From any thread.
 
         Args:
             native_id: only those of this thread and its tasks (``threading.Thread.native_id``); None: all.
+            tasks: of asynchronous ones, which may be many, those that began from the one moment to before the
+                other, on ``perf_counter_ns``; some that began earlier may be among them.
         """
         found: list[OpenSpan] = []
         with self._lock:
             tracks = [each for each in self._tracks if native_id in (None, each.native_id)]
-        tids = {each.tid for each in tracks}
         for track in tracks:
             chain: list[OpenSpan] = []
             span = track.current
@@ -244,11 +258,19 @@ class PerfTracer:
                 chain.append(OpenSpan(track.tid, None, span.name, start, span.args))
                 span = span.parent
             found += reversed(chain)
-        tasks = [each for each in list(self._open_tasks) if native_id is None or each.track.tid in tids]
-        for each in tasks:
-            args = each.args if each.step is None else {"step": each.step, **(each.args or {})}
-            found.append(OpenSpan(None, each.lane, each.name, each.start, args))
-        return found
+        since, before = tasks
+        in_lanes: list[OpenSpan] = []
+        for each in reversed(list(self._open_tasks)):  # the latest first
+            began: int | None = getattr(each, "start", None)
+            if began is None or began >= before:  # None: it is just being entered
+                continue
+            # A thread may have been interrupted between taking its place here and reading the clock.
+            if began < since - _LATE_NS:
+                break
+            if native_id is None or each.track in tracks:
+                args = each.args if each.step is None else {"step": each.step, **(each.args or {})}
+                in_lanes.append(OpenSpan(None, each.lane, each.name, began, args))
+        return found + in_lanes[::-1]
 
     def turn(self, on: bool) -> None:
         """Switches recording on or off; not off while a run of this process is traced."""
@@ -314,22 +336,34 @@ class PerfTracer:
         return flow
 
     def _flow_in(self, flow: int, lane: int | None = None) -> None:
-        if not isinstance(flow, int) or not 0 <= flow < 2**63:
-            raise RecordError(f"flow_in({flow!r}): expected what flow_out() gave")
-        if flow:  # 0 comes from where tracing is off
-            self._flow("f", flow, lane)
+        if found := checked_flow(flow):  # 0 comes from where tracing is off
+            self._flow("f", found, lane)
 
     def _flow(self, phase: str, flow: int, lane: int | None) -> None:
         track = self._local.track
-        track.append((FLOW, (phase, int(flow), track.tid, lane, perf_counter_ns())))
+        track.append((FLOW, (phase, flow, track.tid, lane, perf_counter_ns())))
 
     def _new_track(self) -> Track:
         with self._lock:
-            track = Track(next(self._tids), self._append)
+            track = Track(self._number(), self._append)
             self._tracks.add(track)
         if self._mode != _OFF:
             self._introduce(track)
         return track
+
+    def _number(self) -> int:
+        """A number for this thread: its own, or that of one that has gone and was called alike."""
+        thread = threading.current_thread()
+        if thread is threading.main_thread():
+            return _MAIN
+        found = 0 if len(self._free) > _FREE else None
+        for place, (name, _) in enumerate(self._free):
+            if name == thread.name:
+                found = place
+                break
+            if not found and shared_name(name, thread.name) is not None:
+                found = place
+        return next(self._tids) if found is None else self._free.pop(found)[1]
 
     def _introduce(self, track: Track) -> None:
         track.append((THREAD, (track.tid, track.name, track.native_id)))
@@ -374,6 +408,7 @@ class PerfTracer:
         self.turn(False)
         self._append = self._before.append
         self._tracks = weakref.WeakSet()
+        self._free = []
         self._lanes = Lanes()
         self._open_tasks.clear()
         self._flows = _flow_ids()
@@ -388,6 +423,7 @@ class _Local(threading.local):
 
     def renew(self, tracer: PerfTracer) -> None:
         self.track = tracer._new_track()
+        self.ending = Ending(self.track, tracer._free)
         tracer._ready.spans = self.track.spans
         # Spans that were entered again, what takes part for them, and in which task.
         self.again: list[tuple[Span, AnySpan, object]] = []
@@ -398,6 +434,7 @@ def _trace_scope_of(tracer: PerfTracer) -> tuple[Callable[..., Any], Callable[[i
     of a closure are read faster than attributes."""
     local, ready = tracer._local, tracer._ready
     mode, running = tracer._mode, tracer._running
+    off = OFF_SPAN if tracer.enabled else DISABLED_SPAN
 
     def switch(new_mode: int, new_running: Callable[[], object]) -> None:
         nonlocal mode, running
@@ -418,7 +455,7 @@ def _trace_scope_of(tracer: PerfTracer) -> tuple[Callable[..., Any], Callable[[i
 
         Returns:
             The span; in the block it may ``set(tokens=…)`` more arguments, and draw arrows with
-            ``flow_out()`` and ``flow_in(id)``.
+            ``flow_out()`` and ``flow_in(id)``. After it the object may be another block's.
 
         Example:
             >>> import sightline as sl
@@ -426,7 +463,7 @@ def _trace_scope_of(tracer: PerfTracer) -> tuple[Callable[..., Any], Callable[[i
             ...     span.set(tokens=512)
         """
         if mode:
-            return OFF_SPAN if mode == _OFF else tracer._annotated(name, args)
+            return off if mode == _OFF else tracer._annotated(name, args)
         loop = running()
         if loop is not None:
             return tracer._of_task(name, args, loop)

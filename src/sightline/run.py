@@ -315,6 +315,9 @@ class Run:
 
         logger.event("sigterm")
         done = logger.flush(logger.config.grace_s, force=True)
+        for writer in (self._trace, self._sessions):
+            if writer is not None:
+                writer.show_open()
         done = self.files.flush(left_s()) and done
         log.warning(
             "sightline: SIGTERM: %s in %.1f s",

@@ -13,7 +13,8 @@ types and fields. Times are integer nanoseconds on the process's ``perf_counter_
   ``end``; ``status``, and once that is final ``decided``, ``reason``; ``phases``, each with ``name``,
   ``start``, ``end`` (null while it is open), ``error``, ``args``; ``retries``, each with ``at`` and
   ``reason``; ``counters``; ``payload``; ``policy_version``, ``end_version``; ``step``; ``error``, the
-  exception that left its block; ``lost``, how many phases and so on were too many to be kept;
+  exception that left its block; ``lost``, how many phases and so on were too many to be kept, and how many
+  numbers a device had not computed;
   ``started_ns``, for a part that was resumed, when the session began, since the epoch. If something happens
   to it after its end, the line is written again: the last one counts.
 - ``begin``: a part that has been in flight for half a second: the same, without ``end``.

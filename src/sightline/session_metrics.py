@@ -11,6 +11,8 @@
 
 Each process counts what is said and done there since its last commit, and the commit adds that up. So a
 session that travels is counted once, where its status is said; the phases of each part count where they are.
+A commit before which nothing was said has no counts, rather than zeros: it may be the second one of its step,
+that of an evaluation, and sinks that have one value for each step keep the last.
 """
 
 from __future__ import annotations
@@ -68,14 +70,16 @@ class SessionMetrics:
                 self._staleness.append(staleness)
 
     def record(self, tracker: Recorder) -> None:
-        """Records what has come since the last call; nothing in a process that never had a session."""
+        """Records what is in flight, and what has come since the last call; nothing in a process that never
+        had a session."""
         pending = self._pending()
         if not self._any and not pending:
             return
         self._any = True
-        tracker.total(f"{PREFIX}pending", pending)
-        for name, count in self._counts.items():
-            tracker.total(PREFIX + name, count)
+        tracker.total(f"{PREFIX}pending", pending)  # by all processes, or the sum would be of some
+        if any(self._counts.values()):
+            for name, count in self._counts.items():
+                tracker.total(PREFIX + name, count)
         for name, seconds in self._seconds.items():
             tracker.summary(PREFIX + name, seconds, quantiles=QUANTILES)
         if self._staleness:

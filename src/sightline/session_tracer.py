@@ -22,8 +22,10 @@ from time import perf_counter_ns
 from typing import Any
 
 from sightline.errors import RecordError
-from sightline.session_values import LONGEST_NAME, checked_name, is_time, shown
+from sightline.given_numbers import is_missing
+from sightline.session_values import LONGEST_NAME, checked_name, checked_version, shown, time_of
 from sightline.sessions import (
+    DISABLED_SESSION,
     OFF_PHASE,
     OFF_SESSION,
     STATUSES,
@@ -113,10 +115,14 @@ class SessionTracer:
             >>> rollout("a")
             'A'
         """
-        if not self._on:
-            return OFF_SESSION
+        if not self.enabled:
+            return DISABLED_SESSION
         if otherwise not in STATUSES:
             raise RecordError(f"otherwise={shown(otherwise)}; expected one of {', '.join(STATUSES)}")
+        if not self._on:
+            if not callable(policy_version):
+                checked_version(policy_version)
+            return OFF_SESSION
         return Session(self, task, policy_version, otherwise, payload)
 
     def resume_session(self, carrier: Mapping[str, Any] | None) -> Session:
@@ -125,8 +131,8 @@ class SessionTracer:
         Leaving the block without a status leaves it to somebody else.
 
         Args:
-            carrier: what :meth:`Session.carrier` gave; an empty one, from where sessions are off, or None:
-                nothing is recorded.
+            carrier: what :meth:`Session.carrier` gave, also after a table has made NumPy's numbers or floats
+                of it; an empty one, from where sessions are off, None or NaN: nothing is recorded.
 
         Raises:
             RecordError: it is something else.
@@ -140,17 +146,24 @@ class SessionTracer:
             >>> part.id == session.id, session.status
             (True, 'pending')
         """
-        if not self._on or carrier is None or (isinstance(carrier, Mapping) and not carrier):
+        if not self.enabled:
+            return DISABLED_SESSION
+        if is_missing(carrier) or (isinstance(carrier, Mapping) and not carrier):
             return OFF_SESSION
         identity = carrier.get("session") if isinstance(carrier, Mapping) else None
-        begun = carrier.get("started_ns") if isinstance(carrier, Mapping) else None
-        if not isinstance(identity, str) or len(identity) > LONGEST_NAME or not is_time(begun):
+        begun = time_of(carrier.get("started_ns")) if isinstance(carrier, Mapping) else None
+        if carrier is None or begun is None or not isinstance(identity, str) or len(identity) > LONGEST_NAME:
             raise RecordError(f"resume_session({shown(carrier)}): expected what session.carrier() gave")
-        part = Session(self, carrier.get("task"), carrier.get("policy_version"), "pending")
+        task, version = carrier.get("task"), checked_version(carrier.get("policy_version"))
+        if not self._on:
+            return OFF_SESSION
+        if isinstance(task, float):  # an int that was in a table
+            task = int(task) if task.is_integer() else task
+        part = Session(self, task, version, "pending")
         part._id = identity
         part.started_ns = begun
-        part.start_there = start = carrier.get("start")
-        if identity.startswith(f"{process_id()}-") and is_time(start):
+        part.start_there = start = time_of(carrier.get("start"))
+        if identity.startswith(f"{process_id()}-") and start is not None:
             part.origin = start
         else:
             part.origin = perf_counter_ns() - (time.time_ns() - begun)

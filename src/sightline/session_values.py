@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
 from sightline.errors import RecordError
 from sightline.event_values import plain
+from sightline.given_numbers import NOT_YET, is_missing, number, whole
 
 LONGEST_NAME = 200  #: characters
 _REASON = 1000  # characters
@@ -21,30 +22,37 @@ def checked_name(name: Any) -> str:
 
 def checked_task(task: Any) -> Any:
     """An int or a short string, whatever it is."""
-    if isinstance(task, np.integer):
-        task = int(task)
+    if isinstance(task, (np.integer, np.ndarray)):
+        found = whole(task)
+        task = task if found is None else found
     if task is None or (task.__class__ is int and -(2**63) <= task < 2**63):
         return task
     return _text(task, LONGEST_NAME)
 
 
-def checked_version(version: Any) -> int | None:
-    if version is None:
-        return None
-    if not isinstance(version, (int, np.integer)) or isinstance(version, bool):
-        raise RecordError(f"policy version {shown(version)}: expected an int, got {type(version).__name__}")
+def checked_version(version: Any) -> Any:
+    """An int; None if there is none; as it is, while its device has yet to compute it."""
+    if version.__class__ is not int:
+        if is_missing(version):
+            return None
+        given, found = version, None if isinstance(version, (bool, np.bool_)) else whole(version)
+        if found is NOT_YET:
+            return given
+        if found is None:
+            raise RecordError(f"policy version {shown(given)}: expected an int, got {type(given).__name__}")
+        version = found
     if not -(2**63) <= version < 2**63:
         raise RecordError("policy version: expected an int of 64 bits, got a longer one")
-    return int(version)
+    return version
 
 
-def checked_amount(name: str, amount: Any) -> int | float:
+def checked_amount(name: str, amount: Any) -> Any:
+    """An int or a float, or ``NOT_YET``."""
     if amount.__class__ is int or amount.__class__ is float:
         return amount
-    if isinstance(amount, (int, np.integer, np.bool_)):
-        return int(amount)
-    if isinstance(amount, (float, np.floating)):
-        return float(amount)
+    found = number(amount)
+    if found is not None:
+        return found
     raise RecordError(f"count({name}={shown(amount)}): expected a number, got {type(amount).__name__}")
 
 
@@ -52,9 +60,10 @@ def shown(value: Any) -> str:
     return f"{plain(value)!r:.200}"
 
 
-def is_time(value: Any) -> TypeGuard[int]:
-    """Whether it may be nanoseconds of a clock."""
-    return isinstance(value, int) and 0 <= value < 2**63
+def time_of(value: Any) -> int | None:
+    """Nanoseconds of a clock; None if it is none."""
+    found = whole(value)
+    return found if type(found) is int and 0 <= found < 2**63 else None
 
 
 def checked_reason(reason: Any) -> str | None:

@@ -64,6 +64,7 @@ class SessionWriter:
         self._unwritten: deque[Session] = deque()
         self._begun: dict[int, _Begun] = {}
         self._begun_after = _BEGUN_AFTER_NS
+        self._shows_open = False
         self._dropped = 0  # since the file has said so
         self._lost = 0  # since the last commit
         self._anchored = self._told = perf_counter_ns()
@@ -79,6 +80,11 @@ class SessionWriter:
         done = self._files.flush(timeout)
         self._files.remove_source(self.write)
         return done
+
+    def show_open(self) -> None:
+        """Writes all sessions that are in flight now, not only those that are for long. From any thread."""
+        self._shows_open = True
+        self._files.hurry()
 
     def sample(self, tracker: Recorder) -> None:
         """Records the metrics of all that has ended by now; called at each commit."""
@@ -105,9 +111,12 @@ class SessionWriter:
         lines += map(self._whole, ended.values())
         has_more = bool(self._unwritten) or taken == _AT_ONCE
         pause = _BEGUN_AFTER_NS if has_more else _LOOK_EVERY_NS if self._tracer.in_flight() > _MANY else 0
-        if now - self._told > pause or not self._begun_after:
+        shows = self._shows_open
+        if shows:  # else another thread may just be setting it
+            self._shows_open = False
+        if shows or now - self._told > pause or not self._begun_after:
             self._told = now
-            lines += self._in_flight(now)
+            lines += self._in_flight(now, 0 if shows else self._begun_after)
         if dropped := self._take_dropped():
             lines.append(_line({"type": "dropped", "sessions": dropped, "at": now}))
         if lines and now - self._anchored > _ANCHOR_EVERY_NS:
@@ -139,7 +148,7 @@ class SessionWriter:
     def _whole(self, session: Session) -> bytes:
         """A session, or a part of one, that has ended."""
         self._begun.pop(session.number, None)
-        session.settle()
+        session.settle(last=True)
         return _line(
             {
                 "type": "session",
@@ -151,12 +160,12 @@ class SessionWriter:
             }
         )
 
-    def _in_flight(self, now: int) -> list[bytes]:
+    def _in_flight(self, now: int, begun_after: int) -> list[bytes]:
         """Sessions that are open for long, and what has changed in them, for readers after a crash."""
         lines = []
         for session in self._tracer.open_sessions():
             session.settle()
-            if session.closed or now - session.start < self._begun_after:
+            if session.closed or now - session.start < begun_after:
                 continue
             begun = self._begun.get(session.number)
             if begun is None:
@@ -233,7 +242,7 @@ def _state(session: Session) -> dict[str, Any]:
         said["decided"] = session.decided
     for name in ("reason", "error", "policy_version", "end_version"):
         value = getattr(session, name)
-        if value is not None:
+        if value is not None and (value.__class__ is int or not name.endswith("version")):
             said[name] = plain(value)
     if session.retries:
         said["retries"] = [{"at": at, "reason": plain(why)} for at, why in list(session.retries)]

@@ -20,6 +20,7 @@ from sightline.async_with import AsyncWith
 from sightline.decorating import around_life
 from sightline.errors import RecordError
 from sightline.event_values import bounded, plain
+from sightline.given_numbers import NOT_YET, number, whole
 from sightline.session_values import (
     LONGEST_NAME,
     checked_amount,
@@ -150,8 +151,8 @@ class Session(AsyncWith):
         part: the id of this part; that of the first part is the session's.
         status: ``"pending"``, or the final one.
         reason: why, for the status.
-        policy_version: the policy's version when it began.
-        end_version: that when it ended.
+        policy_version: the policy's version when it began; while a device has yet to compute it, its array.
+        end_version: that when it ended; the same.
         start, end, decided: beginning and end of this part, and when the status was said, on
             ``perf_counter_ns``; 0 while that has not come.
         phases: in the order of their beginnings.
@@ -159,14 +160,16 @@ class Session(AsyncWith):
         retries: when another try began, on ``perf_counter_ns``, and why.
         step: the active step when it began.
         error: the exception that has left the block.
-        lost: how many phases, payloads, counters and retries were too many to be kept.
+        lost: how many phases, payloads, counters and retries were too many to be kept, and how many counters
+            and versions a device had not computed by the end.
     """
 
     __slots__ = (
         "__weakref__", "_carried", "_given", "_id", "_in_block", "_notes", "_outer", "_task", "_token",
         "_tracer", "closed", "counted", "counters", "decided", "end", "end_version", "error", "kept", "lost",
         "number", "origin", "otherwise", "part", "payload", "payload_bytes", "phases", "policy_version",
-        "raw_payload", "reason", "retries", "start", "start_there", "started_ns", "status", "step", "version",
+        "raw_amounts", "raw_payload", "reason", "retries", "start", "start_there", "started_ns", "status",
+        "step", "version",
     )  # fmt: skip
 
     def __init__(
@@ -188,7 +191,7 @@ class Session(AsyncWith):
         self._notes = 0
         self.otherwise = otherwise
         self.policy_version = policy_version
-        self.end_version: int | None = None
+        self.end_version: Any = None
         self.number = 0
         self.part = ""
         self.start = self.end = self.decided = 0
@@ -203,6 +206,7 @@ class Session(AsyncWith):
         self.phases: list[Phase] = []
         self.counters: dict[str, int | float] = {}
         self.retries: list[tuple[int, str | None]] = []
+        self.raw_amounts: list[tuple[str, Any]] | None = None  # that devices have yet to compute
         self.raw_payload: list[tuple[str, Any]] = []  # until it is settled
         self.payload: dict[str, Any] = {}  # as plain data
         self.payload_bytes = 0
@@ -227,7 +231,8 @@ class Session(AsyncWith):
     @property
     def staleness(self) -> int | None:
         """How many versions the policy went on meanwhile; None while either is unknown."""
-        if self.policy_version is None or self.end_version is None:
+        self._ask_devices()
+        if self.policy_version.__class__ is not int or self.end_version.__class__ is not int:
             return None
         return int(self.end_version - self.policy_version)
 
@@ -329,16 +334,15 @@ class Session(AsyncWith):
     def count(self, /, **amounts: float) -> None:
         """Adds amounts to counters, as in ``session.count(tokens=12, turns=1)``.
 
+        An amount on a device does not wait: it is added when it is there, if that is by the session's end.
+
         Raises:
             RecordError: an amount is no number; in that case none is added.
         """
         numbers = {name: checked_amount(name, amount) for name, amount in amounts.items()}
         with self._tracer._lock:
-            for name, number in numbers.items():
-                if name in self.counters or len(self.counters) < _NAMES:
-                    self.counters[name] = self.counters.get(name, 0) + number
-                else:
-                    self._lose("counters")
+            for name, amount in numbers.items():
+                self._add_amount(name, amounts[name] if amount is NOT_YET else amount)
         self._changed()
 
     def note(self, /, **payload: Any) -> None:
@@ -354,8 +358,13 @@ class Session(AsyncWith):
                 self.raw_payload.append((name, value))
         self._changed()
 
-    def settle(self) -> None:
-        """Makes plain data of what has been noted, and lets the objects go."""
+    def settle(self, *, last: bool = False) -> None:
+        """Makes plain data of what has been noted, and lets the objects go.
+
+        Args:
+            last: what devices have not computed by now is counted as lost.
+        """
+        self._ask_devices(last=last)
         while self.raw_payload:
             try:
                 name, value = self.raw_payload.pop(0)
@@ -387,7 +396,7 @@ class Session(AsyncWith):
         """Says the policy's version by now, where the sample is used; see :attr:`staleness`.
 
         Raises:
-            RecordError: it is no int.
+            RecordError: it is no int, as ``3``, ``np.int64(3)``, ``3.0`` or ``jnp.int32(3)``.
         """
         self.end_version = checked_version(version)
         self._changed()
@@ -425,7 +434,8 @@ class Session(AsyncWith):
             started = time.time_ns() - (perf_counter_ns() - self.start)
         start = self.start if self._id is None else self.start_there
         made = {"session": self.id, "task": self.task, "start": start, "started_ns": started}
-        if self.policy_version is not None:
+        self._ask_devices()
+        if self.policy_version.__class__ is int:
             made["policy_version"] = self.policy_version
         return made
 
@@ -464,6 +474,40 @@ class Session(AsyncWith):
         else:
             self._lose("phases")
         self._changed()
+
+    def _add_amount(self, name: str, amount: Any) -> None:
+        if amount.__class__ not in (int, float):
+            self.raw_amounts = self.raw_amounts or []
+            if len(self.raw_amounts) < _NAMES:
+                self.raw_amounts.append((name, amount))
+            else:
+                self._lose("counters")
+        elif name in self.counters or len(self.counters) < _NAMES:
+            self.counters[name] = self.counters.get(name, 0) + amount
+        else:
+            self._lose("counters")
+
+    def _ask_devices(self, *, last: bool = False) -> None:
+        """Takes in the numbers that devices have computed by now."""
+        for name in ("policy_version", "end_version"):
+            given = getattr(self, name)
+            if given is None or given.__class__ is int or not self.start:
+                continue
+            found = whole(given)
+            if found is None or (last and found is NOT_YET):
+                self._lose("versions")
+                found = None
+            if found is not NOT_YET and getattr(self, name) is given:  # else another one has been said since
+                setattr(self, name, found)
+        if self.raw_amounts:
+            with self._tracer._lock:
+                waiting, self.raw_amounts = self.raw_amounts, None
+                for name, given in waiting or ():
+                    found = number(given)
+                    if found is None or (last and found is NOT_YET):
+                        self._lose("counters")
+                    else:
+                        self._add_amount(name, given if found is NOT_YET else found)
 
     def _lose(self, what: str) -> None:
         with self._tracer._lock:
@@ -544,7 +588,8 @@ class OffSession(Session):
         return OFF_PHASE
 
     def count(self, /, **amounts: float) -> None:
-        return None
+        for name, amount in amounts.items():  # what is an error is one also where nothing is recorded
+            checked_amount(name, amount)
 
     def note(self, /, **payload: Any) -> None:
         return None
@@ -553,12 +598,24 @@ class OffSession(Session):
         return None
 
     def finish_version(self, version: int) -> None:
-        return None
+        checked_version(version)
 
     def carrier(self) -> dict[str, Any]:
         return {}
 
     def _decide(self, status: Status, reason: Any) -> None:
+        return None
+
+
+class DisabledSession(OffSession):
+    """What it gives under ``SIGHTLINE_DISABLED=1``, where no call of this package does anything."""
+
+    __slots__ = ()
+
+    def count(self, /, **amounts: float) -> None:
+        return None
+
+    def finish_version(self, version: int) -> None:
         return None
 
 
@@ -607,3 +664,4 @@ os.register_at_fork(after_in_child=_renew_process_id)
 
 OFF_PHASE = OffPhase(cast(Tracer, None), "", {})
 OFF_SESSION = OffSession(cast(Tracer, None))
+DISABLED_SESSION = DisabledSession(cast(Tracer, None))

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from functools import lru_cache
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sightline.async_with import AsyncWith
 from sightline.errors import RecordError
+from sightline.given_numbers import NOT_YET, is_missing, whole
 from sightline.step import ACTIVE, active_step, process_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 Args = dict[str, Any]
 
 _DEEPEST = 1000  # open spans within each other that are looked through
+_NUMBERS = re.compile("[0-9*]+")
 BASE_NS = perf_counter_ns()  #: where the times of this process's traces begin
 
 # What stands in the buffer: five fields for a span on a thread, two (what, and of what) for all else.
@@ -64,6 +68,50 @@ class Track:
         self.append = append
         self.current: Span | None = None  # the innermost open one
         self.spans: dict[str, Span] = {}  # the last one of each name, to be used again
+
+
+class Ending:
+    """Goes when its thread does, and leaves the thread's number to the next one.
+
+    A viewer has a row for each number, for ever: a pool that is made anew in each step would have thousands.
+
+    Args:
+        track: of the thread.
+        free: numbers of threads that have gone, with how they were called.
+    """
+
+    __slots__ = ("_free", "_name", "_track")
+
+    def __init__(self, track: Track, free: list[tuple[str, int]]) -> None:
+        self._track = track
+        self._name = track.name
+        self._free = free
+
+    def __del__(self) -> None:
+        track = self._track
+        if track.current is None:  # else its span stands open, and others would lie in it
+            track.spans.clear()  # which know the track
+            self._free.append((self._name, track.tid))
+
+
+def shared_name(one: str, other: str) -> str | None:
+    """What two threads are called together; None if nothing but their names says that they belong together.
+
+    Example:
+        >>> shared_name("pool-1_0", "pool-12_3"), shared_name("pool-*_*", "pool-2_2")
+        ('pool-*_*', 'pool-*_*')
+        >>> shared_name("loader", "loader"), shared_name("loader", "saver")
+        ('loader', None)
+    """
+    if one == other:
+        return one
+    pattern = _pattern(one)
+    return pattern if pattern == _pattern(other) else None
+
+
+@lru_cache(1024)
+def _pattern(name: str) -> str:
+    return _NUMBERS.sub("*", name)
 
 
 class Local(Protocol):
@@ -110,7 +158,11 @@ class _Block(AsyncWith):
     tracer: Recorder
 
     def set(self, /, **args: Any) -> None:
-        """Adds arguments, as a count that is known at the block's end."""
+        """Adds arguments, as a count that is known at the block's end.
+
+        Within the block only: after it the object may be that of the next block of its name on this thread,
+        which would have them.
+        """
         self.args = {**(self.args or {}), **args}
 
     def __call__(self, function: F) -> F:
@@ -198,7 +250,14 @@ class Span(_Block):
         return self.tracer._flow_out()
 
     def flow_in(self, flow: int) -> None:
-        """Ends an arrow here that began where :meth:`flow_out` gave this id, in any process of the run."""
+        """Ends an arrow here that began where :meth:`flow_out` gave this id, in any process of the run.
+
+        Args:
+            flow: the id, also as NumPy, a table or JAX makes it of one; 0, None and NaN are none.
+
+        Raises:
+            RecordError: it is something else; also while tracing is off.
+        """
         self.tracer._flow_in(flow)
 
 
@@ -338,13 +397,23 @@ class OffSpan:
         return 0
 
     def flow_in(self, flow: int) -> None:
-        return None
+        checked_flow(flow)  # what is an error is one also where nothing is recorded
 
     def __call__(self, function: F) -> F:
         return function
 
 
+class DisabledSpan(OffSpan):
+    """What it gives under ``SIGHTLINE_DISABLED=1``, where no call of this package does anything."""
+
+    __slots__ = ()
+
+    def flow_in(self, flow: int) -> None:
+        return None
+
+
 OFF_SPAN = OffSpan()
+DISABLED_SPAN = DisabledSpan()
 AnySpan = Span | TaskSpan | OffSpan
 
 
@@ -363,6 +432,22 @@ class Lanes:
 
     def give_back(self, lane: int) -> None:
         heapq.heappush(self._free, lane)
+
+
+def checked_flow(flow: Any) -> int:
+    """The id of an arrow; 0 if there is none to draw, or its device has yet to compute it.
+
+    Raises:
+        RecordError: ``flow_out`` has never given that.
+    """
+    if is_missing(flow):
+        return 0
+    found = whole(flow)
+    if found is NOT_YET:
+        return 0
+    if found is None or not 0 <= found < 2**63:
+        raise RecordError(f"flow_in({flow!r:.200}): expected what flow_out() gave")
+    return int(found)
 
 
 def described(kind: type[BaseException], error: BaseException | None) -> str:

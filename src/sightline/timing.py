@@ -119,7 +119,7 @@ class Timing:
         return self._span_of("flow_out").flow_out()
 
     def flow_in(self, flow: int) -> None:
-        """Ends an arrow here that began where :meth:`flow_out` gave this id; 0 is none.
+        """Ends an arrow here that began where :meth:`flow_out` gave this id; 0, None and NaN are none.
 
         Raises:
             RecordError: outside of the block, or ``flow`` is something else.

@@ -10,14 +10,27 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from time import perf_counter_ns
 from typing import Any, Literal
 
 from sightline.clock import Sync, anchor
 from sightline.event_values import bounded, dumps, plain, text
+from sightline.given_numbers import NOT_YET, number
 from sightline.perf_tracer import PerfTracer
 from sightline.process_files import ProcessFiles
-from sightline.spans import ASYNC, BASE_NS, COUNTER, FLOW, INSTANT, STEP, THREAD, OpenSpan, Record
+from sightline.spans import (
+    ASYNC,
+    BASE_NS,
+    COUNTER,
+    FLOW,
+    INSTANT,
+    STEP,
+    THREAD,
+    OpenSpan,
+    Record,
+    shared_name,
+)
 
 HEADER = "sightline"  #: the name of a file's first event, which says what it is
 CLOCK = "sightline clock"  #: the name of the events that anchor the clock
@@ -34,6 +47,7 @@ _ARGUMENTS = 4 << 20  # characters of a span's arguments, beyond which they are 
 _SHOWN = 10_000  # bytes of it
 _STEPS = 256  # changes of the step that are remembered, by thread
 _NAMES = 10_000
+_LATE = 1000  # counters that wait for their devices
 
 
 class TraceWriter:
@@ -57,6 +71,8 @@ class TraceWriter:
         self._tracer = tracer
         self._files = files
         self._pid = files.process + 1
+        # The main thread is the one with the number of its process.
+        self._shift = files.process
         self._segment_bytes = segment_bytes
         self._file = files.open(
             "traces/{name}.{segment}.json", self._header, segment_bytes=1 << 62, keep_bytes=keep_bytes
@@ -65,10 +81,16 @@ class TraceWriter:
         self._threads: dict[int, tuple[str, int]] = {}  # names and the system's numbers
         self._heads: dict[str, str] = {}  # how a span of this name begins
         self._steps = _Steps()
-        self._begun: set[tuple[int | None, int | None, int]] = set()  # spans that stand there as begun
+        # Spans that stand there as begun: by their threads and beginnings, and by their lanes.
+        self._begun: set[tuple[int, int]] = set()
+        self._begun_in_lanes: set[tuple[int | None, int]] = set()
+        self._begun_until = 0  # so far all that are open stand there
+        self._shows_open = False
         self._late_lanes: list[int] = []  # when the last span of each ends
         self._anchored = 0
         self._syncs: deque[Sync] = deque()
+        self._late: deque[Record] = deque()  # counters whose values devices have yet to compute
+        self._no_numbers = 0  # values of counters that could not be drawn, of those that were dropped
         # Ends of arrows by thread, when and how, until the spans around them stand there.
         self._flows: dict[int, list[tuple[int, str]]] = {}
         self._latest: dict[int, int] = {}  # when the span began that ended last on a thread
@@ -87,6 +109,11 @@ class TraceWriter:
         done = self._files.flush(timeout)
         self._files.remove_source(self.write)
         return done
+
+    def show_open(self) -> None:
+        """Writes all spans that are open now as begun, not only those that are for long. From any thread."""
+        self._shows_open = True
+        self._files.hurry()
 
     def _stop_taking(self) -> None:
         """The tracer keeps the last few records only, as it does while nobody writes."""
@@ -108,8 +135,12 @@ class TraceWriter:
         begins = self._in_segment > self._segment_bytes
         if begins:
             self._in_segment = 0
-            self._begun.clear()  # what is still open begins again in the new file
-        lines = self.lines(records)
+            # What is still open begins again in the new file.
+            self._begun.clear()
+            self._begun_in_lanes.clear()
+            self._begun_until = 0
+        late, self._late = self._late, deque()
+        lines = self.lines((*late, *records) if late else records)
         if not waits:
             lines += self._begin_open(now)
             if self._is_closing:
@@ -121,8 +152,9 @@ class TraceWriter:
             lines.append(self.metadata(CLOCK, self._syncs.popleft()._asdict()))
         self._dropped += self._file.take_dropped() + tracer.take_dropped()
         if self._dropped and self._holds_back != "drop":
-            lines.append(self._instant(DROPPED, 0, now, {"dropped": self._dropped}, None, "p"))
-            self._dropped = 0
+            why = {"counters that are no numbers": self._no_numbers} if self._no_numbers else {}
+            lines.append(self._instant(DROPPED, 0, now, {"dropped": self._dropped, **why}, None, "p"))
+            self._dropped = self._no_numbers = 0
         if lines:
             data = "".join(lines).encode()
             self._in_segment += len(data)
@@ -147,8 +179,8 @@ class TraceWriter:
         """Records as lines of the file."""
         out: list[str] = []
         add = out.append
-        heads, steps, begun, flows, latest = (
-            self._heads, self._steps.latest, self._begun, self._flows, self._latest,
+        heads, steps, begun, flows, latest, shift = (
+            self._heads, self._steps.latest, self._begun, self._flows, self._latest, self._shift,
         )  # fmt: skip
         for record in records:
             try:
@@ -156,8 +188,8 @@ class TraceWriter:
                     self._other(record[0], record[1], add)
                     continue
                 name, tid, start, end, args = record
-                if begun and (tid, None, start) in begun:
-                    begun.discard((tid, None, start))
+                if begun and (tid, start) in begun:
+                    begun.discard((tid, start))
                     add(self._event("E", name, args, tid, end, self._steps.at(tid, start)))
                 elif args is not None or start - BASE_NS < 1000:
                     step = self._steps.at(tid, start)
@@ -171,7 +203,7 @@ class TraceWriter:
                         tail = _tail(self._steps.at(tid, start))
                     ns = end - start
                     ts, took = str(start - BASE_NS), str(ns) if ns > 999 else f"{ns:04d}"
-                    add(f'{head}{tid},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
+                    add(f'{head}{tid + shift},"ts":{ts[:-3]}.{ts[-3:]},"dur":{took[:-3]}.{took[-3:]}{tail}')
                 if flows:
                     out += self._flows_within(tid, start, end)
                 latest[tid] = start
@@ -186,8 +218,8 @@ class TraceWriter:
             name, lane, tid, start, end, args, step = what
             step = self._steps.at(tid, start) if step is None else step
             where = self._in_lane(lane, start, end)
-            if (None, lane, start) in self._begun:
-                self._begun.discard((None, lane, start))
+            if (lane, start) in self._begun_in_lanes:
+                self._begun_in_lanes.discard((lane, start))
                 add(self._event("e", name, args, tid, end, step, where))  # more may be known by now
             else:
                 add(self._event("b", name, args, tid, start, step, where))
@@ -196,21 +228,36 @@ class TraceWriter:
             name, tid, now, args = what
             add(self._instant(name, tid, now, args, self._steps.at(tid, now), "t"))
         elif kind == COUNTER:
-            name, now, series = what
-            numbers = ((text(key, _LONGEST_NAME), _number(value)) for key, value in series.items())
-            values = {key: number for key, number in numbers if number is not None}
-            add(
-                f'{{"ph":"C","name":{_name(name)},"pid":{self._pid},"ts":{_us(now - BASE_NS)},'
-                f'"args":{_json(values)}}},\n'
-            )
+            self._counter(what, add)
         elif kind == FLOW:
             phase, flow, tid, lane, now = what
             self._flow(phase, flow, tid, lane, now, add)
         elif kind == THREAD:
             tid, name, native = what
-            if tid not in self._threads:
-                self._threads[tid] = (name, native)
-                add(self._thread_name(tid, name))
+            known = self._threads.get(tid)
+            shown = name if known is None else shared_name(known[0], name) or "threads, one after another"
+            if known is None or shown != known[0]:
+                add(self._thread_name(tid, shown))
+            if known is not None and native != known[1]:
+                self._steps.forget(tid)
+            self._threads[tid] = (shown, native)
+
+    def _counter(self, what: Any, add: Any) -> None:
+        name, now, series = what
+        given = {text(key, _LONGEST_NAME): number(value) for key, value in series.items()}
+        if NOT_YET in given.values() and not self._is_closing and len(self._late) < _LATE:
+            self._late.append((COUNTER, what))
+            return
+        # Perfetto's engine never comes back from a NaN.
+        values = {key: value for key, value in given.items() if _can_be_drawn(value)}
+        missing = max(len(given), 1) - len(values)
+        self._dropped += missing
+        self._no_numbers += missing
+        if values:
+            add(
+                f'{{"ph":"C","name":{_name(name)},"pid":{self._pid},"ts":{_us(now - BASE_NS)},'
+                f'"args":{_json(values)}}},\n'
+            )
 
     def _event(
         self, phase: str, name: str, args: Any, tid: int, at: int, step: int | None, more: str = ""
@@ -230,7 +277,8 @@ class TraceWriter:
                 kept = {key: shown[key] for key in ("step", "category") if key in shown}
                 tail = f',"args":{_json({**kept, "arguments": bounded(shown, _SHOWN)[0]})}'
         return (
-            f'{{"ph":"{phase}","name":{_name(name)}{about},"pid":{self._pid},"tid":{tid},'
+            f'{{"ph":"{phase}","name":{_name(name)}{about},"pid":{self._pid},'
+            f'"tid":{tid + self._shift if tid else 0},'
             f'"ts":{_us(at - BASE_NS)}{more}{tail}}},\n'
         )
 
@@ -242,12 +290,12 @@ class TraceWriter:
         of_lane = "" if lane is None else f',"lane":"{self._lane_id(0, lane)}"'
         line = (
             f'{{"ph":"{phase}","cat":"flow","name":"flow","id":"0x{flow:x}","pid":{self._pid},'
-            f'"tid":{tid},"ts":{_us(now - BASE_NS)}{bound}{of_lane}}},\n'
+            f'"tid":{tid + self._shift},"ts":{_us(now - BASE_NS)}{bound}{of_lane}}},\n'
         )
         if lane is not None:
             # Arrows are drawn between slices of threads, so one of a lane gets a moment on its thread.
             add(self._moment(tid, now, of_lane))
-        elif any(where == tid and start <= now for where, _, start in self._begun):
+        elif any(where == tid and start <= now for where, start in self._begun):
             add(self._moment(tid, now))  # whether it is the innermost one that has begun, is not known
         else:  # without a slice around it, it is an error, so it waits for its span
             waiting = self._flows.setdefault(tid, [])
@@ -264,7 +312,7 @@ class TraceWriter:
 
         Perfetto draws an arrow at the slice that has begun last on its thread, also if that has ended.
         """
-        at = f'"pid":{self._pid},"tid":{tid},"ts":{_us(now - BASE_NS)}'
+        at = f'"pid":{self._pid},"tid":{tid + self._shift},"ts":{_us(now - BASE_NS)}'
         return f'{{"ph":"i","name":"flow",{at},"s":"t"{more}}},\n'
 
     def _with_moments(self, tid: int, flows: Iterable[tuple[int, str]]) -> list[str]:
@@ -310,14 +358,22 @@ class TraceWriter:
 
     def _begin_open(self, now: int) -> list[str]:
         """Spans that are open for long, so that a file that is cut short shows them."""
+        until = now - _BEGUN_AFTER_NS
+        if self._shows_open or self._is_closing:
+            self._shows_open = False
+            until = now
         lines = []
-        for span in self._tracer.open_spans():
-            key = (span.tid, span.lane, span.start)
-            if now - span.start > _BEGUN_AFTER_NS and key not in self._begun:
-                self._begun.add(key)
+        for span in self._tracer.open_spans(tasks=(self._begun_until, until)):
+            if span.start >= until:
+                continue
+            if span.tid is None and (span.lane, span.start) not in self._begun_in_lanes:
+                self._begun_in_lanes.add((span.lane, span.start))
                 lines.append(self._begin(span))
-                if span.tid is not None:
-                    lines += self._flows_within(span.tid, span.start, now, is_open=True)
+            elif span.tid is not None and (span.tid, span.start) not in self._begun:
+                self._begun.add((span.tid, span.start))
+                lines.append(self._begin(span))
+                lines += self._flows_within(span.tid, span.start, now, is_open=True)
+        self._begun_until = max(self._begun_until, until)
         return lines
 
     def _begin(self, span: OpenSpan) -> str:
@@ -347,7 +403,7 @@ class TraceWriter:
         label = f"process {facts['process']}{role} · {facts['host']}"
         lines = [
             "[\n",
-            self.metadata(HEADER, {"format": 1, "base_ns": BASE_NS, **facts}),
+            self.metadata(HEADER, {"format": 1, "base_ns": BASE_NS, "main_tid": self._pid, **facts}),
             self.metadata("process_name", {"name": label}),
             self.metadata("process_sort_index", {"sort_index": facts["process"]}),
             *(self._thread_name(tid, name) for tid, (name, _) in sorted(self._threads.items())),
@@ -356,7 +412,8 @@ class TraceWriter:
 
     def metadata(self, name: str, args: Mapping[str, Any], tid: int = 1) -> str:
         """A line that says something about the file, a process or a thread."""
-        about = f'"name":{_json(name)},"pid":{self._pid},"tid":{tid},"args":{_json(dict(args))}'
+        where = f'"pid":{self._pid},"tid":{tid + self._shift}'
+        about = f'"name":{_json(name)},{where},"args":{_json(dict(args))}'
         return f'{{"ph":"M",{about}}},\n'
 
     def _thread_name(self, tid: int, name: str) -> str:
@@ -382,6 +439,11 @@ class _Steps:
             numbers.append(number)
             if len(times) > 2 * _STEPS:
                 del times[:_STEPS], numbers[:_STEPS]
+
+    def forget(self, tid: int) -> None:
+        """Another thread has this number now, and no step of its own."""
+        self.latest.pop(tid, None)
+        self._changes.pop(tid, None)
 
     def newest(self, tid: int) -> tuple[int, int | None]:
         """Since when the step of a thread is what it is, and which it is."""
@@ -430,7 +492,5 @@ def _us(ns: int) -> str:
     return f"{ns // 1000}.{ns % 1000:03d}"
 
 
-def _number(value: Any) -> float | int | None:
-    """What a counter may show: Perfetto's engine never comes back from a NaN."""
-    shown = plain(value)
-    return shown + 0 if isinstance(shown, (int, float)) else None
+def _can_be_drawn(value: Any) -> bool:
+    return (type(value) is int and -(2**63) <= value < 2**63) or (type(value) is float and isfinite(value))

@@ -110,6 +110,9 @@ class GrpoMetrics:
             assert rejected == pytest.approx(self.prompts * values["train/reward/zero_variance_groups"])
             assert rejected + values.get("rollout/session/accepted", 0) == self.prompts
             assert values["rollout/session/staleness/mean"] == 0
+        others = [line["values"] for line in run.journal() if line not in run.steps()]
+        assert others  # evaluations, of the same steps
+        assert not [key for values in others for key in values if key.startswith("rollout/session/acc")]
         sessions = list(sl.read_sessions(run.dir))
         assert {phase.name for session in sessions for phase in session.phases} == {"generate", "reward"}
         assert all(session.status in ("accepted", "rejected") for session in sessions)

@@ -284,3 +284,13 @@ def test_a_hole_is_passed_over_and_told(tmp_path: Path, kind: Format, merged: Me
     trace, _ = merged(run, kind=kind)
     assert set(trace.column("select name from slice")) >= {"before", "behind"}
     assert read_bytes() - begin < 4 * BOUND
+
+
+def test_a_counter_without_a_number_is_no_counter(tmp_path: Path) -> None:
+    """It is neither written nor counted as one that is drawn."""
+    live = Live(tmp_path).span("a", 1, 1)
+    live.add(ph="C", name="queue", ts=1, args={"value": 3})
+    live.add(ph="C", name="queue", ts=2, args={})
+    run = live.add(ph="C", name="queue", ts=3, args={"value": "x"}).write()
+    assert merge([run], tmp_path / "out.json").events == {"spans": 1, "counters": 1}
+    assert (tmp_path / "out.json").read_text().count('"ph":"C"') == 1

@@ -43,6 +43,7 @@ class ProcessTrace:
         flows_out: ids of the arrows that begin in it.
         flows_out_at: when, in ns from ``base_ns`` on.
         damage: by file.
+        shift: by how much the numbers of its threads are above those from 1 on.
     """
 
     run: int
@@ -55,6 +56,7 @@ class ProcessTrace:
     role: str
     base_ns: int
     files: list[Path] = field(default_factory=list)
+    shift: int = 0
     anchors: list[Anchor] = field(default_factory=list)
     syncs: list[Sync] = field(default_factory=list)
     flows_out: array[int] = field(default_factory=lambda: array("Q"))
@@ -121,13 +123,17 @@ def find(run_dirs: Iterable[Path]) -> Found:
                 trace = found[key] = ProcessTrace(
                     run, run_dir, facts["run_id"], facts["attempt"], facts["process"],
                     int(facts.get("processes", 1)), str(facts.get("host", "")), str(facts.get("role", "")),
-                    facts["base_ns"],
+                    facts["base_ns"], shift=_shift(facts.get("main_tid")),
                 )  # fmt: skip
             elif facts["base_ns"] != trace.base_ns:
                 foreign.append((path, "another process of the same number and attempt has written it"))
                 continue
             trace.files.append(path)
     return Found([found[key] for key in sorted(found)], foreign, unbegun)
+
+
+def _shift(main_tid: Any) -> int:
+    return main_tid - 1 if type(main_tid) is int and 0 < main_tid < 1 << 32 else 0
 
 
 def _header(path: Path) -> tuple[dict[str, Any] | None, str]:

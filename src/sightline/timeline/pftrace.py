@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from sightline.errors import ConfigurationError
-from sightline.timeline.events import Counter, Event, Flow, FlowEnd, Instant, Span, Thread
+from sightline.timeline.events import SESSION_LANES, Counter, Event, Flow, FlowEnd, Instant, Span, Thread
 from sightline.timeline.rows import Row
 from sightline.timeline.writing import Ties, TraceFile
 
@@ -90,7 +90,7 @@ class Pftrace(TraceFile):
         return track
 
     def _lane(self, row: Row, lane: int) -> int:
-        return self._child(row, "lane", lane, "tasks")
+        return self._child(row, "lane", lane, "tasks" if lane < SESSION_LANES else "sessions")
 
     def _child(self, row: Row, kind: str, which: object, name: str) -> int:
         known = len(self._tracks)

@@ -65,7 +65,7 @@ class Reader:
         self._flows: defaultdict[Where, list[_Waiting]] = defaultdict(list)
         self._held: Span | None = None  # of a thread, while the arrows in it may follow
         self._latest = 0
-        self._threads: set[int] = set()
+        self._threads: dict[int, str] = {}
 
     def read(self, advance: Callable[[int], object] = lambda size: None) -> Iterator[Event]:
         """All events, in the order of the files; spans where they end."""
@@ -82,15 +82,16 @@ class Reader:
         yield from self._rest()
 
     def _events(self, event: dict[str, Any], damage: Damage) -> Iterator[Event]:
-        phase, name, tid = event["ph"], event["name"], event.get("tid", 0)
+        phase, name, given = event["ph"], event["name"], event.get("tid", 0)
         category, args = event.get("cat", ""), event.get("args") or {}
         if (
             type(name) is not str
-            or type(tid) is not int
+            or type(given) is not int
             or type(category) is not str
             or type(args) is not dict
         ):
             raise TypeError(name)
+        tid = given - self._trace.shift if given > self._trace.shift else given
         if phase == "i" and ("arrow" in event or "lane" in event):
             return  # it is there for an arrow only
         if self._held is not None:
@@ -99,9 +100,9 @@ class Reader:
             held, self._held = self._held, None
             yield held
         if phase == "M":
-            if name == "thread_name" and tid not in self._threads:
-                self._threads.add(tid)
-                yield Thread(tid, str(args["name"]))
+            if name == "thread_name" and self._threads.get(tid) != (shown := str(args["name"])):
+                self._threads[tid] = shown  # the number may go to another thread
+                yield Thread(tid, shown)
             return
         ns = _ns(event["ts"])
         at = self._at(ns)
@@ -137,7 +138,9 @@ class Reader:
                 self.dropped += int(args["dropped"])
             yield Instant(name, at, tid, "p" if event.get("s") == "p" else "t", category, args)
         elif phase == "C":
-            yield Counter(name, at, {key: v for key, v in args.items() if isinstance(v, (int, float))})
+            values = {key: v for key, v in args.items() if isinstance(v, (int, float))}
+            if values:
+                yield Counter(name, at, values)
         elif phase in ("s", "f"):
             yield from self._flow(event, tid, at, phase == "s")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import sightline as sl
 from runners.common.groups import GroupSessions
@@ -23,6 +24,24 @@ class Seen:
 
     def flow_in(self, flow: int) -> None:
         self.ends.append(flow)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (ValueError("no device"), "failed", "ValueError: no device"),
+        (KeyboardInterrupt(), "dropped", "interrupted"),
+    ],
+)
+def test_groups_whose_phase_raises_are_not_in_flight_for_ever(
+    error: BaseException, status: str, reason: str, tmp_path: Path
+) -> None:
+    with sl.start(tmp_path, name="run", sinks=[]):
+        groups = GroupSessions(["a", "b"], version=3)
+        with pytest.raises(type(error)), groups.phase("generate", Seen()):
+            raise error
+    found = list(sl.read_sessions(tmp_path / "run"))
+    assert [(each.status, each.reason, each.running) for each in found] == [(status, reason, False)] * 2
 
 
 def test_groups_are_sessions_with_phases_statuses_and_arrows(tmp_path: Path) -> None:
