@@ -124,6 +124,22 @@ class ProcessFiles:
         if self._is_ours:
             self._urgent.put(None)
 
+    def settle(self, timeout: float) -> None:
+        """As :meth:`flush`, but without a lock, so that signal handlers and finalisers may call it too."""
+        if (
+            not self._is_ours
+            or self._is_closing
+            or threading.current_thread() in (self._ticker, self._writer)
+        ):
+            return
+        target = self._rounds + 1
+        self._urgent.put(None)
+        end = time.monotonic() + timeout
+        while self._clean_round < target or any(file.waiting for file in self._files):
+            if time.monotonic() >= end:
+                return
+            time.sleep(0.001)
+
     def full_segments(self) -> list[Path]:
         """The files that are full, and change no more; oldest first, without those deleted since."""
         return [path for file in list(self._files) for path, _ in file._segments.copy()]

@@ -125,7 +125,7 @@ def test_numpys_numbers_and_names_of_levels_are_as_good(logs: TextLogging, tmp_p
     assert [(line["level"], line["message"]) for line in logged(logs, tmp_path)] == [
         ("INFO", "a"), ("INFO", "b"), ("WARNING", "c")
     ]  # fmt: skip
-    with pytest.raises(sl.RecordError, match="level='LOUD'; expected an int as logging.INFO, or one of CRIT"):
+    with pytest.raises(sl.RecordError, match=r"level='LOUD'; expected an int .* or one of CRIT"):
         log.once("LOUD", "x")
 
 

@@ -69,6 +69,40 @@ def test_a_program_whose_logging_goes_to_a_file_only_has_our_console(tmp_path: P
     assert len((tmp_path / "host.log").read_text().splitlines()) == 4
 
 
+FILTERED = """
+import logging, sys
+handler = logging.StreamHandler(sys.stderr)
+handler.setFormatter(logging.Formatter("HOST %(message)s %(rank)s"))
+handler.addFilter({filter})
+logging.basicConfig(level=logging.INFO, handlers=[handler])
+import sightline as sl
+with sl.start("runs", name="r", sinks=[]):
+    sl.get_logger("rollout").warning("one", extra={{"mine": 1, "rank": 0}})
+    logging.getLogger("app").warning("two", extra={{"rank": 0}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("filter", "shown"),
+    [
+        (
+            "lambda record: record.name.startswith('app')",
+            ["HOST two 0", "WARNING rollout: one  mine=1  rank=0"],
+        ),
+        ("logging.Filter('app')", ["HOST two 0", "WARNING rollout: one  mine=1  rank=0"]),
+        ("lambda record: not setattr(record, 'rank', 7)", ["HOST one 7", "HOST two 7"]),
+        ("lambda record: record.thread and record.rank == 0", ["HOST one 0", "HOST two 0"]),
+    ],
+)
+def test_what_a_handlers_filter_keeps_from_the_console_is_on_ours(
+    tmp_path: Path, filter: str, shown: list[str]
+) -> None:
+    """And what it lets pass, or gives a name of its own, is there once."""
+    done = python(FILTERED.format(filter=filter), tmp_path)
+    lines = [line.partition(" ")[2] if line[:2].isdigit() else line for line in done.stderr.splitlines()]
+    assert sorted(lines) == sorted(shown)
+
+
 IN_PASSING = """
 import logging, sightline as sl
 log = sl.get_logger("rollout")

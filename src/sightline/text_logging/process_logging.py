@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sightline.text_logging.output import OutputCapture
 
 _BATCH = 2000  # entries between two looks at everything else
+_LAST_WORDS_S = 0.05  # that a caller waits at CRITICAL, since the process may end at the next line
 _ANCHOR_EVERY_S = 30.0  # while there are lines; in between the time of day runs as the clock does
 _is_apart = False  # whether it is we who have stopped the propagation to the root
 _on: list[TextLogging] = []  # the newest one has the console, and says the levels
@@ -153,6 +154,8 @@ class TextLogging:
         self._files.hurry()
         if self._on_warning is not None:
             self._on_warning(record)
+        if record.levelno >= logging.CRITICAL:
+            self._files.settle(_LAST_WORDS_S)
 
     def _keep(self, record: logging.LogRecord) -> None:
         self._handler.keep(record, is_for_files=True)
@@ -306,10 +309,32 @@ def _is_shown_by_others(entry: Entry, ours: logging.Handler) -> bool:
     logger: logging.Logger | None = logging.getLogger(entry.logger)
     while logger is not None:
         for handler in logger.handlers:
-            if handler is not ours and entry.level >= handler.level and _prints(handler):
+            if (
+                handler is not ours
+                and entry.level >= handler.level
+                and _prints(handler)
+                and _passes(handler, entry)
+            ):
                 return True
         logger = logger.parent if logger.propagate else None
     return False
+
+
+def _passes(handler: logging.Handler, entry: Entry) -> bool:
+    """Whether a handler's filters have let this pass: asked again, with a copy, as it leaves no trace."""
+    if not handler.filters:
+        return True
+    copy = logging.LogRecord(
+        entry.logger, entry.level, entry.path, entry.line, entry.message, entry.args or (), None
+    )
+    copy.created, copy.threadName = entry.created, entry.thread
+    copy.__dict__.update({**(entry.fields or {}), **copy.__dict__})
+    if entry.fields:
+        copy.fields = entry.fields
+    try:
+        return bool(handler.filter(copy))
+    except Exception:  # noqa: BLE001 - rather shown twice than not at all
+        return False
 
 
 def _prints(handler: logging.Handler) -> bool:
