@@ -185,8 +185,15 @@ def scan(trace: ProcessTrace, advance: Callable[[int], object] = lambda size: No
 
 
 def flow_id(given: Any) -> int:
-    """An arrow's id as a number below 2^64."""
-    return int(given, 16) % (1 << 64)
+    """An arrow's id, a number below 2^64.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    flow = int(given, 16)
+    if not 0 <= flow < 1 << 64:
+        raise ValueError(given)
+    return flow
 
 
 def _note_clock(trace: ProcessTrace, args: Any) -> None:
