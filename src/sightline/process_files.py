@@ -369,13 +369,20 @@ class ProcessFile:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError:
-            try:
-                os.ftruncate(self._file, self._size)
-            except OSError:  # what stands there now is torn: nothing may follow it
-                os.close(self._file)
-                self._file = -1
+            if len(rest) < len(data):
+                self._take_back(len(data) - len(rest))
             raise
         self._size += len(data)
+
+    def _take_back(self, written: int) -> None:
+        """Removes what was written last, unless another process writes into the file too."""
+        try:
+            if os.fstat(self._file).st_size == self._size + written:
+                os.ftruncate(self._file, self._size)
+                return
+        except OSError:
+            pass
+        self._close()  # what stands there now is torn: nothing may follow it
 
     def _next_segment(self, place: Place) -> None:
         if self._file >= 0:

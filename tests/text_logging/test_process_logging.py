@@ -103,6 +103,7 @@ def test_what_a_handlers_filter_keeps_from_the_console_is_on_ours(
     assert sorted(lines) == sorted(shown)
 
 
+SAY = "sl.get_logger('a').info('x')"
 IN_PASSING = """
 import logging, sightline as sl
 log = sl.get_logger("rollout")
@@ -204,3 +205,35 @@ with sl.start("runs", name="r", sinks=[], logging={"enabled": False}):
     assert not list(tmp_path.rglob("logs"))
     off = code.replace('logging={"enabled": False}', "logging=None").replace("enabled=False", "enabled=True")
     assert python(off, tmp_path / "..", SIGHTLINE_DISABLED="1").stderr == "said\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "argument", "name"),
+    [
+        ({"JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}, "", "tool.p00003"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "", "tool.p00000"),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, "", "tool"),
+        ({}, "", "tool"),
+        ({}, ", process=2", "tool.p00002"),
+    ],
+)
+def test_of_several_processes_each_has_files_of_its_own(
+    tmp_path: Path, environment: dict[str, str], argument: str, name: str
+) -> None:
+    """Also under one name given by the program; and those that are not the root say nothing."""
+    python(
+        f"import sightline as sl; sl.setup_file_logging('logs', 'tool.log'{argument}); {SAY}",
+        tmp_path,
+        **environment,
+    )
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [f"{name}.jsonl", f"{name}.log"]
+
+
+def test_processes_whose_numbers_nobody_knows_have_files_of_their_own_too(tmp_path: Path) -> None:
+    for _ in range(2):
+        python(
+            f"import sightline as sl; sl.setup_file_logging('logs', 'tool.log'); {SAY}",
+            tmp_path,
+            WORLD_SIZE="2",
+        )
+    assert len(list((tmp_path / "logs").glob("tool.*.log"))) == 2

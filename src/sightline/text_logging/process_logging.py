@@ -26,6 +26,7 @@ from sightline.text_logging.entries import Entry
 from sightline.text_logging.handler import EntryHandler
 from sightline.text_logging.lines import FORMAT, Line, Renderer
 from sightline.text_logging.loggers import PARENT
+from sightline.transports import number_by_launcher, several_processes
 
 if TYPE_CHECKING:
     from sightline.text_logging.output import OutputCapture
@@ -240,9 +241,11 @@ def setup_file_logging(
     Args:
         log_dir: is made if need be.
         filename: of the plain file, as in ``"trainer.log"``; the structured one lies beside it, as
-            ``trainer.jsonl``. None: by process, as in ``p00003.a01.log``. What stands there is kept.
+            ``trainer.jsonl``. Of several processes each has its own: ``trainer.p00003.log``. None: by
+            process, as in ``p00003.a01.log``. What stands there is kept.
         config: see :class:`TextLoggingConfig`.
-        process: this process's index; None: that of JAX's distributed runtime, else 0.
+        process: this process's index, where there are several; None: that of JAX's distributed runtime, or
+            what the launcher says (``JAX_PROCESS_ID``, ``SLURM_PROCID``, ``RANK`` …), else 0.
 
     Returns:
         What :meth:`~TextLogging.flush` and :meth:`~TextLogging.close` are called on; it is closed at exit.
@@ -257,17 +260,33 @@ def setup_file_logging(
         ...     print(Path(folder, "trainer.log").read_text().splitlines()[1].partition(" ")[2])
         p00000 INFO trainer: ready
     """
-    found = distributed()
-    here, of = (0, 1) if found is None else (found.process, found.processes)
+    number, processes = _place_in_job()
+    if process is not None:
+        number, processes = process, max(processes, process + 1)
     run_id = os.urandom(8).hex()
     place = Place(Path(log_dir), run_id, 1)
-    files = ProcessFiles(lambda: place, process=here if process is None else process, processes=of)
-    path = (
-        "{name}" if filename is None else filename.removesuffix(".log").replace("{", "{{").replace("}", "}}")
-    )
+    files = ProcessFiles(lambda: place, process=number or 0, processes=processes)
+    path = "{name}"
+    if filename is not None:
+        path = filename.removesuffix(".log").replace("{", "{{").replace("}", "}}")
+        if number is None:
+            path += f".{os.uname().nodename}.{os.getpid()}"
+        elif processes > 1 or process is not None:
+            path += f".p{number:05d}"
     if os.environ.get("SIGHTLINE_DISABLED") == "1":
         config = TextLoggingConfig(enabled=False)
     return _OfNoRun(files, config, path=path)
+
+
+def _place_in_job() -> tuple[int | None, int]:
+    """This process's index, None if nothing says it, and how many there are at least."""
+    found = distributed()
+    if found is not None:
+        return found.process, found.processes
+    if not several_processes():
+        return 0, 1
+    number = number_by_launcher()
+    return number, 2 if number is None else max(2, number + 1)
 
 
 class _OfNoRun(TextLogging):
