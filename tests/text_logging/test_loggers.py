@@ -81,9 +81,12 @@ def test_calls_may_be_limited_by_their_line_of_code(logs: TextLogging, tmp_path:
 @pytest.mark.parametrize("call", ["debug", "info", "warning", "error", "exception", "critical", "fatal"])
 def test_every_name_is_free_for_a_field(logs: TextLogging, tmp_path: Path, call: str) -> None:
     """Also those of the parameters of the calls, and what only looks like the standard library's own."""
-    logging.getLogger("sightline").setLevel(logging.DEBUG)
     fields = {"msg": "text", "self": 4, "level": 5, "args": 3, "name": "q", "message": "m", "n": 7}
-    getattr(log, call)("a %d", 1, **fields)
+    log.setLevel(logging.DEBUG)
+    try:
+        getattr(log, call)("a %d", 1, **fields)
+    finally:
+        log.setLevel(logging.NOTSET)
     (line,) = logged(logs, tmp_path)
     assert (line["message"], line["fields"]) == ("a 1", fields)
     assert line["level"] == {"EXCEPTION": "ERROR", "FATAL": "CRITICAL"}.get(call.upper(), call.upper())
