@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import sightline as sl
 from benchmarks.pairs import Figure, figure, ratios
+from sightline.text_logging.process_logging import TextLogging
 
+_MANY, _ROUNDS = 30_000, 6
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -46,9 +49,29 @@ def figures() -> Iterator[Figure]:
             times=20_000,
         )
         yield figure("  one below the level", disabled, 1.1)
+        yield from _sustained(ours, theirs, logs)
         logs.close()
         for handler in theirs.handlers:
             handler.close()
+
+
+def _sustained(ours: logging.Logger, theirs: logging.Logger, logs: TextLogging) -> Iterator[Figure]:
+    """Lines without a pause until all are in the files, with what the threads behind them take."""
+    walls, cpus = [], []
+    for i in range(_ROUNDS):
+        took = {}
+        for logger in (ours, theirs) if i % 2 else (theirs, ours):
+            wall, cpu = time.perf_counter(), time.process_time()
+            for step in range(_MANY):
+                logger.info("step %d: loss %.4f", step, 0.4321)
+            if logger is ours:
+                logs.flush(60)
+            took[logger] = time.perf_counter() - wall, time.process_time() - cpu
+        walls.append(took[ours][0] / took[theirs][0])
+        cpus.append(took[ours][1] / took[theirs][1])
+    note = "two files, one of them JSON, beside one"
+    yield figure(f"  {_MANY:,} lines in a row, until all are written: wall time", walls, None, note=note)
+    yield figure(f"  {_MANY:,} lines in a row: CPU time of all threads", cpus, None, note=note)
 
 
 def _standard(folder: Path) -> logging.Logger:

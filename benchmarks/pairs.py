@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,21 @@ class Figure:
     bar: float | None = None
     unit: str = "×"
     note: str = ""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether nothing was measured; the note says why."""
+        return math.isnan(self.middle)
+
+    @property
+    def is_above(self) -> bool:
+        """Whether it exceeds its bar."""
+        return self.bar is not None and self.middle > self.bar
+
+
+def left_out(what: str, bar: float | None, why: str) -> Figure:
+    """A line for what cannot be measured here."""
+    return Figure(what, math.nan, math.nan, math.nan, bar, note=why)
 
 
 def figure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import importlib
 import tempfile
 import threading
 import time
@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.pairs import Figure, figure, seconds
+from benchmarks.pairs import Figure, figure, left_out, seconds
 from sightline.perf_tracer import PerfTracer
 from sightline.process_files import Place, ProcessFiles
 from sightline.trace_writer import TraceWriter
@@ -81,10 +81,18 @@ def figures() -> Iterator[Figure]:
         return emptied(span, bare, 500)
 
     yield figure("a span in an asyncio task / the bare class in the same loop", asyncio.run(in_a_task()), 5.0)
-    if importlib.util.find_spec("viztracer") is not None:
-        yield figure("a span / viztracer's log_event", emptied(span, _viztracer()), 0.8)
-    if importlib.util.find_spec("opentelemetry") and importlib.util.find_spec("opentelemetry.sdk"):
-        yield figure("a span / an OpenTelemetry span", emptied(span, _opentelemetry()), 0.1)
+    yield _while_written(bare)
+    for what, module, theirs, bar in (
+        ("a span / viztracer's log_event", "viztracer", _viztracer, 0.8),
+        ("a span / an OpenTelemetry span", "opentelemetry.sdk.trace", _opentelemetry, 0.1),
+    ):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            package = module.partition(".trace")[0].replace(".", "-")
+            yield left_out(what, bar, f"not measured: pip install {package}")
+        else:
+            yield figure(what, emptied(span, theirs()), bar)
     off, nothing = PerfTracer(enabled=False), Nothing()
 
     def switched_off() -> None:
@@ -97,6 +105,28 @@ def figures() -> Iterator[Figure]:
 
     yield figure("switched off / a no-op behind the same call", emptied(switched_off, no_op), 1.2)
     yield _million()
+
+
+def _while_written(bare: Callable[[], None]) -> Figure:
+    """As in a run: another thread formats and writes, and takes its turns of the interpreter meanwhile."""
+    tracer = PerfTracer(enabled=True)
+
+    def span() -> None:
+        with tracer.trace_scope("a"):
+            pass
+
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = ProcessFiles(lambda: Place(Path(folder), "bench", 1))
+        writer = TraceWriter(tracer, files)
+        for _ in range(10):
+            files.flush(60)
+            against = seconds(bare, 100_000)
+            Bare.spans.clear()
+            found.append(seconds(span, 100_000) / against)
+        writer.close(60)
+        files.close(60)
+    return figure("  100,000 in a row, while the writer thread writes them", found, None)
 
 
 def _viztracer() -> Callable[[], None]:

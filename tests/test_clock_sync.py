@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -75,10 +76,12 @@ def store() -> Store:
 class Job:
     """The clock threads of some processes."""
 
-    def __init__(self, store: Store, processes: int, *, absent: int | None = None) -> None:
+    def __init__(
+        self, store: Store, processes: int, *, absent: int | None = None, pause_s: float = 0.05
+    ) -> None:
         self.found: list[list[Sync]] = [[] for _ in range(processes)]
         self.syncs = [
-            ClockSync(Connected(store, p, processes), lambda: "run.1", self.found[p].append, pause_s=0.05)
+            ClockSync(Connected(store, p, processes), lambda: "run.1", self.found[p].append, pause_s=pause_s)
             for p in range(processes)
             if p != absent
         ]
@@ -152,3 +155,58 @@ def test_alone_it_has_no_thread() -> None:
     sync = ClockSync(LocalTransport(), lambda: "run.1", found.append)
     assert sync._thread is None
     assert sync.close()
+
+
+@pytest.fixture
+def several_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sightline.clock_sync.boot_id", lambda: os.urandom(8).hex())
+    monkeypatch.setattr("sightline.clock_sync.APART_NS", 0)
+
+
+@pytest.mark.usefixtures("several_kernels")
+def test_a_process_that_ends_compares_once_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root answers also when it is the first to end."""
+    monkeypatch.setattr("sightline.clock_sync._LAST_S", 60.0)
+    job = Job(store, 3, pause_s=3600.0)
+    until(lambda: all(len(each) == 1 for each in job.found[1:]))
+    for each in job.syncs:
+        each.end()
+    job.close()
+    assert [len(each) for each in job.found] == [0, 2, 2]
+    assert all(sync.uncertainty_ns > 0 for each in job.found for sync in each)
+    assert not store.values
+    assert not store.posts.get("clock/run.1")
+
+
+def test_one_that_has_the_roots_clock_ends_at_once(store: Store) -> None:
+    job = Job(store, 2, pause_s=3600.0)
+    until(lambda: job.found[1])
+    job.syncs[1].end()
+    job.close()
+    assert len(job.found[1]) == 1
+
+
+@pytest.mark.usefixtures("several_kernels")
+@pytest.mark.parametrize("was_compared", [True, False])
+def test_a_root_that_is_gone_holds_up_no_end(
+    store: Store, was_compared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sightline.clock_sync._LAST_S", 0.1)
+    job = Job(store, 2, pause_s=3600.0, absent=None if was_compared else 0)
+    if was_compared:
+        until(lambda: job.found[1])
+        assert job.syncs.pop(0).close()
+    job.syncs[0].end()
+    assert job.syncs[0]._thread is not None
+    assert not job.syncs[0]._thread.is_alive()
+    assert len(job.found[1]) == was_compared
+
+
+def test_a_store_that_is_down_holds_up_no_end(store: Store) -> None:
+    store.is_down = True
+    job = Job(store, 2)
+    assert store.refused.wait(60)
+    job.syncs[1].end()
+    assert job.syncs[1]._thread is not None
+    assert not job.syncs[1]._thread.is_alive()
+    job.close()

@@ -143,6 +143,31 @@ def test_a_full_disk_costs_what_it_refuses_which_is_counted(
     ]  # fmt: skip
 
 
+def test_what_others_have_written_into_the_same_file_is_never_cut_off(tmp_path: Path) -> None:
+    """A line of ours that fits only in part stays torn then."""
+    code = """
+import resource, sys
+from pathlib import Path
+from sightline.process_files import Place, ProcessFiles
+from tests.test_process_files import Queue
+files = ProcessFiles(lambda: Place(Path(sys.argv[1]), "r", 1))
+queue = Queue(files.open("a.log", lambda facts: b"header\\n"))
+files.add_source(queue)
+queue.waiting.append(b"mine\\n")
+assert files.flush()
+with open(Path(sys.argv[1], "a.log"), "ab") as other:
+    other.write(b"theirs\\n" * 50)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+queue.waiting.append(b"b" * 600 + b"\\n")
+assert files.flush()
+assert queue.file.take_dropped() == 1
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code, tmp_path], check=True, timeout=120)
+    lines = (tmp_path / "a.log").read_bytes().split(b"\n")
+    assert lines[:-1] == [b"header", b"mine", *[b"theirs"] * 50]
+    assert set(lines[-1]) <= set(b"b")
+
+
 def test_a_line_that_fits_only_in_part_is_taken_back(tmp_path: Path) -> None:
     """What the file holds ends with a whole line, and the next one that fits is there."""
     code = """

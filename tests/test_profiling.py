@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import sightline as sl
+from sightline.step import active_step
 from tests.trace_files import events
 
 
@@ -50,6 +51,25 @@ def test_neighbouring_steps_are_one_profile_with_our_spans(tmp_path: Path) -> No
     told = [event["name"] for event in events(tmp_path / "run", "i") if event.get("cat") == "profile"]
     assert told == ["profile begins", "profile ends"]
     assert sum(event["name"] == "dispatch" for event in events(tmp_path / "run", "X", "E")) == 6
+
+
+def test_spans_are_annotated_while_the_profile_runs_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int | None, str]] = []
+
+    class Counted(jax.profiler.TraceAnnotation):  # the real one
+        def __init__(self, name: str, **more: Any) -> None:
+            made.append((active_step(), name))
+            super().__init__(name, **more)
+
+    monkeypatch.setattr(jax.profiler, "TraceAnnotation", Counted)
+    with sl.start(tmp_path, name="run", sinks=[], tracing={"profile_steps": [2, 3]}) as run:
+        train(run, 6)
+    with sl.trace_scope("after"):
+        pass
+    assert {step for step, name in made if name == "dispatch"} == {2, 3}
+    assert {step for step, _ in made} <= {2, 3}
 
 
 def test_a_profile_can_be_asked_for_while_the_run_goes_on(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runners.common.loop import resume_command, sightline
 
-_FILES = ("metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints")
+_FILES = ("metrics.jsonl", "run.json", "eval.json", "logs", "traces", "sessions", "checkpoints")
 
 
 def closing(run_dir: Path, steps_setting: str, steps: int, *follow: str) -> str:
@@ -21,12 +21,18 @@ def closing(run_dir: Path, steps_setting: str, steps: int, *follow: str) -> str:
     """
     written = [str(path) for name in _FILES if (path := run_dir / name).exists()]
     longer = resume_command(run_dir, f"{steps_setting}={2 * steps}")
-    commands = [
-        *follow,
-        f"{shlex.join(sightline('report', str(run_dir)))}    # curves, times and samples, on one page",
-        f"{longer}    # {steps} steps more",
-    ]
+    commands = [*follow, _command("report", run_dir, "curves, times and samples, on one page")]
+    if (run_dir / "traces").exists():
+        commands += [
+            _command("trace summary", run_dir, "where the time went, and who waited for whom"),
+            _command("trace view", run_dir, "the timeline of all processes, in the browser"),
+        ]
+    commands.append(f"{longer}    # {steps} steps more")
     return f"\nWritten:\n{_indented(written)}\n\nNext:\n{_indented(commands)}\n"
+
+
+def _command(name: str, run_dir: Path, what_for: str) -> str:
+    return f"{shlex.join(sightline(*name.split(), str(run_dir)))}    # {what_for}"
 
 
 def _indented(lines: list[str]) -> str:

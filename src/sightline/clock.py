@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _TRIES = 5
+APART_NS = 1_000_000_000  #: that moments must be apart for their errors not to make a slope of their own
 
 
 class Anchor(NamedTuple):
@@ -115,7 +116,7 @@ class Straight:
         (1100, 1400, 15)
     """
 
-    def __init__(self, points: Iterable[tuple[int, int]], *, apart: int = 1_000_000_000) -> None:
+    def __init__(self, points: Iterable[tuple[int, int]], *, apart: int = APART_NS) -> None:
         known: list[tuple[int, int]] = []
         for x, y in sorted(points):
             if not known or (x - known[-1][0] >= apart and y >= known[-1][1]):

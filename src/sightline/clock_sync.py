@@ -5,6 +5,9 @@ A process posts that it wants to know. The root takes one after another, sends e
 and when the answer left. A question is sent when the process waits for it in the store already, so that both
 ways take equally long, as :func:`sightline.clock.offset_of` takes them to. The last one says what came out.
 
+At its end a process compares once more, unless it shares the root's clock, so that nothing is drawn far
+beyond the last comparison; the root answers until all have ended. That costs 2.5 s at most.
+
 A process that is gone costs the root a second. No wait in the store is longer than half a second, since a
 thread must not be in JAX's C++ when the interpreter ends.
 """
@@ -21,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from sightline.clock import RoundTrip, Sync, anchor, offset_of
+from sightline.clock import APART_NS, RoundTrip, Sync, anchor, offset_of
 from sightline.errors import TransportError
 from sightline.transports.base import Transport
 
@@ -33,6 +36,7 @@ _LONGEST_PAUSE_S = 600.0
 _QUEUE_S = 300.0  # that a process waits for its turn
 _WAIT_S = 0.5
 _GONE_S = 1.0
+_LAST_S = 2.5  # that the end waits for the root's turn: it looks every other second
 _AGAIN_S = 10.0  # after the store did not answer
 _LOOK_S = (0.25, 2.0)  # the root's looking for who wants to know: first, and when nobody does
 
@@ -60,6 +64,8 @@ class ClockSync:
         self._found = found
         self._pause_s = pause_s
         self._stopping = threading.Event()
+        self._ending = threading.Event()  # one comparison more, then stop
+        self._latest: Sync | None = None
         self._thread: threading.Thread | None = None
         if transport.processes > 1 and not transport.collective:
             self._thread = threading.Thread(target=self._run, name="sightline-clock", daemon=True)
@@ -68,25 +74,40 @@ class ClockSync:
     def stop(self) -> None:
         """Has it end, without waiting."""
         self._stopping.set()
+        self._ending.set()
+
+    def end(self) -> None:
+        """Compares once more and ends; on the root, which has the others to answer, looks for them more.
+
+        To be called before the last post, after which the root may end at any moment.
+        """
+        self._ending.set()
+        if self._thread is not None and not self._transport.is_root:
+            self._thread.join(_LAST_S + 2 * _GONE_S)
+            self.close()
 
     def close(self, timeout: float = 2 * _GONE_S) -> bool:
-        """Ends it; returns whether it has ended in time."""
+        """Ends it as it is; returns whether it has ended in time."""
         self.stop()
         if self._thread is not None:
             self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
 
     def _run(self) -> None:
+        is_root = self._transport.is_root
+        halt = self._stopping if is_root else self._ending
         while (channel := self._channel()) is None:
-            if self._stopping.wait(_LOOK_S[0]):
+            if halt.wait(_LOOK_S[0]):
                 return
-        work = self._serve if self._transport.is_root else self._ask_for
+        work = self._serve if is_root else self._ask_for
         while not self._stopping.is_set():
             try:
                 work(f"clock/{channel}")
             except TransportError as error:  # told by the commits, which need the store more
                 log.debug("sightline: clocks cannot be compared: %s", error)
-                self._stopping.wait(_AGAIN_S)
+                if self._ending.is_set() and not is_root:
+                    return
+                halt.wait(_AGAIN_S)
             except Exception:
                 log.warning("sightline: comparing clocks fails, and is left", exc_info=True)
                 return
@@ -97,7 +118,7 @@ class ClockSync:
         pause = _LOOK_S[0]
         while not self._stopping.wait(pause):
             wanted = self._transport.poll(channel)
-            pause = _LOOK_S[0] if wanted else min(2 * pause, _LOOK_S[1])
+            pause = _LOOK_S[0] if wanted or self._ending.is_set() else min(2 * pause, _LOOK_S[1])
             for each in wanted:
                 if not self._stopping.is_set():
                     self._measure(f"{channel}/ask/{each.decode()}")
@@ -141,21 +162,37 @@ class ClockSync:
     def _ask_for(self, channel: str) -> None:
         pause = self._pause_s
         while not self._stopping.is_set():
+            is_last = self._ending.is_set()
+            if is_last and not self._is_worth_another():
+                return self._stopping.set()
             nonce = os.urandom(6).hex()
             self._transport.post(channel, nonce.encode())
-            result = self._answer(f"{channel}/ask/{nonce}")
+            result = self._answer(f"{channel}/ask/{nonce}", is_last)
             if result is not None:
+                self._latest = result
                 self._found(result)
-            self._stopping.wait(pause)
+            if is_last:
+                return self._stopping.set()
+            self._ending.wait(pause)
             pause = max(pause, min(2 * pause, _LONGEST_PAUSE_S))
+        return None
 
-    def _answer(self, place: str) -> Sync | None:
+    def _is_worth_another(self) -> bool:
+        latest = self._latest
+        return (
+            latest is not None
+            and latest.uncertainty_ns > 0  # else one kernel, one clock
+            and perf_counter_ns() - latest.perf_counter_ns > APART_NS
+        )
+
+    def _answer(self, place: str, is_last: bool) -> Sync | None:
         transport = self._transport
-        end = monotonic() + _QUEUE_S
+        end = monotonic() + (_LAST_S if is_last else _QUEUE_S)
         for i in range(_TRIPS + 1):
             name = f"{place}/{i}"
             while (question := transport.lookup(name, _WAIT_S)) is None:
-                if self._stopping.is_set() or monotonic() > end:
+                is_too_late = self._ending.is_set() and not is_last and not i
+                if self._stopping.is_set() or is_too_late or monotonic() > end:
                     if i:
                         transport.retract(f"{place}/{i - 1}/back")  # which the root may not have taken
                     return None

@@ -124,6 +124,22 @@ class ProcessFiles:
         if self._is_ours:
             self._urgent.put(None)
 
+    def settle(self, timeout: float) -> None:
+        """As :meth:`flush`, but without a lock, so that signal handlers and finalisers may call it too."""
+        if (
+            not self._is_ours
+            or self._is_closing
+            or threading.current_thread() in (self._ticker, self._writer)
+        ):
+            return
+        target = self._rounds + 1
+        self._urgent.put(None)
+        end = time.monotonic() + timeout
+        while self._clean_round < target or any(file.waiting for file in self._files):
+            if time.monotonic() >= end:
+                return
+            time.sleep(0.001)
+
     def full_segments(self) -> list[Path]:
         """The files that are full, and change no more; oldest first, without those deleted since."""
         return [path for file in list(self._files) for path, _ in file._segments.copy()]
@@ -353,13 +369,20 @@ class ProcessFile:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError:
-            try:
-                os.ftruncate(self._file, self._size)
-            except OSError:  # what stands there now is torn: nothing may follow it
-                os.close(self._file)
-                self._file = -1
+            if len(rest) < len(data):
+                self._take_back(len(data) - len(rest))
             raise
         self._size += len(data)
+
+    def _take_back(self, written: int) -> None:
+        """Removes what was written last, unless another process writes into the file too."""
+        try:
+            if os.fstat(self._file).st_size == self._size + written:
+                os.ftruncate(self._file, self._size)
+                return
+        except OSError:
+            pass
+        self._close()  # what stands there now is torn: nothing may follow it
 
     def _next_segment(self, place: Place) -> None:
         if self._file >= 0:

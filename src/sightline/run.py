@@ -213,8 +213,12 @@ class Run:
         if self._hosts is not None:
             self._hosts.stop()
         if self._clock_sync is not None:
-            self._clock_sync.close()  # before the last post, after which the root may end at any moment
-        done = end_commits()
+            self._clock_sync.end()  # before the last post, after which the root may end at any moment
+        try:
+            done = end_commits()
+        finally:
+            if self._clock_sync is not None:
+                self._clock_sync.close()
         done = self._profiling.close(_PROFILE_S) and done
         for turn, close in self._turns:
             turn.end(close)

@@ -147,4 +147,4 @@ class GrpoMetrics:
         files = re.search(r"Written:\n((?:  .+\n)+)", root)
         assert files is not None
         names = {line.strip().rsplit("/", 1)[1] for line in files[1].splitlines()}
-        assert names >= {"metrics.jsonl", "eval.json", "checkpoints"}
+        assert names >= {"metrics.jsonl", "eval.json", "traces", "sessions", "checkpoints"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sightline as sl
@@ -75,6 +76,60 @@ def test_calls_may_be_limited_by_their_line_of_code(logs: TextLogging, tmp_path:
     ]  # fmt: skip
     where = {line["where"].rpartition(":")[0] for line in logged(logs, tmp_path)}
     assert where == {__file__}
+
+
+@pytest.mark.parametrize("call", ["debug", "info", "warning", "error", "exception", "critical", "fatal"])
+def test_every_name_is_free_for_a_field(logs: TextLogging, tmp_path: Path, call: str) -> None:
+    """Also those of the parameters of the calls, and what only looks like the standard library's own."""
+    fields = {"msg": "text", "self": 4, "level": 5, "args": 3, "name": "q", "message": "m", "n": 7}
+    log.setLevel(logging.DEBUG)
+    try:
+        getattr(log, call)("a %d", 1, **fields)
+    finally:
+        log.setLevel(logging.NOTSET)
+    (line,) = logged(logs, tmp_path)
+    assert (line["message"], line["fields"]) == ("a 1", fields)
+    assert line["level"] == {"EXCEPTION": "ERROR", "FATAL": "CRITICAL"}.get(call.upper(), call.upper())
+
+
+def test_calls_by_level_and_by_count_have_no_names_of_their_own_either(
+    logs: TextLogging, tmp_path: Path
+) -> None:
+    """A parameter may still be given by its name, where it is not given by its place."""
+    fields = {"level": 5, "message": "m", "n": 7, "seconds": 8, "self": 4, "msg": "text"}
+    log.log(logging.INFO, "a", **fields)
+    log.once(logging.INFO, "a", **fields)
+    log.log_every_n(logging.INFO, "a", 1, **fields)
+    log.log_first_n(logging.INFO, "a", 1, **fields)
+    log.log_every_seconds(logging.INFO, "a", 1, **fields)
+    lines = logged(logs, tmp_path)
+    assert [(line["message"], line["fields"]) for line in lines] == [("a", fields)] * 5
+    log.info(msg="by name", field=1)
+    log.log_first_n(logging.INFO, message="b", n=1, field=1)
+    log.log_every_seconds(logging.INFO, "c", seconds=1, field=1)
+    lines = logged(logs, tmp_path)[5:]
+    assert [line["message"] for line in lines] == ["by name", "b", "c"]
+    assert [line["fields"] for line in lines] == [{"field": 1}] * 3
+
+
+def test_settings_of_a_call_that_are_none_are_fields(logs: TextLogging, tmp_path: Path) -> None:
+    """The line is there, and says where it comes from."""
+    log.info("a", stacklevel=None)
+    log.info("a", stacklevel="x", extra="y", exc_info="z", stack_info=0)
+    lines = logged(logs, tmp_path)
+    assert [line.get("fields") for line in lines] == [None, {"stacklevel": "x", "extra": "y"}]
+    assert {line["where"].rpartition(":")[0] for line in lines} == {__file__}
+
+
+def test_numpys_numbers_and_names_of_levels_are_as_good(logs: TextLogging, tmp_path: Path) -> None:
+    log.log_first_n(np.int64(logging.INFO), "a", np.int64(1))  # type: ignore[arg-type]
+    log.log_every_seconds("info", "b", np.float32(1))  # type: ignore[arg-type]
+    log.log("WARNING", "c")
+    assert [(line["level"], line["message"]) for line in logged(logs, tmp_path)] == [
+        ("INFO", "a"), ("INFO", "b"), ("WARNING", "c")
+    ]  # fmt: skip
+    with pytest.raises(sl.RecordError, match=r"level='LOUD'; expected an int .* or one of CRIT"):
+        log.once("LOUD", "x")
 
 
 def test_limits_that_cannot_be_raise_where_they_are_written(logs: TextLogging) -> None:

@@ -126,6 +126,35 @@ time.sleep(600)
     assert [line["message"] for line in records(path)] == [f"line {i}" for i in range(100)]
 
 
+@pytest.mark.parametrize(
+    ("call", "then"),
+    [("warning", "time.sleep(600)"), ("error", "time.sleep(600)"), ("critical", "os._exit(9)")],
+)
+def test_from_warning_up_no_tick_is_waited_for(tmp_path: Path, call: str, then: str) -> None:
+    """Here none comes within the hour. At CRITICAL the caller waits, since it may end at the next line."""
+    code = f"""
+import os, time, sightline as sl
+from sightline import process_files as files
+from sightline.text_logging import process_logging as p
+files._TICK_S = 3600.0
+p._LAST_WORDS_S = 60.0
+sl.setup_file_logging(".", "unit.log", config=sl.TextLoggingConfig(console_processes="9"))
+sl.get_logger("a").info("before")
+sl.get_logger("a").{call}("last words")
+{then}
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    path = tmp_path / "unit.jsonl"
+    try:
+        if call == "critical":
+            assert process.wait(120) == 9
+        until(lambda: path.exists() and b"last words" in path.read_bytes(), "its last words")
+    finally:
+        process.kill()
+        process.wait()
+    assert [line["message"] for line in records(path)] == ["before", "last words"]
+
+
 def test_a_preempted_run_leaves_its_lines(tmp_path: Path) -> None:
     """They are written before SIGTERM goes on."""
     code = """

@@ -69,6 +69,41 @@ def test_a_program_whose_logging_goes_to_a_file_only_has_our_console(tmp_path: P
     assert len((tmp_path / "host.log").read_text().splitlines()) == 4
 
 
+FILTERED = """
+import logging, sys
+handler = logging.StreamHandler(sys.stderr)
+handler.setFormatter(logging.Formatter("HOST %(message)s %(rank)s"))
+handler.addFilter({filter})
+logging.basicConfig(level=logging.INFO, handlers=[handler])
+import sightline as sl
+with sl.start("runs", name="r", sinks=[]):
+    sl.get_logger("rollout").warning("one", extra={{"mine": 1, "rank": 0}})
+    logging.getLogger("app").warning("two", extra={{"rank": 0}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("filter", "shown"),
+    [
+        (
+            "lambda record: record.name.startswith('app')",
+            ["HOST two 0", "WARNING rollout: one  mine=1  rank=0"],
+        ),
+        ("logging.Filter('app')", ["HOST two 0", "WARNING rollout: one  mine=1  rank=0"]),
+        ("lambda record: not setattr(record, 'rank', 7)", ["HOST one 7", "HOST two 7"]),
+        ("lambda record: record.thread and record.rank == 0", ["HOST one 0", "HOST two 0"]),
+    ],
+)
+def test_what_a_handlers_filter_keeps_from_the_console_is_on_ours(
+    tmp_path: Path, filter: str, shown: list[str]
+) -> None:
+    """And what it lets pass, or gives a name of its own, is there once."""
+    done = python(FILTERED.format(filter=filter), tmp_path)
+    lines = [line.partition(" ")[2] if line[:2].isdigit() else line for line in done.stderr.splitlines()]
+    assert sorted(lines) == sorted(shown)
+
+
+SAY = "sl.get_logger('a').info('x')"
 IN_PASSING = """
 import logging, sightline as sl
 log = sl.get_logger("rollout")
@@ -170,3 +205,35 @@ with sl.start("runs", name="r", sinks=[], logging={"enabled": False}):
     assert not list(tmp_path.rglob("logs"))
     off = code.replace('logging={"enabled": False}', "logging=None").replace("enabled=False", "enabled=True")
     assert python(off, tmp_path / "..", SIGHTLINE_DISABLED="1").stderr == "said\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "argument", "name"),
+    [
+        ({"JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}, "", "tool.p00003"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "", "tool.p00000"),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, "", "tool"),
+        ({}, "", "tool"),
+        ({}, ", process=2", "tool.p00002"),
+    ],
+)
+def test_of_several_processes_each_has_files_of_its_own(
+    tmp_path: Path, environment: dict[str, str], argument: str, name: str
+) -> None:
+    """Also under one name given by the program; and those that are not the root say nothing."""
+    python(
+        f"import sightline as sl; sl.setup_file_logging('logs', 'tool.log'{argument}); {SAY}",
+        tmp_path,
+        **environment,
+    )
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [f"{name}.jsonl", f"{name}.log"]
+
+
+def test_processes_whose_numbers_nobody_knows_have_files_of_their_own_too(tmp_path: Path) -> None:
+    for _ in range(2):
+        python(
+            f"import sightline as sl; sl.setup_file_logging('logs', 'tool.log'); {SAY}",
+            tmp_path,
+            WORLD_SIZE="2",
+        )
+    assert len(list((tmp_path / "logs").glob("tool.*.log"))) == 2

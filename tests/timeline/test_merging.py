@@ -223,6 +223,38 @@ def test_times_since_the_epoch_a_line_an_event(tmp_path: Path) -> None:
     assert {line["pid"] for line in lines} == {100_001, 200_001}
 
 
+def test_lines_of_lanes_nest_and_have_the_rank_that_areals_tools_number_by(
+    tmp_path: Path, engine: Engine
+) -> None:
+    """Tasks that overlap on one thread are on numbers of their own; as they stand, and without metadata."""
+    for process in range(2):
+        live = Live(tmp_path / "run", process, processes=2)
+        live.span("thread", 1.1, 1000.3, args={"rank": "mine", "n": 1}).add(
+            ph="i", name="moment", tid=1, ts=5, s="t"
+        )
+        for lane in range(40):
+            begin, end = 10 + lane * 7.3, 500.001 + lane * 5.7
+            for name, early, late in (("task", 0, 0), ("inner", 0.001, 0.0005)):
+                about = {"name": name, "cat": "lane", "id2": {"local": hex(lane)}, "tid": 1}
+                live.add(ph="b", **about, ts=begin + early).add(ph="e", **about, ts=end - late)
+        live.write()
+    report = merge([tmp_path / "run"], tmp_path / "traces.jsonl", "jsonl")
+    assert report.events["spans"] == 2 * 81
+    lines = [json.loads(line) for line in (tmp_path / "traces.jsonl").read_bytes().splitlines()]
+    for given in (lines, sorted((each for each in lines if each["ph"] != "M"), key=lambda each: each["ts"])):
+        trace = engine.load(json.dumps({"traceEvents": given}).encode())
+        assert trace.errors() == {}
+        assert (trace.counts().slices, trace.counts().threads) == (2 * 82, 2 * 41)
+    assert {(each["pid"], each["args"]["rank"]) for each in lines if each["ph"] != "M"} == {
+        (100_001, 0), (200_001, 1)
+    }  # fmt: skip
+    assert next(each["args"] for each in lines if each["name"] == "thread") == {
+        "rank_": "mine",
+        "n": 1,
+        "rank": 0,
+    }
+
+
 def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = full(tmp_path / "run")
 

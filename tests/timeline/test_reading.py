@@ -11,10 +11,14 @@ import sightline as sl
 from sightline.timeline.events import Flow, Instant, Span
 from sightline.timeline.merging import Format, Timeline, merge
 from tests.holes import BOUND, put_hole, read_bytes
+from tests.perfetto import Engine
 from tests.timeline.conftest import Merged
 from tests.timeline.live import EPOCH, Live
 
 FORMATS: tuple[Format, ...] = ("json", "pftrace")
+DEEP: dict[str, Any] = {}
+for _ in range(300):  # orjson reads that, and cannot write it
+    DEEP = {"a": DEEP}
 
 
 def spans(timeline: Timeline) -> list[tuple[str, int, int, bool]]:
@@ -83,27 +87,36 @@ def test_what_is_whole_in_a_damaged_file_is_read(
         {"dur": "1"},
         {"ph": "b"}, {"ph": "b", "id": 5}, {"ph": "b", "id2": 5}, {"ph": "s"}, {"ph": "s", "id": 7},
         {"ph": "s", "id": "0xq"}, {"ph": "f", "id": "1", "lane": 3}, {"ph": ["X"], "ts": 1e300},
+        {"ph": ["X"]}, {"ts": True}, {"dur": False}, {"args": DEEP}, {"ph": "s", "id": "-0x5"},
+        {"ph": "f", "id": "0x10000000000000000"}, {"ph": "M", "name": "thread_name"},
+        {"ph": "i", "name": "sightline: events dropped", "args": {"dropped": "many"}},
     ],
-    ids=str,
+    ids=lambda each: str(each)[:50],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["json", "jsonl", "pftrace", "tar"])
 def test_json_that_is_no_event_of_ours_stops_no_writer(
-    tmp_path: Path, event: dict[str, Any], kind: Format
+    tmp_path: Path, engine: Engine, event: dict[str, Any], kind: Format
 ) -> None:
     odd = {"ph": "X", "name": "odd", "tid": 1, "ts": 5, "dur": 1, **event}
     run = Live(tmp_path / "run").span("before", 1, 1).add(**odd).span("after", 9, 1).write()
     report = merge([run], tmp_path / "out", kind)
+    assert "1 torn line" in report.problems[0]
     if kind != "tar":
         assert report.events["spans"] == 2
-        assert "1 torn line" in report.problems[0]
+    if kind != "jsonl":
+        trace = engine.load(tmp_path / "out")
+        assert (trace.counts().slices, trace.errors()) == (2, {})
 
 
 def test_odd_values_are_made_such_as_every_viewer_takes(tmp_path: Path, merged: Merged) -> None:
     live = (
         Live(tmp_path / "run").span("a", -5, -1, args={"a": None, "": 2**63, "b": {"": [{}]}}).span("", 2, 0)
     )
-    live.add(ph="C", name="c", ts=3, args={"x": "nan", "y": 2}).add(ph="i", name="i", ts=3, s="what")
-    for kind in FORMATS:
+    live.add(ph="C", name="c", ts=3, args={"x": "nan", "y": 2, "z": True}).add(
+        ph="i", name="i", ts=3, s="what"
+    )
+    live.add(ph="C", name="none", ts=3, args={"x": True}).add(ph="C", name="nothing", ts=3, args={})
+    for kind in (*FORMATS, "tar"):
         trace, report = merged(live.write(), kind=kind)
         assert trace.counts()[:3] == (3, 0, 1)
         assert report.problems == []

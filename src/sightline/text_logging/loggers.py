@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from logging import DEBUG, INFO
+from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
+from numbers import Real
+from operator import index
 from types import FrameType
 from typing import Any, cast
 
@@ -19,6 +21,8 @@ PARENT = "sightline"
 
 #: What formatters put on a record, and ``fields``, where those of our calls are.
 _MADE_LATER = frozenset(("message", "asctime", "fields"))
+
+_BY_KEYWORD: Any = object()  # the message, unless it is given first
 
 _Site = tuple[str, int, int]
 _MOST_SITES = 10_000
@@ -38,59 +42,122 @@ class Logger(logging.Logger):
 
     _cache: dict[int, bool]  # of the standard library's
 
-    # These two as in the standard library, with the look into the cache of levels in place: a call that logs
-    # nothing costs no more than there, also where the program's loggers and ours take turns.
+    # The message is positional, so that every name is free for a field; `msg=` alone is the message, as in
+    # the standard library. The first two look into the cache of levels themselves: a call that logs nothing
+    # costs no more than there, also where the program's loggers and ours take turns.
 
-    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
+    def debug(self, msg: object = _BY_KEYWORD, /, *args: object, **fields: Any) -> None:
         """Logs at the level DEBUG."""
         try:
             is_on = self._cache[DEBUG]
         except KeyError:
             is_on = self.isEnabledFor(DEBUG)
         if is_on and not self.disabled:
-            self._log(DEBUG, msg, args, **kwargs)
+            self._log(DEBUG, msg, args, **fields)
 
-    def info(self, msg: object, *args: object, **kwargs: Any) -> None:
+    def info(self, msg: object = _BY_KEYWORD, /, *args: object, **fields: Any) -> None:
         """Logs at the level INFO."""
         try:
             is_on = self._cache[INFO]
         except KeyError:
             is_on = self.isEnabledFor(INFO)
         if is_on and not self.disabled:
-            self._log(INFO, msg, args, **kwargs)
+            self._log(INFO, msg, args, **fields)
 
-    def log_every_n(self, level: int, message: object, n: int, *args: object, **fields: Any) -> None:
+    def warning(self, msg: object = _BY_KEYWORD, /, *args: object, **fields: Any) -> None:
+        """Logs at the level WARNING."""
+        if self.isEnabledFor(WARNING):
+            self._log(WARNING, msg, args, **fields)
+
+    def error(self, msg: object = _BY_KEYWORD, /, *args: object, **fields: Any) -> None:
+        """Logs at the level ERROR."""
+        if self.isEnabledFor(ERROR):
+            self._log(ERROR, msg, args, **fields)
+
+    def exception(self, msg: object = _BY_KEYWORD, /, *args: object, **fields: Any) -> None:
+        """Logs at the level ERROR, with the exception that is handled."""
+        if self.isEnabledFor(ERROR):
+            self._log(ERROR, msg, args, **{"exc_info": True, **fields})
+
+    def critical(self, msg: object = _BY_KEYWORD, /, *args: object, **fields: Any) -> None:
+        """Logs at the level CRITICAL."""
+        if self.isEnabledFor(CRITICAL):
+            self._log(CRITICAL, msg, args, **fields)
+
+    fatal = critical
+
+    def log(  # type: ignore[override]
+        self, level: int | str, msg: object = _BY_KEYWORD, /, *args: object, **fields: Any
+    ) -> None:
+        """Logs at a level, by its number or its name.
+
+        Raises:
+            RecordError: there is no such level.
+        """
+        if self.isEnabledFor(level := _number(level)):
+            self._log(level, msg, args, **fields)
+
+    def log_every_n(
+        self,
+        level: int | str,
+        message: object = _BY_KEYWORD,
+        n: int | None = None,
+        /,
+        *args: object,
+        **fields: Any,
+    ) -> None:
         """Logs the first and then every ``n``-th call of this line of code.
 
         Raises:
-            RecordError: ``n`` is no positive int.
+            RecordError: ``n`` is no positive int, or there is no such level.
         """
-        if self.isEnabledFor(level) and not _count(_caller()) % _checked(n):
+        n = fields.pop("n", None) if n is None else n
+        if self.isEnabledFor(level := _number(level)) and not _count(_caller()) % _checked(n):
             self._log(level, message, args, **fields)
 
-    def log_first_n(self, level: int, message: object, n: int, *args: object, **fields: Any) -> None:
+    def log_first_n(
+        self,
+        level: int | str,
+        message: object = _BY_KEYWORD,
+        n: int | None = None,
+        /,
+        *args: object,
+        **fields: Any,
+    ) -> None:
         """Logs the first ``n`` calls of this line of code.
 
         Raises:
-            RecordError: ``n`` is no positive int.
+            RecordError: ``n`` is no positive int, or there is no such level.
         """
-        if self.isEnabledFor(level) and _count(_caller()) < _checked(n):
+        n = fields.pop("n", None) if n is None else n
+        if self.isEnabledFor(level := _number(level)) and _count(_caller()) < _checked(n):
             self._log(level, message, args, **fields)
 
     def log_every_seconds(
-        self, level: int, message: object, seconds: float, *args: object, **fields: Any
+        self,
+        level: int | str,
+        message: object = _BY_KEYWORD,
+        seconds: float | None = None,
+        /,
+        *args: object,
+        **fields: Any,
     ) -> None:
         """Logs the first call of this line of code, and the first one after each such time.
 
         Raises:
-            RecordError: ``seconds`` is no positive number.
+            RecordError: ``seconds`` is no positive number, or there is no such level.
         """
-        if self.isEnabledFor(level) and _is_due(_caller(), seconds):
+        seconds = fields.pop("seconds", None) if seconds is None else seconds
+        if self.isEnabledFor(level := _number(level)) and _is_due(_caller(), seconds):
             self._log(level, message, args, **fields)
 
-    def once(self, level: int, message: object, *args: object, **fields: Any) -> None:
-        """Logs the first call of this line of code."""
-        if self.isEnabledFor(level) and not _count(_caller()):
+    def once(self, level: int | str, message: object = _BY_KEYWORD, /, *args: object, **fields: Any) -> None:
+        """Logs the first call of this line of code.
+
+        Raises:
+            RecordError: there is no such level.
+        """
+        if self.isEnabledFor(level := _number(level)) and not _count(_caller()):
             self._log(level, message, args, **fields)
 
     def _log(  # type: ignore[override]
@@ -100,19 +167,25 @@ class Logger(logging.Logger):
         args: Any,
         /,
         exc_info: Any = None,
-        extra: Mapping[str, Any] | None = None,
-        stack_info: bool = False,
-        stacklevel: int = 1,
+        extra: Any = None,
+        stack_info: Any = False,
+        stacklevel: Any = 1,
         **fields: Any,
     ) -> None:
         # Takes the place of the standard library's to have fields, and to be faster at finding the caller.
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None:
-            if frame.f_code.co_filename not in _INTERNAL:
-                stacklevel -= 1
-                if stacklevel <= 0 or frame.f_back is None:
-                    break
-            frame = frame.f_back
+        try:
+            while frame is not None:
+                if frame.f_code.co_filename not in _INTERNAL:
+                    stacklevel -= 1
+                    if stacklevel <= 0 or frame.f_back is None:
+                        break
+                frame = frame.f_back
+        except Exception:  # noqa: BLE001 - no number: the frame is the caller's own
+            if stacklevel is not None:
+                fields["stacklevel"] = stacklevel
+        if msg is _BY_KEYWORD:
+            msg = fields.pop("msg" if "msg" in fields else "message", "")
         if exc_info:
             if isinstance(exc_info, BaseException):
                 exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
@@ -138,6 +211,8 @@ class Logger(logging.Logger):
                     add_field(fields, name, value)
                 else:
                     own[name] = value
+        elif extra is not None:
+            fields["extra"] = extra
         if fields:
             record.fields = fields
         self.handle(record)
@@ -227,8 +302,8 @@ def _count(site: _Site) -> int:
     return next(counter)
 
 
-def _is_due(site: _Site, seconds: float) -> bool:
-    if not isinstance(seconds, (int, float)) or not seconds > 0:
+def _is_due(site: _Site, seconds: Any) -> bool:
+    if not isinstance(seconds, Real) or not float(seconds) > 0:
         raise RecordError(f"log_every_seconds: seconds={seconds!r}; expected a positive number")
     now = time.monotonic()
     with _times_lock:
@@ -236,14 +311,31 @@ def _is_due(site: _Site, seconds: float) -> bool:
             return False
         if len(_next_times) >= _MOST_SITES:
             _next_times.clear()
-        _next_times[site] = now + seconds
+        _next_times[site] = now + float(seconds)
     return True
 
 
-def _checked(n: int) -> int:
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+def _checked(n: Any) -> int:
+    try:
+        number = 0 if isinstance(n, bool) else index(n)  # numpy's have one too
+    except TypeError:
+        number = 0
+    if number < 1:
         raise RecordError(f"n={n!r}; expected a positive int: log_every_n(level, message, n, *args)")
-    return n
+    return number
+
+
+def _number(level: Any) -> int:
+    """The number of a level."""
+    if isinstance(level, int):
+        return level
+    if isinstance(level, str) and (number := logging.getLevelNamesMapping().get(level.upper())) is not None:
+        return number
+    try:
+        return index(level)
+    except TypeError:
+        names = ", ".join(logging.getLevelNamesMapping())
+        raise RecordError(f"level={level!r}; expected an int as logging.INFO, or one of {names}") from None
 
 
 def _stack(frame: FrameType | None) -> str:

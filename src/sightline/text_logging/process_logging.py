@@ -26,11 +26,13 @@ from sightline.text_logging.entries import Entry
 from sightline.text_logging.handler import EntryHandler
 from sightline.text_logging.lines import FORMAT, Line, Renderer
 from sightline.text_logging.loggers import PARENT
+from sightline.transports import number_by_launcher, several_processes
 
 if TYPE_CHECKING:
     from sightline.text_logging.output import OutputCapture
 
 _BATCH = 2000  # entries between two looks at everything else
+_LAST_WORDS_S = 0.05  # that a caller waits at CRITICAL, since the process may end at the next line
 _ANCHOR_EVERY_S = 30.0  # while there are lines; in between the time of day runs as the clock does
 _is_apart = False  # whether it is we who have stopped the propagation to the root
 _on: list[TextLogging] = []  # the newest one has the console, and says the levels
@@ -156,6 +158,8 @@ class TextLogging:
         self._files.hurry()
         if self._on_warning is not None:
             self._on_warning(record)
+        if record.levelno >= logging.CRITICAL:
+            self._files.settle(_LAST_WORDS_S)
 
     def _keep(self, record: logging.LogRecord) -> None:
         self._handler.keep(record, is_for_files=True)
@@ -245,9 +249,11 @@ def setup_file_logging(
     Args:
         log_dir: is made if need be.
         filename: of the plain file, as in ``"trainer.log"``; the structured one lies beside it, as
-            ``trainer.jsonl``. None: by process, as in ``p00003.a01.log``. What stands there is kept.
+            ``trainer.jsonl``. Of several processes each has its own: ``trainer.p00003.log``. None: by
+            process, as in ``p00003.a01.log``. What stands there is kept.
         config: see :class:`TextLoggingConfig`.
-        process: this process's index; None: that of JAX's distributed runtime, else 0.
+        process: this process's index, where there are several; None: that of JAX's distributed runtime, or
+            what the launcher says (``JAX_PROCESS_ID``, ``SLURM_PROCID``, ``RANK`` …), else 0.
 
     Returns:
         What :meth:`~TextLogging.flush` and :meth:`~TextLogging.close` are called on; it is closed at exit.
@@ -262,17 +268,33 @@ def setup_file_logging(
         ...     print(Path(folder, "trainer.log").read_text().splitlines()[1].partition(" ")[2])
         p00000 INFO trainer: ready
     """
-    found = distributed()
-    here, of = (0, 1) if found is None else (found.process, found.processes)
+    number, processes = _place_in_job()
+    if process is not None:
+        number, processes = process, max(processes, process + 1)
     run_id = os.urandom(8).hex()
     place = Place(Path(log_dir), run_id, 1)
-    files = ProcessFiles(lambda: place, process=here if process is None else process, processes=of)
-    path = (
-        "{name}" if filename is None else filename.removesuffix(".log").replace("{", "{{").replace("}", "}}")
-    )
+    files = ProcessFiles(lambda: place, process=number or 0, processes=processes)
+    path = "{name}"
+    if filename is not None:
+        path = filename.removesuffix(".log").replace("{", "{{").replace("}", "}}")
+        if number is None:
+            path += f".{os.uname().nodename}.{os.getpid()}"
+        elif processes > 1 or process is not None:
+            path += f".p{number:05d}"
     if os.environ.get("SIGHTLINE_DISABLED") == "1":
         config = TextLoggingConfig(enabled=False)
     return _OfNoRun(files, config, path=path)
+
+
+def _place_in_job() -> tuple[int | None, int]:
+    """This process's index, None if nothing says it, and how many there are at least."""
+    found = distributed()
+    if found is not None:
+        return found.process, found.processes
+    if not several_processes():
+        return 0, 1
+    number = number_by_launcher()
+    return number, 2 if number is None else max(2, number + 1)
 
 
 class _OfNoRun(TextLogging):
@@ -314,10 +336,32 @@ def _is_shown_by_others(entry: Entry, ours: logging.Handler) -> bool:
     logger: logging.Logger | None = logging.getLogger(entry.logger)
     while logger is not None:
         for handler in logger.handlers:
-            if handler is not ours and entry.level >= handler.level and _prints(handler):
+            if (
+                handler is not ours
+                and entry.level >= handler.level
+                and _prints(handler)
+                and _passes(handler, entry)
+            ):
                 return True
         logger = logger.parent if logger.propagate else None
     return False
+
+
+def _passes(handler: logging.Handler, entry: Entry) -> bool:
+    """Whether a handler's filters have let this pass: asked again, with a copy, as it leaves no trace."""
+    if not handler.filters:
+        return True
+    copy = logging.LogRecord(
+        entry.logger, entry.level, entry.path, entry.line, entry.message, entry.args or (), None
+    )
+    copy.created, copy.threadName = entry.created, entry.thread
+    copy.__dict__.update({**(entry.fields or {}), **copy.__dict__})
+    if entry.fields:
+        copy.fields = entry.fields
+    try:
+        return bool(handler.filter(copy))
+    except Exception:  # noqa: BLE001 - rather shown twice than not at all
+        return False
 
 
 def _prints(handler: logging.Handler) -> bool:

@@ -19,7 +19,9 @@ import orjson
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.finding import ProcessTrace
 from sightline.timeline.lines import Damage, parsed, raw_lines
+from sightline.timeline.reading import NO_EVENT, check, numbers
 
+_MOST_TID, _FAR_US = (1 << 32) - 1, float(1 << 61)
 MANIFEST = "perfetto_manifest.json"
 
 
@@ -33,7 +35,8 @@ def write_archive(
 
     The segments of a process are put together, since Perfetto joins nothing over members: neither the
     beginning and the end of a span, nor, which is a limit of this form, the two ends of an arrow between
-    processes. A torn line, which would fail the whole archive, is left out.
+    processes. A torn line, which would fail the whole archive, is left out, as is what is no event, and
+    numbers that viewers refuse are made such as they take, as in the other formats.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f"{out.name}.part")
@@ -44,9 +47,9 @@ def write_archive(
             _add(archive, MANIFEST, io.BytesIO(manifest), len(manifest))
             for trace, name in zip(traces, names, strict=True):
                 with tempfile.TemporaryFile(dir=out.parent) as joined:
-                    _join(trace, joined, advance)
+                    is_changed = _join(trace, joined, advance)
                     (path, damage), *others = trace.damage.items()
-                    if others or damage or damage.is_cut:
+                    if others or damage or damage.is_cut or is_changed:
                         _add(archive, name, joined, joined.tell())
                     else:
                         with open(path, "rb") as raw:
@@ -87,9 +90,13 @@ def _manifest(traces: Sequence[ProcessTrace], clocks: Sequence[ProcessClock], na
     return orjson.dumps({"perfetto_manifest": {"version": 1, "files": files}})
 
 
-def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -> None:
-    """Writes what is whole in the files of a process, and each span's beginning once."""
+def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -> bool:
+    """Writes what is whole in the files of a process, and each span's beginning once.
+
+    Returns whether an event of it is not as it was.
+    """
     begun: set[str] = set()
+    is_changed = False
     to.write(b"[\n")
     for path in trace.files:
         damage = trace.damage[path] = Damage()
@@ -97,7 +104,18 @@ def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -
             event = parsed(line, damage)
             if event is None:
                 continue
-            phase = event.get("ph")
+            try:
+                check(event)
+            except NO_EVENT:
+                damage.torn += 1
+                continue
+            mended = _mended(event)
+            if mended is not event:
+                is_changed = True
+                if mended is None:
+                    continue
+                event, line = mended, orjson.dumps(mended)
+            phase = event["ph"]
             if phase in ("B", "b", "X"):
                 # Of a lane: while it is open, its thread is not known.
                 where = ("id", "id2") if phase == "b" else ("tid",)
@@ -110,6 +128,28 @@ def _join(trace: ProcessTrace, to: BinaryIO, advance: Callable[[int], object]) -
                 if phase != "X":
                     begun.add(key)
             to.write(line.strip(b" \t\r\n,") + b",\n")
+    return is_changed
+
+
+def _mended(event: dict[str, Any]) -> dict[str, Any] | None:
+    """An event with numbers that viewers take; None if nothing of it can be drawn."""
+    changes: dict[str, Any] = {
+        name: value
+        for name, least, most in (("tid", 0, _MOST_TID), ("ts", 0, _FAR_US), ("dur", 0, _FAR_US))
+        if name in event and (value := min(max(event[name], least), most)) != event[name]
+    }
+    if "tid" not in event and event["ph"] in ("B", "E", "X", "i", "s", "f"):
+        changes["tid"] = 1
+    if event["ph"] == "i" and event.get("s", "t") not in ("t", "p", "g"):
+        changes["s"] = "t"
+    if event["ph"] == "C":
+        args = event.get("args") or {}
+        values = numbers(args)
+        if not values:
+            return None
+        if len(values) < len(args):
+            changes["args"] = values
+    return {**event, **changes} if changes else event
 
 
 def _add(archive: tarfile.TarFile, name: str, data: BinaryIO, size: int) -> None:

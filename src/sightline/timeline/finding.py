@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class ProcessTrace:
         syncs: moments on its clock and the root's.
         flows_out: ids of the arrows that begin in it.
         flows_out_at: when, in ns from ``base_ns`` on.
+        last_ns: about when the last event ends, in ns from ``base_ns`` on.
         damage: by file.
         shift: by how much the numbers of its threads are above those from 1 on.
     """
@@ -61,6 +63,7 @@ class ProcessTrace:
     syncs: list[Sync] = field(default_factory=list)
     flows_out: array[int] = field(default_factory=lambda: array("Q"))
     flows_out_at: array[int] = field(default_factory=lambda: array("q"))
+    last_ns: int = 0
     damage: dict[Path, Damage] = field(default_factory=dict)
 
 
@@ -164,6 +167,7 @@ def _header(path: Path) -> tuple[dict[str, Any] | None, str]:
 def scan(trace: ProcessTrace, advance: Callable[[int], object] = lambda size: None) -> None:
     """Reads a process's clocks, and where its arrows begin; both are needed before anything can be placed."""
     for path in trace.files:
+        timed = b""
         for line in raw_lines(path, ignored := Damage(), advance):
             if line.startswith(b'{"ph":"M"'):
                 event = parsed(line, ignored)
@@ -178,11 +182,24 @@ def scan(trace: ProcessTrace, advance: Callable[[int], object] = lambda size: No
                         continue  # told when it is read for good
                     trace.flows_out.append(flow)
                     trace.flows_out_at.append(at)
+            elif line.endswith(b"},\n"):
+                timed = line
+        event = parsed(timed, ignored) or {}
+        with suppress(TypeError, ValueError, OverflowError):
+            last = round((event.get("ts", 0) + event.get("dur", 0)) * 1000)
+            trace.last_ns = min(max(trace.last_ns, last), 1 << 61)
 
 
 def flow_id(given: Any) -> int:
-    """An arrow's id as a number below 2^64."""
-    return int(given, 16) % (1 << 64)
+    """An arrow's id, a number below 2^64.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    flow = int(given, 16)
+    if not 0 <= flow < 1 << 64:
+        raise ValueError(given)
+    return flow
 
 
 def _note_clock(trace: ProcessTrace, args: Any) -> None:

@@ -15,6 +15,7 @@ from sightline.sparse_files import behind_zeros, data_from
 from sightline.wording import counted
 
 _LONGEST = 16 << 20
+_DEEP = 200  # brackets, from which on it is looked how deep an event is
 
 
 @dataclass
@@ -96,7 +97,9 @@ def parsed(line: bytes, damage: Damage) -> dict[str, Any] | None:
         return None
     try:
         event = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        if text.count(b"{") + text.count(b"[") > _DEEP:
+            orjson.dumps(event)  # what is read may be too deep to be written
+    except (orjson.JSONDecodeError, TypeError):
         event = None
     if not isinstance(event, dict):
         if line.endswith(b"\n"):

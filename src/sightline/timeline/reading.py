@@ -77,20 +77,14 @@ class Reader:
                     continue
                 try:
                     yield from self._events(event, damage)
-                except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-                    damage.torn += 1  # JSON, but no event of ours
+                except NO_EVENT:
+                    damage.torn += 1
         yield from self._rest()
 
     def _events(self, event: dict[str, Any], damage: Damage) -> Iterator[Event]:
+        check(event)
         phase, name, given = event["ph"], event["name"], event.get("tid", 0)
         category, args = event.get("cat", ""), event.get("args") or {}
-        if (
-            type(name) is not str
-            or type(given) is not int
-            or type(category) is not str
-            or type(args) is not dict
-        ):
-            raise TypeError(name)
         tid = given - self._trace.shift if given > self._trace.shift else given
         if phase == "i" and ("arrow" in event or "lane" in event):
             return  # it is there for an arrow only
@@ -138,8 +132,10 @@ class Reader:
                 self.dropped += int(args["dropped"])
             yield Instant(name, at, tid, "p" if event.get("s") == "p" else "t", category, args)
         elif phase == "C":
-            values = {key: v for key, v in args.items() if isinstance(v, (int, float))}
-            if values:
+        check(event)
+        phase, name, given = event["ph"], event["name"], event.get("tid", 0)
+        category, args = event.get("cat", ""), event.get("args") or {}
+        tid = given - self._trace.shift if given > self._trace.shift else given
                 yield Counter(name, at, values)
         elif phase in ("s", "f"):
             yield from self._flow(event, tid, at, phase == "s")
@@ -228,7 +224,46 @@ class Reader:
                 yield self._loose(flow)
 
 
+#: What :func:`check` raises.
+NO_EVENT = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+def check(event: dict[str, Any]) -> None:
+    """Raises one of :data:`NO_EVENT` for what is JSON, but no event of ours; the same in all formats."""
+    phase, name = event["ph"], event["name"]
+    if (
+        type(name) is not str
+        or type(phase) is not str
+        or type(event.get("tid", 0)) is not int
+        or type(event.get("cat", "")) is not str
+        or type(event.get("args") or {}) is not dict
+    ):
+        raise TypeError(name)
+    if phase == "M":
+        if name == "thread_name":
+            event["args"]["name"]
+        return
+    _ns(event["ts"])
+    if phase == "X":
+        _ns(event["dur"])
+    elif phase in ("b", "e"):
+        _lane(event)
+    elif phase in ("s", "f"):
+        flow_id(event["id"])
+        if "lane" in event:
+            int(event["lane"], 16)
+    elif phase == "i" and name == DROPPED:
+        int(event["args"]["dropped"])
+
+
+def numbers(args: Args) -> dict[str, float]:
+    """The values of a counter that can be drawn."""
+    return {key: value for key, value in args.items() if type(value) in (int, float)}
+
+
 def _ns(us: float) -> int:
+    if type(us) is bool:
+        raise TypeError(us)
     ns = round(us * 1000)
     if not -_FAR_NS < ns < _FAR_NS:
         raise ValueError(us)

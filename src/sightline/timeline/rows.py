@@ -20,6 +20,7 @@ class Row:
         order: its place among the others.
         group: which arrows may meet: those of one run and attempt.
         threads: how many numbers there are for its threads.
+        process, role: of the process; None and empty for a row that is none.
     """
 
     pid: int
@@ -27,6 +28,8 @@ class Row:
     order: int
     group: int = 0
     threads: int = _MOST
+    process: int | None = None
+    role: str = ""
 
     def tid(self, tid: int) -> int:
         """The number of a thread, in no other process the same; the first one is the main thread's."""
@@ -57,7 +60,8 @@ def rows_of(traces: Sequence[ProcessTrace], extra: Sequence[str]) -> tuple[list[
         if len(runs) > 1:
             parts.append(trace.run_dir.resolve().name)
         group = groups.setdefault((trace.run, trace.attempt), len(groups))
-        rows.append(Row(i * threads + 1, " · ".join(filter(None, parts)), len(extra) + i - 1, group, threads))
+        name = " · ".join(filter(None, parts))
+        rows.append(Row(i * threads + 1, name, len(extra) + i - 1, group, threads, trace.process, trace.role))
     begin = len(traces) + 1
     others = [Row((begin + i) * threads + 1, name, i, 0, threads) for i, name in enumerate(extra)]
     return rows, others

@@ -23,6 +23,14 @@ _PROCESS_COUNTS = (
     "WORLD_SIZE",
     "MEGASCALE_NUM_SLICES",
 )
+_PROCESS_NUMBERS = (
+    "JAX_PROCESS_ID",
+    "SLURM_PROCID",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "RANK",
+    "TPU_WORKER_ID",
+)
 _HOST_LISTS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
 
 
@@ -78,3 +86,12 @@ def several_processes() -> str:
             return f"{variable} names {value.count(',') + 1} hosts"
     processes = backend_processes()
     return f"JAX's back end spans {processes} processes" if processes > 1 else ""
+
+
+def number_by_launcher() -> int | None:
+    """This process's index by what launchers set; None where it is not said."""
+    for variable in _PROCESS_NUMBERS:
+        value = os.environ.get(variable, "")
+        if value.isdigit():
+            return int(value)
+    return None

@@ -18,3 +18,14 @@ def test_what_is_there_is_listed_and_what_comes_next_can_be_pasted(tmp_path: Pat
     assert f"sightline report {tmp_path}" in journal
     settings = f"--set output.name={tmp_path.name} --set output.resume=must --set sft.steps=60"
     assert again.endswith(f"{settings}    # 30 steps more")
+
+
+def test_what_a_traced_run_has_can_be_looked_at(tmp_path: Path) -> None:
+    for name in ("traces", "sessions"):
+        (tmp_path / name).mkdir()
+    written, following = closing(tmp_path, "grpo.steps", 30).split("\nNext:\n")
+    assert written == f"\nWritten:\n  {tmp_path}/traces\n  {tmp_path}/sessions\n"
+    report, summary, view, _ = following.splitlines()
+    assert f"sightline report {tmp_path}" in report
+    assert f"sightline trace summary {tmp_path}    #" in summary
+    assert f"sightline trace view {tmp_path}    #" in view

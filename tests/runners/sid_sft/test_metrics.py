@@ -131,7 +131,7 @@ def test_the_root_alone_prints_the_summary_and_names_files_that_exist(two_proces
     files = re.search(r"Written:\n((?:  .+\n)+)", root)
     assert files is not None
     names = {line.strip().rsplit("/", 1)[1] for line in files[1].splitlines()}
-    assert names == {"metrics.jsonl", "run.json", "eval.json", "logs", "checkpoints"}
+    assert names == {"metrics.jsonl", "run.json", "eval.json", "logs", "traces", "checkpoints"}
 
 
 def test_the_commands_at_the_end_go_on_with_this_run_and_begin_the_next_from_it(
