@@ -132,10 +132,7 @@ class Reader:
                 self.dropped += int(args["dropped"])
             yield Instant(name, at, tid, "p" if event.get("s") == "p" else "t", category, args)
         elif phase == "C":
-        check(event)
-        phase, name, given = event["ph"], event["name"], event.get("tid", 0)
-        category, args = event.get("cat", ""), event.get("args") or {}
-        tid = given - self._trace.shift if given > self._trace.shift else given
+            if values := numbers(args):
                 yield Counter(name, at, values)
         elif phase in ("s", "f"):
             yield from self._flow(event, tid, at, phase == "s")
