@@ -54,9 +54,7 @@ class Announcement:
 
     def say_failure(self, error: BaseException) -> None:
         """That it does not: else the others would wait for it."""
-        from sightline.facts import (
-            without_secrets,
-        )  # loads much, which a run that begins needs on the root only
+        from sightline.facts import without_secrets  # loads much, and only a run that fails needs it here
 
         what = str(error) if isinstance(error, SightlineError) else f"{type(error).__name__}: {error}"
         try:
