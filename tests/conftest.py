@@ -10,6 +10,7 @@ from hypothesis import settings
 
 import sightline as sl
 from sightline import full_disks, sampling
+from sightline.perf_tracer import TRACER
 from sightline.session_tracer import SESSIONS
 from tests.session_recorder import Recorder
 
@@ -59,6 +60,7 @@ def _nothing_is_left_behind() -> Iterator[None]:
     left += [f"a session: {each!r}" for each in SESSIONS.open_sessions()]
     sampling._asked.clear()
     SESSIONS.turn(SESSIONS.enabled)
+    TRACER._before.clear()  # what it keeps for the next run, which is another test's
     assert not left
 
 
