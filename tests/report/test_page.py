@@ -176,7 +176,7 @@ def test_every_kind_of_trouble_is_named_the_gravest_first(report: Path, look: Lo
     card = opened.page.locator("#overview .card", has_text="Trouble").inner_text()
     named = [re.sub(r"^[0-9,]+ ", "", each) for each in card.splitlines()[-1].split(", ")]
     assert named == [
-        "crash", "stall", "loss of processes", "non-finite values", "warnings", "late snapshot",
+        "crash", "stall", "loss of processes", "non-finite value", "warnings", "late snapshot",
     ]  # fmt: skip
 
 
