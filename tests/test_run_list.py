@@ -34,7 +34,7 @@ def test_a_finished_run_says_what_it_was(tmp_path: Path) -> None:
     assert run.metrics["eval/acc"] == 0.08
     assert run.begun is not None
     assert run.heard is not None
-    assert run.wall_s == run.heard - run.begun
+    assert run.elapsed_s == run.heard - run.begun
     assert run.disk_bytes >= (run_dir / "metrics.jsonl").stat().st_size
 
 

@@ -136,6 +136,7 @@ class Analysis:
         by_process: the same of each process, also of those without steps: where they have roles, it differs.
         beside: what other threads and lanes did meanwhile, by total time: name, how many spans, seconds.
         wall_s: of all steps together, the mean over the processes.
+        loops: how many steps there are of all processes together: one that drops out has fewer.
     """
 
     processes: list[int]
@@ -147,6 +148,7 @@ class Analysis:
     by_process: dict[int, ProcessTime]
     beside: list[tuple[str, int, float]]
     wall_s: float
+    loops: int
 
     @property
     def goodput(self) -> float:
@@ -244,6 +246,7 @@ def analyse(spans: Iterable[StageSpan], steps: tuple[int, int] | None = None) ->
         by_process=dict(sorted(by_process.items())),
         beside=_beside(by_thread, loops, steps, begin, end),
         wall_s=wall_s / max(len({where for each in by_step.values() for where in each}), 1),
+        loops=sum(map(len, by_step.values())),
     )
 
 

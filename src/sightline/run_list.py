@@ -37,7 +37,7 @@ class ListedRun(NamedTuple):
         state: how it stands.
         begun: when its first attempt began, in s since the epoch; None where that is unknown.
         heard: when its last commit was, or else when its latest attempt began.
-        wall_s: from its beginning until it was last heard of, or until now if it is live; with the pauses
+        elapsed_s: from its beginning until it was last heard of, or until now if it is live; with the pauses
             between attempts.
         disk_bytes: what its files take on the disk.
         metrics: the latest value of each key, of its last commits.
@@ -49,7 +49,7 @@ class ListedRun(NamedTuple):
     state: RunState
     begun: float | None
     heard: float | None
-    wall_s: float | None
+    elapsed_s: float | None
     disk_bytes: int
     metrics: dict[str, float]
     unreadable: Unreadable = Unreadable()
@@ -150,7 +150,7 @@ def _listed(path: Path, folder: Path, now: float) -> ListedRun | None:
         state=state,
         begun=begun,
         heard=heard,
-        wall_s=None if begun is None or until is None else max(0.0, until - begun),
+        elapsed_s=None if begun is None or until is None else max(0.0, until - begun),
         disk_bytes=_disk_bytes(path),
         metrics=metrics,
         unreadable=unreadable,

@@ -36,7 +36,7 @@ def test_each_run_is_a_whole_line_where_there_is_no_terminal(runs: Path) -> None
     assert done.exit_code == 0
     head, *lines = done.stdout.splitlines()
     assert head.split()[:4] == ["run", "state", "step", "train/loss"]
-    assert head.split()[4:] == ["heard", "wall", "attempt", "processes", "size", "started"]
+    assert head.split()[4:] == ["heard", "elapsed", "attempt", "processes", "size", "started"]
     long = "sweep/learning-rate-of-three-times-ten-to-the-minus-four"
     assert [line.split()[0] for line in lines] == ["peer", "crashed", "grpo-small", long]
     assert "finished" in lines[2]

@@ -25,6 +25,7 @@ from sightline.report.time_shares import shares
 from sightline.run_logs.files import Damage
 from sightline.run_state import state_of
 from tests.report.runs import RunFiles, full_run
+from tests.timeline.live import Live
 
 
 def unpacked(data: bytes) -> tuple[Any, bytes]:
@@ -221,10 +222,52 @@ def test_each_attempt_tells_of_its_own_values_that_are_not_finite(tmp_path: Path
     assert [each.text for each in found] == [
         "attempt 1 begins, 1 process",
         "a is inf in step 2, on process 0",
+        "attempt 1 ended without saying so",
         "attempt 2 begins, 1 process, at step 1: it goes over 3 steps again",
         "a is inf in step 2, on process 1",
         "b: first non-finite value, on process 0, recorded at x.py:1",
     ]
+
+
+def test_an_attempt_that_was_killed_ends_where_it_was_heard_of_last(tmp_path: Path) -> None:
+    """The last one only if nothing is at work on it any more."""
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    run.commit(1, {"a": 1.0})
+    first = run.time
+    run.time += 3600
+    run.begin(1)
+    run.finish()
+    run.begin(2)
+    run.commit(2, {"a": 1.0})
+
+    def ends(goes_on: bool) -> list[tuple[float, int | None, str]]:
+        found, _ = problems(history_of(run.path), LogLines([], {}, 0, Damage()), goes_on=goes_on)
+        return [(each.time, each.step, each.text) for each in found if each.kind == "crash"]
+
+    assert ends(True) == [(first, 1, "attempt 1 ended without saying so")]
+    assert ends(False) == [*ends(True), (run.time, 2, "attempt 3 ended without saying so")]
+    run.finish()
+    assert ends(False) == ends(True)
+
+
+def test_a_stages_own_time_is_of_the_steps_that_its_processes_took(tmp_path: Path) -> None:
+    """Though one of them drops out after the first of four."""
+    run = RunFiles(tmp_path / "run", processes=2)
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    for process, steps in enumerate((4, 1)):
+        live = Live(run.path, process, processes=2)
+        for step in range(steps):
+            at = step * 1_000_000
+            live.span("update", at, 500_000, args={"step": step})
+            live.span("step", at, 1_000_000, cat="step", args={"step": step})
+        live.write()
+    found = shares(history_of(run.path), [run.path])
+    assert found is not None
+    assert found.source == "traces"
+    assert {row["stage"]: row["own"] for row in found.stages} == {"update": pytest.approx(0.5)}
 
 
 def test_who_is_out_is_told_at_the_top_and_for_how_long_it_was(tmp_path: Path) -> None:
@@ -389,7 +432,7 @@ def test_each_kind_of_problem_keeps_what_the_others_do_not_need(tmp_path: Path) 
 def test_sample_rows_are_those_of_the_files_and_of_the_journal_where_files_are_not_here(
     tmp_path: Path,
 ) -> None:
-    """In full, without what was gone over; of a table of which there are more than 500 the newest."""
+    """In full, without what was gone over; of a table of which there are more than 500 some of each step."""
     run = RunFiles(tmp_path / "run", processes=3)
     run.begin()
 
@@ -421,8 +464,52 @@ def test_sample_rows_are_those_of_the_files_and_of_the_journal_where_files_are_n
         run.samples("a/rollouts", process, rows, attempt=2)
     (found,) = sample_tables(history_of(run.path), [run.path])
     assert len(found["rows"]) == 500
-    assert {row[0] for row in found["rows"]} == {8, 9}
-    assert sum(row[0] == 9 for row in found["rows"]) > 400
+    assert {row[0] for row in found["rows"]} == set(range(10))
+    assert sum(row[0] == 9 for row in found["rows"]) > 250
+
+
+def test_of_many_rows_all_processes_and_earlier_steps_are_shown_with_the_best_and_the_worst(
+    tmp_path: Path,
+) -> None:
+    """Of 6,144 rows 500."""
+    run = RunFiles(tmp_path / "run", processes=16)
+    run.begin()
+    for step in range(3):
+        run.commit(step, {"a": 1.0})
+        run.say("sample", seq=run.seq, step=step, k=0, table="t", recorded=2048, rows=[])
+    for process in range(16):
+        rewards = [float("nan"), *range(1, 100), 1000 + process, *range(100, 126), -process]
+        rows = [
+            {"step": step, "reward": "nan" if r != r else r} for step in range(3) for r in rewards
+        ]  # fmt: skip
+        run.samples("t", process, rows)
+    (found,) = sample_tables(history_of(run.path), [run.path])
+    assert (found["recorded"], found["chosen"]) == (6144, True)
+    rows = found["rows"]
+    assert len(rows) == 500
+    assert len({tuple(row) for row in rows}) > 3 * 16
+    for step in range(3):
+        own = [row for row in rows if row[0] == step]
+        assert len(own) >= (250 if step == 2 else 80)
+        of_process = [sum(row[2] == process for row in own) for process in range(16)]
+        assert max(of_process) - min(of_process) <= 2
+        rewards = {row[1] for row in own}
+        assert {1015, -15} <= rewards
+
+
+def test_rows_of_a_long_run_are_the_newest_and_some_of_steps_all_over_it(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    run.say("sample", seq=1, step=0, k=0, table="t", recorded=10_000, rows=[])
+    run.samples("t", 0, [{"step": step, "n": step} for step in range(10_000)])
+    (found,) = sample_tables(history_of(run.path), [run.path])
+    shown = [row[0] for row in found["rows"]]
+    assert len(set(shown)) == 500
+    assert set(range(9600, 10_000)) <= set(shown)
+    assert shown[0] == 0
+    earlier = [step for step in shown if step < 9500]
+    assert max(np.diff(earlier)) < 10_000 / 40
 
 
 def test_of_sample_files_that_are_too_long_the_ends_are_read(tmp_path: Path) -> None:
@@ -433,7 +520,10 @@ def test_of_sample_files_that_are_too_long_the_ends_are_read(tmp_path: Path) -> 
     for process in range(2):
         run.samples("t", process, [{"step": step, "text": "x" * 100} for step in range(10_000)])
     (found,) = sample_tables(history_of(run.path), [run.path], room=200_000)
-    assert [row[0] for row in found["rows"]] == [step for step in range(9750, 10_000) for _ in range(2)]
+    shown = [row[0] for row in found["rows"]]
+    assert len(shown) == 500
+    assert 9250 < shown[0] < 9500
+    assert {*range(9800, 10_000)} <= {*shown}
 
 
 def test_other_names_are_known_by_what_the_journal_says_of_them(tmp_path: Path) -> None:

@@ -171,6 +171,83 @@ def test_the_only_error_among_thousands_of_warnings_is_counted_and_shown(uneven:
     assert "THE ONE ERROR" in opened.page.inner_text("#problems tbody")
 
 
+def test_every_kind_of_trouble_is_named_the_gravest_first(report: Path, look: Look) -> None:
+    opened = look(report)
+    card = opened.page.locator("#overview .card", has_text="Trouble").inner_text()
+    named = [re.sub(r"^[0-9,]+ ", "", each) for each in card.splitlines()[-1].split(", ")]
+    assert named == [
+        "crash", "stall", "loss of processes", "non-finite value", "warnings", "late snapshot",
+    ]  # fmt: skip
+
+
+def test_an_attempt_that_was_killed_has_a_row_that_says_when_it_was_heard_of(
+    report: Path, look: Look
+) -> None:
+    """By the clock of whoever reads it."""
+    page = look(report, timezone_id="Asia/Tokyo").page
+    page.locator("#problems .table input").fill("without saying so")
+    shown = page.locator("#problems tbody tr", has_text="ended without saying so").inner_text()
+    assert re.search(r"2023-11-15 (07:\d\d:\d\d)\s.*attempt 1 ended without saying so; last heard \1", shown)
+
+
+def test_a_run_without_a_commit_says_so_at_its_top(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.finish()
+    note = look(made(tmp_path, run)).page.inner_text("#overview .note")
+    assert note.startswith("No commit: the run ended before its first one")
+
+
+@pytest.mark.parametrize("height", [900, 2400])
+def test_the_navigation_marks_the_overview_at_the_top_of_the_page(
+    tmp_path: Path, look: Look, height: int
+) -> None:
+    """And what is read elsewhere."""
+    opened = look(made(tmp_path, full_run(tmp_path / "run")), viewport={"width": 1280, "height": height})
+    marked = "[...document.querySelectorAll('nav [aria-current]')].map(e => e.innerText).join()"
+    opened.until(f"{marked} === 'Overview'")
+    opened.page.evaluate("document.getElementById('samples').scrollIntoView()")
+    opened.until(f"{marked} !== 'Overview' && {marked} !== ''")
+    opened.page.evaluate("scrollTo(0, 0)")
+    opened.until(f"{marked} === 'Overview'")
+
+
+def test_a_long_list_is_one_setting_and_opens_in_part(tmp_path: Path, look: Look) -> None:
+    """So that it hides no other one, neither where runs differ nor in the run's own configuration."""
+    first = full_run(tmp_path / "first", ids=list(range(3000)), lr=0.1)
+    second = full_run(tmp_path / "second", ids=[1], lr=0.2, **{f"z{n}": n for n in range(700)})
+    page = look(made(tmp_path, first, second)).page
+    names = page.locator("#overview table.mono tbody th").all_inner_texts()
+    assert names[:2] == ["ids", "lr"]
+    assert len(names) == 500
+    caption = page.inner_text("#overview table.mono caption")
+    assert "702 of 704 settings" in caption
+    assert "the first 500" in caption
+    assert page.evaluate("document.getElementById('facts').offsetHeight") < 3000
+    page.locator("#facts summary", has_text="ids").click()
+    lines = page.locator("#facts details", has=page.locator("summary", has_text="ids")).locator("li")
+    assert lines.count() == 100
+    page.get_by_role("button", name="Show 2,900 more").click()
+    assert lines.count() == 3000
+
+
+def test_a_reward_that_is_not_finite_leaves_its_column_one_of_numbers(tmp_path: Path, look: Look) -> None:
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    run.say("sample", seq=1, step=0, k=0, table="t", recorded=5, rows=[])
+    rewards = (0.5, "nan", 0.25, "-inf", 10.0)
+    run.samples("t", 0, [{"step": 0, "text": "nan", "reward": reward} for reward in rewards])
+    run.finish()
+    page = look(made(tmp_path, run)).page
+    cells = "[...document.querySelectorAll('#samples td[data-name=reward]')].map(e => e.innerText.trim())"
+    assert page.locator("#samples td[data-name=reward].num").count() == 5
+    assert page.locator("#samples td[data-name=reward].shaded").count() == 3
+    assert page.locator("#samples td[data-name=text].num").count() == 0
+    page.locator("#samples").get_by_role("button", name="reward", exact=True).click()
+    assert page.evaluate(cells)[-4:] == ["10", "0.5", "0.25", "−∞"]
+
+
 def test_where_the_wall_time_goes_has_what_is_outside_of_steps(uneven: Path, look: Look) -> None:
     """3 s of set-up, a minute of steps, 17 s until the end."""
     opened = look(uneven)
@@ -329,7 +406,16 @@ def test_sample_tables_are_searched_sorted_paged_and_opened(report: Path, look: 
 def test_what_went_wrong_is_on_one_axis_and_in_one_table(report: Path, look: Look) -> None:
     opened = look(report)
     kinds = opened.page.inner_text("#problems .tabs")
-    for kind in ("stall 1", "missing 1", "non-finite", "late 1", "warning 16", "attempt 2", "end 1"):
+    for kind in (
+        "stall 1",
+        "missing 1",
+        "non-finite",
+        "late 1",
+        "warning 16",
+        "attempt 2",
+        "crash 1",
+        "end 1",
+    ):
         assert kind in kinds
     opened.page.locator("#problems .table input").fill("process 7 missing")
     opened.until("document.querySelector('#problems .table .count').innerText === '1'")
@@ -340,7 +426,7 @@ def test_hosts_are_told_in_units_that_people_read(tmp_path: Path, look: Look) ->
     run.begin()
     for step in range(8):
         by_process = {
-            "host/process/rss_bytes": [2.0 * 2**30, (3.0 + step) * 2**30],
+            "host/process/rss_bytes": [2e9, (3.0 + step) * 1e9],
             "host/machine/received_bytes_per_s": [2.5e6, 1e6],
             "host/machine/cpu_fraction": [0.25, 0.5],
         }
@@ -348,7 +434,7 @@ def test_hosts_are_told_in_units_that_people_read(tmp_path: Path, look: Look) ->
         run.commit(step, values, by_process=by_process)
     opened = look(made(tmp_path, run))
     shown = opened.page.inner_text("#hosts table").replace("\xa0", " ")
-    assert "10 GiB" in shown
+    assert "10 GB" in shown
     assert "2.5 MB/s" in shown
     assert "50 %" in shown
     opened.page.evaluate("document.getElementById('hosts').scrollIntoView()")

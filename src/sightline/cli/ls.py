@@ -40,7 +40,7 @@ _SORTS: dict[str, Callable[[ListedRun], Any]] = {
     "state": lambda run: run.state.state,
     "step": lambda run: run.state.last_step,
     "heard": lambda run: run.heard,
-    "wall": lambda run: run.wall_s,
+    "elapsed": lambda run: run.elapsed_s,
     "size": lambda run: run.disk_bytes,
 }
 
@@ -202,7 +202,7 @@ def _show(runs: Sequence[ListedRun], keys: Sequence[str], now: float) -> None:
             for at, key in enumerate(keys)
         ),
         Heading("heard", True, rank=2),
-        Heading("wall", True, rank=3),
+        Heading("elapsed", True, rank=3),
         Heading("attempt", True, rank=51),
         Heading("processes", True, rank=52),
         Heading("size", True, rank=53),
@@ -221,7 +221,7 @@ def _show(runs: Sequence[ListedRun], keys: Sequence[str], now: float) -> None:
                 step,
                 *(number(run.metrics.get(key)) for key in keys),
                 ago(None if run.heard is None else now - run.heard),
-                duration(run.wall_s),
+                duration(run.elapsed_s),
                 number(state.attempt or None),
                 number(state.processes or None),
                 size(run.disk_bytes),
@@ -252,7 +252,7 @@ def _plain(run: ListedRun, metrics: Sequence[str]) -> dict[str, Any]:
         "total_steps": state.total_steps,
         "started": run.begun,
         "last_heard": run.heard,
-        "wall_s": run.wall_s,
+        "elapsed_s": run.elapsed_s,
         "disk_bytes": run.disk_bytes,
         **run.unreadable.plain(),
         "cut_bytes": state.cut_bytes,

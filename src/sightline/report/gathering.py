@@ -156,7 +156,7 @@ def _gathered(
         absent += files_missing(run.dirs[0], of, gone, attempt=which)
     facts = run.facts()
     steps, times, attempts = history.rows()
-    found_problems, left_out = problems(history, logs)
+    found_problems, left_out = problems(history, logs, goes_on=stands.state != "crashed")
     if stands.cut:
         at, step = history.last_time or time.time(), history.last_step
         found_problems.append(Problem(at, "end", step, None, f"the journal: {stands.cut}"))

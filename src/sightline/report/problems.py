@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from sightline.history import History
 from sightline.host_health import Place, Stall
 from sightline.report.log_lines import LogLines, Said, fair_share
-from sightline.troubles import absences, stalls
-from sightline.wording import counted, duration, processes
+from sightline.troubles import absences, stalls, unended
+from sightline.wording import counted, duration, ended_silently, processes
 
 _MOST = 3000
 _TEXT = 4000
@@ -35,7 +35,7 @@ class Problem(NamedTuple):
 
     Attributes:
         time: seconds since the epoch.
-        kind: ``attempt``, ``end``, ``error``, ``warning``, ``non-finite``, ``missing``, ``stall``,
+        kind: ``attempt``, ``end``, ``crash``, ``error``, ``warning``, ``non-finite``, ``missing``, ``stall``,
             ``silent``, ``resumed``, ``late``.
         step: where; None if that is unknown.
         process: whose; None for all, or none.
@@ -55,8 +55,15 @@ class Problem(NamedTuple):
     until: float | None = None
 
 
-def problems(history: History, logs: LogLines) -> tuple[list[Problem], dict[str, int]]:
+def problems(
+    history: History, logs: LogLines, *, goes_on: bool = True
+) -> tuple[list[Problem], dict[str, int]]:
     """All of them by time; of too many the first and the last, but each kind has its share.
+
+    Args:
+        history: of the run.
+        logs: of its processes.
+        goes_on: whether the last attempt may still be at work, so that it need not have said that it ends.
 
     Returns:
         the problems, and of each kind how many more there are, where there are.
@@ -64,7 +71,7 @@ def problems(history: History, logs: LogLines) -> tuple[list[Problem], dict[str,
     stalled = stalls(history)
     said, repeated = _apart(history, logs.said, stalled)
     found = sorted(
-        [*_attempts(history), *_events(history, stalled), *_missing(history), *_nonfinite(history),
+        [*_attempts(history, goes_on), *_events(history, stalled), *_missing(history), *_nonfinite(history),
          *(_stall(stall, repeated.get(at, [])) for at, stall in enumerate(stalled)),
          *_late(history), *_logged(said)],
         key=lambda each: each.time,
@@ -114,7 +121,8 @@ def _stall_at(stalled: Sequence[Stall], time: float) -> int | None:
     )
 
 
-def _attempts(history: History) -> Iterator[Problem]:
+def _attempts(history: History, goes_on: bool) -> Iterator[Problem]:
+    cut_off = _cut_off(history, goes_on)
     starts = {each.attempt: each for each in history.starts}
     for run in history.runs:
         attempt = run.get("attempt", 1)
@@ -125,6 +133,26 @@ def _attempts(history: History) -> Iterator[Problem]:
             text += f", at step {start.first_step}: it goes over {again} again"
         first = None if start is None else start.first_step
         yield Problem(run.get("started", 0.0), "attempt", first, None, text)
+        if attempt in cut_off:
+            yield cut_off[attempt]
+
+
+def _cut_off(history: History, goes_on: bool) -> dict[int, Problem]:
+    """The attempts that no line ends, where they were heard of last; the page says when that was."""
+    steps, _, attempts = history.rows()
+    heard = {each.attempt: each.time for each in unended(history)}
+    if history.runs and not goes_on:
+        last, started = history.runs[-1].get("attempt", 1), history.runs[-1].get("started", 0.0)
+        events = [each for each in history.events if each.get("attempt") == last]
+        if not any(each.get("event") == "finish" for each in events):
+            heard[last] = max(
+                [started, history.last_time or 0.0, *(each.get("time", 0.0) for each in events)]
+            )
+    found = {}
+    for attempt, time in heard.items():
+        step = next(iter(steps[attempts == attempt][-1:].tolist()), None)
+        found[attempt] = Problem(time, "crash", step, None, ended_silently(attempt, None))
+    return found
 
 
 def _events(history: History, stalled: Sequence[Stall]) -> Iterator[Problem]:

@@ -110,7 +110,7 @@ def _stage_rows(found: Analysis) -> list[dict[str, Any]]:
     return [
         {
             "stage": stage.name, "kind": stage.kind, "share": stage.share, "spans": stage.spans,
-            "own": stage.exclusive_s / max(1, len(found.steps)) / max(1, len(found.processes)),
+            "own": stage.exclusive_s / max(1, found.loops),
             "mean": stage.mean_s, "p50": stage.p50_s, "p95": stage.p95_s,
             "slow": None if stage.slow is None else stage.slow._asdict() | {"chronic": stage.slow.is_chronic},
         }

@@ -2,6 +2,7 @@
 
 const facts = section("facts", "Run");
 let factQuery = "";
+const MOST_LINES = 100; // of a branch, until the rest is asked for
 
 /** What facts are in words, where the plain value says little. */
 const SAID = {
@@ -22,7 +23,10 @@ function tree(value, name, query, depth = 0, said = false) {
   const own = query && String(name).toLowerCase().includes(query);
   const inside = Object.entries(value).map(([key, each]) => tree(each, key, own ? "" : query, depth + 1)).filter(Boolean);
   if (!inside.length) return null;
-  return el("li", {}, el("details", { open: Boolean(query) || (depth < 1 && name !== "sightline") }, el("summary", {}, el("span", { class: "name" }, say(name, 200)), el("small", {}, ` ${Object.keys(value).length}`)), el("ul", {}, inside)));
+  const list = el("ul", {}, inside.slice(0, MOST_LINES)), rest = inside.slice(MOST_LINES);
+  const more = rest.length > 0 && el("button", { type: "button", class: "fold", onclick: (event) => { list.append(...rest); event.target.remove(); } }, `Show ${number(rest.length)} more`);
+  const isOpen = Boolean(query) || (depth < 1 && name !== "sightline" && !Array.isArray(value));
+  return el("li", {}, el("details", { open: isOpen }, el("summary", {}, el("span", { class: "name" }, say(name, 200)), el("small", {}, ` ${number(Object.keys(value).length)}`)), list, more));
 }
 
 function showFacts() {

@@ -6,7 +6,7 @@ const hosts = section("hosts", "Hosts");
 function unitOf(key, most) {
   const sized = (steps) => steps.find(([size]) => most >= size) || steps[steps.length - 1];
   if (/bytes_per_s/.test(key)) return sized([[1e9, "GB/s"], [1e6, "MB/s"], [1e3, "kB/s"], [0, "B/s", 1]]);
-  if (/bytes/.test(key)) return sized([[2 ** 40, "TiB"], [2 ** 30, "GiB"], [0, "MiB", 2 ** 20]]);
+  if (/bytes/.test(key)) return sized([[1e12, "TB"], [1e9, "GB"], [0, "MB", 1e6]]);
   if (/_fraction/.test(key)) return [0, "%", 0.01];
   if (/cpu_cores/.test(key)) return [0, "cores", 1];
   if (/_power_w|power_w/.test(key)) return [0, "W", 1];

@@ -74,14 +74,21 @@ function watchSections() {
   const seen = new Map();
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) seen.set(entry.target.id, entry.isIntersecting);
-    const first = sections.find((each) => !each.node.hidden && seen.get(each.id));
+    mark();
+  }, { rootMargin: "-25% 0px -60% 0px" });
+  /** Marks the section that is read: at the top of the page the first one, however short. */
+  function mark() {
+    const shown = sections.filter((each) => !each.node.hidden);
+    const first = (scrollY <= 0 && shown[0]) || shown.find((each) => seen.get(each.id));
     for (const each of sections) {
       if (each !== first) { each.link.removeAttribute("aria-current"); continue; }
       each.link.setAttribute("aria-current", "true");
       const nav = each.link.parentElement;
       nav.scrollLeft += Math.min(0, each.link.offsetLeft - nav.offsetLeft - nav.scrollLeft) + Math.max(0, each.link.offsetLeft - nav.offsetLeft + each.link.offsetWidth - nav.scrollLeft - nav.clientWidth);
     }
-  }, { rootMargin: "-25% 0px -60% 0px" });
+  }
+  let wasTop = null;
+  addEventListener("scroll", () => { if (wasTop !== (wasTop = scrollY <= 0)) mark(); }, { passive: true });
   for (const each of sections) observer.observe(each.node);
 }
 

@@ -43,24 +43,25 @@ function shareBar(kinds, caption) {
 
 const overview = section("overview", "Overview");
 
-function problemCount(run) {
-  const found = { error: 0, warning: 0, other: 0 };
-  const add = (kind, count) => {
-    if (["attempt", "end", "resumed"].includes(kind)) return;
-    found[kind in found ? kind : "other"] += count;
-  };
-  for (const [, kind, , , , count] of run.problems) add(kind, count);
-  for (const [kind, count] of Object.entries(run.problems_left_out)) add(kind, count);
-  return found;
+/** What a kind of event is in numbers, one and many; the gravest first. */
+const TROUBLES = [
+  ["crash", "crash", "crashes"], ["error", "error"], ["stall", "stall"], ["silent", "silence"],
+  ["missing", "loss of processes", "losses of processes"], ["non-finite", "non-finite value"], ["warning", "warning"], ["late", "late snapshot"],
+];
+
+/** How often each kind is there, with its words. */
+function troubles(run) {
+  const found = new Map();
+  for (const [, kind, , , , count] of run.problems) found.set(kind, (found.get(kind) || 0) + count);
+  for (const [kind, count] of Object.entries(run.problems_left_out)) found.set(kind, (found.get(kind) || 0) + count);
+  return TROUBLES.flatMap(([kind, one, many]) => (found.get(kind) ? [[found.get(kind), one, many]] : []));
 }
 
 /** What went wrong, in numbers: exact ones, where all logs were read. */
 function troubleCard(run) {
-  const wrong = problemCount(run), total = wrong.error + wrong.warning + wrong.other;
+  const found = troubles(run), total = found.reduce((sum, [count]) => sum + count, 0);
   if (!total) return card("Trouble", "none", "nothing was noticed");
-  const words = [counted(wrong.error, "error"), counted(wrong.warning, "warning"), wrong.other && `${number(wrong.other)} other`];
-  const parts = [wrong.error, wrong.warning, wrong.other].flatMap((count, at) => (count ? [words[at]] : []));
-  return card("Trouble", run.logs_left_out ? `${number(total)} or more` : number(total), el("a", { href: "#problems" }, parts.join(", ")));
+  return card("Trouble", run.logs_left_out ? `${number(total)} or more` : number(total), el("a", { href: "#problems" }, found.map((each) => counted(...each)).join(", ")));
 }
 
 function cards(run) {
@@ -134,23 +135,25 @@ function comparison() {
     el("tbody", {}, rows.map(([name, show]) => el("tr", {}, el("th", { scope: "row" }, name), all.runs.map((run) => el("td", {}, show(run.headline))))))));
 }
 
+const MOST_SETTINGS = 500;
+
+/** Settings by their path; a list is one value. */
 function flattened(value, path = "", out = new Map()) {
-  if (value && typeof value === "object") {
+  if (value && typeof value === "object" && !Array.isArray(value) && Object.keys(value).length) {
     for (const [key, each] of Object.entries(value)) flattened(each, path ? `${path}.${key}` : key, out);
-    if (!Object.keys(value).length) out.set(path, Array.isArray(value) ? "[]" : "{}");
   } else out.set(path, JSON.stringify(value) ?? "–");
   return out;
 }
 
 function differences() {
-  const configs = all.runs.map((run) => flattened(run.config || {}));
+  const configs = all.runs.map((run) => (run.config && Object.keys(run.config).length ? flattened(run.config) : new Map()));
   const names = [...new Set(configs.flatMap((each) => [...each.keys()]))].sort();
   const differ = names.filter((name) => new Set(configs.map((each) => each.get(name))).size > 1);
   if (!differ.length) return el("p", { class: "note" }, "The configurations are the same.");
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Differences of the configurations" }, el("table", { class: "plain mono" },
-    el("caption", {}, `Where the configurations differ: ${differ.length} of ${names.length}`),
+    el("caption", {}, `Where the configurations differ: ${number(differ.length)} of ${counted(names.length, "setting")}`, differ.length > MOST_SETTINGS ? el("small", {}, ` Shown are the first ${number(MOST_SETTINGS)}; `, el("code", {}, "sightline compare"), " has all.") : null),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "setting"), all.runs.map((run) => el("th", { scope: "col" }, runMark(run), say(run.name, 60))))),
-    el("tbody", {}, differ.slice(0, 500).map((name) => el("tr", {}, el("th", { scope: "row" }, say(name, 200)), configs.map((each) => el("td", {}, say(each.get(name) ?? "–", 300))))))));
+    el("tbody", {}, differ.slice(0, MOST_SETTINGS).map((name) => el("tr", {}, el("th", { scope: "row" }, say(name, 200)), configs.map((each) => el("td", {}, say(each.get(name) ?? "–", 300))))))));
 }
 
 function runMark(run) {
@@ -163,6 +166,7 @@ function showOverview() {
   const run = all.run;
   const parts = [cards(run)];
   for (const line of [...run.damaged, ...run.absent]) parts.push(el("p", { class: "note warn" }, say(line, 1000)));
+  if (!run.headline.commits) parts.push(el("p", { class: "note" }, run.live ? "No commit yet: what a run records is here from its first commit on." : "No commit: the run ended before its first one, so there are neither metrics nor times."));
   if (Object.keys(run.headline.kinds).length) parts.push(el("h3", {}, "Where the time goes", el("small", {}, ` of ${seconds(run.headline.wall_s)} wall time`)), shareBar(run.headline.kinds, "Share of the wall time by kind"));
   if (run.headline.best.length > 2 || run.headline.best.some((each) => each.over > 2)) parts.push(bestTable(run));
   if (all.runs.length > 1) parts.push(el("h3", {}, "Runs side by side"), el("div", { class: "side" }, comparison(), differences()));

@@ -1,9 +1,11 @@
 // What went wrong, and when.
 
 const problemsSection = section("problems", "Events");
-const PROBLEMS = ["error", "stall", "silent", "missing", "non-finite", "late", "warning", "resumed", "attempt", "end"];
+const PROBLEMS = ["crash", "error", "stall", "silent", "missing", "non-finite", "late", "warning", "resumed", "attempt", "end"];
 const problemColour = (kind) => colour(`--problem-${kind}`);
 const hiddenKinds = new Set();
+/** What happened; of an attempt that was cut off also when it was heard of last. */
+const whatOf = (row) => (row[1] === "crash" ? `${row[4]}; last heard ${moment(row[0], false)}` : row[4]);
 const problemsOf = (kind) => all.run.problems.filter((row) => row[1] === kind);
 const countOf = (kind) => problemsOf(kind).reduce((sum, row) => sum + row[5], all.run.problems_left_out[kind] || 0);
 const presentKinds = () => PROBLEMS.filter((kind) => problemsOf(kind).length);
@@ -22,10 +24,10 @@ function buildProblems(body) {
       { name: "kind", bare: true, value: (row) => row[1], show: (row) => { const dot = el("i", { class: "mark" }); dot.style.background = problemColour(row[1]); return el("span", { class: "nowrap" }, dot, row[1]); } },
       { name: "step", isNumber: true, value: (row) => row[2] },
       { name: "process", isNumber: true, value: (row) => row[3] },
-      { name: "what", bare: true, wide: true, value: (row) => row[4] },
+      { name: "what", bare: true, wide: true, value: whatOf },
       { name: "times", isNumber: true, value: (row) => row[5], show: (row) => (row[5] > 1 ? number(row[5]) : "") },
     ],
-    detail: (row) => [block("what", row[4]), row[6] ? block("more", row[6]) : null] });
+    detail: (row) => [block("what", whatOf(row)), row[6] ? block("more", row[6]) : null] });
   const present = presentKinds(), counts = new Map();
   const host = el("article", { class: "chart is-wide" }), note = el("p", { class: "note" });
   const toggles = el("div", { class: "tabs", role: "group", "aria-label": "Kinds of events" }, present.map((kind) => {
@@ -49,7 +51,7 @@ function buildProblems(body) {
     const between = skipped.map(([kind, count]) => ["error", "warning"].includes(kind) ? counted(count, kind) : `${number(count)} ${kind}`);
     note.hidden = !unread && !skipped.length;
     note.replaceChildren(...[unread ? `The logs are long: ${number(unread / 1e6, 3)} MB at their beginnings were not read. ` : null, skipped.length ? `Shown are the first and the last of each kind; between them are ${between.join(", ")} more. ` : null, el("code", {}, "sightline logs --level warning"), " shows all of the logs."].filter(Boolean));
-    list.update(all.run.problems);
+    list.update([...all.run.problems].reverse()); // of one moment the later one first
     drawn.redraw();
   };
 }
@@ -62,7 +64,7 @@ function drawProblems(present) {
     const lasted = those.filter((row) => row[7]).flatMap((row) => [[at(row[0]), kind], [at(row[7]), kind], [null, null]]);
     return [...(lasted.length ? [{ type: "scatter", mode: "lines", x: lasted.map((each) => each[0]), y: lasted.map((each) => each[1]), line: { width: 7, color: faded(problemColour(kind), 0.45) }, hoverinfo: "skip" }] : []), { type: "scatter", mode: "markers", x: those.map((row) => at(row[0])), y: those.map(() => kind),
       marker: { symbol: "line-ns-open", size: 13, color: problemColour(kind), line: { width: 2, color: problemColour(kind) } },
-      text: those.map((row) => label(row[4], 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" }];
+      text: those.map((row) => label(whatOf(row), 140).replace(/(.{60,80}?)\s/g, "$1<br>")), hovertemplate: "%{text}<extra></extra>" }];
   });
   return { traces, layout: { hovermode: "closest", margin: { l: 74 }, xaxis: { type: "date" }, yaxis: { type: "category", categoryorder: "array", categoryarray: [...lanes].reverse(), tickmode: "linear", dtick: 1, showgrid: true } },
     label: `Events over time: ${present.map((kind) => `${countOf(kind)} ${kind}`).join(", ")}` };

@@ -26,22 +26,28 @@ function showSamples() {
   made.take(found);
   const tabs = tables.length > 1 ? el("div", { class: "tabs", role: "group", "aria-label": "Sample tables" }, tables.map((each) => el("button", { type: "button", "aria-pressed": String(each === found), onclick: () => { chosenSamples = each.table; showSamples(); } }, say(each.table, 80)))) : null;
   const left = found.recorded - found.rows.length, of = tables.length > 1 ? "" : ` of ${visible(found.table)}`;
-  samples.lead(left > 0 ? el("span", {}, `${number(found.rows.length)} of ${number(found.recorded)} recorded rows${of}, the newest that are here; `, el("code", {}, say(`sightline export ${run.dir} --samples ${found.table}`, 400)), " writes all") : `all ${number(found.rows.length)} recorded rows${of}`);
+  const step = found.columns.indexOf("step"), steps = new Set(found.rows.map((row) => row[step])).size;
+  const which = found.chosen ? `of ${counted(steps, "step")}${steps > 1 ? ", most of them of the newest" : ""}; of each step the best, the worst, and some of every process` : "those that are here and that no later attempt went over";
+  samples.lead(left > 0 ? el("span", {}, `${number(found.rows.length)} of ${number(found.recorded)} recorded rows${of}, ${which}. `, el("code", {}, say(`sightline export ${run.dir} --samples ${found.table}`, 400)), " writes all") : `all ${number(found.rows.length)} recorded rows${of}`);
   if (samples.body.lastChild !== made.list.node || tabs) samples.body.replaceChildren(...[tabs, made.list.node].filter(Boolean));
 }
+
+/** Numbers that are not finite are kept as texts. */
+const NOT_FINITE = { nan: NaN, inf: Infinity, "-inf": -Infinity };
+const isNotFinite = (value) => typeof value === "string" && Object.hasOwn(NOT_FINITE, value);
 
 function sampleTable(given) {
   const ranges = given.columns.map(() => [Infinity, -Infinity]);
   const ids = new Map();
-  const numeric = given.columns.map((_, at) => given.rows.every((row) => row[at] === null || row[at] === undefined || typeof row[at] === "number"));
+  const numeric = given.columns.map((_, at) => given.rows.some((row) => typeof row[at] === "number") && given.rows.every((row) => row[at] === null || row[at] === undefined || typeof row[at] === "number" || isNotFinite(row[at])));
   const isLong = (value) => typeof value === "string" && (value.length > 24 || /\n/.test(value));
   const columns = given.columns.map((column, at) => ({
-    name: column, isNumber: numeric[at], wide: given.rows.some((row) => isLong(row[at])), value: (row) => row[at],
+    name: column, isNumber: numeric[at], wide: given.rows.some((row) => isLong(row[at])), value: (row) => (numeric[at] && isNotFinite(row[at]) ? NOT_FINITE[row[at]] : row[at]),
     show: (row, cell) => {
-      const value = row[at];
+      const value = numeric[at] && isNotFinite(row[at]) ? NOT_FINITE[row[at]] : row[at];
       if (typeof value === "number") {
         const [low, high] = ranges[at];
-        if (isReward(column) && Number.isFinite(low)) { cell.classList.add("shaded"); cell.style.setProperty("--shade", cellShade(value, low, high)); }
+        if (isReward(column) && Number.isFinite(low) && isNumber(value)) { cell.classList.add("shaded"); cell.style.setProperty("--shade", cellShade(value, low, high)); }
         return number(value);
       }
       if (typeof value === "boolean") return String(value);

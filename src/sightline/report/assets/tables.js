@@ -1,7 +1,8 @@
 // Tables that can be sorted, searched and paged, and whose rows may open.
 
 const compare = (a, b) => {
-  const x = a === null || a === undefined, y = b === null || b === undefined;
+  const isNone = (value) => value === null || value === undefined || Number.isNaN(value);
+  const x = isNone(a), y = isNone(b);
   if (x || y) return x - y;
   if (typeof a === "number" && typeof b === "number") return a - b;
   return String(a).localeCompare(String(b), "en", { numeric: true });
