@@ -1,4 +1,6 @@
-"""What befell the processes of a run, by its journal: who dropped out, and when no step came. For views."""
+"""What befell the processes of a run, by its journal: who dropped out, when no step came, which
+attempts were killed. For views.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import numpy as np
 
 from sightline.history import History
 from sightline.host_health import Stall, Stalls
-from sightline.wording import counted, processes
+from sightline.wording import counted, ended_silently, processes
 
 
 class Absence(NamedTuple):
@@ -67,3 +69,37 @@ def stalls(history: History) -> list[Stall]:
     for run in runs:
         reader.add(run)
     return reader.found
+
+
+class Unended(NamedTuple):
+    """An attempt that was killed, or its machine.
+
+    Attributes:
+        attempt: which.
+        time: when its journal got its last line, s since the epoch.
+        text: in a sentence.
+    """
+
+    attempt: int
+    time: float
+    text: str
+
+
+def unended(history: History) -> list[Unended]:
+    """The attempts before the last one whose end no line tells; the first ones first."""
+    _, times, attempts = history.rows()
+    heard: dict[int, float] = {run.get("attempt", 1): run.get("started", 0.0) for run in history.runs}
+    for attempt in heard:
+        heard[attempt] = max([heard[attempt], *times[attempts == attempt][-1:].tolist()])
+    ended = set()
+    for event in history.events:
+        attempt = event.get("attempt", 1)
+        heard[attempt] = max(heard.get(attempt, 0.0), event.get("time", 0.0))
+        if event.get("event") == "finish":
+            ended.add(attempt)
+    last = max(heard, default=0)
+    return [
+        Unended(attempt, time, ended_silently(attempt, time))
+        for attempt, time in sorted(heard.items())
+        if attempt < last and attempt not in ended
+    ]

@@ -187,6 +187,21 @@ def files_missing(
     return [f"{where}: {here}{of}, without {processes(absent)}"]
 
 
+def ended_silently(attempt: int, heard: float | None) -> str:
+    """That an attempt was killed, or its machine, as all commands say it.
+
+    Args:
+        attempt: which.
+        heard: when its journal got its last line, in s since the epoch; None if that is unknown.
+
+    Example:
+        >>> ended_silently(2, None)
+        'attempt 2 ended without saying so'
+    """
+    last = "" if heard is None else f"; last heard {moment(heard, now=heard)}"
+    return f"attempt {attempt} ended without saying so{last}"
+
+
 def _told(first: int, last: int) -> list[str]:
     return [f"{first}-{last}"] if last > first + 1 else [str(each) for each in range(first, last + 1)]
 
