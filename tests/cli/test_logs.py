@@ -82,6 +82,9 @@ def test_killed_attempts_are_shown_with_all_whole_lines(workers: Workers) -> Non
         numbers = [int(message.split()[1]) for message in of_it]
         assert numbers == sorted(set(numbers))
         assert numbers[-1] + 1 - len(numbers) == (1 if attempt == 1 else 0)
+    killed = logs(run_dir, "--level", "error").stdout.splitlines()
+    assert len(killed) == 1, killed  # of the second one a note tells that the run has crashed
+    assert "ERROR run: attempt 1 ended without saying so; last heard " in killed[0]
     assert messages(logs(run_dir, "--json", "-n", "3", "--grep", "line").stdout) == of_it[-3:]
 
 
@@ -160,7 +163,7 @@ def test_a_run_that_has_ended_is_followed_at_once_to_its_end(tmp_path: Path) -> 
         done = logs(tmp_path / name, "--follow")
         assert done.returncode == 0
         assert ("step 0" in done.stdout) == (steps == 1)
-        assert done.stdout.splitlines()[-1].endswith("INFO run: finish  missing=[]")
+        assert done.stdout.splitlines()[-1].endswith("INFO run: finish")
 
 
 def test_a_crashed_run_tells_why(workers: Workers) -> None:
