@@ -129,6 +129,20 @@ def test_a_view_that_is_open_for_long_keeps_the_end_only(
     assert not watched.update()
 
 
+def test_where_processes_were_in_a_stall_that_is_over_is_told_as_past(tmp_path: Path) -> None:
+    event = {"type": "event", "attempt": 1, "process": 1}
+    place = {"step": 1, "waited_s": 20.0, "span": "reward", "span_s": 20.0, "at": "a.py:1 in f", "stacks": ""}
+    run = written(
+        tmp_path / "run", run_line(processes=2), commit(0, {}, moment=1001.0),
+        line(type="event", event="stall", attempt=1, time=1011.0, step=1, waiting_for=[1]),
+        line(**event, event="stacks", time=1021.0, **place),
+        line(type="event", event="silent", attempt=1, time=1022.0, step=1, processes=[0]),
+        commit(1, {}, moment=1030.0), line(type="event", event="finish", missing=[], attempt=1, time=1031.0),
+    )  # fmt: skip
+    told = [each.text for each in facts(run).troubles if each.about == "stall"]
+    assert told[1:] == ["process 1 was in reward for 20 s (a.py:1 in f)", "process 0 could not say where"]
+
+
 def test_how_a_run_has_ended_is_told(tmp_path: Path) -> None:
     finish = line(type="event", event="finish", missing=[], attempt=1, time=1010.0)
     failed = line(type="event", event="failed", error="ValueError: no gradient", attempt=1, time=1009.0)

@@ -575,9 +575,10 @@ def _stalls(history: History, state: RunState, first: int) -> list[Trouble]:
     if len(lately) > 1:
         said += f"; {len(lately)} stalls so far"
     told = [Trouble("stall", said, is_now)]
-    told += [Trouble("stall", each.told(now), is_now) for each in last.told[:_PLACES]]
+    told += [Trouble("stall", each.told(now, is_over=not is_now), is_now) for each in last.told[:_PLACES]]
     if last.silent:
-        told.append(Trouble("stall", f"{processes(last.silent)} cannot say where", is_now))
+        can = "cannot" if is_now else "could not"
+        told.append(Trouble("stall", f"{processes(last.silent)} {can} say where", is_now))
     return told
 
 
