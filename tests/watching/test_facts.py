@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from pathlib import Path
 
 import orjson
@@ -319,6 +320,23 @@ def test_lines_of_one_template_are_one(tmp_path: Path) -> None:
         ("row 1", 2, False), ("row 2", 1, True),
     ]  # fmt: skip
     assert tail.counts == {"errors": 3, "warnings": 402}
+
+
+def test_an_exception_is_told_by_its_own_text_also_of_several_lines(tmp_path: Path) -> None:
+    """Of a chain by the last one's."""
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            raise ValueError("loss is nan\n second line\nthird") from None
+    except ValueError:
+        alone = traceback.format_exc()
+    chain = f"{alone}\nThe above was the cause:\n\n{alone.replace('ValueError', 'OSError')}"
+    logged(tmp_path, 0, *({**warning(1.0, "x", level="ERROR"), "exception": each} for each in (alone, chain)))
+    tail = LogTail(tmp_path)
+    tail.update()
+    said = "loss is nan\n second line\nthird"
+    assert [each.error for each in tail.warned] == [f"ValueError: {said}", f"OSError: {said}"]
 
 
 def test_warnings_push_no_error_out(tmp_path: Path) -> None:

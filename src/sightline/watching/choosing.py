@@ -85,12 +85,15 @@ def chosen(keys: Sequence[str], patterns: Sequence[str] = (), dull: Container[st
 def filtered(keys: Iterable[str], typed: str) -> list[str]:
     """The keys in which each typed word stands somewhere, also with ``*``; small and capital letters alike.
 
+    Those of JAX and of hosts come last.
+
     Example:
         >>> filtered(["train/Loss", "eval/loss", "train/kl"], "loss tr"), filtered(["a/b", "b/a"], "a*b")
         (['train/Loss'], ['a/b'])
     """
     patterns = [f"*{word.lower()}*" for word in typed.split()]
-    return [key for key in keys if all(fnmatchcase(key.lower(), each) for each in patterns)]
+    fitting = [key for key in keys if all(fnmatchcase(key.lower(), each) for each in patterns)]
+    return sorted(fitting, key=lambda key: (key.startswith("host/"), key.startswith("jax/")))
 
 
 def own(keys: Iterable[str], run: Mapping[str, Any] | None) -> list[str]:

@@ -38,7 +38,7 @@ class Warned:
         processes: who logged it.
         step: in which it was logged last, if it is known.
         count: how many there are.
-        error: the last line of its traceback, if it has one.
+        error: what its traceback ends with, the exception's own text, if it has one.
         is_same: whether all of them say the very same.
     """
 
@@ -169,7 +169,18 @@ def _warned(line: bytes) -> Warned | None:
             str(record.get("message", "")),
             [process] if isinstance(process, int) else [],
             step if isinstance(step, int) else None,
-            error=exception.strip().rpartition("\n")[2] if isinstance(exception, str) else None,
+            error=_own_text(exception) if isinstance(exception, str) else None,
         )
     except (ValueError, TypeError, LookupError, AttributeError):  # torn, or somebody else's
         return None
+
+
+def _own_text(traceback: str) -> str:
+    """An exception's type and message, which may have several lines."""
+    _, found, last = traceback.strip().rpartition("Traceback (most recent call last):\n")
+    lines = last.splitlines()
+    if found:
+        for at, line in enumerate(lines):
+            if not line.startswith((" ", "\t")):  # those of frames are indented
+                return "\n".join(lines[at:])
+    return lines[-1] if lines else ""
