@@ -93,12 +93,16 @@ def test_damage_is_left_out_and_counted(tmp_path: Path) -> None:
     assert logs.missing() == {1: list(range(2, 16))}
 
 
-def test_a_newer_format_is_one_clear_error(tmp_path: Path) -> None:
-    log = Written(tmp_path)
+def test_a_log_of_a_newer_format_is_left_out_and_a_journal_refused(tmp_path: Path) -> None:
+    log = Written(tmp_path, processes=2).say(S, "of then")
     log.data = log.data.replace(b'"format":1', b'"format":2')
-    with pytest.raises(RunDirectoryError, match=r"has format 2, and this sightline reads 1"):
-        RunLogs([log.write()])
-    Written(tmp_path).write()
+    log.write()
+    Written(tmp_path, 1, processes=2).say(S, "of now").write()
+    logs = RunLogs([tmp_path])
+    assert [line.record["message"] for line in logs.lines()] == ["of now"]
+    (problem,) = logs.damage.said()
+    assert f"{log.path}: it has format 2, and this sightline reads 1" in problem
+    assert not logs.missing()
     (tmp_path / "metrics.jsonl").write_bytes(b'{"type":"run","run_id":"r1","format":99}\n')
     with pytest.raises(JournalError, match="has format 99"):
         RunLogs([tmp_path])

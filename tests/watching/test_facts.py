@@ -339,6 +339,17 @@ def test_an_exception_is_told_by_its_own_text_also_of_several_lines(tmp_path: Pa
     assert [each.error for each in tail.warned] == [f"ValueError: {said}", f"OSError: {said}"]
 
 
+def test_a_log_of_a_newer_version_is_left_out_and_said(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", run_line(processes=2), commit(0, {}))
+    header = {"type": "header", "kind": "log", "run_id": "r", "attempt": 1, "process": 0}
+    logged(run, 0, {**header, "format": 2}, warning(1.0, "of then"))
+    logged(run, 1, {**header, "format": 1, "process": 1}, warning(1.0, "of now"))
+    found = facts(run)
+    assert [each.message for each in found.warned] == ["of now"]
+    (trouble,) = [each for each in found.troubles if each.about == "logs"]
+    assert trouble.text.startswith("logs/p00000.a01.jsonl: it has format 2")
+
+
 def test_warnings_push_no_error_out(tmp_path: Path) -> None:
     words = [f"{one}{other}" for one in "abcdefghijkl" for other in "abcdefghijkl"]
     logged(tmp_path, 0, warning(1.0, "boom", level="ERROR"), *(warning(2.0, of) for of in words))

@@ -229,7 +229,8 @@ class RunLogs:
         sizes: how many processes each attempt has, as far as that is told.
 
     Raises:
-        RunDirectoryError: no run directory, one of another run, or files of a newer format.
+        RunDirectoryError: no run directory, or one of another run.
+        JournalError: a newer version of sightline wrote the journal.
 
     Example:
         >>> import sightline as sl, tempfile
@@ -312,7 +313,8 @@ class RunLogs:
             for each in self.events
             for attempt, of in each.processes.items()
         ]
-        lacking = missing([*self.headers, *told], self.files.present())
+        roots = {(each["attempt"], 0) for each in told}  # the journal is the root's
+        lacking = missing([*self.headers, *told], self.files.present() | roots)
         wanted = {
             attempt: [each for each in processes if self.choice.wants_process(attempt, each)]
             for attempt, processes in lacking.items()
