@@ -78,7 +78,7 @@ def test_missing_processes_and_other_runs_are_told(tmp_path: Path) -> None:
     done = collect(out, other)
     assert done.returncode == 1
     assert f"{other} is of run r2, and this is run r1" in done.stderr
-    assert "missing: 0,2-3" in done.stdout
+    assert "missing: processes 0, 2, 3" in done.stdout
     for source, said in (("none", "is no directory"), ("nosuch://x", "a URL that fsspec knows")):
         done = collect(out, tmp_path / source if source == "none" else source)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

@@ -11,7 +11,6 @@ _TOLD = (
     (re.compile(r"open spans: "), "stacks"),
     (re.compile(r"process(es)? .+ cannot say where"), "silent"),
     (re.compile(r"going on after "), "resumed"),
-    (re.compile(r"going on after .+: step \d+ is complete, without "), "out"),
 )
 
 
