@@ -210,7 +210,7 @@ class Events:
         level = _EVENT_LEVELS.get(str(record.get("event")), logging.INFO)
         self._number += 1
         line = LogLine(round(said * 1e9), process, attempt, self._number, level, record, size)
-        about = record["processes"] if record.get("event") in ("out", "back") else ()
+        about = _who(record) if record.get("event") in ("out", "back") else ()
         if not any(self._choice.wants_process(attempt, each) for each in (process, *about)):
             return None
         return line if self._choice.wants(line.shown_record(), level, line.time_ns) else None
@@ -408,10 +408,10 @@ def _sentence(record: dict[str, Any], time: float) -> tuple[str, frozenset[str]]
     """What an event's line says, and the fields that it says it with."""
     event, step = record.get("event"), record.get("step")
     if event == "unended":
-        return ended_silently(record["attempt"], time), frozenset()
+        return ended_silently(record.get("attempt", 0), time), frozenset()
     if event in ("out", "back"):
-        who = processes(record["processes"])
-        are = "are" if len(record["processes"]) > 1 else "is"
+        who = processes(_who(record))
+        are = "are" if len(_who(record)) > 1 else "is"
         said = (
             f"step {step} is complete without {who}" if event == "out" else f"{who} {are} back at step {step}"
         )
@@ -422,6 +422,11 @@ def _sentence(record: dict[str, Any], time: float) -> tuple[str, frozenset[str]]
     of = "the end of " if event == "finish" else ""
     without = f", without {of}{processes(missing)}" if missing else ""
     return f"{event}{without}", frozenset(("missing",))
+
+
+def _who(record: dict[str, Any]) -> list[int]:
+    who = record.get("processes")
+    return [each for each in who if type(each) is int] if isinstance(who, list) else []
 
 
 def _processes(number: object) -> str:
