@@ -83,8 +83,9 @@ def test_killed_attempts_are_shown_with_all_whole_lines(workers: Workers) -> Non
         assert numbers == sorted(set(numbers))
         assert numbers[-1] + 1 - len(numbers) == (1 if attempt == 1 else 0)
     killed = logs(run_dir, "--level", "error").stdout.splitlines()
-    assert len(killed) == 1, killed  # of the second one a note tells that the run has crashed
-    assert "ERROR run: attempt 1 ended without saying so; last heard " in killed[0]
+    assert len(killed) == 2, killed
+    for attempt, line in enumerate(killed, 1):
+        assert f"[a{attempt}] ERROR run: attempt {attempt} ended without saying so; last heard " in line
     assert messages(logs(run_dir, "--json", "-n", "3", "--grep", "line").stdout) == of_it[-3:]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import tracemalloc
 from pathlib import Path
@@ -210,11 +211,13 @@ def test_a_process_that_drops_out_is_told_once_and_when_it_is_back(tmp_path: Pat
 
 
 def test_an_attempt_that_was_killed_is_told_at_its_last_line(tmp_path: Path) -> None:
-    """Not one that has said its end, nor the last one, which may go on."""
+    """Not one that has said its end, nor the last one while it goes on."""
     finish = {"event": "finish", "missing": [], "type": "event", "attempt": 2, "time": AT + 30}
     more = [{**RUN, "attempt": 2, "started": AT + 20}, finish, {**RUN, "attempt": 3, "started": AT + 40}]
     run = journal(tmp_path, RUN, commit(0), commit(7), values(7, [0, 1, 2]), *more)
-    lines = list(RunLogs([run]).lines())
+    with open(run / ".lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as somebody who is at it
+        lines = list(RunLogs([run]).lines())
     told = f"attempt 1 ended without saying so; last heard {moment(AT + 7, now=AT + 7)}"
     begins = [f"attempt {attempt} begins with 3 processes" for attempt in (1, 2, 3)]
     assert [line.shown_record()["message"] for line in lines] == [
@@ -225,6 +228,8 @@ def test_an_attempt_that_was_killed_is_told_at_its_last_line(tmp_path: Path) -> 
         begins[2],
     ]
     assert (lines[1].level, lines[1].time_ns, lines[1].attempt) == (40, EPOCH + 7 * S, 1)
+    *_, last = RunLogs([run]).lines()
+    assert last.shown_record()["message"].startswith("attempt 3 ended without saying so")
 
 
 @pytest.mark.parametrize("logged", [(), (0,), (0, 1)])
@@ -247,7 +252,8 @@ def test_a_stall_is_told_once(tmp_path: Path, logged: tuple[int, ...]) -> None:
     if 1 in logged:
         stacks = "open spans: step (10 s); the threads are at\nthread"
         Written(tmp_path, 1, processes=2).say(10 * S, stacks, logger="sightline").write()
-    events = [line.record["event"] for line in RunLogs([tmp_path]).lines() if "event" in line.record]
+    lines = RunLogs([tmp_path]).lines(is_live=True)
+    events = [line.record["event"] for line in lines if "event" in line.record]
     told = {0: ["stall", "resumed"], 1: ["stacks"]}
     left_out = [each for process in logged for each in told[process]]
     assert events == [each for each in ("stall", "stacks", "out", "resumed") if each not in left_out]

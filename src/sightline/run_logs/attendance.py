@@ -20,7 +20,7 @@ class Attendance:
     """Reads the lines of a journal, and gives records of events that no line tells by itself.
 
     They are ``out`` and ``back``, with a step and ``processes``; and ``unended``, of an attempt that another
-    one follows, at the time of its last line.
+    one follows, or that is known to be over, at the time of its last line.
 
     Example:
         >>> attendance = Attendance()
@@ -60,6 +60,10 @@ class Attendance:
         elif self._out and raw.startswith(b'{"type":"late"'):
             yield from self._back([_record(raw).get("process", -1)], raw)
 
+    def unended(self) -> dict[str, Any] | None:
+        """The event of an attempt that has said no end so far; None if it has."""
+        return None if self._has_ended else self._event("unended", {**_record(self._last), "step": None})
+
     def _is_whole(self, head: bytes) -> bool:
         found = _COUNTS.search(head)
         return found is not None and int(found[2]) >= int(found[1]) >= self._of
@@ -84,8 +88,8 @@ class Attendance:
         run = _record(raw)
         if run.get("type") != "run":  # but a text of somebody's has it
             return
-        if not self._has_ended:
-            yield self._event("unended", {**_record(self._last), "step": None})
+        if (record := self.unended()) is not None:
+            yield record
         self._attempt = run["attempt"] if type(run.get("attempt")) is int else 0
         self._of = run["processes"] if type(run.get("processes")) is int else 0
         self._has_ended = False

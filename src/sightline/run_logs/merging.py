@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from sightline.clock import Anchor
+from sightline.errors import SightlineError
 from sightline.run_logs.attendance import Attendance
 from sightline.run_logs.choosing import Choice
 from sightline.run_logs.clocks import Clocks, Life, anchor_of
 from sightline.run_logs.files import Cursor, Damage, Key, RunFiles, Segment, missing
 from sightline.run_logs.repeats import Repeats
+from sightline.run_state import state_of
 from sightline.wording import counted, ended_silently, processes
 
 _NEAR_NS = 5_000_000_000  # lines of one process are in order but for threads that were held up for so long
@@ -183,6 +185,18 @@ class Events:
         found = [self._line(record, len(each)) for each in raw for record in self._records(each)]
         return [line for line in found if line is not None]
 
+    def at_end(self) -> list[LogLine]:
+        """That the last attempt was killed, if it was."""
+        record = self._attendance.unended()
+        if record is None:
+            return []
+        try:
+            has_crashed = state_of(self.cursor.path.parent).state == "crashed"
+        except (SightlineError, OSError):
+            return []
+        line = self._line(record, 0) if has_crashed else None
+        return [] if line is None else [line]
+
     def _records(self, raw: bytes) -> Iterator[dict[str, Any]]:
         yield from self._attendance.take(raw)
         if b'"type":"event"' not in raw and b'"type":"run"' not in raw:
@@ -289,7 +303,7 @@ class RunLogs:
             is_live: parts of lines at the ends of files are to come yet, and no damage.
         """
         streams: list[Iterator[LogLine]] = [_in_order(self._lines_of(each)) for each in self.sources.values()]
-        streams += [_in_order(self._events_of(each)) for each in self.events]
+        streams += [_in_order(self._events_of(each, is_live)) for each in self.events]
         yield from self.once(heapq.merge(*streams, key=place))
         if not is_live:
             self.note_ends()
@@ -326,9 +340,11 @@ class RunLogs:
             while (lines := source.read(cursor)) is not None:
                 yield from lines
 
-    def _events_of(self, events: Events) -> Iterator[LogLine]:
+    def _events_of(self, events: Events, is_live: bool) -> Iterator[LogLine]:
         while (lines := events.read()) is not None:
             yield from lines
+        if not is_live:
+            yield from events.at_end()
 
 
 class Warned(NamedTuple):
