@@ -55,21 +55,26 @@ class Place(NamedTuple):
     waited_s: float
     stack: str
 
-    def told(self, now: float | None = None) -> str:
+    def told(self, now: float | None = None, *, is_over: bool = False) -> str:
         """One sentence for a person.
 
         Args:
             now: epoch s, at which the process is still there; None: as it was when it said so.
+            is_over: whether it is there no more.
 
         Example:
             >>> Place(2, 100.0, "reward", 11.0, "rollout.py:88 in score", None, 11.5, "").told(now=130.0)
             'process 2 has been in reward for 41 s (rollout.py:88 in score)'
+            >>> Place(2, 100.0, "reward", 11.0, "rollout.py:88 in score", None, 11.5, "").told(is_over=True)
+            'process 2 was in reward for 11 s (rollout.py:88 in score)'
         """
         where = f"{self.at}, in {self.inside}" if self.inside else self.at
         since = max(0.0, now - self.time) if now is not None else 0.0
         if self.span is None:
-            return f"process {self.process} has not committed for {self.waited_s + since:.0f} s ({where})"
-        return f"process {self.process} has been in {self.span} for {self.span_s + since:.0f} s ({where})"
+            has = "had" if is_over else "has"
+            return f"process {self.process} {has} not committed for {self.waited_s + since:.0f} s ({where})"
+        was = "was" if is_over else "has been"
+        return f"process {self.process} {was} in {self.span} for {self.span_s + since:.0f} s ({where})"
 
 
 class Stall(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from sightline.errors import RunDirectoryError
 from sightline.file_places import BLOCK, FilePlace
 
 FOLDERS = ("logs", "traces", "sessions", "samples", "profiles")  #: that the processes of a run fill
@@ -16,7 +15,6 @@ ROOTS = ("metrics.jsonl", "run.json")  #: that the root writes
 
 _OF_PROCESS = re.compile(r"(?:^|\.)p(\d{5,})\.a(\d{2,})(?:\.|$)")
 _NUMBERED = re.compile(r"\.\d{4,}(?=\.\w+$)")
-_FORMAT = 1  # of all kinds of files so far
 _HEAD = 64 << 10
 # How long files may be that are compared as a whole; and of longer ones, how many samples, how long each.
 _NEAR = (64 << 20, 64, 256 << 10)
@@ -95,16 +93,11 @@ def look(place: FilePlace, path: str, name: str, size: int) -> Copy:
     """What a file says of itself.
 
     Raises:
-        RunDirectoryError: it cannot be read, or a newer sightline wrote it.
+        RunDirectoryError: it cannot be read.
     """
     if name.startswith("profiles/") or not size:
         return Copy(place, path, name, size, None, name.encode(), 0)
     facts, head = _header(place.read(path, 0, _HEAD if name != "run.json" else size), name)
-    if isinstance(facts.get("format"), int) and facts["format"] > _FORMAT:
-        raise RunDirectoryError(
-            f"{place.name}/{path} has format {facts['format']}, and this sightline knows {_FORMAT}: "
-            f"a newer version wrote it: pip install --upgrade sightline"
-        )
     run_id = facts.get("run_id")
     if not isinstance(run_id, str) or not run_id.isprintable() or not 0 < len(run_id) <= 200:
         run_id = None  # of nobody's

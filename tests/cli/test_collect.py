@@ -48,7 +48,7 @@ def test_a_run_of_several_hosts_is_brought_together(workers: Workers, tmp_path: 
     job.wait()
     done = collect(out, *hosts)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1] == "processes of attempt 1 (3): complete: 0-2"
+    assert done.stdout.splitlines()[1] == "processes of attempt 1 (3): complete: processes 0-2"
     assert f"sightline logs {out}" in done.stderr
     for each in hosts:
         for path in (path for path in (each / "run").rglob("p0*") if path.is_file()):
@@ -78,7 +78,7 @@ def test_missing_processes_and_other_runs_are_told(tmp_path: Path) -> None:
     done = collect(out, other)
     assert done.returncode == 1
     assert f"{other} is of run r2, and this is run r1" in done.stderr
-    assert "missing: 0,2-3" in done.stdout
+    assert "missing: processes 0, 2, 3" in done.stdout
     for source, said in (("none", "is no directory"), ("nosuch://x", "a URL that fsspec knows")):
         done = collect(out, tmp_path / source if source == "none" else source)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
@@ -91,6 +91,14 @@ def test_a_terminal_has_a_progress_bar(tmp_path: Path, columns: int) -> None:
     one.data += b"x" * (20 << 20)
     command = [*COMMAND, tmp_path / "out", one.write()]
     assert b"collecting" in on_terminal(command, columns=columns, shown="stderr", **PYTHONPATH)
+
+
+def test_a_run_of_a_newer_sightline_is_brought_as_it_is(tmp_path: Path) -> None:
+    journal = Written(tmp_path / "h0").write() / "metrics.jsonl"
+    journal.write_bytes(b'{"type":"run","format":99,"run_id":"r1","attempt":1,"started":1,"processes":1}\n')
+    done = collect(tmp_path / "out", tmp_path / "h0")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "metrics.jsonl").read_bytes() == journal.read_bytes()
 
 
 # Uploads
@@ -113,7 +121,7 @@ def test_full_segments_are_uploaded_during_the_run_and_the_rest_at_its_end(
         run = worker.disk / "runs" / "run"
         for path in (path for path in run.rglob("*") if path.is_file() and path.name != ".lock"):
             assert (out / path.relative_to(run)).read_bytes() == path.read_bytes(), path
-    assert "complete: 0-1" in collect(out, *(worker.disk / "runs" for worker in job)).stdout
+    assert "complete: processes 0, 1" in collect(out, *(worker.disk / "runs" for worker in job)).stdout
 
 
 def test_a_place_that_fails_does_not_hurt_training(workers: Workers, tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ def test_a_stall_that_is_over_says_where_all_were(run_dir: Path) -> None:
     )  # fmt: skip
     found = orjson.loads(doctor(run_dir, "--json").stdout)["findings"]
     (said,) = [each for each in found if each["check"] == "stalls"]
-    assert "process 0 has been in update for 20 s (train.py:13 in step)" in said["why"]
-    assert "process 1 has been in update for 20 s" in said["why"]
+    assert "process 0 was in update for 20 s (train.py:13 in step)" in said["why"]
+    assert "process 1 was in update for 20 s" in said["why"]
 
 
 def test_a_damaged_journal_is_told(run_dir: Path) -> None:

@@ -82,6 +82,10 @@ def test_killed_attempts_are_shown_with_all_whole_lines(workers: Workers) -> Non
         numbers = [int(message.split()[1]) for message in of_it]
         assert numbers == sorted(set(numbers))
         assert numbers[-1] + 1 - len(numbers) == (1 if attempt == 1 else 0)
+    killed = logs(run_dir, "--level", "error").stdout.splitlines()
+    assert len(killed) == 2, killed
+    for attempt, line in enumerate(killed, 1):
+        assert f"[a{attempt}] ERROR run: attempt {attempt} ended without saying so; last heard " in line
     assert messages(logs(run_dir, "--json", "-n", "3", "--grep", "line").stdout) == of_it[-3:]
 
 
@@ -160,7 +164,7 @@ def test_a_run_that_has_ended_is_followed_at_once_to_its_end(tmp_path: Path) -> 
         done = logs(tmp_path / name, "--follow")
         assert done.returncode == 0
         assert ("step 0" in done.stdout) == (steps == 1)
-        assert done.stdout.splitlines()[-1].endswith("INFO run: finish  missing=[]")
+        assert done.stdout.splitlines()[-1].endswith("INFO run: finish")
 
 
 def test_a_crashed_run_tells_why(workers: Workers) -> None:
@@ -219,13 +223,26 @@ def test_wrong_options_are_one_line(tmp_path: Path, arguments: list[str], said: 
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_newer_format_and_no_run_are_one_line(tmp_path: Path) -> None:
+def test_a_log_of_a_newer_format_is_a_problem_and_no_run_an_error(tmp_path: Path) -> None:
     log = Written(tmp_path / "new")
     log.data = log.data.replace(b'"format":1', b'"format":7')
-    for run, said in ((log.write(), "has format 7"), (tmp_path / "none", "is no directory")):
-        done = logs(run)
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-        assert said in done.stderr
+    Written(log.write(), 1).say(S, "of now").write()
+    done = logs(tmp_path / "new")
+    assert (done.returncode, "of now" in done.stdout) == (1, True)
+    assert f"problem: {log.path}: it has format 7" in done.stderr
+    done = logs(tmp_path / "none")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "is no directory" in done.stderr
+
+
+def test_a_root_that_has_a_journal_and_no_files_yet_is_here(tmp_path: Path) -> None:
+    """As one that was killed behind `sl.start`; not so the others."""
+    run = b'{"type":"run","format":1,"run_id":"r1","attempt":1,"started":1700000000,"processes":%d}\n'
+    for processes, code in ((1, 0), (2, 3)):
+        (tmp_path / "metrics.jsonl").write_bytes(run % processes)
+        done = logs(tmp_path, "--json")
+        assert done.returncode == code, done.stderr
+    assert "files of 1 of 2 processes are here, without process 1" in done.stderr
 
 
 HOSTILE = [

@@ -118,6 +118,14 @@ def test_metrics_are_chosen(runs: Path) -> None:
     assert run["metrics"] == {"eval/x": 2.0}
 
 
+def test_of_what_evaluations_are_made_for_the_one_that_most_runs_have_is_shown(tmp_path: Path) -> None:
+    values = {"train/loss": 1.0, "train/reward/total/mean": 1.0, "eval/reward/total/mean": 1.0}
+    for name, result in (("a", "eval/ndcg@10"), ("b", "eval/ndcg@10"), ("c", "eval_full/accuracy")):
+        written(tmp_path / name, run_line(started=1e9), commit(1, 1, **{**values, result: 0.5}))
+    head = ls(tmp_path).stdout.splitlines()[0].split()
+    assert head[3:7] == ["train/loss", "train/reward/total/mean", "eval/ndcg@10", "heard"]
+
+
 def test_metrics_that_no_run_has_and_damage_at_the_end_are_said(runs: Path, tmp_path: Path) -> None:
     """Further up in a journal nothing is looked at."""
     done = ls(runs, "-m", "nope*")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.run_logs.choosing import Choice, Ranges, pattern
 from sightline.run_logs.merging import RunLogs, warnings_of
+from sightline.wording import moment
 from tests.holes import BOUND, put_hole, read_bytes
 from tests.run_logs.written import EPOCH, S, Written
 
@@ -58,9 +61,9 @@ def test_lines_of_threads_that_were_held_up_are_put_into_order(tmp_path: Path) -
     log = Written(tmp_path)
     rng = random.Random(1)
     moments = [i * S // 100 + rng.randrange(S) for i in range(2000)]
-    for moment in moments:
-        log.say(moment, str(moment))
-    assert said([log.write()]) == [str(moment) for moment in sorted(moments)]
+    for at in moments:
+        log.say(at, str(at))
+    assert said([log.write()]) == [str(at) for at in sorted(moments)]
 
 
 def test_segments_attempts_and_copies_are_one_log(tmp_path: Path) -> None:
@@ -91,12 +94,16 @@ def test_damage_is_left_out_and_counted(tmp_path: Path) -> None:
     assert logs.missing() == {1: list(range(2, 16))}
 
 
-def test_a_newer_format_is_one_clear_error(tmp_path: Path) -> None:
-    log = Written(tmp_path)
+def test_a_log_of_a_newer_format_is_left_out_and_a_journal_refused(tmp_path: Path) -> None:
+    log = Written(tmp_path, processes=2).say(S, "of then")
     log.data = log.data.replace(b'"format":1', b'"format":2')
-    with pytest.raises(RunDirectoryError, match=r"has format 2, and this sightline reads 1"):
-        RunLogs([log.write()])
-    Written(tmp_path).write()
+    log.write()
+    Written(tmp_path, 1, processes=2).say(S, "of now").write()
+    logs = RunLogs([tmp_path])
+    assert [line.record["message"] for line in logs.lines()] == ["of now"]
+    (problem,) = logs.damage.said()
+    assert f"{log.path}: it has format 2, and this sightline reads 1" in problem
+    assert not logs.missing()
     (tmp_path / "metrics.jsonl").write_bytes(b'{"type":"run","run_id":"r1","format":99}\n')
     with pytest.raises(JournalError, match="has format 99"):
         RunLogs([tmp_path])
@@ -156,8 +163,100 @@ def test_events_of_the_journal_are_lines(tmp_path: Path) -> None:
         "stall",
         "finish",
     ]
+    assert lines[3]["fields"] == {}  # nobody was missing
     assert lines[2]["fields"] == {"step": 3, "k": 0, "waiting_for": [1]}
     assert logs.missing() == {1: [1, 2, 3]}  # that there were four is told by the journal
+
+
+def journal(run: Path, *lines: dict[str, Any]) -> Path:
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "metrics.jsonl").write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in lines))
+    return run
+
+
+AT = EPOCH / 1e9
+RUN = {"type": "run", "format": 1, "run_id": "r1", "attempt": 1, "started": AT, "processes": 3}
+
+
+def commit(step: int, missing: list[int] | None = None, **more: Any) -> dict[str, Any]:
+    """As a journal has it."""
+    reported = 3 - len(missing or ())
+    facts = {"type": "commit", "seq": step + 1, "attempt": 1, "step": step, "k": 0, "time": AT + step}
+    absent = {"missing": missing} if missing else {}
+    return {**facts, "expected": 3, "reported": reported, **absent, "values": {"a": 1.0}, **more}
+
+
+def values(step: int, processes: list[int]) -> dict[str, Any]:
+    facts = {"type": "process_values", "seq": step + 1, "attempt": 1, "step": step, "k": 0}
+    return {**facts, "processes": processes, "values": {"a": [1.0] * len(processes)}}
+
+
+def test_a_process_that_drops_out_is_told_once_and_when_it_is_back(tmp_path: Path) -> None:
+    run = journal(
+        tmp_path, RUN, commit(0), values(0, [0, 1, 2]), commit(1, [1, 2]), values(1, [0]),
+        commit(2, reported=1), values(2, [0]), commit(3, reported=2), values(3, [0, 2]), commit(4),
+        commit(5, [1]), {"event": "finish", "missing": [1], "type": "event", "attempt": 1, "time": AT + 6},
+    )  # fmt: skip
+    lines = list(RunLogs([run]).lines())
+    assert [(line.level, line.shown_record()["message"]) for line in lines[1:]] == [
+        (30, "step 1 is complete without processes 1, 2"),
+        (20, "process 2 is back at step 3"),
+        (20, "process 1 is back at step 4"),
+        (30, "step 5 is complete without process 1"),
+        (20, "finish, without the end of process 1"),
+    ]
+    assert not any(line.shown_record()["fields"] for line in lines)
+    chosen = Choice(processes=Ranges.parse("2", "--process"))
+    assert [line.record["step"] for line in RunLogs([run], chosen).lines()] == [1, 3]
+
+
+def test_an_attempt_that_was_killed_is_told_at_its_last_line(tmp_path: Path) -> None:
+    """Not one that has said its end, nor the last one while it goes on."""
+    finish = {"event": "finish", "missing": [], "type": "event", "attempt": 2, "time": AT + 30}
+    more = [{**RUN, "attempt": 2, "started": AT + 20}, finish, {**RUN, "attempt": 3, "started": AT + 40}]
+    run = journal(tmp_path, RUN, commit(0), commit(7), values(7, [0, 1, 2]), *more)
+    with open(run / ".lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as somebody who is at it
+        lines = list(RunLogs([run]).lines())
+    told = f"attempt 1 ended without saying so; last heard {moment(AT + 7, now=AT + 7)}"
+    begins = [f"attempt {attempt} begins with 3 processes" for attempt in (1, 2, 3)]
+    assert [line.shown_record()["message"] for line in lines] == [
+        begins[0],
+        told,
+        begins[1],
+        "finish",
+        begins[2],
+    ]
+    assert (lines[1].level, lines[1].time_ns, lines[1].attempt) == (40, EPOCH + 7 * S, 1)
+    *_, last = RunLogs([run]).lines()
+    assert last.shown_record()["message"].startswith("attempt 3 ended without saying so")
+
+
+@pytest.mark.parametrize("logged", [(), (0,), (0, 1)])
+def test_a_stall_is_told_once(tmp_path: Path, logged: tuple[int, ...]) -> None:
+    """By the lines of the processes whose logs are here, else by the journal's events."""
+    event = {"type": "event", "attempt": 1}
+    journal(
+        tmp_path, {**RUN, "processes": 2},
+        {**event, "event": "stall", "time": AT + 10.1, "step": 1, "waiting_for": [1]},
+        {**event, "event": "stacks", "time": AT + 10.2, "process": 1, "step": 0, "stacks": "thread"},
+        commit(1, [1], time=AT + 20, reported=1, expected=2),
+        {**event, "event": "resumed", "time": AT + 20.1, "step": 1, "missing": [1]},
+    )  # fmt: skip
+    if 0 in logged:
+        log = Written(tmp_path, processes=2).say(
+            10 * S, "no step has been complete for 10 s", logger="sightline"
+        )
+        without = "going on after 10 s: step 1 is complete, without process 1"
+        log.say(20 * S, without, logger="sightline").write()
+    if 1 in logged:
+        stacks = "open spans: step (10 s); the threads are at\nthread"
+        Written(tmp_path, 1, processes=2).say(10 * S, stacks, logger="sightline").write()
+    lines = RunLogs([tmp_path]).lines(is_live=True)
+    events = [line.record["event"] for line in lines if "event" in line.record]
+    told = {0: ["stall", "resumed"], 1: ["stacks"]}
+    left_out = [each for process in logged for each in told[process]]
+    assert events == [each for each in ("stall", "stacks", "out", "resumed") if each not in left_out]
 
 
 def test_a_merge_does_not_hold_what_it_merges(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sightline.watching.choosing import chosen, filtered, is_goal, own
 
 USUAL = [
@@ -17,6 +19,15 @@ def test_the_usual_metrics_come_in_a_useful_order() -> None:
     assert found[:3] == ["train/reward/total/mean", "train/reward/format/mean", "train/loss"]
     assert {"eval/pass@1", "train/kl", "throughput/train/tokens_per_s", "train/lr"} <= set(found)
     assert not {"train/reward/total/std", "time/train/step_s", "obs/conflicts", "train/odd"} & set(found)
+
+
+@pytest.mark.parametrize("result", ["pass@1", "accuracy", "ndcg@10", "hr@10", "hr@3"])
+def test_what_an_evaluation_is_made_for_comes_before_its_reward(result: str) -> None:
+    rewards = ["eval/reward/total/mean", "eval/reward/format/mean", "eval_full/reward/total/mean"]
+    trained = ["train/reward/total/mean", "train/reward/format/mean", "train/loss"]
+    found = chosen([*trained, *rewards, f"eval/{result}"])
+    assert found[:5] == [*trained, f"eval/{result}", "eval/reward/total/mean"]
+    assert is_goal(f"eval/{result}")
 
 
 def test_a_run_with_names_of_its_own_shows_them() -> None:

@@ -184,3 +184,15 @@ def test_a_long_trouble_has_a_second_row(tmp_path: Path) -> None:
     rows = text[at:].splitlines()
     assert f"{rows[0][2:]} {rows[1][2:]}" == f"{key} is nan first in step 1 on process 7, recorded at {site}"
     assert rows[1].startswith("  ")
+
+
+def test_of_all_metrics_those_of_hosts_come_last_and_with_units(tmp_path: Path) -> None:
+    watched = Watch(rich_run(tmp_path / "run"))
+    every = watched.facts(View(shows_all=True))
+    drawn = page(every, 200, None, view=View(shows_all=True), glyphs=PLAIN, now=1.0)
+    rows = [row.plain for row in drawn if row.plain.startswith(tuple(each.key for each in every.metrics))]
+    hosts = [row.startswith("host/") for row in rows]
+    assert hosts == sorted(hosts)
+    assert sum(hosts) > 2
+    assert "60 GB" in next(row for row in rows if row.startswith("host/memory/used_bytes/mean"))
+    assert "50 %" in next(row for row in rows if row.startswith("host/machine/cpu_fraction/mean"))

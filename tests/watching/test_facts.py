@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from pathlib import Path
 
 import orjson
@@ -127,6 +128,20 @@ def test_a_view_that_is_open_for_long_keeps_the_end_only(
             assert (found.last_step, found.metrics[0].last) == (step, step)
             assert watched._history.commits < 500
     assert not watched.update()
+
+
+def test_where_processes_were_in_a_stall_that_is_over_is_told_as_past(tmp_path: Path) -> None:
+    event = {"type": "event", "attempt": 1, "process": 1}
+    place = {"step": 1, "waited_s": 20.0, "span": "reward", "span_s": 20.0, "at": "a.py:1 in f", "stacks": ""}
+    run = written(
+        tmp_path / "run", run_line(processes=2), commit(0, {}, moment=1001.0),
+        line(type="event", event="stall", attempt=1, time=1011.0, step=1, waiting_for=[1]),
+        line(**event, event="stacks", time=1021.0, **place),
+        line(type="event", event="silent", attempt=1, time=1022.0, step=1, processes=[0]),
+        commit(1, {}, moment=1030.0), line(type="event", event="finish", missing=[], attempt=1, time=1031.0),
+    )  # fmt: skip
+    told = [each.text for each in facts(run).troubles if each.about == "stall"]
+    assert told[1:] == ["process 1 was in reward for 20 s (a.py:1 in f)", "process 0 could not say where"]
 
 
 def test_how_a_run_has_ended_is_told(tmp_path: Path) -> None:
@@ -305,6 +320,34 @@ def test_lines_of_one_template_are_one(tmp_path: Path) -> None:
         ("row 1", 2, False), ("row 2", 1, True),
     ]  # fmt: skip
     assert tail.counts == {"errors": 3, "warnings": 402}
+
+
+def test_an_exception_is_told_by_its_own_text_also_of_several_lines(tmp_path: Path) -> None:
+    """Of a chain by the last one's."""
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            raise ValueError("loss is nan\n second line\nthird") from None
+    except ValueError:
+        alone = traceback.format_exc()
+    chain = f"{alone}\nThe above was the cause:\n\n{alone.replace('ValueError', 'OSError')}"
+    logged(tmp_path, 0, *({**warning(1.0, "x", level="ERROR"), "exception": each} for each in (alone, chain)))
+    tail = LogTail(tmp_path)
+    tail.update()
+    said = "loss is nan\n second line\nthird"
+    assert [each.error for each in tail.warned] == [f"ValueError: {said}", f"OSError: {said}"]
+
+
+def test_a_log_of_a_newer_version_is_left_out_and_said(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", run_line(processes=2), commit(0, {}))
+    header = {"type": "header", "kind": "log", "run_id": "r", "attempt": 1, "process": 0}
+    logged(run, 0, {**header, "format": 2}, warning(1.0, "of then"))
+    logged(run, 1, {**header, "format": 1, "process": 1}, warning(1.0, "of now"))
+    found = facts(run)
+    assert [each.message for each in found.warned] == ["of now"]
+    (trouble,) = [each for each in found.troubles if each.about == "logs"]
+    assert trouble.text.startswith("logs/p00000.a01.jsonl: it has format 2")
 
 
 def test_warnings_push_no_error_out(tmp_path: Path) -> None:

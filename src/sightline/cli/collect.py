@@ -13,7 +13,8 @@ from sightline.cli.frame import end, say_missing, say_next, say_problems
 from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.foreign_text import quoted, quoted_all
-from sightline.wording import counted, files_missing, ranges_of, size
+from sightline.wording import counted, files_missing, size
+from sightline.wording import processes as named
 
 if TYPE_CHECKING:
     from sightline.gathering import Plan, Processes
@@ -39,7 +40,7 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
     Exit code 0; 1: some files are different from those that are here, or of another run; 2: nothing was
     done; 3: with --json, files of some processes are still missing, which `missing` names.
     """
-    from sightline.gathering import carry_out, plan, processes_of
+    from sightline.gathering import carry_out, plan
 
     made = plan(run_dir, sources)
     if not dry_run:
@@ -47,7 +48,7 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
             for done in carry_out(made, run_dir):
                 advance(done)
     has_files = run_dir.is_dir() and any(not each.name.startswith(".") for each in run_dir.iterdir())
-    processes = processes_of(run_dir) if has_files else None
+    processes = _processes_of(run_dir) if has_files else None
     missing = [] if processes is None else processes.missing
     absent = [] if processes is None else files_missing(run_dir, processes.of, missing)
     left = [f"{where} {why}; it is left as it is" for where, why in (*made.refused, *made.conflicts)]
@@ -66,6 +67,17 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
         after = after or next_steps(run_dir, but="collect")
         say_next(*bringing(run_dir, missing, missing), *after[: 1 if missing else 2])
     end(left, missing, as_json=as_json)
+
+
+def _processes_of(run_dir: Path) -> Processes | None:
+    """What is here of the last attempt; None where a newer version wrote the journal."""
+    from sightline.gathering import processes_of
+    from sightline.journal import NewerJournalError
+
+    try:
+        return processes_of(run_dir)
+    except NewerJournalError:
+        return None
 
 
 def _facts(made: Plan, processes: Processes | None, dry_run: bool, absent: Sequence[str]) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def _say(made: Plan, processes: Processes | None, dry_run: bool) -> None:
     if processes is None:
         return
     said = [
-        f"{what}: {ranges_of(which)}"
+        f"{what}: {named(which)}"
         for what, which in (
             ("complete", processes.complete),
             ("without an end (killed, running, or copied before)", processes.unended),

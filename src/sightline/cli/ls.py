@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from sightline.run_list import ListedRun
 
 _METRICS = 3
-# By docs/naming.md: what a training goes by. The first key of each that a run has.
+# By docs/naming.md: what a training goes by. Of each the key that most runs have.
 _USUAL = (
-    "train/loss", "train/reward/total/mean", "eval*/reward/total/mean", "eval*/accuracy*", "eval*/pass@1",
-    "eval*/hr@10", "eval*/ndcg@10", "eval*/loss", "train/grad_norm", "*loss*", "*reward*",
+    ("train/loss",), ("train/reward/total/mean",),
+    ("eval/pass@1", "eval/accuracy", "eval/ndcg@10", "eval/hr@10",
+     "eval*/pass@1", "eval*/accuracy*", "eval*/ndcg@10", "eval*/hr@10"),
+    ("eval*/reward/total/mean",), ("eval*/loss",), ("train/grad_norm",), ("*loss*",), ("*reward*",),
 )  # fmt: skip
 _STYLES = {
     "running": "green",
@@ -185,9 +187,13 @@ def _keys(runs: Sequence[ListedRun], metrics: Sequence[str]) -> list[str]:
         for key in run.metrics:
             counts[key] = counts.get(key, 0) + 1
     keys: dict[str, None] = {}
-    for pattern in metrics or _USUAL:
-        fits = matching([pattern])
-        fitting = sorted((key for key in counts if fits(key)), key=lambda key: (-counts[key], key))
+    for patterns in [(each,) for each in metrics] or _USUAL:
+        places = {
+            key: at
+            for at, each in reversed([*enumerate(patterns)])
+            for key in filter(matching([each]), counts)
+        }
+        fitting = sorted(places, key=lambda key: (-counts[key], places[key], key))
         keys.update(dict.fromkeys(fitting if metrics else fitting[:1]))
     return list(keys) if metrics else list(keys)[:_METRICS]
 

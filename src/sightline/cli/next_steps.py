@@ -138,7 +138,7 @@ def _traced_attempt(run_dirs: Sequence[Path]) -> list[Path] | None:
 
 
 def _logs(run_dirs: Sequence[Path]) -> int | None:
-    """How many files of logs there are; None if there are some that this version does not read."""
+    """How many files of logs this version reads; None if nothing tells."""
     from sightline.run_logs.files import Damage, RunFiles
 
     try:

@@ -57,8 +57,8 @@ def watch(run_dir: Path, metrics: tuple[str, ...], steps: int, once: bool, stay:
 
     Keys: q ends, arrows scroll the metrics, / filters them, a shows all.
 
-    Exit code 0: it was shown; 1: but lines of the journal could not be read; 2: there is nothing to show;
-    3: with --json, files of some processes are not here, which `missing` names.
+    Exit code 0: it was shown; 1: but lines of the journal, or logs of a newer version, could not be read;
+    2: there is nothing to show; 3: with --json, files of some processes are not here, which `missing` names.
     """  # fmt: skip
     if once or as_json:
         refuse(f"{'--once' if once else '--json'} looks once: leave out one of the two", "stay")
@@ -96,7 +96,7 @@ def _missing(facts: Facts) -> list[str]:
 
 def _said_beside(facts: Facts, missing: list[str]) -> list[str]:
     """Says what is damaged, cut and elsewhere; returns what is damaged."""
-    damage = [each.text for each in facts.troubles if each.about == "journal"]
+    damage = [each.text for each in facts.troubles if each.about in ("journal", "logs")]
     say_problems(damage)
     say_missing(missing)
     say_notes(each.text for each in facts.troubles if each.about == "cut")

@@ -676,8 +676,10 @@ class ARun:
 
 def _places(stall: Stall, now: float | None = None) -> list[str]:
     """Where processes said that they were, and who could not; while it goes on, for how long by now."""
-    silent = [f"{processes(stall.silent)} cannot say where"] if stall.silent else []
-    return [*(each.told(now) for each in stall.told[:3]), *silent]
+    is_over = now is None
+    can = "could not" if is_over else "cannot"
+    silent = [f"{processes(stall.silent)} {can} say where"] if stall.silent else []
+    return [*(each.told(now, is_over=is_over) for each in stall.told[:3]), *silent]
 
 
 def _times(span: Span) -> str:

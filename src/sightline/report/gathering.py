@@ -12,7 +12,7 @@ from sightline.report.curves import curves
 from sightline.report.distributions import distributions
 from sightline.report.headline import headline, shown_state
 from sightline.report.host_views import host_views
-from sightline.report.log_lines import LogLines, log_lines
+from sightline.report.log_lines import log_lines
 from sightline.report.packing import Packer
 from sightline.report.problems import Problem, problems
 from sightline.report.process_maps import process_maps
@@ -20,7 +20,6 @@ from sightline.report.run_data import RunData, find_runs, shortened
 from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
 from sightline.report.time_shares import packed, shares
-from sightline.run_logs.files import Damage, NewerLogsError
 from sightline.run_state import state_of
 from sightline.wording import files_missing
 
@@ -138,10 +137,7 @@ def _gathered(
     damaged, absent = [], []
     if said := history.unreadable.said():
         damaged.append(f"{history.path}: {said}")
-    try:
-        logs = log_lines(run.dirs)
-    except NewerLogsError as error:
-        logs = LogLines([], {}, 0, Damage(problems={"the logs are left out": str(error)}))
+    logs = log_lines(run.dirs)
     damaged += logs.damage.said()
     time_shares = shares(history, run.dirs)
     if time_shares is not None:

@@ -69,7 +69,7 @@ def log_lines(run_dirs: Sequence[Path], *, room: int = _BYTES) -> LogLines:
         room: how many bytes are read; of longer logs about so many at their ends, as many of each process.
 
     Raises:
-        RunDirectoryError: a file of another run, or of a newer format.
+        RunDirectoryError: a file of another run.
     """
     logs = RunLogs([], Choice(levels={"": logging.WARNING}), events=False)
     segments: dict[Key, list[Segment]] = {}

@@ -78,10 +78,6 @@ class Damage:
         return [*(f"{path}: {cut_said()}" for path in shown), *more]
 
 
-class NewerLogsError(RunDirectoryError):
-    """A newer version of sightline wrote a log, and none of them is read."""
-
-
 class Cursor:
     """A place in a file that may grow, and be renamed meanwhile. It keeps no file open.
 
@@ -279,7 +275,7 @@ class RunFiles:
             known: paths and inodes of those that are left out. An inode alone may come again.
 
         Raises:
-            RunDirectoryError: a file of another run, or of a newer format.
+            RunDirectoryError: a file of another run.
         """
         found: dict[bytes, tuple[int, Segment]] = {}
         for path in [path for each in self.dirs for path in sorted(each.glob("logs/*.jsonl"))]:
@@ -326,10 +322,8 @@ class RunFiles:
             self.damage.problems[str(path)] = "it has no header of a text log, and is left out"
             return None
         if not isinstance(facts.get("format", 1), int) or facts.get("format", 1) > FORMAT:
-            raise NewerLogsError(
-                f"{path} has format {facts['format']}, and this sightline reads {FORMAT}: "
-                f"a newer version wrote it: pip install --upgrade sightline"
-            )
+            self.damage.problems[str(path)] = newer_said(facts["format"])
+            return None
         if not (
             isinstance(facts.get("run_id"), str)
             and all(type(facts.get(name)) is int for name in ("attempt", "process"))
@@ -377,6 +371,14 @@ def missing(headers: Iterable[dict[str, Any]], present: Iterable[Key]) -> dict[i
         for attempt, size in sorted(sizes.items())
     }
     return {attempt: processes for attempt, processes in lacking.items() if processes}
+
+
+def newer_said(written: object) -> str:
+    """That a newer version wrote a log, which is left out."""
+    return (
+        f"it has format {written}, and this sightline reads {FORMAT}, so it is left out: "
+        f"pip install --upgrade sightline"
+    )
 
 
 def inode_of(stat: os.stat_result) -> tuple[int, int]:

@@ -65,7 +65,8 @@ class Follower:
             ripe = [line.time_ns for at, line in waiting if at_once or now - at >= self._hold_s]
             if ripe:
                 last = max(ripe)
-                yield sorted((line for _, line in waiting if line.time_ns <= last), key=place)
+                ready = sorted((line for _, line in waiting if line.time_ns <= last), key=place)
+                yield list(self._logs.once(ready))
                 waiting = [each for each in waiting if each[1].time_ns > last]
             else:
                 yield []

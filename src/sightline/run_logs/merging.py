@@ -12,16 +12,21 @@ from typing import Any, NamedTuple
 import orjson
 
 from sightline.clock import Anchor
+from sightline.errors import SightlineError
+from sightline.run_logs.attendance import Attendance
 from sightline.run_logs.choosing import Choice
 from sightline.run_logs.clocks import Clocks, Life, anchor_of
 from sightline.run_logs.files import Cursor, Damage, Key, RunFiles, Segment, missing
-from sightline.wording import counted
+from sightline.run_logs.repeats import Repeats
+from sightline.run_state import state_of
+from sightline.wording import counted, ended_silently, processes
 
 _NEAR_NS = 5_000_000_000  # lines of one process are in order but for threads that were held up for so long
 _NEAR_LINES = 512
 _NEAR_BYTES = 64 << 10
 _EVENT_LEVELS = {"failed": logging.ERROR, "sigterm": logging.WARNING, "stall": logging.WARNING,
-                 "stacks": logging.WARNING, "nonfinite": logging.WARNING, "steps": logging.DEBUG}  # fmt: skip
+                 "stacks": logging.WARNING, "nonfinite": logging.WARNING, "steps": logging.DEBUG,
+                 "unended": logging.ERROR, "out": logging.WARNING}  # fmt: skip
 _NOT_FIELDS = frozenset(("type", "event", "time", "attempt", "level", "step", "process"))
 
 
@@ -60,17 +65,20 @@ class LogLine(NamedTuple):
                 "level": "INFO", "logger": "run", "fields": {},
                 "message": f"attempt {self.attempt} begins with {_processes(record.get('processes'))}",
             }  # fmt: skip
+        message, told = _sentence(record, self.time_ns / 1e9)
         shown: dict[str, Any] = {
-            "level": logging.getLevelName(self.level), "logger": "run", "message": str(record.get("event")),
+            "level": logging.getLevelName(self.level), "logger": "run", "message": message,
             "fields": {
-                name: value for name, value in record.items() if name not in _NOT_FIELDS and name != "stacks"
+                name: value for name, value in record.items()
+                if name not in _NOT_FIELDS and name != "stacks" and name not in told
             },
         }  # fmt: skip
         if isinstance(record.get("stacks"), str):
             shown["stack"] = record["stacks"]
         if type(record.get("step")) is int:
             shown["step"] = record["step"]
-            shown["fields"] = {"step": record["step"], **shown["fields"]}
+            if "step" not in told:
+                shown["fields"] = {"step": record["step"], **shown["fields"]}
         return shown
 
 
@@ -166,24 +174,42 @@ class Events:
         self.finished: set[int] = set()  #: attempts
         self._choice = choice
         self._damage = damage
-        self._number = 0
+        self._number = -1 << 62  # before lines of logs at the same time
+        self._attendance = Attendance()
 
     def read(self) -> list[LogLine] | None:
         """The chosen ones of the next lines; None if there are no more now."""
         raw = self.cursor.read()
         if not raw:
             return None
-        found = [self._line(each) for each in raw if b'"type":"event"' in each or b'"type":"run"' in each]
+        found = [self._line(record, len(each)) for each in raw for record in self._records(each)]
         return [line for line in found if line is not None]
 
-    def _line(self, raw: bytes) -> LogLine | None:
+    def at_end(self) -> list[LogLine]:
+        """That the last attempt was killed, if it was."""
+        record = self._attendance.unended()
+        if record is None:
+            return []
+        try:
+            has_crashed = state_of(self.cursor.path.parent).state == "crashed"
+        except (SightlineError, OSError):
+            return []
+        line = self._line(record, 0) if has_crashed else None
+        return [] if line is None else [line]
+
+    def _records(self, raw: bytes) -> Iterator[dict[str, Any]]:
+        yield from self._attendance.take(raw)
+        if b'"type":"event"' not in raw and b'"type":"run"' not in raw:
+            return
         try:
             record = orjson.loads(raw)
         except orjson.JSONDecodeError:
             self._damage.lines[str(self.cursor.path)] += 1
-            return None
-        if not isinstance(record, dict) or record.get("type") not in ("event", "run"):
-            return None
+            return
+        if isinstance(record, dict) and record.get("type") in ("event", "run"):
+            yield record
+
+    def _line(self, record: dict[str, Any], size: int) -> LogLine | None:
         attempt = record.get("attempt")
         attempt = attempt if type(attempt) is int else 0
         if record["type"] == "run" and type(record.get("processes")) is int:
@@ -197,8 +223,9 @@ class Events:
         process = of if type(of) is int else 0
         level = _EVENT_LEVELS.get(str(record.get("event")), logging.INFO)
         self._number += 1
-        line = LogLine(round(said * 1e9), process, attempt, -self._number, level, record, len(raw))
-        if not self._choice.wants_process(attempt, process):
+        line = LogLine(round(said * 1e9), process, attempt, self._number, level, record, size)
+        about = _who(record) if record.get("event") in ("out", "back") else ()
+        if not any(self._choice.wants_process(attempt, each) for each in (process, *about)):
             return None
         return line if self._choice.wants(line.shown_record(), level, line.time_ns) else None
 
@@ -216,7 +243,8 @@ class RunLogs:
         sizes: how many processes each attempt has, as far as that is told.
 
     Raises:
-        RunDirectoryError: no run directory, one of another run, or files of a newer format.
+        RunDirectoryError: no run directory, or one of another run.
+        JournalError: a newer version of sightline wrote the journal.
 
     Example:
         >>> import sightline as sl, tempfile
@@ -235,6 +263,7 @@ class RunLogs:
         self.choice = choice or Choice()
         self.files = RunFiles(run_dirs, self.damage)
         self.clocks = Clocks()
+        self.repeats = Repeats()
         self.sources: dict[Key, Source] = {}
         self.headers: list[dict[str, Any]] = []
         self.sizes: dict[int, int] = {}
@@ -274,10 +303,16 @@ class RunLogs:
             is_live: parts of lines at the ends of files are to come yet, and no damage.
         """
         streams: list[Iterator[LogLine]] = [_in_order(self._lines_of(each)) for each in self.sources.values()]
-        streams += [_in_order(self._events_of(each)) for each in self.events]
-        yield from heapq.merge(*streams, key=place)
+        streams += [_in_order(self._events_of(each, is_live)) for each in self.events]
+        yield from self.once(heapq.merge(*streams, key=place))
         if not is_live:
             self.note_ends()
+
+    def once(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+        """Lines in their order, without events that a log tells already."""
+        for line in lines:
+            if not self.repeats.sees(line.attempt, line.process, line.time_ns, line.record):
+                yield line
 
     def note_ends(self) -> None:
         """Looks for lines that were cut, when nothing is to come."""
@@ -292,7 +327,8 @@ class RunLogs:
             for each in self.events
             for attempt, of in each.processes.items()
         ]
-        lacking = missing([*self.headers, *told], self.files.present())
+        roots = {(each["attempt"], 0) for each in told}  # the journal is the root's
+        lacking = missing([*self.headers, *told], self.files.present() | roots)
         wanted = {
             attempt: [each for each in processes if self.choice.wants_process(attempt, each)]
             for attempt, processes in lacking.items()
@@ -304,9 +340,11 @@ class RunLogs:
             while (lines := source.read(cursor)) is not None:
                 yield from lines
 
-    def _events_of(self, events: Events) -> Iterator[LogLine]:
+    def _events_of(self, events: Events, is_live: bool) -> Iterator[LogLine]:
         while (lines := events.read()) is not None:
             yield from lines
+        if not is_live:
+            yield from events.at_end()
 
 
 class Warned(NamedTuple):
@@ -380,6 +418,31 @@ def _in_order(lines: Iterator[LogLine]) -> Iterator[LogLine]:
 def place(line: LogLine) -> tuple[int, int, int, int]:
     """What lines are ordered by."""
     return line.time_ns, line.attempt, line.process, line.number
+
+
+def _sentence(record: dict[str, Any], time: float) -> tuple[str, frozenset[str]]:
+    """What an event's line says, and the fields that it says it with."""
+    event, step = record.get("event"), record.get("step")
+    if event == "unended":
+        return ended_silently(record.get("attempt", 0), time), frozenset()
+    if event in ("out", "back"):
+        who = processes(_who(record))
+        are = "are" if len(_who(record)) > 1 else "is"
+        said = (
+            f"step {step} is complete without {who}" if event == "out" else f"{who} {are} back at step {step}"
+        )
+        return said, frozenset(("step", "processes"))
+    missing = record.get("missing")
+    if not isinstance(missing, list) or not all(type(each) is int for each in missing):
+        return str(event), frozenset()
+    of = "the end of " if event == "finish" else ""
+    without = f", without {of}{processes(missing)}" if missing else ""
+    return f"{event}{without}", frozenset(("missing",))
+
+
+def _who(record: dict[str, Any]) -> list[int]:
+    who = record.get("processes")
+    return [each for each in who if type(each) is int] if isinstance(who, list) else []
 
 
 def _processes(number: object) -> str:

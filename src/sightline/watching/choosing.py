@@ -16,7 +16,22 @@ _WANTED: tuple[tuple[tuple[str, ...], int], ...] = (
     (("train/reward/total/mean", "train/reward/mean", "train/reward", "*/reward/total/mean"), 1),
     (("train/reward/*/mean", "rollout/reward/*", "*reward*/mean", "*reward*"), 1),
     (("train/loss", "*/loss", "*/loss/mean", "*loss*"), 1),
-    (("eval*/pass@*", "eval*/accuracy*", "eval*/reward/total/mean", "eval*/*reward*/mean"), 2),
+    (
+        (
+            "eval/pass@*",
+            "eval*/pass@*",
+            "eval/accuracy*",
+            "eval*/accuracy*",
+            "eval/ndcg@10",
+            "eval/hr@10",
+            "eval*/ndcg@10",
+            "eval*/hr@10",
+            "eval*/ndcg@*",
+            "eval*/hr@*",
+        ),
+        2,
+    ),
+    (("eval/reward/total/mean", "eval*/reward/total/mean", "eval*/*reward*/mean"), 1),
     (("eval*/loss", "eval*/*/mean", "eval*/*"), 1),
     (("train/kl", "*/kl", "*/kl/mean", "train/policy_kl", "*/policy_kl*"), 2),
     (("train/entropy", "*/entropy", "*/entropy/mean"), 1),
@@ -70,12 +85,15 @@ def chosen(keys: Sequence[str], patterns: Sequence[str] = (), dull: Container[st
 def filtered(keys: Iterable[str], typed: str) -> list[str]:
     """The keys in which each typed word stands somewhere, also with ``*``; small and capital letters alike.
 
+    Those of JAX and of hosts come last.
+
     Example:
         >>> filtered(["train/Loss", "eval/loss", "train/kl"], "loss tr"), filtered(["a/b", "b/a"], "a*b")
         (['train/Loss'], ['a/b'])
     """
     patterns = [f"*{word.lower()}*" for word in typed.split()]
-    return [key for key in keys if all(fnmatchcase(key.lower(), each) for each in patterns)]
+    fitting = [key for key in keys if all(fnmatchcase(key.lower(), each) for each in patterns)]
+    return sorted(fitting, key=lambda key: (key.startswith("host/"), key.startswith("jax/")))
 
 
 def own(keys: Iterable[str], run: Mapping[str, Any] | None) -> list[str]:

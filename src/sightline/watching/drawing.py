@@ -396,13 +396,21 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
 
 def _number_of(metric: Metric, name: str) -> tuple[str, str]:
     if name == "last":
-        return number(metric.last, _DIGITS), "bold" if math.isfinite(metric.last) else "bold red"
+        return _value_of(metric.key, metric.last), "bold" if math.isfinite(metric.last) else "bold red"
     if name == "mean":
-        return number(metric.mean, _DIGITS), ""
+        return _value_of(metric.key, metric.mean), ""
     shown = change(metric.change)
     if not is_goal(metric.key) or metric.change is None or abs(metric.change) < 0.005:
         return shown, "dim"
     return shown, "green" if (metric.change > 0) == (metric.values[-1] >= 0) else "yellow"
+
+
+def _value_of(key: str, value: float | None) -> str:
+    """A number, with its unit where the key is of those whose units are known."""
+    if value is None or not math.isfinite(value) or not key.startswith(("host/", "jax/memory/")):
+        return number(value, _DIGITS)
+    base, _, part = key.rpartition("/")
+    return _figure(base if part in ("mean", "max", "min") else key, value)
 
 
 def change(relative: float | None) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sightline.foreign_text import steady
 from sightline.history import History, SampleTable
 from sightline.naming import RESERVED
+from sightline.run_logs.files import newer_said
 from sightline.run_state import RunState
 from sightline.samples import RANKED_BY
 from sightline.session_metrics import PREFIX as SESSIONS
@@ -110,7 +111,7 @@ class Trouble:
 
     Attributes:
         about: what it is of, in one word: ``missing``, ``stall``, ``nonfinite``, ``late``, ``sink``, ``obs``,
-            ``attempt``, ``journal``, ``cut``, ``files``.
+            ``attempt``, ``journal``, ``logs``, ``cut``, ``files``.
         text: in a sentence.
         is_now: whether it still is so.
     """
@@ -275,6 +276,7 @@ def facts_of(
     *,
     warned: Sequence[Warned] = (),
     warned_counts: Mapping[str, int] | None = None,
+    newer_logs: Mapping[Path, int] | None = None,
     files: Files | None = None,
     patterns: Sequence[str] = (),
     choose: Callable[[list[str]], list[str]] | None = None,
@@ -289,6 +291,7 @@ def facts_of(
         state: how it stands.
         warned: the latest warnings of its logs.
         warned_counts: how many errors and warnings there are; None: as many as are in ``warned``.
+        newer_logs: files of logs that a newer version wrote, each with its format.
         files: whose are here; None: look.
         patterns: of metrics; none: a sensible choice.
         choose: which of all metrics to show; None: by the patterns.
@@ -344,7 +347,7 @@ def facts_of(
         sinks=sinks,
         out=dict(history.out),
         reported=history.reported,
-        troubles=_troubles(history, state, sinks, files, first),
+        troubles=_troubles(history, state, sinks, files, first, newer_logs or {}),
         warned=list(warned),
         warned_counts=dict(_counts(warned) if warned_counts is None else warned_counts),
         samples=[_last_rows(name, table) for name, table in history.samples.items() if table.rows],
@@ -482,7 +485,12 @@ def _sinks(history: History, first: int) -> list[SinkState]:
 
 
 def _troubles(
-    history: History, state: RunState, sinks: Sequence[SinkState], files: Files, first: int
+    history: History,
+    state: RunState,
+    sinks: Sequence[SinkState],
+    files: Files,
+    first: int,
+    newer_logs: Mapping[Path, int],
 ) -> list[Trouble]:
     events = _events(history, state, first)
     found = [
@@ -498,6 +506,10 @@ def _troubles(
         found.append(Trouble("late", f"{counted(len(late), 'snapshot')} came late, from {who}"))
     if said := history.unreadable.said():
         found.append(Trouble("journal", f"the journal: {said}"))
+    found += [
+        Trouble("logs", f"{path.parent.name}/{path.name}: {newer_said(written)}")
+        for path, written in newer_logs.items()
+    ]
     if state.cut:
         found.append(Trouble("cut", f"the journal: {state.cut}"))
     if files.missing:
@@ -575,9 +587,10 @@ def _stalls(history: History, state: RunState, first: int) -> list[Trouble]:
     if len(lately) > 1:
         said += f"; {len(lately)} stalls so far"
     told = [Trouble("stall", said, is_now)]
-    told += [Trouble("stall", each.told(now), is_now) for each in last.told[:_PLACES]]
+    told += [Trouble("stall", each.told(now, is_over=not is_now), is_now) for each in last.told[:_PLACES]]
     if last.silent:
-        told.append(Trouble("stall", f"{processes(last.silent)} cannot say where", is_now))
+        can = "cannot" if is_now else "could not"
+        told.append(Trouble("stall", f"{processes(last.silent)} {can} say where", is_now))
     return told
 
 

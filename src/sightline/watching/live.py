@@ -130,6 +130,7 @@ class Watch:
                 self.state,
                 warned=self._logs.warned,
                 warned_counts=self._logs.counts,
+                newer_logs=self._logs.newer,
                 files=self._files,
                 patterns=self._patterns,
                 choose=choose,

@@ -16,11 +16,14 @@ from typing import Any
 
 import orjson
 
+from sightline.text_logging.lines import FORMAT
+
 _LEVELS = ("WARNING", "ERROR", "CRITICAL")
 _LEVEL = re.compile(rb'"level":"(\w+)"')
 _NAME = re.compile(r"p(\d+)\.a(\d+)(\.\d+)?\.jsonl")
 _READ = 128 << 10  # bytes of a file at a time; more that was added meanwhile is passed over
 _FILES = 64
+_HEAD = 64 << 10  # bytes in which the first line is
 _KEPT = 100
 _COMPARED = 2000  # characters of a message, by which lines are alike
 _NUMBERED = re.compile(r"\w*\d[\w.:-]*")  # a word with a digit: what differs in lines of one template
@@ -38,7 +41,7 @@ class Warned:
         processes: who logged it.
         step: in which it was logged last, if it is known.
         count: how many there are.
-        error: the last line of its traceback, if it has one.
+        error: what its traceback ends with, the exception's own text, if it has one.
         is_same: whether all of them say the very same.
     """
 
@@ -70,6 +73,7 @@ class LogTail:
     Attributes:
         warned: the newest, in their order; of too many, warnings go before errors do.
         counts: how many lines were read, of errors and of warnings.
+        newer: files that a newer sightline wrote, which are left out, each with its format.
 
     Example:
         >>> tail = LogTail(Path(os.devnull))
@@ -80,6 +84,8 @@ class LogTail:
     def __init__(self, run_dir: Path) -> None:
         self.warned: list[Warned] = []
         self.counts = {"errors": 0, "warnings": 0}
+        self.newer: dict[Path, int] = {}
+        self._left_out: set[int] = set()  # inodes of these
         self._templates: dict[tuple[str, ...], Warned] = {}
         self._folder = run_dir / "logs"
         self._folder_mtime: int | None = None
@@ -92,7 +98,8 @@ class LogTail:
         self._look()
         found: list[Warned] = []
         for identity in self._files:
-            found += self._added(identity)
+            if identity not in self._left_out:
+                found += self._added(identity)
         for each in sorted(found, key=lambda one: one.time):
             self._keep(each)
         return bool(found)
@@ -115,6 +122,9 @@ class LogTail:
         for found, path in files[-_FILES:]:
             known = before.get(found.st_ino)
             at = max(0, found.st_size - _READ) if known is None else known[1]
+            if known is None and (written := _format(path)) > FORMAT:
+                self.newer[path] = written
+                self._left_out.add(found.st_ino)
             self._files[found.st_ino] = path, at
 
     def _added(self, identity: int) -> list[Warned]:
@@ -155,6 +165,17 @@ class LogTail:
         self.warned = list(self._templates.values())
 
 
+def _format(path: Path) -> int:
+    """That a file has by its first line; 0 if that is not known."""
+    try:
+        with open(path, "rb") as file:
+            head = orjson.loads(file.readline(_HEAD))
+    except (OSError, ValueError):
+        return 0
+    written = head.get("format") if isinstance(head, dict) and head.get("type") == "header" else 0
+    return written if type(written) is int else 0
+
+
 def _warned(line: bytes) -> Warned | None:
     level = _LEVEL.search(line, 0, 200)  # it stands before all that a caller can write
     if level is None or level[1].decode() not in _LEVELS:
@@ -169,7 +190,18 @@ def _warned(line: bytes) -> Warned | None:
             str(record.get("message", "")),
             [process] if isinstance(process, int) else [],
             step if isinstance(step, int) else None,
-            error=exception.strip().rpartition("\n")[2] if isinstance(exception, str) else None,
+            error=_own_text(exception) if isinstance(exception, str) else None,
         )
     except (ValueError, TypeError, LookupError, AttributeError):  # torn, or somebody else's
         return None
+
+
+def _own_text(traceback: str) -> str:
+    """An exception's type and message, which may have several lines."""
+    _, found, last = traceback.strip().rpartition("Traceback (most recent call last):\n")
+    lines = last.splitlines()
+    if found:
+        for at, line in enumerate(lines):
+            if not line.startswith((" ", "\t")):  # those of frames are indented
+                return "\n".join(lines[at:])
+    return lines[-1] if lines else ""
