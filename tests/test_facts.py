@@ -198,11 +198,13 @@ def test_a_configuration_of_any_depth_becomes_json() -> None:
     assert (shown, levels) == ("[dict]", 100)
 
 
-def test_what_no_credential_can_be_taken_out_of_is_not_shown() -> None:
-    """As a text that is JSON deeper than Python's stack."""
-    text = '[{"a":' * 450 + "1" + "}]" * 450
+def test_of_json_in_a_text_that_is_deeper_than_pythons_stack_only_the_upper_levels_are_shown() -> None:
+    text = '[{"a":' * 450 + '{"api_key":"hunter3"}' + "}]" * 450
     assert orjson.loads(text)
-    assert without_secrets({"text": text, "password": "hunter2"}) == "[dict]"
+    shown = without_secrets({"text": text, "password": "hunter2", "lr": 0.1})
+    assert (shown["password"], shown["lr"]) == ("[redacted]", 0.1)
+    assert shown["text"].startswith('[{"a":')
+    assert "hunter3" not in shown["text"]
 
 
 def facts_of_a_process(folder: Path, *arguments: str | bytes, delete: bool = False) -> dict[str, Any]:

@@ -369,8 +369,7 @@ class ProcessFile:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError:
-            if len(rest) < len(data):
-                self._take_back(len(data) - len(rest))
+            self._take_back(len(data) - len(rest))
             raise
         self._size += len(data)
 
@@ -378,7 +377,8 @@ class ProcessFile:
         """Removes what was written last, unless another process writes into the file too."""
         try:
             if os.fstat(self._file).st_size == self._size + written:
-                os.ftruncate(self._file, self._size)
+                if written:
+                    os.ftruncate(self._file, self._size)
                 return
         except OSError:
             pass
