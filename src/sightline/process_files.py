@@ -71,13 +71,15 @@ class ProcessFiles:
         self._place = place
         self._sources: list[Callable[[], bool]] = []
         self._left_out: dict[Callable[[], bool], Callable[[], object]] = {}  # to be told
+        self._places: dict[Callable[[], bool], Callable[[], tuple[int, int]]] = {}  # in what they have
         self._files: list[ProcessFile] = []
         # Not an Event: a signal handler that logs in the middle of its `set` would wait for itself.
         self._urgent: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._chores_done = 0.0
         self._rounds = 0  # that have begun
-        self._clean_round = 0  # the last one after which no source had anything left
+        self._ended_round = 0  # the last one that has ended
+        self._clean: dict[Callable[[], bool], int] = {}  # the last one after which a source had nothing left
         self._is_closing = False
         self._is_ours = True  # False in a forked child
         self._ticker: threading.Thread | None = None
@@ -96,16 +98,30 @@ class ProcessFiles:
             self._files.append(file)
         return file
 
-    def add_source(self, source: Callable[[], bool], *, left_out: Callable[[], object] | None = None) -> None:
+    def add_source(
+        self,
+        source: Callable[[], bool],
+        *,
+        left_out: Callable[[], object] | None = None,
+        place: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
         """Has a function called several times a second, on another thread, to put what it has into files.
 
         It must not touch disk or network. It returns whether it has more, and is then called again at once.
         One that raises is called no more, and ``left_out`` is called once, so that nothing is kept for it.
+
+        Args:
+            source: the function.
+            left_out: see above.
+            place: of a source that may always have more: how many things it has been given so far, and how
+                many of them, in their order, it has put into files. So a flush need not wait for later ones.
         """
         with self._changed:
             self._sources.append(source)
             if left_out is not None:
                 self._left_out[source] = left_out
+            if place is not None:
+                self._places[source] = place
             if self._ticker is None and self._is_ours and not self._is_closing:
                 self._ticker = threading.Thread(target=self._tick, name="sightline-recorder", daemon=True)
                 self._writer = threading.Thread(target=self._write, name="sightline-files", daemon=True)
@@ -117,7 +133,8 @@ class ProcessFiles:
         with self._changed:
             if source in self._sources:
                 self._sources.remove(source)
-            self._left_out.pop(source, None)
+            for of_sources in (self._left_out, self._places, self._clean):
+                of_sources.pop(source, None)
 
     def hurry(self) -> None:
         """Has the sources asked at once. Safe in signal handlers and finalisers."""
@@ -135,7 +152,7 @@ class ProcessFiles:
         target = self._rounds + 1
         self._urgent.put(None)
         end = time.monotonic() + timeout
-        while self._clean_round < target or any(file.waiting for file in self._files):
+        while not self._is_taken(target, {}) or any(file.waiting for file in self._files):
             if time.monotonic() >= end:
                 return
             time.sleep(0.001)
@@ -157,11 +174,24 @@ class ProcessFiles:
             timeout = min(timeout, _PLACE_S)
         with self._changed:
             target = self._rounds + 1  # the one under way may have passed a source already
+            given = {source: place()[0] for source, place in self._places.items()}
             self._urgent.put(None)
+            end = time.monotonic() + timeout
+            if not self._changed.wait_for(lambda: self._is_taken(target, given), timeout):
+                return False
+            pieces = [(file, file.pieces_put) for file in self._files]
             return self._changed.wait_for(
-                lambda: self._clean_round >= target and not any(file.waiting for file in self._files),
-                timeout,
+                lambda: all(file.pieces_done >= put for file, put in pieces),
+                max(0.0, end - time.monotonic()),
             )
+
+    def _is_taken(self, target: int, given: dict[Callable[[], bool], int]) -> bool:
+        """Whether each source had nothing left after that round, or has put into files what it was given."""
+        return self._ended_round >= target and all(
+            self._clean.get(source, 0) >= target
+            or (source in given and source in self._places and self._places[source]()[1] >= given[source])
+            for source in self._sources.copy()
+        )
 
     def close(self, timeout: float = 10.0) -> bool:
         """Writes what is left, and ends the threads; returns whether all is written."""
@@ -181,13 +211,16 @@ class ProcessFiles:
         while not self._is_closing:
             self._wait_for_tick()
             self._rounds += 1
-            have_more = [source for source in list(self._sources) if self._ask(source)]
-            if have_more:
-                if not any(file.has_many_waiting for file in self._files):
-                    self._urgent.put(None)
-                continue
+            have_more = False
+            for source in list(self._sources):
+                if self._ask(source):
+                    have_more = True
+                else:
+                    self._clean[source] = self._rounds
+            if have_more and not any(file.has_many_waiting for file in self._files):
+                self._urgent.put(None)
             with self._changed:
-                self._clean_round = self._rounds
+                self._ended_round = self._rounds
                 self._changed.notify_all()
 
     def _wait_for_tick(self) -> None:
@@ -298,6 +331,7 @@ class ProcessFile:
         self._keep_bytes = keep_bytes
         self._queue: deque[tuple[bytes, int, bool]] = deque()
         self.waiting = 0  # bytes
+        self.pieces_put = self.pieces_done = 0  # pieces of the queue, so far
         self._dropped = 0
         self._file = -1
         self._path: Path | None = None
@@ -327,6 +361,7 @@ class ProcessFile:
                 return
             self._queue.append((data, count, begins))
             self.waiting += len(data)
+            self.pieces_put += 1
             self._files._changed.notify_all()
 
     def take_dropped(self) -> int:
@@ -361,6 +396,7 @@ class ProcessFile:
             with self._files._changed:
                 self._queue.popleft()
                 self.waiting -= len(data)
+                self.pieces_done += 1
 
     def _append(self, data: bytes) -> None:
         """Appends all of it, or nothing."""

@@ -71,6 +71,7 @@ class SessionTracer:
         self._current: ContextVar[Session | None] = ContextVar("sightline_session", default=None)
         self._open: dict[int, Session] = {}
         self._queue: deque[Session] = deque()  # those that have ended, and those that changed after that
+        self.given = 0  #: of them so far, without those that were left out
         self._writes = False
         self._hurry_at = 0
         self._hurry: Callable[[], None] = _nothing
@@ -224,6 +225,15 @@ class SessionTracer:
         with self._lock:
             return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
+    def leave_out(self, number: int) -> None:
+        """That so many of those taken are not written."""
+        with self._lock:
+            self.given -= number
+
+    def waiting(self) -> int:
+        """How many :meth:`take` would give."""
+        return len(self._queue)
+
     def in_flight(self) -> int:
         """How many have begun and not ended."""
         return len(self._open)
@@ -252,6 +262,7 @@ class SessionTracer:
         self._on = on and self.enabled
         if not on:
             with self._lock:
+                self.given -= len(self._queue)
                 self._queue.clear()
                 self._open.clear()
 
@@ -282,7 +293,9 @@ class SessionTracer:
                     return
             elif len(self._queue) >= _BEFORE:
                 self._queue.popleft()
+                self.given -= 1
             self._queue.append(session)
+            self.given += 1
         if 0 < self._hurry_at <= len(self._queue):
             self._hurry()
 

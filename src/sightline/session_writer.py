@@ -62,6 +62,7 @@ class SessionWriter:
         self._metrics = SessionMetrics(tracer.in_flight)
         self._taking = threading.Lock()  # at a commit the committing thread takes, too
         self._unwritten: deque[Session] = deque()
+        self._written = tracer.given - tracer.waiting()  # so far
         self._begun: dict[int, _Begun] = {}
         self._begun_after = _BEGUN_AFTER_NS
         self._shows_open = False
@@ -69,7 +70,7 @@ class SessionWriter:
         self._lost = 0  # since the last commit
         self._anchored = self._told = perf_counter_ns()
         tracer.begin_writing(flush_threshold, files.hurry)
-        files.add_source(self.write, left_out=tracer.end_writing)
+        files.add_source(self.write, left_out=tracer.end_writing, place=lambda: (tracer.given, self._written))
         self._remove_sampler = add_sampler(self.sample)
 
     def close(self, timeout: float = 10.0) -> bool:
@@ -105,9 +106,11 @@ class SessionWriter:
         now = perf_counter_ns()
         lines: list[bytes] = []
         ended: dict[int, Session] = {}
+        in_hand = 0
         while self._unwritten and len(ended) < _AT_ONCE:
             session = self._unwritten.popleft()
             ended[session.number] = session  # one that has changed again is written once
+            in_hand += 1
         lines += map(self._whole, ended.values())
         has_more = bool(self._unwritten) or taken == _AT_ONCE
         pause = _BEGUN_AFTER_NS if has_more else _LOOK_EVERY_NS if self._tracer.in_flight() > _MANY else 0
@@ -124,6 +127,7 @@ class SessionWriter:
             lines.append(_line({"type": "clock", **anchor()._asdict()}))
         if lines:
             self._file.put(b"".join(lines), len(ended))
+        self._written += in_hand
         return has_more
 
     def _take(self) -> int:
@@ -134,7 +138,9 @@ class SessionWriter:
                 self._metrics.add(session)
             free = max(0, _WAITING - len(self._unwritten))
             self._unwritten += taken[:free]
-            self._dropped += len(taken) - len(taken[:free])
+            dropped = len(taken) - len(taken[:free])
+            self._dropped += dropped
+            self._tracer.leave_out(dropped)
         return len(taken)
 
     def _take_dropped(self) -> int:
