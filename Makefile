@@ -52,7 +52,7 @@ tools:           # what some tests look at things with; where they may not be in
 	echo "not here:$$need; the tests that need them are skipped (on Debian: apt-get install$$need)"
 
 test: setup tools ## the tests, against the built wheel
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long"
+	$(BIN)/python -m pytest -rs -n 3 --dist loadscope --no-loadscope-reorder -m "not long"
 
 test-long: setup tools ## all tests, the slow ones too
 	$(BIN)/python -m pytest

@@ -31,6 +31,14 @@ def said(capsys: pytest.CaptureFixture[str], output: Path, *settings: str) -> st
     return one_line(capsys, main, SMOKE, [f"output.dir={output}", "output.name=run", *settings])
 
 
+def assert_refused(run: Path, capsys: pytest.CaptureFixture[str], message: str, *settings: str) -> None:
+    """Going on with the run is refused with this pattern, and leaves it as it is."""
+    before = contents(run)
+    error = said(capsys, run.parent, "output.resume=must", *settings)
+    assert re.search(message, error), error
+    assert contents(run) == before
+
+
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
@@ -88,10 +96,7 @@ def test_a_bad_data_file_is_named_with_its_line_and_a_run_that_is_there_stays_as
 def test_a_checkpoint_of_another_shape_or_vocabulary_is_named_and_stays_as_it_is(
     settings: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = contents(run)
-    error = said(capsys, run.parent, "output.resume=must", *settings)
-    assert re.search(message, error), error
-    assert contents(run) == before
+    assert_refused(run, capsys, message, *settings)
 
 
 @pytest.mark.parametrize("file", ["state/arrays.npz", "meta/metadata"])
@@ -99,10 +104,8 @@ def test_a_damaged_checkpoint_is_named_and_stays_as_it_is(
     file: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut_in_half(run / "checkpoints/p00000/4" / file)
-    before = contents(run)
-    error = said(capsys, run.parent, "output.resume=must")
-    assert re.search(rf"p00000/4/{file.replace('/metadata', '')}: cannot be read, it may be damaged: ", error)
-    assert contents(run) == before
+    message = rf"p00000/4/{file.replace('/metadata', '')}: cannot be read, it may be damaged: "
+    assert_refused(run, capsys, message)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +125,7 @@ def test_a_damaged_checkpoint_is_named_and_stays_as_it_is(
 def test_a_run_goes_on_with_the_rows_that_it_began_with_or_not_at_all(
     settings: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = contents(run)
-    error = said(capsys, run.parent, "output.resume=must", *settings)
-    assert re.search(message, error), error
-    assert contents(run) == before
+    assert_refused(run, capsys, message, *settings)
 
 
 def test_rows_in_another_order_are_other_rows(
