@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from sightline.report import gather, page
+from tests.report.runs import RunFiles, full_run
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -44,6 +47,9 @@ class Opened:
         """Waits for the curves that are in view."""
         self.page.evaluate("document.getElementById('metrics').scrollIntoView()")
         self.until("document.querySelectorAll('#metrics .plot .scatterlayer path.js-line').length > 0")
+
+
+Look = Callable[..., Opened]
 
 
 @pytest.fixture(scope="module")  # its event loop must not be there for others
@@ -92,3 +98,16 @@ def look(browser: Any) -> Iterator[Callable[..., Opened]]:
         assert each.complaints == []
         for url in each.requests:
             assert url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")), url
+
+
+def made(folder: Path, *runs: RunFiles, name: str = "report.html") -> Path:
+    found = gather([run.path for run in runs])
+    path = folder / name
+    path.write_bytes(page(found.names, found.data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    return made(folder, full_run(folder / "run"))
