@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from logging import LogRecord
@@ -80,6 +81,15 @@ class Kept:
         self.calls.append(name)
         if self.fails(name):
             raise ConnectionError(f"{name} fails")
+
+
+class PassingOn:
+    """A sink that stores nothing itself."""
+
+    name = "passing on"
+
+    def __init__(self, to: Kept) -> None:
+        self.write, self.close = to.write, to.close
 
 
 def fed(
@@ -295,6 +305,21 @@ def test_a_sink_that_is_down_is_closed_so_that_it_lets_go_of_what_it_holds(
     assert not reader.close(600)
     assert sink.is_closed
     assert reader.trouble == "ConnectionError: write fails"
+
+
+@pytest.mark.parametrize("stores", [True, False])
+def test_a_sink_between_two_tries_is_closed_when_the_time_is_up(
+    stores: bool, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the end of the time comes before the end of its closing, which takes a moment."""
+    monkeypatch.setattr(room, "_PATIENCE", 10**6)
+    store = Kept(lambda call: call == "write" or (call == "close" and bool(time.sleep(0.1))))
+    commit(journal)
+    reader = fed(store, journal, tmp_path) if stores else SinkReader(PassingOn(store), journal, 0)
+    reader.wake(journal.end, journal.seq)
+    assert until(lambda: reader.trouble != "")
+    assert not reader.close(0.05)
+    assert store.is_closed
 
 
 def test_a_sink_that_is_down_and_hangs_as_it_is_closed_is_left_behind(

@@ -40,7 +40,8 @@ _DOUBLINGS = 30  # of the pause at most: an outage of a day has more failures th
 _PATIENCE = 5  # failures in a row before the circuit opens
 _HANGS_AFTER_S = 60.0
 _LETS_GO_S = 5.0  # for closing a sink that is down
-_LETS_GO_AT_LEAST_S = 0.5  # also where all the time went into trying
+_LETS_GO_AT_LEAST_S = 2.0  # also where all the time went into trying
+_STUCK_AFTER_S = 0.5  # in a try, when there is time for no other
 _UNREACHED_S = 10.0  # at the end of the run, for a sink that has never been open
 _LOADS_S = 20.0  # for its first try, from its beginning: an SDK may have to be loaded
 
@@ -158,6 +159,7 @@ class SinkReader:
         self._closing: tuple[float, float] | None = None  # since when, and until when the rest may be tried
         self._has_opened = False
         self._rewound: Sequence[Start] | None = None  # by which the lineage is to be made anew
+        self._gives_up = False  # what is left is no longer tried
         self._is_over = False  # all is done, or nothing more is tried
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._feed, name=f"sightline-sink-{sink.name}", daemon=True)
@@ -204,6 +206,9 @@ class SinkReader:
         with self._changed:
             while not self._is_over and (rest := min(end, self._tried_until()) - time.monotonic()) > 0:
                 self._changed.wait(rest)
+            # One that has time for no further try closes its sink now; one that is stuck in a try does not.
+            rest = min(end, self._tried_until()) + _LETS_GO_AT_LEAST_S - time.monotonic()
+            self._changed.wait_for(lambda: self._is_over or self._is_stuck(), max(0.0, rest))
         if self._is_over and not self._has_all():
             self._thread.join(min(_LETS_GO_S, max(_LETS_GO_AT_LEAST_S, end - time.monotonic())))
         if not self._is_over or not self._has_all():
@@ -261,6 +266,13 @@ class SinkReader:
         unreached = since + _UNREACHED_S
         return min(until, unreached if self._failures else max(unreached, self._begun + _LOADS_S))
 
+    def _is_stuck(self) -> bool:
+        since = self._since
+        return not self._gives_up and since is not None and time.monotonic() - since > _STUCK_AFTER_S
+
+    def _has_time(self) -> bool:
+        return self._closing is None or time.monotonic() < self._tried_until()
+
     def _lag(self) -> int:
         return commits_between(self._seq, self._target_seq, self._gaps)
 
@@ -286,9 +298,9 @@ class SinkReader:
                 self._cursor.save()
                 continue
             self._go_back()
-            if self._try(self._connect) and self._try(self._hand_over):
-                continue
-            if not self._pause():
+            went_well = self._try(self._connect) and self._try(self._hand_over)
+            if not (self._has_time() if went_well else self._pause()):
+                self._gives_up = True
                 break
         if self._is_open:
             closed = self._try(self.sink.close)
@@ -496,11 +508,11 @@ class SinkReader:
             if self._closing is None:
                 self._changed.wait_for(lambda: self._closing is not None, pause)
                 return True
-            rest = self._tried_until() - time.monotonic()
-            if rest <= 0 or self.is_down:
+            if self.is_down:
                 return False
+            rest = max(0.0, self._tried_until() - time.monotonic())
             self._changed.wait_for(lambda: False, min(pause, rest, 1.0))
-            return True
+            return self._has_time()
 
 
 def storing_reader(
