@@ -65,8 +65,8 @@ def _work(folder: Path) -> None:
     """One process of the training; both switch at the same steps."""
     import sightline as sl
     import sightline.jax
-    from sightline.session_tracer import SessionTracer
-    from sightline.stats_tracker import StatsTracker
+    from sightline.tracing.session_tracer import SessionTracer
+    from sightline.tracking.stats_tracker import StatsTracker
 
     sightline.jax.initialize()
     from runners.common.config import load

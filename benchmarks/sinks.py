@@ -15,7 +15,7 @@ from typing import Any
 import sightline as sl
 from benchmarks.pairs import Figure, figure
 from sightline.config import StatsLoggerConfig
-from sightline.journal import Journal
+from sightline.runs.journal import Journal
 from sightline.sinks import StoringSink, make_sinks, storing_reader
 from sightline.sinks.lineage import Lineage, Start
 

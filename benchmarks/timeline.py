@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.pairs import Figure, figure
-from sightline.perf_tracer import PerfTracer
-from sightline.process_files import Place, ProcessFiles
-from sightline.spans import ASYNC, BASE_NS, COUNTER, FLOW, INSTANT, Record
-from sightline.trace_writer import TraceWriter
+from sightline.files.process_files import Place, ProcessFiles
+from sightline.tracing.perf_tracer import PerfTracer
+from sightline.tracing.spans import ASYNC, BASE_NS, COUNTER, FLOW, INSTANT, Record
+from sightline.tracing.trace_writer import TraceWriter
 
 PROCESSES = 8
 FEW, MANY = 25_000, 250_000  # events of each

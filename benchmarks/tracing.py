@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.pairs import Figure, figure, left_out, seconds
-from sightline.perf_tracer import PerfTracer
-from sightline.process_files import Place, ProcessFiles
-from sightline.trace_writer import TraceWriter
+from sightline.files.process_files import Place, ProcessFiles
+from sightline.tracing.perf_tracer import PerfTracer
+from sightline.tracing.trace_writer import TraceWriter
 
 _MANY = 1_000_000
 

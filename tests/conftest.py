@@ -9,9 +9,10 @@ import pytest
 from hypothesis import settings
 
 import sightline as sl
-from sightline import full_disks, sampling
-from sightline.perf_tracer import TRACER
-from sightline.session_tracer import SESSIONS
+from sightline.files import full_disks
+from sightline.recording import sampling
+from sightline.tracing.perf_tracer import TRACER
+from sightline.tracing.session_tracer import SESSIONS
 from tests.session_recorder import Recorder
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import sightline as sl
-from sightline.process_files import Place, ProcessFiles
-from sightline.session_files import Damage, SessionRecord
-from sightline.session_tracer import SessionTracer
-from sightline.session_writer import SessionWriter
-from sightline.sessions import Session
+from sightline.files.process_files import Place, ProcessFiles
+from sightline.tracing.session_files import Damage, SessionRecord
+from sightline.tracing.session_tracer import SessionTracer
+from sightline.tracing.session_writer import SessionWriter
+from sightline.tracing.sessions import Session
 
 
 class Recorder:

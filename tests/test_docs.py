@@ -86,7 +86,11 @@ def test_there_are_examples() -> None:
     finder = doctest.DocTestFinder()
     found = [
         test
-        for name in ("sightline.stats_tracker", "sightline.snapshot", "sightline.aggregates")
+        for name in (
+            "sightline.tracking.stats_tracker",
+            "sightline.values.snapshot",
+            "sightline.values.aggregates",
+        )
         for test in finder.find(importlib.import_module(name))
         if test.examples
     ]

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from sightline.errors import ConfigurationError, RunDirectoryError
-from sightline.file_lines import WholeLines
-from sightline.file_places import FolderPlace
+from sightline.files.file_lines import WholeLines
+from sightline.files.file_places import FolderPlace
 from sightline.gathering import Plan, carry_out, plan, processes_of
 from tests.holes import BOUND, put_hole, read_bytes
 from tests.run_logs.written import Written

@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 import sightline as sl
-from sightline.step import active_step
+from sightline.recording.step import active_step
 
 
 def records(run: Path, kind: str) -> list[dict[str, Any]]:

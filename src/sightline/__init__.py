@@ -30,23 +30,22 @@ from sightline.errors import (
     StepError,
     TransportError,
 )
-from sightline.perf_tracer import TRACER, PerfTracer
-from sightline.session_tracer import SESSIONS, SessionTracer
-from sightline.sessions import Session
-from sightline.snapshot import Snapshot
-from sightline.stats_tracker import StatsTracker
-from sightline.step import step
-from sightline.trackers import tracker
+from sightline.recording.step import step
+from sightline.tracing.perf_tracer import TRACER, PerfTracer
+from sightline.tracing.session_tracer import SESSIONS, SessionTracer
+from sightline.tracing.sessions import Session
+from sightline.tracking.stats_tracker import StatsTracker
+from sightline.tracking.trackers import tracker
+from sightline.values.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from sightline import aliases, jax
+    from sightline.committing.stats_logger import StatsLogger
     from sightline.config import PerfTracerConfig, SessionTracerConfig, StatsLoggerConfig
-    from sightline.exported_stats import merge_stats
     from sightline.hosts.monitoring import monitor_hosts
     from sightline.jax.collecting import add, collect
-    from sightline.journal import read_journal
     from sightline.run import Run, start
-    from sightline.session_files import read_sessions
+    from sightline.runs.journal import read_journal
     from sightline.sinks import ConsoleConfig, Sink, SinkRun, StoringSink
     from sightline.sinks.jsonl import JSONLConfig
     from sightline.sinks.mlflow import MLflowConfig
@@ -55,12 +54,13 @@ if TYPE_CHECKING:
     from sightline.sinks.tensorboard import TensorBoardConfig
     from sightline.sinks.trackio import TrackioConfig
     from sightline.sinks.wandb import WandbConfig
-    from sightline.stats_logger import StatsLogger
     from sightline.text_logging.config import TextLoggingConfig
     from sightline.text_logging.loggers import get_logger, getLogger
     from sightline.text_logging.process_logging import setup_file_logging
+    from sightline.tracing.session_files import read_sessions
     from sightline.transports import Transport
-    from sightline.worker_stats import export_stats
+    from sightline.values.exported_stats import merge_stats
+    from sightline.values.worker_stats import export_stats
 
     __version__: str
 
@@ -68,12 +68,12 @@ if TYPE_CHECKING:
 # by programs that never start a run.
 _LATER = {
     "config": ("PerfTracerConfig", "SessionTracerConfig", "StatsLoggerConfig"),
-    "exported_stats": ("merge_stats",),
+    "values.exported_stats": ("merge_stats",),
     "hosts.monitoring": ("monitor_hosts",),
     "jax.collecting": ("add", "collect"),
-    "journal": ("read_journal",),
+    "runs.journal": ("read_journal",),
     "run": ("Run", "start"),
-    "session_files": ("read_sessions",),
+    "tracing.session_files": ("read_sessions",),
     "sinks": ("ConsoleConfig", "Sink", "SinkRun", "StoringSink"),
     "sinks.jsonl": ("JSONLConfig",),
     "sinks.mlflow": ("MLflowConfig",),
@@ -82,12 +82,12 @@ _LATER = {
     "sinks.tensorboard": ("TensorBoardConfig",),
     "sinks.trackio": ("TrackioConfig",),
     "sinks.wandb": ("WandbConfig",),
-    "stats_logger": ("StatsLogger",),
+    "committing.stats_logger": ("StatsLogger",),
     "text_logging.config": ("TextLoggingConfig",),
     "text_logging.loggers": ("getLogger", "get_logger"),
     "text_logging.process_logging": ("setup_file_logging",),
     "transports": ("Transport",),
-    "worker_stats": ("export_stats",),
+    "values.worker_stats": ("export_stats",),
 }
 _ROOM_OF = {name: room for room, names in _LATER.items() for name in names}
 

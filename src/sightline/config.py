@@ -12,9 +12,7 @@ from typing import Any, Literal, Self
 
 from sightline.aliases import Aliases, combined
 from sightline.errors import ConfigurationError
-from sightline.host_values import check_timing_key
-from sightline.naming import is_namespace
-from sightline.run_directory import Resume
+from sightline.runs.run_directory import Resume
 from sightline.sinks.base import Sink
 from sightline.sinks.console import ConsoleConfig
 from sightline.sinks.jsonl import JSONLConfig
@@ -26,6 +24,8 @@ from sightline.sinks.trackio import TrackioConfig
 from sightline.sinks.wandb import WandbConfig
 from sightline.text_logging.config import TextLoggingConfig
 from sightline.transports import TransportName
+from sightline.values.host_values import check_timing_key
+from sightline.values.naming import is_namespace
 
 OnLowerStep = Literal["clamp", "error", "drop"]
 NamingMode = Literal["warn", "strict", "off"]

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sightline import wording
 from sightline.errors import RunDirectoryError
-from sightline.file_places import BLOCK, FilePlace, FolderPlace, open_place
-from sightline.run_copies import Copy, is_still, look, names_in, relation, unnumbered, whole_size
+from sightline.files.file_places import BLOCK, FilePlace, FolderPlace, open_place
+from sightline.files.run_copies import Copy, is_still, look, names_in, relation, unnumbered, whole_size
 from sightline.run_logs.files import Damage, RunFiles, missing
+from sightline.support import wording
 
 _SPARE = 16 << 20  # bytes of the disk that are left alone
 

@@ -16,33 +16,33 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sightline.aliases import Aliases
-from sightline.clock import Sync
-from sightline.clock_sync import ClockSync
+from sightline.committing.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
 from sightline.config import NamingMode, PerfTracerConfig, StatsLoggerConfig
 from sightline.errors import ConfigurationError
+from sightline.files.process_files import Place, ProcessFiles
 from sightline.hosts import HostMonitor, monitor_hosts
 from sightline.hosts.monitoring import check_installed, is_monitoring
-from sightline.perf_tracer import TRACER
-from sightline.process_files import Place, ProcessFiles
-from sightline.profiling import Profiling
-from sightline.redaction import redacted
-from sightline.run_directory import Resume
-from sightline.session_tracer import SESSIONS
-from sightline.session_writer import SessionWriter
+from sightline.posting.clock_sync import ClockSync
+from sightline.recording.step import step as active
+from sightline.runs.run_directory import Resume
 from sightline.sinks.base import Sink
-from sightline.stats_logger import FAILED_TIMEOUT_S, Stats, StatsLogger
-from sightline.step import step as active
-from sightline.termination import TerminationHandler
+from sightline.support.clock import Sync
+from sightline.support.redaction import redacted
+from sightline.support.termination import TerminationHandler
+from sightline.support.turns import Turn, Turns
 from sightline.text_logging.config import TextLoggingConfig
 from sightline.text_logging.entries import message_of
 from sightline.text_logging.process_logging import TextLogging
-from sightline.trace_writer import TraceWriter
-from sightline.trackers import tracker
+from sightline.tracing.perf_tracer import TRACER
+from sightline.tracing.profiling import Profiling
+from sightline.tracing.session_tracer import SESSIONS
+from sightline.tracing.session_writer import SessionWriter
+from sightline.tracing.trace_writer import TraceWriter
+from sightline.tracking.trackers import tracker
 from sightline.transports import Transport
-from sightline.turns import Turn, Turns
 
 if TYPE_CHECKING:
-    from sightline.uploading import Uploader
+    from sightline.files.uploading import Uploader
 
 log = logging.getLogger("sightline")
 
@@ -70,7 +70,7 @@ class Run:
 
     def __init__(self, logger: StatsLogger, undoing: ExitStack, role: str = "") -> None:
         if logger.enabled and logger.config.upload_to:
-            from sightline.file_places import open_place
+            from sightline.files.file_places import open_place
 
             open_place(logger.config.upload_to)  # what cannot work fails before anything has begun
         self.logger = logger
@@ -113,7 +113,7 @@ class Run:
         if logger.config.monitor_hosts and logger.enabled and not is_monitoring():
             self._hosts = monitor_hosts(logger.tracker, log_dir=logger.config.log_dir)
         if logger.enabled and logger.config.upload_to:
-            from sightline.uploading import Uploader
+            from sightline.files.uploading import Uploader
 
             self._uploader = Uploader(
                 self.files, logger.config.upload_to, lambda: logger.note("upload_failures")

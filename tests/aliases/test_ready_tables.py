@@ -3,7 +3,7 @@
 import pytest
 
 from sightline.aliases import TABLES, Mirror
-from sightline.naming import unconventional
+from sightline.values.naming import unconventional
 
 STATISTICS = ("mean", "std", "min", "max")
 STAGES = ("rollout", "reward", "advantages", "shard", "update", "step")

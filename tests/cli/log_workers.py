@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import sightline as sl
-from sightline.clock_sync import ClockSync
+from sightline.posting.clock_sync import ClockSync
 from sightline.text_logging.config import TextLoggingConfig
 from tests.multiprocess.workers.common import RANK, connect, main, note, settings, wait_for
 

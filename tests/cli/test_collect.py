@@ -145,7 +145,7 @@ def test_a_place_that_stays_away_holds_up_the_end_for_a_bounded_time(tmp_path: P
     to = tmp_path / "bucket"
     to.write_text("a file")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sightline.uploading._LONGEST_PAUSE_S", 0.05)
+        patch.setattr("sightline.files.uploading._LONGEST_PAUSE_S", 0.05)
         run = sl.start(
             tmp_path / "runs", name="run", sinks=[], naming="off", upload_to=str(to),
             logging={"console_processes": "9"},

@@ -20,8 +20,8 @@ import orjson
 import pytest
 
 import sightline as sl
-from sightline.foreign_text import one_line
-from sightline.run_directory import RunDirectory
+from sightline.runs.run_directory import RunDirectory
+from sightline.support.foreign_text import one_line
 from tests import waiting_run
 from tests.harness import PATIENCE, Workers, workers_of
 from tests.terminals import SIGHTLINE, on_terminal

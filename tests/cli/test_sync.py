@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import sightline as sl
 from sightline.cli.sync import sync as cli
-from sightline.run_directory import held
+from sightline.runs.run_directory import held
 from tests.sinks.readers.tensorboard import numbers, read, seqs
 
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.comparison.levels import at_step, at_times, level_of, order
-from sightline.history import Series
+from sightline.views.history import Series
 
 Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
 

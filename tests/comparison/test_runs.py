@@ -12,7 +12,7 @@ import pytest
 
 import sightline as sl
 from sightline.comparison.runs import Comparison, compare, matters
-from sightline.history import History
+from sightline.views.history import History
 from tests.tables.recorded_runs import commit, rewound, run_line, written
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sightline.doctor.journal_health import Health, health_of
-from sightline.file_lines import Unreadable
+from sightline.files.file_lines import Unreadable
 from tests.holes import BOUND, HOLE, put_hole, read_bytes
 
 RUN = {"type": "run", "format": 1, "run_id": "ab", "attempt": 1, "started": 0.0, "processes": 4}

@@ -17,7 +17,7 @@ import pytest
 import sightline as sl
 from sightline import RecordError
 from sightline.jax.collecting import active, collect
-from sightline.scoping import all_scopes
+from sightline.recording.scoping import all_scopes
 from tests.jax.collected_functions import (
     exported,
     recording,

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 import sightline as sl
-from sightline import monitors
 from sightline.jax import monitoring
 from sightline.jax.distributed import backend_is_running
-from sightline.monitors import running_one
+from sightline.recording import monitors
+from sightline.recording.monitors import running_one
 
 TIME, COUNT, RECOMPILES = "time/jax/compile_s", "jax/compile/count", "jax/compile/recompiles"
 

@@ -12,10 +12,10 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import sightline as sl
+from sightline.committing.stats_logger import StatsLogger
 from sightline.config import StatsLoggerConfig
 from sightline.jax.budget import PROGRAMS, Programs
 from sightline.jax.programs import copies, owned, placement
-from sightline.stats_logger import StatsLogger
 from tests.jax.several_devices import at_most, compilations, report, said_by
 
 P: Any = PartitionSpec

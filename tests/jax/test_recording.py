@@ -15,11 +15,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import sightline as sl
 from sightline import RecordError, StatsTracker
+from sightline.committing.stats_logger import StatsLogger
 from sightline.config import StatsLoggerConfig
 from sightline.jax import programs as launching
 from sightline.jax.budget import PROGRAMS
-from sightline.stats_logger import StatsLogger
-from sightline.trackers import drain_for_good
+from sightline.tracking.trackers import drain_for_good
 from tests.jax.several_devices import Busy, Callback, Hung, at_most, compilations, report, said_by
 
 P: Any = PartitionSpec
@@ -322,7 +322,7 @@ def test_what_has_settled_before_a_commit_is_folded_and_its_failures_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Memory stays bounded, and nothing that failed on the way is forgotten."""
-    monkeypatch.setattr("sightline.records._SETTLE_AT", 16)
+    monkeypatch.setattr("sightline.recording.records._SETTLE_AT", 16)
     for room in ("records", "stats_tracker"):
         monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 64)
     tracker = sl.StatsTracker()

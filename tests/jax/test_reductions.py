@@ -14,7 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.aggregates import (
+from sightline.jax import reductions
+from sightline.jax.reductions import (
+    is_number,
+    moments_words,
+    read_merged_sketch,
+    read_moments,
+    read_moments_table,
+    read_sketches,
+    scalar_dtype,
+    scalar_words,
+    sketch_words,
+)
+from sightline.values.aggregates import (
     COUNT,
     LOG_GAMMA,
     M2,
@@ -27,18 +39,6 @@ from sightline.aggregates import (
     Sketch,
     _middles,
     moments_row,
-)
-from sightline.jax import reductions
-from sightline.jax.reductions import (
-    is_number,
-    moments_words,
-    read_merged_sketch,
-    read_moments,
-    read_moments_table,
-    read_sketches,
-    scalar_dtype,
-    scalar_words,
-    sketch_words,
 )
 
 SHAPES = [(), (1,), (0,), (5,), (3, 0), (64, 1024), (3, 5, 7, 2), (100_003,), (2, 5000)]

@@ -3,11 +3,11 @@
 import signal
 from typing import Any
 
-from sightline.history import History
-from sightline.host_health import host_health, stalls
 from sightline.report.log_lines import log_lines
 from sightline.report.problems import Problem, problems
-from sightline.wording import duration
+from sightline.runs.host_health import host_health, stalls
+from sightline.support.wording import duration
+from sightline.views.history import History
 from tests.harness import Job, Workers, until
 
 LATE = 2

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sightline.analysis import analyse
+from sightline.analysis.run_analysis import analyse
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.events import Instant
 from sightline.timeline.merging import Timeline, merge

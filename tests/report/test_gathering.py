@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 import pytest
 
-from sightline.history import History, ProcessTable
 from sightline.report import gather
 from sightline.report.distributions import _on_grid
 from sightline.report.headline import headline
@@ -23,7 +22,8 @@ from sightline.report.process_maps import slow_process
 from sightline.report.sample_rows import sample_tables
 from sightline.report.time_shares import shares
 from sightline.run_logs.files import Damage
-from sightline.run_state import state_of
+from sightline.runs.run_state import state_of
+from sightline.views.history import History, ProcessTable
 from tests.report.runs import RunFiles, full_run
 from tests.timeline.live import Live
 

@@ -14,7 +14,7 @@ import pytest
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.run_logs.choosing import Choice, Ranges, pattern
 from sightline.run_logs.merging import RunLogs, warnings_of
-from sightline.wording import moment
+from sightline.support.wording import moment
 from tests.holes import BOUND, put_hole, read_bytes
 from tests.run_logs.written import EPOCH, S, Written
 

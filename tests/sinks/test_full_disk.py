@@ -15,7 +15,7 @@ from tests.sinks.readers.tensorboard import numbers, read, seqs
 SCRIPT = """
 import json, logging, os, sys
 import sightline as sl
-from sightline import journal
+from sightline.runs import journal
 
 said = []
 handler = logging.Handler()

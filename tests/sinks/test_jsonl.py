@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 import sightline as sl
-from sightline.file_lines import WholeLines
+from sightline.files.file_lines import WholeLines
 from sightline.sinks.jsonl import last_row
 from tests.holes import BOUND, put_hole, read_bytes
 from tests.sinks import attempts

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import sightline as sl
-from sightline.journal import Journal
+from sightline.runs.journal import Journal
 from sightline.sinks import SinkReader, SinkRun, make_sinks
 from sightline.sinks import reader as room
 from sightline.sinks.base import ApartError

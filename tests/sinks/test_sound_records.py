@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 import sightline as sl
-from sightline.file_lines import Unreadable
+from sightline.files.file_lines import Unreadable
 from sightline.sinks import make_sinks
 from sightline.sinks.sound_records import SoundRecords
 from sightline.sinks.syncing import Replay

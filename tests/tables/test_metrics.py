@@ -10,10 +10,10 @@ import pytest
 
 import sightline as sl
 from sightline.errors import JournalError, RunDirectoryError
-from sightline.file_lines import Unreadable
-from sightline.history import History
+from sightline.files.file_lines import Unreadable
 from sightline.tables.metrics import long_table, metrics_table, process_table
 from sightline.tables.table import Steps, Table
+from sightline.views.history import History
 from tests.holes import BOUND, HOLE, put_hole, read_bytes
 from tests.tables.recorded_runs import commit, expected, rewound, run_line, same, written
 

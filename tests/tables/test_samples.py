@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import Unreadable
+from sightline.files.file_lines import Unreadable
 from sightline.tables.samples import sample_table, sample_tables
 from sightline.tables.table import Steps
 from tests.holes import BOUND, HOLE, put_hole, read_bytes

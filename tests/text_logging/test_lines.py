@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import pytest
 
 import sightline as sl
-from sightline.process_files import Place, ProcessFiles
+from sightline.files.process_files import Place, ProcessFiles
 from sightline.text_logging.process_logging import TextLogging
 from tests.text_logging.logged import QUIET, log, logged
 

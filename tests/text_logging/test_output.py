@@ -134,7 +134,7 @@ def test_from_warning_up_no_tick_is_waited_for(tmp_path: Path, call: str, then: 
     """Here none comes within the hour. At CRITICAL the caller waits, since it may end at the next line."""
     code = f"""
 import os, time, sightline as sl
-from sightline import process_files as files
+from sightline.files import process_files as files
 from sightline.text_logging import process_logging as p
 files._TICK_S = 3600.0
 p._LAST_WORDS_S = 60.0

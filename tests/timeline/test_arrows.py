@@ -11,13 +11,13 @@ import pytest
 
 import sightline as sl
 import sightline.timeline.reading
-import sightline.trace_writer
-from sightline.perf_tracer import PerfTracer
-from sightline.process_files import Place, ProcessFiles
+import sightline.tracing.trace_writer
+from sightline.files.process_files import Place, ProcessFiles
 from sightline.timeline.events import Flow, Span
 from sightline.timeline.merging import Format, Timeline
 from sightline.timeline.stages import one_run, stage_spans
-from sightline.trace_writer import TraceWriter
+from sightline.tracing.perf_tracer import PerfTracer
+from sightline.tracing.trace_writer import TraceWriter
 from tests.perfetto import Engine, Trace
 from tests.timeline.conftest import Merged
 
@@ -44,7 +44,7 @@ async def task(name: str, flow: int | None = None) -> int:
 @pytest.fixture
 def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run with arrows between spans of all kinds, and spans without any between them."""
-    monkeypatch.setattr(sightline.trace_writer, "_BEGUN_AFTER_NS", 50_000_000)
+    monkeypatch.setattr(sightline.tracing.trace_writer, "_BEGUN_AFTER_NS", 50_000_000)
     with sl.start(tmp_path, name="run", sinks=[]) as run:
         with sl.trace_scope("loop") as loop:
             with sl.trace_scope("leaf") as leaf:
@@ -139,7 +139,7 @@ def test_arrows_that_are_in_no_span_are_bounded_and_none_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merged: Merged
 ) -> None:
     """Their spans' objects were used when the blocks had ended."""
-    monkeypatch.setattr(sightline.trace_writer, "_FLOWS", 100)
+    monkeypatch.setattr(sightline.tracing.trace_writer, "_FLOWS", 100)
     monkeypatch.setattr(sightline.timeline.reading, "_FLOWS", 100)
     tracer = PerfTracer(enabled=True)
     files = ProcessFiles(lambda: Place(tmp_path, "run", 1))

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import sightline as sl
-from sightline.analysis import analyse
+from sightline.analysis.run_analysis import analyse
 from sightline.cli import main as command
 from sightline.timeline.events import Span
 from sightline.timeline.merging import Format, Timeline, merge

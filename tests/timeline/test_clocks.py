@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.clock import RoundTrip, offset_of
+from sightline.support.clock import RoundTrip, offset_of
 from sightline.timeline.events import Span
 from sightline.timeline.merging import Timeline, merge
 from tests.timeline.conftest import Merged

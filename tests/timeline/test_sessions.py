@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sightline.session_files import Clock
 from sightline.timeline.merging import Format, Timeline
 from sightline.timeline.sessions import session_events
+from sightline.tracing.session_files import Clock
 from tests.timeline.conftest import Merged
 from tests.timeline.live import EPOCH, Live
 

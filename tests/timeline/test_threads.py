@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from sightline.perf_tracer import PerfTracer
-from sightline.process_files import Place, ProcessFiles
+from sightline.files.process_files import Place, ProcessFiles
 from sightline.timeline.merging import WRITERS, merge
-from sightline.trace_writer import TraceWriter
+from sightline.tracing.perf_tracer import PerfTracer
+from sightline.tracing.trace_writer import TraceWriter
 from tests.perfetto import Engine, Trace
 
 ROWS = """

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 import sightline as sl
-from sightline.run_directory import RunDirectory
+from sightline.runs.run_directory import RunDirectory
 from sightline.watching.drawing import FULL, View, page
 from sightline.watching.facts import Facts
 from sightline.watching.live import Watch

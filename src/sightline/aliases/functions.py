@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sightline.snapshot import Value
+from sightline.values.snapshot import Value
 
 #: One number for each commit that has the key; None: nothing to show yet.
 Step = Callable[[Value], Value | None]

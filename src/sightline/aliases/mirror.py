@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from sightline.aliases.functions import Step
 from sightline.aliases.table import Alias, is_exact
 from sightline.errors import RecordError
-from sightline.host_values import to_number
-from sightline.snapshot import Value
+from sightline.values.host_values import to_number
+from sightline.values.snapshot import Value
 
 
 class Mirrored(NamedTuple):

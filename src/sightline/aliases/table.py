@@ -14,7 +14,7 @@ from datetime import date
 from typing import TypeAlias
 
 from sightline.aliases.functions import Function
-from sightline.naming import check_key
+from sightline.values.naming import check_key
 
 Names: TypeAlias = str | Sequence[str]
 _VERSION = re.compile(r"\d+(\.\d+)*")

@@ -6,8 +6,8 @@ import click
 
 from sightline.cli.frame import say_next
 from sightline.errors import ConfigurationError
-from sightline.foreign_text import escaped, quoted
-from sightline.wording import counted
+from sightline.support.foreign_text import escaped, quoted
+from sightline.support.wording import counted
 
 
 @click.group(short_help="Thin files that let a checkout log through sightline.")

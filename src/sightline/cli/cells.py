@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.terminal import Terminal
+from sightline.support.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from sightline.foreign_text import one_line
-from sightline.terminal import Terminal
+from sightline.support.foreign_text import one_line
+from sightline.support.terminal import Terminal
 
 _LONGEST = 2000
 _MARKS = {"ok": ("✓", "ok"), "note": ("!", "!"), "wrong": ("✗", "x"), "skipped": ("-", "-")}

@@ -12,9 +12,9 @@ import orjson
 from sightline.cli.frame import end, say_missing, say_next, say_problems
 from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.progress import progress
-from sightline.foreign_text import quoted, quoted_all
-from sightline.wording import counted, files_missing, size
-from sightline.wording import processes as named
+from sightline.support.foreign_text import quoted, quoted_all
+from sightline.support.wording import counted, files_missing, size
+from sightline.support.wording import processes as named
 
 if TYPE_CHECKING:
     from sightline.gathering import Plan, Processes
@@ -72,7 +72,7 @@ def collect(run_dir: Path, sources: tuple[str, ...], dry_run: bool, as_json: boo
 def _processes_of(run_dir: Path) -> Processes | None:
     """What is here of the last attempt; None where a newer version wrote the journal."""
     from sightline.gathering import processes_of
-    from sightline.journal import NewerJournalError
+    from sightline.runs.journal import NewerJournalError
 
     try:
         return processes_of(run_dir)

@@ -16,14 +16,14 @@ from sightline.cli.cut_journals import cut_journals, cut_notes
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import has_steps, next_steps, possible
 from sightline.cli.progress import progress
-from sightline.foreign_text import one_line, quoted_all
-from sightline.run_directory import JOURNAL
-from sightline.wording import change, duration, number
+from sightline.runs.run_directory import JOURNAL
+from sightline.support.foreign_text import one_line, quoted_all
+from sightline.support.wording import change, duration, number
 
 if TYPE_CHECKING:
     from sightline.comparison.levels import Difference
     from sightline.comparison.runs import Comparison, Row, Setting
-    from sightline.history import History
+    from sightline.views.history import History
 
 _CLEAR_ROWS = 40
 _OTHER_ROWS = 10
@@ -98,7 +98,7 @@ def compare(
 
 
 def _read(run_dirs: Sequence[Path]) -> list[History]:
-    from sightline.history import History
+    from sightline.views.history import History
 
     histories = [History(each) for each in run_dirs]
     with progress("reading", sum(history.unread for history in histories)) as advance:
@@ -123,7 +123,7 @@ def _seconds(text: str) -> float:
 def _plain(
     found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path], cut: Mapping[Path, int]
 ) -> dict[str, Any]:
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     def rows(of: Sequence[Row]) -> list[dict[str, Any]]:
         return [
@@ -178,7 +178,7 @@ def _difference(each: Difference) -> dict[str, Any]:
 def _show(
     found: Comparison, histories: Sequence[History], run_dirs: Sequence[Path], *, everything: bool
 ) -> None:
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     letters = [_letter(at) for at in range(len(histories))]
     headings = [Heading(""), Heading("run", shrinks_to=12), Heading("state")]

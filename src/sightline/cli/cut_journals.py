@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sightline.errors import SightlineError
-from sightline.file_lines import cut_said
-from sightline.run_directory import JOURNAL
+from sightline.files.file_lines import cut_said
+from sightline.runs.run_directory import JOURNAL
 
 
 def cut_journals(run_dirs: Iterable[Path]) -> dict[Path, int]:
@@ -15,7 +15,7 @@ def cut_journals(run_dirs: Iterable[Path]) -> dict[Path, int]:
 
     While a run is being written that is as it should be, and none of these.
     """
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     found = {}
     for run_dir in run_dirs:
@@ -31,7 +31,7 @@ def cut_journals(run_dirs: Iterable[Path]) -> dict[Path, int]:
 def is_written(run_dirs: Iterable[Path]) -> bool:
     """Whether somebody is at the run that these directories are of, so that last lines of its files may be
     on their way."""
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     for run_dir in run_dirs:
         try:

@@ -12,8 +12,8 @@ import click
 
 from sightline.cli.frame import end, refuse, say_next
 from sightline.cli.next_steps import next_steps, possible
-from sightline.foreign_text import quoted
-from sightline.wording import counted, files_missing
+from sightline.support.foreign_text import quoted
+from sightline.support.wording import counted, files_missing
 
 if TYPE_CHECKING:
     from sightline.doctor.a_run import ARun

@@ -19,9 +19,9 @@ from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.errors import ConfigurationError
-from sightline.foreign_text import escaped, one_line
-from sightline.run_directory import JOURNAL
-from sightline.wording import counted
+from sightline.runs.run_directory import JOURNAL
+from sightline.support.foreign_text import escaped, one_line
+from sightline.support.wording import counted
 
 if TYPE_CHECKING:
     from sightline.tables.formats import Written
@@ -170,8 +170,8 @@ class _Filters(NamedTuple):
             return
         if self.samples is not None:
             raise ConfigurationError(f"no row of {self.samples!r} is of steps {self.steps_text}")
-        from sightline.history import History
         from sightline.tables.table import matching
+        from sightline.views.history import History
 
         history = History(run_dir)
         history.update()

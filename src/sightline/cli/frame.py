@@ -21,7 +21,7 @@ import click
 from click.core import ParameterSource
 
 from sightline.errors import SightlineError
-from sightline.foreign_text import escaped, one_line
+from sightline.support.foreign_text import escaped, one_line
 
 FOUND_WRONG = 1  #: the command did its work, and something is wrong with what it looked at
 NOTHING_DONE = 2  #: wrong usage, or nothing could be done

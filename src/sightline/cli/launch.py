@@ -24,7 +24,7 @@ import click
 
 from sightline.cli.frame import next_lines
 from sightline.cli.next_steps import next_steps
-from sightline.run_directory import JOURNAL
+from sightline.runs.run_directory import JOURNAL
 
 _HOST = "127.0.0.1"
 _LINE_END = re.compile(rb"\r*\n|\r+")  # a progress bar's bare \r ends a line too: else its updates never show

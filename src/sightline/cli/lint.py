@@ -5,11 +5,11 @@ import sys
 import click
 
 from sightline.cli.frame import refuse, say_next
-from sightline.foreign_text import quoted_all
 from sightline.lint import check_paths
 from sightline.lint.checking import EVERY_CODE
 from sightline.lint.findings import codes
 from sightline.lint.output import as_json, github, human
+from sightline.support.foreign_text import quoted_all
 
 _STYLES = {
     "place": {"bold": True},

@@ -16,7 +16,7 @@ from sightline.cli.cut_journals import is_written
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import bringing, next_steps
 from sightline.errors import ConfigurationError, SightlineError
-from sightline.wording import files_missing, ranges_of
+from sightline.support.wording import files_missing, ranges_of
 
 if TYPE_CHECKING:
     from sightline.run_logs.choosing import Choice
@@ -104,7 +104,7 @@ def _check_whose(found: RunLogs, choice: Choice) -> None:
 
 def _has_crashed(run_dir: Path) -> str:
     """What its log cannot say itself; empty if that is not so, or unknown."""
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     try:
         state = state_of(run_dir)

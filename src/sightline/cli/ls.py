@@ -14,12 +14,12 @@ import orjson
 from sightline.cli.cells import Cell, Heading, show
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
-from sightline.foreign_text import one_line, quoted
-from sightline.run_directory import JOURNAL
-from sightline.wording import ago, counted, duration, moment, number, size
+from sightline.runs.run_directory import JOURNAL
+from sightline.support.foreign_text import one_line, quoted
+from sightline.support.wording import ago, counted, duration, moment, number, size
 
 if TYPE_CHECKING:
-    from sightline.run_list import ListedRun
+    from sightline.views.run_list import ListedRun
 
 _METRICS = 3
 # By docs/naming.md: what a training goes by. Of each the key that most runs have.
@@ -81,7 +81,7 @@ def ls(
     read; 2: DIR cannot be read; 3: with --json, the journal of a run is not here, as `missing` says.
     """
     wanted = _states(states)
-    from sightline.run_list import runs_below
+    from sightline.views.run_list import runs_below
 
     now = time.time()
     found = runs_below(folder, now=now)
@@ -144,7 +144,7 @@ def _unknown(run: ListedRun) -> str:
 
 
 def _states(text: str | None) -> Sequence[str]:
-    from sightline.run_state import State
+    from sightline.runs.run_state import State
 
     known = get_args(State)
     if text is None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sightline.errors import SightlineError
-from sightline.foreign_text import quoted, quoted_all
-from sightline.wording import processes
+from sightline.support.foreign_text import quoted, quoted_all
+from sightline.support.wording import processes
 
 _MOST = 2
 _UPGRADE = "pip install --upgrade sightline"
@@ -26,7 +26,7 @@ def next_steps(*run_dirs: Path, but: str = "") -> list[str]:
     Returns:
         two at most, the most useful one first.
     """
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     run_dir = run_dirs[0]
     runs = f"sightline ls {quoted(run_dir.parent)}  # the runs that are here"
@@ -91,7 +91,7 @@ def bringing(run_dir: Path, missing: object, which: Iterable[int] = ()) -> list[
 
 def _never_began(run_dir: Path) -> bool:
     """Whether a run ended before its first commit: then those that are missing wrote nothing elsewhere."""
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     try:
         state = state_of(run_dir)
@@ -102,7 +102,7 @@ def _never_began(run_dir: Path) -> bool:
 
 def _has_journal(run_dir: Path) -> bool:
     """Whether there is one that this version reads."""
-    from sightline.run_state import state_of
+    from sightline.runs.run_state import state_of
 
     try:
         return state_of(run_dir).state != "unknown"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sightline.errors import ConfigurationError
-from sightline.run_directory import JOURNAL
+from sightline.runs.run_directory import JOURNAL
 
 _FILES = (JOURNAL, "run.json", "rows.jsonl", ".lock", ".collect.lock")
 _FOLDERS = (

@@ -16,8 +16,8 @@ from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, s
 from sightline.cli.next_steps import bringing, next_steps
 from sightline.cli.output_place import check_place
 from sightline.errors import RunDirectoryError
-from sightline.foreign_text import one_line, quoted_all
-from sightline.wording import counted, size
+from sightline.support.foreign_text import one_line, quoted_all
+from sightline.support.wording import counted, size
 
 if TYPE_CHECKING:
     from sightline.report import Runs

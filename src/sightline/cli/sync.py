@@ -17,12 +17,12 @@ from sightline.cli.frame import end, say_missing, say_next, say_notes, say_probl
 from sightline.cli.next_steps import next_steps
 from sightline.config import StatsLoggerConfig
 from sightline.errors import SightlineError
-from sightline.foreign_text import quoted
-from sightline.run_directory import JOURNAL, held
+from sightline.runs.run_directory import JOURNAL, held
 from sightline.sinks.reader import Handed
-from sightline.wording import counted
+from sightline.support.foreign_text import quoted
+from sightline.support.wording import counted
 
-_TAKEN_OUT = "[redacted]"  # as sightline.redaction puts it
+_TAKEN_OUT = "[redacted]"  # as sightline.support.redaction puts it
 
 
 @click.command(short_help="What a sink has missed, brought up.")

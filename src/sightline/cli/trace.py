@@ -28,8 +28,8 @@ from sightline.cli.output_place import check_place
 from sightline.cli.progress import progress
 from sightline.cli.trace_summary import diff, summary
 from sightline.errors import ConfigurationError
-from sightline.foreign_text import one_line, quoted, quoted_all
-from sightline.wording import counted
+from sightline.support.foreign_text import one_line, quoted, quoted_all
+from sightline.support.wording import counted
 
 if TYPE_CHECKING:
     from sightline.timeline.merging import Format

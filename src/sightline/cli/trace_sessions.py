@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sightline.cli.cells import Cell, Heading, print_lines, show
-from sightline.foreign_text import one_line
-from sightline.wording import counted, duration
+from sightline.support.foreign_text import one_line
+from sightline.support.wording import counted, duration
 
 if TYPE_CHECKING:
-    from sightline.session_analysis import SessionAnalysis, SlowSession, Times
+    from sightline.analysis.session_analysis import SessionAnalysis, SlowSession, Times
 
 _ROWS = 10
 _PHASES = 4  # of a session, in its row

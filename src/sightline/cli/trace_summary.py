@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from sightline.analysis.critical_path import Segment, main_parts
+from sightline.analysis.stage_kinds import of_no_kind
 from sightline.cli.cells import Cell, Heading, print_lines, show
 from sightline.cli.cut_journals import is_written
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import bringing, next_steps, possible
 from sightline.cli.progress import progress
 from sightline.cli.trace_sessions import sessions_as_data, show_sessions
-from sightline.critical_path import Segment, main_parts
 from sightline.errors import RunDirectoryError
-from sightline.foreign_text import one_line, quoted, quoted_all
-from sightline.stage_kinds import of_no_kind
-from sightline.wording import change, counted, duration
+from sightline.support.foreign_text import one_line, quoted, quoted_all
+from sightline.support.wording import change, counted, duration
 
 if TYPE_CHECKING:
-    from sightline.analysis import Analysis, ProcessTime, Slow, Stage, StepTimes
-    from sightline.session_analysis import SessionAnalysis
+    from sightline.analysis.run_analysis import Analysis, ProcessTime, Slow, Stage, StepTimes
+    from sightline.analysis.session_analysis import SessionAnalysis
     from sightline.timeline.merging import Timeline
     from sightline.timeline.report import Report
 
@@ -60,7 +60,7 @@ def summary(run_dirs: tuple[Path, ...], first_last: str | None, slowest: int, as
     Exit code 0: all was read; 1: something was damaged, or there are no steps; 2: nothing was read; 3: with
     --json, files of some processes are not here, which `missing` names.
     """
-    from sightline.analysis import analyse
+    from sightline.analysis.run_analysis import analyse
 
     steps = _range(first_last)
     sessions: SessionAnalysis | None
@@ -113,7 +113,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
     Exit codes as of `summary`. With --json, `missing` names processes of which the files are not here.
     """
-    from sightline.analysis import differences
+    from sightline.analysis.run_analysis import differences
 
     (first, some), (second, more) = analysed((before,)), analysed((after,))
     for run_dir, found_steps, timeline in ((before, first.steps, some), (after, second.steps, more)):
@@ -162,7 +162,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
 def analysed(run_dirs: Sequence[Path], steps: tuple[int, int] | None = None) -> tuple[Analysis, Timeline]:
     """The analysis of a run's loop, and the timeline, whose report says what could not be read."""
-    from sightline.analysis import analyse
+    from sightline.analysis.run_analysis import analyse
     from sightline.timeline.stages import one_run, stage_spans
 
     size = 2 * sum(path.stat().st_size for each in run_dirs for path in each.glob("traces/*.json"))
@@ -176,7 +176,7 @@ def analysed_sessions(
     timeline: Timeline, steps: tuple[int, int] | None, slowest: int
 ) -> SessionAnalysis | None:
     """The analysis of a run's sessions; None if it has none."""
-    from sightline.session_analysis import analyse_sessions
+    from sightline.analysis.session_analysis import analyse_sessions
     from sightline.timeline.sessions import SessionClocks
     from sightline.timeline.stages import sessions
 
@@ -189,9 +189,9 @@ def _sessions_alone(
 ) -> tuple[SessionAnalysis, Report] | None:
     """The sessions of a run of which there are no traces, by each process's own time of day; None if there
     are none either."""
-    from sightline.session_analysis import analyse_sessions
-    from sightline.session_files import read_sessions
+    from sightline.analysis.session_analysis import analyse_sessions
     from sightline.timeline.report import Report
+    from sightline.tracing.session_files import read_sessions
 
     if any(each for run_dir in run_dirs for each in run_dir.glob("traces/*.json")):
         return None

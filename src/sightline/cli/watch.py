@@ -13,7 +13,7 @@ import orjson
 
 from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
-from sightline.wording import files_missing
+from sightline.support.wording import files_missing
 
 if TYPE_CHECKING:
     from sightline.watching.facts import Facts

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.history import Series
+from sightline.views.history import Series
 
 WINDOW = 200  #: values before the place of comparison that tell of level and noise
 CLEAR = 4.0  #: standard errors beyond which a difference is no noise

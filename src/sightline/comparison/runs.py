@@ -12,11 +12,11 @@ import numpy as np
 
 from sightline.aliases import alias_targets
 from sightline.comparison.levels import Difference, at_step, at_times, order
-from sightline.history import History
-from sightline.run_clock import RunClock
 from sightline.sinks.commits import flat
 from sightline.sinks.syncing import facts_of
 from sightline.tables.table import matching
+from sightline.views.history import History
+from sightline.views.run_clock import RunClock
 
 _NO_METRICS = ("*_s_slowest", "*_s_max", "obs/sink/*", "host/*")  # unless they are asked for
 _NAMED = 3  # old names of a run

@@ -20,16 +20,16 @@ from sightline.doctor.journal_health import Health, Span, health_of
 from sightline.doctor.process_traces import clock_findings, dropped_findings
 from sightline.doctor.run_files import RunFiles, files_of
 from sightline.errors import RunDirectoryError, SightlineError
-from sightline.file_lines import Unreadable
-from sightline.foreign_numbers import whole
-from sightline.foreign_text import quoted
-from sightline.host_health import Stall
-from sightline.journal import commits_between
-from sightline.run_directory import JOURNAL, no_journal
-from sightline.run_state import RunState, state_of
+from sightline.files.file_lines import Unreadable
+from sightline.runs.host_health import Stall
+from sightline.runs.journal import commits_between
+from sightline.runs.run_directory import JOURNAL, no_journal
+from sightline.runs.run_state import RunState, state_of
 from sightline.sinks.jsonl import JSONLConfig, JSONLSink
 from sightline.sinks.syncing import Replay
-from sightline.wording import ago, counted, duration, processes, size
+from sightline.support.foreign_numbers import whole
+from sightline.support.foreign_text import quoted
+from sightline.support.wording import ago, counted, duration, processes, size
 
 _SHOWN = 8
 _BEHIND = 100  # commits that a sink of a live run may be behind

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.doctor.findings import Finding, note, ok, wrong
-from sightline.wording import size
+from sightline.support.wording import size
 
 _LEAST_FREE = 256 << 20
 _LITTLE_FREE = 4 << 30

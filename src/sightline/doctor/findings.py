@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sightline.doctor.bounded import Late, within
-from sightline.redaction import redacted
+from sightline.support.redaction import redacted
 
 Level = Literal["ok", "note", "wrong", "skipped"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sightline.doctor.findings import Finding, note, ok
-from sightline.host_health import Reading
-from sightline.run_state import RunState
-from sightline.wording import size
+from sightline.runs.host_health import Reading
+from sightline.runs.run_state import RunState
+from sightline.support.wording import size
 
 _FULL = 0.92  # of the memory, from which on it is worth knowing
 _LITTLE = 1 << 30  # bytes of a disk
@@ -18,7 +18,7 @@ def host_findings(hosts: Mapping[int, Mapping[str, Reading]], state: RunState) -
     """What is to be said of them; nothing where no host was watched.
 
     Args:
-        hosts: by process and key, as of :class:`sightline.host_health.HostHealth`.
+        hosts: by process and key, as of :class:`sightline.runs.host_health.HostHealth`.
         state: of the run.
     """
     shares = {

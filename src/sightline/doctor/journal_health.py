@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sightline.file_lines import JsonLines, Unreadable, WholeLines
-from sightline.foreign_numbers import real, whole
-from sightline.host_health import HostHealth, Stalls
-from sightline.journal import FORMAT, commits_between, gaps_of
-from sightline.naming import RESERVED
+from sightline.files.file_lines import JsonLines, Unreadable, WholeLines
+from sightline.files.sparse_files import last_data
+from sightline.runs.host_health import HostHealth, Stalls
+from sightline.runs.journal import FORMAT, commits_between, gaps_of
 from sightline.sinks.commits import is_commit
 from sightline.sinks.sound_records import SoundRecords
-from sightline.sparse_files import last_data
+from sightline.support.foreign_numbers import real, whole
+from sightline.values.naming import RESERVED
 
 _MOST_BYTES = 256 << 20  # of a longer journal the end is read
 _NAMED = 64

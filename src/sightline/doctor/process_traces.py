@@ -11,10 +11,10 @@ import orjson
 
 from sightline.doctor.findings import Finding, note, ok, wrong
 from sightline.errors import RunDirectoryError
-from sightline.sparse_files import data_from, data_size
+from sightline.files.sparse_files import data_from, data_size
+from sightline.support.wording import duration
 from sightline.timeline.finding import ProcessTrace, find
-from sightline.trace_writer import CLOCK, DROPPED, HEADER
-from sightline.wording import duration
+from sightline.tracing.trace_writer import CLOCK, DROPPED, HEADER
 
 _ENDS = 1 << 20  # bytes of a file's beginning and end in which clocks are looked for
 _SEARCHED = 512 << 20  # bytes of all files in which dropped events are looked for, the latest first

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sightline.file_lines import object_in
-from sightline.foreign_numbers import whole
+from sightline.files.file_lines import object_in
+from sightline.support.foreign_numbers import whole
 
 _MOST_FILES = 200_000
 _LARGEST = 5

@@ -16,8 +16,8 @@ from sightline.errors import ConfigurationError
 from sightline.hosts.figures import Figures
 from sightline.hosts.gpus import Gpus, NoDevices
 from sightline.jax.memory import watch_memory
-from sightline.monitors import Monitor, running_one
-from sightline.sampling import Recorder, add_sampler
+from sightline.recording.monitors import Monitor, running_one
+from sightline.recording.sampling import Recorder, add_sampler
 
 log = logging.getLogger("sightline")
 
@@ -148,7 +148,7 @@ def monitor_hosts(
         interval_s: seconds between two looks, at least 1.
 
     Returns:
-        The monitor: a context manager, with :meth:`~sightline.monitors.Monitor.stop`. It is left off where
+        The monitor: a context manager, with :meth:`~sightline.recording.monitors.Monitor.stop`. It is left off where
         ``SIGHTLINE_DISABLED=1``.
 
     Raises:

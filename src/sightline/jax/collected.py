@@ -20,16 +20,16 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from sightline.aggregates import COUNT, N_COUNTS, N_STATS, NAN, Floats, Moments
 from sightline.errors import RecordError
-from sightline.host_values import odd_mask_error
 from sightline.jax import mistakes
 from sightline.jax.programs import Coverage, Fetch, copies, owned, placement
 from sightline.jax.reductions import SKETCH_WORDS, moments_dtype, read_merged_sketch, read_moments_table
-from sightline.naming import join
-from sightline.records import Records
-from sightline.scoping import COLLECTED, all_scopes
-from sightline.snapshot import Value
+from sightline.recording.records import Records
+from sightline.recording.scoping import COLLECTED, all_scopes
+from sightline.values.aggregates import COUNT, N_COUNTS, N_STATS, NAN, Floats, Moments
+from sightline.values.host_values import odd_mask_error
+from sightline.values.naming import join
+from sightline.values.snapshot import Value
 
 Words = npt.NDArray[np.uint32]
 

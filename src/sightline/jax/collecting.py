@@ -25,15 +25,6 @@ from jax import lax
 from jax.sharding import auto_axes
 
 from sightline.errors import RecordError
-from sightline.host_values import (
-    checked_key,
-    checked_mask,
-    checked_quantiles,
-    mask_shape_error,
-    shape_error,
-    to_number,
-    to_numbers,
-)
 from sightline.jax import mistakes
 from sightline.jax.collected import MAGIC, Collected, Entry, Layout, Stats, ingest, layout_of, sites
 from sightline.jax.reductions import (
@@ -43,9 +34,18 @@ from sightline.jax.reductions import (
     scalar_words,
     sketch_words,
 )
-from sightline.key_registry import KeyRegistry, call_site
-from sightline.naming import join
-from sightline.scoping import COLLECTED, all_scopes
+from sightline.recording.key_registry import KeyRegistry, call_site
+from sightline.recording.scoping import COLLECTED, all_scopes
+from sightline.values.host_values import (
+    checked_key,
+    checked_mask,
+    checked_quantiles,
+    mask_shape_error,
+    shape_error,
+    to_number,
+    to_numbers,
+)
+from sightline.values.naming import join
 
 __all__ = ["Collected", "Collector", "Entry", "Stats", "active", "add", "collect", "ingest", "relative"]
 

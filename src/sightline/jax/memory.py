@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from sightline.jax.distributed import backend_is_running
-from sightline.sampling import Recorder, add_sampler
+from sightline.recording.sampling import Recorder, add_sampler
 
 _SAID = (
     ("in_use_bytes", "bytes_in_use"),

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from sightline.errors import ConfigurationError
 from sightline.jax.memory import watch_memory
-from sightline.monitors import Monitor
-from sightline.sampling import Recorder, add_sampler
-from sightline.step import active_step
+from sightline.recording.monitors import Monitor
+from sightline.recording.sampling import Recorder, add_sampler
+from sightline.recording.step import active_step
 
 log = logging.getLogger("sightline")
 
@@ -187,7 +187,7 @@ def monitor(tracker: Recorder | None = None, *, warmup_steps: int = 3) -> JaxMon
         warmup_steps: so many commits pass before a recompilation counts as one.
 
     Returns:
-        The monitor: a context manager, with :meth:`~sightline.monitors.Monitor.stop`. It is left off where
+        The monitor: a context manager, with :meth:`~sightline.recording.monitors.Monitor.stop`. It is left off where
         ``SIGHTLINE_DISABLED=1``.
 
     Raises:

@@ -14,16 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from sightline.aggregates import EMPTY_ROW, Row, Sketch, moments_row, only_finite_row
 from sightline.errors import RecordError
-from sightline.host_values import (
-    checked_mask,
-    mask_shape_error,
-    odd_mask_error,
-    shape_error,
-    to_number,
-    to_numbers,
-)
 from sightline.jax.programs import (
     Coverage,
     Fetch,
@@ -46,8 +37,17 @@ from sightline.jax.reductions import (
     scalar_words,
     sketch_words,
 )
-from sightline.records import Records
-from sightline.snapshot import Value
+from sightline.recording.records import Records
+from sightline.values.aggregates import EMPTY_ROW, Row, Sketch, moments_row, only_finite_row
+from sightline.values.host_values import (
+    checked_mask,
+    mask_shape_error,
+    odd_mask_error,
+    shape_error,
+    to_number,
+    to_numbers,
+)
+from sightline.values.snapshot import Value
 
 
 def _check(call: str, key: str, array: jax.Array) -> None:

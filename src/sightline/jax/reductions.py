@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from jax import lax
 
-from sightline.aggregates import BIAS, LOG_GAMMA, WINDOW, Floats, Ints, Row, Sketch, two_sum
+from sightline.values.aggregates import BIAS, LOG_GAMMA, WINDOW, Floats, Ints, Row, Sketch, two_sum
 
 WORD = jnp.uint32
 _BLOCK = 256
@@ -207,7 +207,7 @@ def _counters(
 
 
 def read_moments(words: npt.NDArray[np.uint32], dtype: Any) -> list[tuple[Row, int]]:
-    """Rows of moments (see :data:`sightline.aggregates.Row`), each with how many mask elements were neither
+    """Rows of moments (see :data:`sightline.values.aggregates.Row`), each with how many mask elements were neither
     0 nor 1.
 
     Args:
@@ -341,7 +341,7 @@ def _power_of_two(magnitude: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @_with_defaults
 def sketch_words(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """The buckets of :class:`sightline.aggregates.Sketch` as a vector: uint32 ``(SKETCH_WORDS,)``, 16 kB.
+    """The buckets of :class:`sightline.values.aggregates.Sketch` as a vector: uint32 ``(SKETCH_WORDS,)``, 16 kB.
 
     Word 0 is the number of the largest bucket (int32), then come the counts of positive values by distance
     from it, those of negative ones, and the zeros.

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from sightline.errors import RecordError
-from sightline.host_values import no_collector_error, where_are
 from sightline.jax.programs import copies, is_there, launch
-from sightline.perf_tracer import TRACER
-from sightline.records import Records
-from sightline.step import active_step
+from sightline.recording.records import Records
+from sightline.recording.step import active_step
+from sightline.tracing.perf_tracer import TRACER
+from sightline.values.host_values import no_collector_error, where_are
 
 _PAUSE_S = (0.002, 0.05)  # between two looks, at least and at most: each takes the interpreter's lock
 _SHARE = 0.01  # of the time so far

@@ -6,13 +6,13 @@ import ast
 import re
 from keyword import iskeyword
 
-from sightline import naming
 from sightline.lint import words
 from sightline.lint.libraries import ARRAY_MAKERS, MEANS, SUMS
 from sightline.lint.source import Source
 from sightline.lint.syntax import dotted, last_name, literal_start
 from sightline.lint.values import Origin, Use
-from sightline.naming import NAMESPACES, unconventional
+from sightline.values import naming
+from sightline.values.naming import NAMESPACES, unconventional
 
 _READERS = {"float", "int", "asarray", "array", "device_get"}
 _STATISTIC = re.compile(r"[/_.](mean|avg|average|std|min|max|sum|median|p\d+)$|^(mean|avg|average|max|min)_")

@@ -10,13 +10,13 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from sightline import naming
 from sightline.lint import libraries
 from sightline.lint.advice import HUMP, conventional
 from sightline.lint.findings import UNCONVENTIONAL_KEY, Finding
 from sightline.lint.frames import Called
 from sightline.lint.source import Source
 from sightline.lint.syntax import literal_start
+from sightline.values import naming
 
 _OPTIONS = {
     "per_process", "nonfinite", "replicated", "emit", "quantiles", "over", "mask", "bins", "values",

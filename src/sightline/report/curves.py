@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.history import History, Series, bands
 from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer
 from sightline.report.thinning import kept, means
+from sightline.views.history import History, Series, bands
 
 _VALUES = 1_200_000  # of all series of a page together
 _BUCKETS = 150, 4000  # of a series: at least, at most

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sightline.history import History
 from sightline.report.packing import Packer
+from sightline.views.history import History
 
 _BINS = 48
 _KEYS = 64

@@ -20,8 +20,8 @@ from sightline.report.run_data import RunData, find_runs, shortened
 from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
 from sightline.report.time_shares import packed, shares
-from sightline.run_state import state_of
-from sightline.wording import files_missing
+from sightline.runs.run_state import state_of
+from sightline.support.wording import files_missing
 
 _HARMLESS = ("it is cut short",)  # the last line of a process that was killed
 

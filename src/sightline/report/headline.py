@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from sightline.history import History
+from sightline.analysis.stage_kinds import of_no_kind
 from sightline.report.other_names import alias_names
-from sightline.run_clock import RunClock
-from sightline.run_state import RunState
-from sightline.stage_kinds import of_no_kind
-from sightline.step_time import run_time
-from sightline.troubles import absences
+from sightline.runs.run_state import RunState
+from sightline.views.history import History
+from sightline.views.run_clock import RunClock
+from sightline.views.step_time import run_time
+from sightline.views.troubles import absences
 
 _WORD = r"(?:^|[/_]){}(?:$|[/_@])"
 _LOWER = _WORD.format(
@@ -36,7 +36,7 @@ def headline(history: History, stands: RunState) -> dict[str, Any]:
     """Plain data, also for other programs.
 
     Times are in s: ``wall_s`` of all attempts together, ``elapsed_s`` with the pauses between them.
-    ``goodput`` and ``kinds`` are shares of ``wall_s``, see :class:`sightline.step_time.RunTime`;
+    ``goodput`` and ``kinds`` are shares of ``wall_s``, see :class:`sightline.views.step_time.RunTime`;
     ``of_no_kind`` says beside it which stages are of no known kind, where they take much.
     """
     away = absences(history)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.history import History
-from sightline.host_health import PREFIXES
 from sightline.report.packing import Packer
+from sightline.runs.host_health import PREFIXES
+from sightline.views.history import History
 
 _COLUMNS = 400
 _LINES = 12  # processes by themselves; of more, the lowest, the median and the highest

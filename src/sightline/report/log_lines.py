@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from sightline.files.sparse_files import data_size
 from sightline.run_logs.choosing import Choice
 from sightline.run_logs.files import Damage, Key, RunFiles, Segment
 from sightline.run_logs.folding import Same, what
 from sightline.run_logs.merging import LogLine, RunLogs
-from sightline.sparse_files import data_size
 
 _BYTES = 128 << 20  # of all logs: some seconds
 _SAID = 1000  # of errors, and as many of warnings

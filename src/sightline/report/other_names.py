@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from sightline.history import History
+from sightline.views.history import History
 
 
 def alias_names(history: History) -> set[str]:

@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sightline.history import History
-from sightline.host_health import Place, Stall
 from sightline.report.log_lines import LogLines, Said, fair_share
-from sightline.troubles import absences, stalls, unended
-from sightline.wording import counted, duration, ended_silently, processes
+from sightline.runs.host_health import Place, Stall
+from sightline.support.wording import counted, duration, ended_silently, processes
+from sightline.views.history import History
+from sightline.views.troubles import absences, stalls, unended
 
 _MOST = 3000
 _TEXT = 4000

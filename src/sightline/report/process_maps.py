@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import slow_in_table
-from sightline.history import History, ProcessTable
+from sightline.analysis.run_analysis import slow_in_table
 from sightline.report.packing import Packer
+from sightline.views.history import History, ProcessTable
 
 _CELLS = 1_500_000  # of all maps of a run together
 _COLUMNS = 400

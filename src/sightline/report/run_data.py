@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import RunDirectoryError
-from sightline.history import History
-from sightline.run_directory import JOURNAL
 from sightline.run_logs.files import Damage, RunFiles, missing
+from sightline.runs.run_directory import JOURNAL
 from sightline.sinks.syncing import facts_of
+from sightline.views.history import History
 
 _HEAD = 4096
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sightline.file_lines import WholeLines
-from sightline.history import History
+from sightline.files.file_lines import WholeLines
 from sightline.report.log_lines import fair_share
-from sightline.samples import RANKED_BY
 from sightline.sinks.commits import is_number
 from sightline.sinks.lineage import Start
+from sightline.values.samples import RANKED_BY
+from sightline.views.history import History
 
 _ROWS = 500  # of a table
 _STEPS = 50  # of which rows are shown beside the newest ones

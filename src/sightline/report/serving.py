@@ -8,9 +8,9 @@ import threading
 import time
 
 from sightline.errors import ConfigurationError, SightlineError
-from sightline.loopback import ADDRESS, Answer, LoopbackServer
 from sightline.report.gathering import Gathered, Runs
 from sightline.report.one_file import page
+from sightline.support.loopback import ADDRESS, Answer, LoopbackServer
 
 log = logging.getLogger("sightline")
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sightline.report.packing import Packer
-from sightline.session_files import Damage, SessionRecord, read_sessions
-from sightline.session_metrics import covered
+from sightline.tracing.session_files import Damage, SessionRecord, read_sessions
+from sightline.tracing.session_metrics import covered
 
 SESSION_BYTES = 48 << 20  # of all processes, that are read: some seconds
 _DOTS = 4000

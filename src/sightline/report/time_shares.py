@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.analysis import Analysis, analyse
-from sightline.critical_path import main_parts
+from sightline.analysis.critical_path import main_parts
+from sightline.analysis.run_analysis import Analysis, analyse
+from sightline.analysis.stage_kinds import OTHER
 from sightline.errors import RunDirectoryError
-from sightline.history import History
 from sightline.report.other_names import alias_names
 from sightline.report.packing import Packer
-from sightline.stage_kinds import OTHER
-from sightline.step_time import step_time
+from sightline.views.history import History
+from sightline.views.step_time import step_time
 
 TRACE_BYTES = 24 << 20  # of all processes, that are read: some seconds
 _BUCKETS = 300
@@ -33,7 +33,7 @@ class Shares(NamedTuple):
         stages: rows of a table, the longest first: name, kind, share, seconds a step, slow process.
         steps: int64 ``[n]``, each the first of those joined.
         seconds: by stage float64 ``[n]``, a step's, with ``other``.
-        critical: what the longest step waited for, see :func:`sightline.critical_path.main_parts`.
+        critical: what the longest step waited for, see :func:`sightline.analysis.critical_path.main_parts`.
         problems: what could not be read.
     """
 

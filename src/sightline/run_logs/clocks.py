@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from sightline.clock import Anchor, Sync
+from sightline.files.sparse_files import data_from
 from sightline.run_logs.files import Segment
-from sightline.sparse_files import data_from
+from sightline.support.clock import Anchor, Sync
 from sightline.timeline.clocks import ProcessClock
 
 _TYPE = b'\n{"type":"'  # how lines begin that are no entries

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import cut_said, zeros_said
-from sightline.journal import is_run_line
-from sightline.run_directory import JOURNAL, no_journal
-from sightline.sparse_files import behind_zeros, data_from, data_until
+from sightline.files.file_lines import cut_said, zeros_said
+from sightline.files.sparse_files import behind_zeros, data_from, data_until
+from sightline.runs.journal import is_run_line
+from sightline.runs.run_directory import JOURNAL, no_journal
 from sightline.text_logging.lines import FORMAT
 
 _BLOCK = 256 << 10

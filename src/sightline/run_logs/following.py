@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from sightline.run_directory import JOURNAL
 from sightline.run_logs.files import Cursor
 from sightline.run_logs.merging import Events, LogLine, RunLogs, place
+from sightline.runs.run_directory import JOURNAL
 
 _TICK_S = 0.2
 _HOLD_S = 1.0  # that a line waits for earlier ones of other processes, which write several times a second

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sightline.clock import Anchor
 from sightline.errors import SightlineError
 from sightline.run_logs.attendance import Attendance
 from sightline.run_logs.choosing import Choice
 from sightline.run_logs.clocks import Clocks, Life, anchor_of
 from sightline.run_logs.files import Cursor, Damage, Key, RunFiles, Segment, missing
 from sightline.run_logs.repeats import Repeats
-from sightline.run_state import state_of
-from sightline.wording import counted, ended_silently, processes
+from sightline.runs.run_state import state_of
+from sightline.support.clock import Anchor
+from sightline.support.wording import counted, ended_silently, processes
 
 _NEAR_NS = 5_000_000_000  # lines of one process are in order but for threads that were held up for so long
 _NEAR_LINES = 512

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from sightline.run_logs.folding import Folded
-from sightline.terminal import Terminal
+from sightline.support.terminal import Terminal
+from sightline.support.wording import ranges_of
 from sightline.text_logging.console import Painter, wants_colour
 from sightline.text_logging.lines import Line, body_of, on_lines_of_its_own
-from sightline.wording import ranges_of
 
 _LONGEST = 4000  # characters of a message on a terminal
 _DIM = "\x1b[2m{}\x1b[0m"

@@ -19,11 +19,9 @@ import numpy as np
 import orjson
 
 import sightline as sl
-from sightline import wording
-from sightline.clock import Sync
-from sightline.clock_sync import ClockSync
 from sightline.config import PerfTracerConfig, StatsLoggerConfig
 from sightline.doctor.disk import disk_checks
+from sightline.posting.clock_sync import ClockSync
 from sightline.run import Run
 from sightline.selftest.meeting import Meeting
 from sightline.selftest.reference import (
@@ -35,6 +33,8 @@ from sightline.selftest.reference import (
     global_array,
 )
 from sightline.selftest.result import Failed, Result
+from sightline.support import wording
+from sightline.support.clock import Sync
 from sightline.text_logging.config import TextLoggingConfig
 
 _TRIPS = 8

@@ -23,7 +23,7 @@ class Sink(Protocol):
     name: str
 
     def write(self, records: Sequence[Record]) -> None:
-        """Takes the next records of the journal, in order (see :mod:`sightline.journal`).
+        """Takes the next records of the journal, in order (see :mod:`sightline.runs.journal`).
 
         All that belongs to one commit comes in one call. When it returns, the records count as stored.
         """

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sightline.foreign_numbers import position, seconds, whole
 from sightline.sinks.base import Record
+from sightline.support.foreign_numbers import position, seconds, whole
 
 SEQ = "sightline/seq"  #: under this name each record in a back end has the seq of its commit
 KINDS = {"nan", "inf", "-inf"}

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from sightline.aliases import alias_targets
 from sightline.errors import ConfigurationError
-from sightline.foreign_text import escaped
 from sightline.sinks.settings import check_types
-from sightline.terminal import Terminal
+from sightline.support.foreign_text import escaped
+from sightline.support.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.text import Text

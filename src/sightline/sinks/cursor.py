@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from sightline import full_disks
-from sightline.foreign_numbers import position
+from sightline.files import full_disks
+from sightline.support.foreign_numbers import position
 
 log = logging.getLogger("sightline")
 

@@ -6,8 +6,8 @@ import logging
 import threading
 from pathlib import Path
 
-from sightline import wording
-from sightline.redaction import redacted
+from sightline.support import wording
+from sightline.support.redaction import redacted
 
 log = logging.getLogger("sightline")
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sightline.file_lines import WholeLines
+from sightline.files.file_lines import WholeLines
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import commits_in
 from sightline.sinks.lineage import Rewind, check_rewind

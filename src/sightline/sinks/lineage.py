@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from sightline.errors import ConfigurationError
-from sightline.foreign_numbers import whole
-from sightline.journal import is_rewound
+from sightline.runs.journal import is_rewound
+from sightline.support.foreign_numbers import whole
 
 Rewind = Literal["continue", "fork", "skip"]
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sightline.errors import ConfigurationError
-from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, commits_in, flat, values_of
 from sightline.sinks.extras import need
@@ -27,6 +26,7 @@ from sightline.sinks.lineage import Rewind, check_rewind
 from sightline.sinks.names import Names
 from sightline.sinks.once import Once
 from sightline.sinks.settings import check_types
+from sightline.support.redaction import redacted
 
 if TYPE_CHECKING:
     from sightline.sinks.mlflow_stores import Point, Store, StoredRun

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from sightline.redaction import redacted
+from sightline.support.redaction import redacted
 
 log = logging.getLogger("sightline")
 

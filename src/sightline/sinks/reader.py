@@ -20,16 +20,17 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from sightline import full_disks, wording
-from sightline.foreign_numbers import position
-from sightline.journal import Block, commits_between
-from sightline.redaction import redacted
+from sightline.files import full_disks
+from sightline.runs.journal import Block, commits_between
 from sightline.sinks.base import ApartError, Sink, SinkRun, StoringSink
 from sightline.sinks.cursor import SAVED_WITHIN_S, Cursor
 from sightline.sinks.damage import Damage
 from sightline.sinks.lineage import Lineage, Start, suffix_of
 from sightline.sinks.once import Once
 from sightline.sinks.sound_records import SoundRecords
+from sightline.support import wording
+from sightline.support.foreign_numbers import position
+from sightline.support.redaction import redacted
 
 log = logging.getLogger("sightline")
 

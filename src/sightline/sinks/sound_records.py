@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sightline.foreign_numbers import real, seconds, whole
+from sightline.runs.sound_lines import is_sound_run, sane_event
 from sightline.sinks.commits import KINDS, is_commit
 from sightline.sinks.lineage import damaged_starts
-from sightline.sound_lines import is_sound_run, sane_event
+from sightline.support.foreign_numbers import real, seconds, whole
 
 _Plain = dict[str, Any]
 

@@ -15,7 +15,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
@@ -23,6 +22,7 @@ from sightline.sinks.names import Names
 from sightline.sinks.once import Once
 from sightline.sinks.swanlab import SwanLabConfig
 from sightline.sinks.swanlab_file import cut_behind_commits, last_seq
+from sightline.support.redaction import redacted
 
 _HIGHEST_STEP = 1 << 48  # that SwanLab takes; what is above it drops with a line in its own log
 _TAKES_WITHIN_S = 60.0

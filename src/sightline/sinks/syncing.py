@@ -10,9 +10,8 @@ from typing import Any
 import orjson
 
 from sightline.errors import ConfigurationError, JournalError
-from sightline.file_lines import JsonLines, Unreadable
-from sightline.foreign_numbers import whole
-from sightline.journal import (
+from sightline.files.file_lines import JsonLines, Unreadable
+from sightline.runs.journal import (
     Block,
     commits_between,
     gaps_of,
@@ -20,7 +19,7 @@ from sightline.journal import (
     whole_lines,
     whole_size,
 )
-from sightline.run_directory import no_journal
+from sightline.runs.run_directory import no_journal
 from sightline.sinks.base import SinkRun, StoringSink
 from sightline.sinks.commits import is_commit
 from sightline.sinks.damage import Damage
@@ -28,6 +27,7 @@ from sightline.sinks.lineage import Beginnings, Lineage, Start
 from sightline.sinks.looking import LookingSink
 from sightline.sinks.reader import Handed, cursor_of, storing_reader
 from sightline.sinks.sound_records import SoundRecords
+from sightline.support.foreign_numbers import whole
 
 _LOOK_S = 0.05
 

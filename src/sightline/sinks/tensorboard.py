@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import ConfigurationError
-from sightline.journal import is_rewound
+from sightline.runs.journal import is_rewound
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, flat, values_of
 from sightline.sinks.lineage import Rewind, check_rewind, starts_of

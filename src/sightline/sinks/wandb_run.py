@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.redaction import redacted
 from sightline.sinks.base import Record, SinkRun
 from sightline.sinks.commits import SEQ, together, values_of
 from sightline.sinks.lineage import Rewind
 from sightline.sinks.names import Names
 from sightline.sinks.wandb import WandbConfig
 from sightline.sinks.wandb_file import last_row, mentions
+from sightline.support.redaction import redacted
 
 log = logging.getLogger("sightline")
 

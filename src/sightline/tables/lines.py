@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import JsonLines, Unreadable, object_in
-from sightline.journal import Record, is_run_line
-from sightline.run_directory import JOURNAL, no_journal
+from sightline.files.file_lines import JsonLines, Unreadable, object_in
+from sightline.runs.journal import Record, is_run_line
+from sightline.runs.run_directory import JOURNAL, no_journal
 from sightline.sinks.commits import is_commit, is_number
 from sightline.sinks.lineage import Beginnings, Start
 from sightline.sinks.sound_records import SoundRecords

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.journal import Record
-from sightline.naming import COUNT_SUFFIX
+from sightline.runs.journal import Record
 from sightline.sinks.commits import values_of
 from sightline.tables.lines import Lines
 from sightline.tables.table import Cell, Column, Kind, Steps, Table, matching, named
+from sightline.values.naming import COUNT_SUFFIX
 
 _GONE_OVER = Column("gone_over", "bool")
 

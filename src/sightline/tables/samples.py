@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from sightline.errors import RunDirectoryError
-from sightline.file_lines import JsonLines, Unreadable
-from sightline.journal import Record
+from sightline.files.file_lines import JsonLines, Unreadable
+from sightline.runs.journal import Record
 from sightline.sinks.commits import is_number
 from sightline.sinks.lineage import Start
+from sightline.support.wording import files_missing
 from sightline.tables.lines import Lines
 from sightline.tables.table import Cell, Column, Kind, Steps, Table, named
-from sightline.wording import files_missing
 
 _FILE = re.compile(r"(?P<table>.+)\.p(?P<process>\d+)\.a(?P<attempt>\d+)\.jsonl")
 _OF_PROCESS = re.compile(r".*\bp(\d{5,})\.a\d+\b.*")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Literal, NamedTuple
 
-from sightline.file_lines import Unreadable
+from sightline.files.file_lines import Unreadable
 
 Kind = Literal["int", "float", "text", "bool"]
 Cell = int | float | str | bool | None

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TextIO
 
-from sightline.terminal import Terminal
+from sightline.support.terminal import Terminal
 from sightline.text_logging.lines import Line
 
 _MOST_WAITING = 10_000  # lines; a terminal that is slower than that is for reading, and the files have all

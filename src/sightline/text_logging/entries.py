@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sightline.event_values import plain, text
 from sightline.text_logging.loggers import add_field
+from sightline.tracing.event_values import plain, text
 
 CHARACTERS = 100_000  #: of a message, a traceback or a stack
 _PLAIN = frozenset((str, int, float, bool, type(None)))

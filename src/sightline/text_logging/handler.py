@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sightline.step import active_step
+from sightline.recording.step import active_step
 from sightline.text_logging.entries import OWN_COUNT, Entry, can_wait, error_of, fields_of, message_of
-from sightline.whereabouts import FOR_FILES
+from sightline.tracing.whereabouts import FOR_FILES
 
 MOST_WAITING = 50_000  #: entries; with more, callers wait
 _ROOM = 5_000  # until so many more would fit, so that each of them has its turn

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sightline.event_values import dumps, plain, text
-from sightline.foreign_text import escaped
+from sightline.support.foreign_text import escaped
 from sightline.text_logging.entries import CHARACTERS, Entry, message_of, traceback_of
 from sightline.text_logging.loggers import component
+from sightline.tracing.event_values import dumps, plain, text
 
 FORMAT = 1  #: of the structured files, as their headers say
 _INDENT = "\n    | "

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sightline.clock import Sync, anchor
+from sightline.files.process_files import Place, ProcessFiles
 from sightline.jax.distributed import distributed
-from sightline.process_files import Place, ProcessFiles
+from sightline.support.clock import Sync, anchor
 from sightline.text_logging.capture import Hooks
 from sightline.text_logging.config import TextLoggingConfig
 from sightline.text_logging.console import LogConsole

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from sightline.clock import APART_NS, Anchor, Straight, Sync, without_steps
+from sightline.support.clock import APART_NS, Anchor, Straight, Sync, without_steps
 from sightline.timeline.finding import ProcessTrace
 
 _GOOD_NS = 1_000_000

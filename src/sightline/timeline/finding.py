@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sightline.clock import Anchor, Sync
 from sightline.errors import RunDirectoryError
+from sightline.support.clock import Anchor, Sync
 from sightline.timeline.lines import Damage, parsed, raw_lines
-from sightline.trace_writer import CLOCK, HEADER
+from sightline.tracing.trace_writer import CLOCK, HEADER
 
 _HEAD = 64 << 10  # bytes in which a header must come
 _NEEDED = {

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from sightline.file_lines import zeros_said
-from sightline.sparse_files import behind_zeros, data_from
-from sightline.wording import counted
+from sightline.files.file_lines import zeros_said
+from sightline.files.sparse_files import behind_zeros, data_from
+from sightline.support.wording import counted
 
 _LONGEST = 16 << 20
 _DEEP = 200  # brackets, from which on it is looked how deep an event is

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sightline.file_lines import JsonLines, Unreadable
-from sightline.run_directory import JOURNAL
+from sightline.files.file_lines import JsonLines, Unreadable
+from sightline.runs.run_directory import JOURNAL
 from sightline.sinks.commits import is_commit
 from sightline.sinks.sound_records import SoundRecords
 from sightline.timeline.events import Counter

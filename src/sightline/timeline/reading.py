@@ -20,7 +20,7 @@ from sightline.timeline.events import Args, Counter, Event, Flow, FlowEnd, Insta
 from sightline.timeline.finding import ProcessTrace, flow_id
 from sightline.timeline.flows import FlowStarts
 from sightline.timeline.lines import Damage, parsed, raw_lines
-from sightline.trace_writer import DROPPED
+from sightline.tracing.trace_writer import DROPPED
 
 _FLOWS = 10_000  # of a thread, that wait for their spans
 _FAR_NS = 1 << 61  # beyond, a time is none

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sightline.file_lines import Unreadable, cut_said
-from sightline.session_files import Damage
+from sightline.files.file_lines import Unreadable, cut_said
+from sightline.support.wording import counted, files_missing
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.finding import Found, ProcessTrace
-from sightline.wording import counted, files_missing
+from sightline.tracing.session_files import Damage
 
 
 @dataclass

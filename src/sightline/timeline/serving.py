@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from sightline.loopback import Answer, LoopbackServer
+from sightline.support.loopback import Answer, LoopbackServer
 
 WEB = "https://ui.perfetto.dev"
 WEB_PORT = 9001  # the only one of ours that WEB's content security policy lets its pages read

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sightline.session_files import (
+from sightline.timeline.clocks import ProcessClock
+from sightline.timeline.events import SESSION_LANES, Args, Event, FlowEnd, Span
+from sightline.timeline.timed import Timed
+from sightline.tracing.session_files import (
     Clock,
     Damage,
     PartRecord,
@@ -21,9 +24,6 @@ from sightline.session_files import (
     Source,
     read_sessions,
 )
-from sightline.timeline.clocks import ProcessClock
-from sightline.timeline.events import SESSION_LANES, Args, Event, FlowEnd, Span
-from sightline.timeline.timed import Timed
 
 _CATEGORY = "session"
 

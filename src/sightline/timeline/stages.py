@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from sightline.analysis.stage_kinds import STEP
+from sightline.analysis.stage_pieces import Source, StageSpan
 from sightline.errors import RunDirectoryError
-from sightline.session_files import SessionRecord
-from sightline.stage_kinds import STEP
-from sightline.stage_pieces import Source, StageSpan
 from sightline.timeline.events import Span
 from sightline.timeline.merging import Timeline
 from sightline.timeline.sessions import records_of
+from sightline.tracing.session_files import SessionRecord
 
 LANES = 1 << 20  #: beyond this, the numbers of threads are those of lanes; itself that of a loop in lanes
 

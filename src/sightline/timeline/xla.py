@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sightline.clock import Straight, without_steps
+from sightline.support.clock import Straight, without_steps
 from sightline.timeline.clocks import ProcessClock
 from sightline.timeline.events import Event, Span, Thread
 from sightline.timeline.timed import Timed

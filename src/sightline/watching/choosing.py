@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.aliases import alias_targets
 from sightline.errors import SightlineError
-from sightline.naming import RESERVED
+from sightline.values.naming import RESERVED
 
 #: What is looked for in turn: patterns of keys, the best first, and how many are taken.
 _WANTED: tuple[tuple[tuple[str, ...], int], ...] = (

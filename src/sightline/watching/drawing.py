@@ -11,16 +11,16 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from sightline.foreign_text import steady
-from sightline.stage_kinds import OTHER, of_no_kind
-from sightline.step_time import StageTime
+from sightline.analysis.stage_kinds import OTHER, of_no_kind
+from sightline.support.foreign_text import steady
+from sightline.support.wording import ago, counted, duration, moment, number, size
+from sightline.views.step_time import StageTime
 from sightline.watching import curves
 from sightline.watching.choosing import is_goal
 from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
 from sightline.watching.log_tail import Warned
 from sightline.watching.slow_stages import SlowStage
-from sightline.wording import ago, counted, duration, moment, number, size
 
 _STATES = {
     "running": ("●", "bold green"),

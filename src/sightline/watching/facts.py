@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.foreign_text import steady
-from sightline.history import History, SampleTable
-from sightline.naming import RESERVED
 from sightline.run_logs.files import newer_said
-from sightline.run_state import RunState
-from sightline.samples import RANKED_BY
-from sightline.session_metrics import PREFIX as SESSIONS
-from sightline.step_time import RunTime, StageTime, run_time, step_time
-from sightline.troubles import absences, stalls
+from sightline.runs.run_state import RunState
+from sightline.support.foreign_text import steady
+from sightline.support.wording import counted, duration, processes
+from sightline.tracing.session_metrics import PREFIX as SESSIONS
+from sightline.values.naming import RESERVED
+from sightline.values.samples import RANKED_BY
+from sightline.views.history import History, SampleTable
+from sightline.views.step_time import RunTime, StageTime, run_time, step_time
+from sightline.views.troubles import absences, stalls
 from sightline.watching import curves
 from sightline.watching.choosing import chosen, own
 from sightline.watching.log_tail import Warned
 from sightline.watching.slow_stages import SlowStage, slow_stages
-from sightline.wording import counted, duration, processes
 
 _PACE_STEPS = 50  # over which the pace is taken; evaluations between them count, as in the time left
 _SLOW_STEPS = 50  # of which processes are compared
@@ -300,7 +300,7 @@ def facts_of(
 
     Example:
         >>> import sightline as sl, tempfile
-        >>> from sightline.run_state import state_of
+        >>> from sightline.runs.run_state import state_of
         >>> with tempfile.TemporaryDirectory() as folder, sl.start(folder, name="grpo", sinks=[]) as run:
         ...     for step in run.steps(4):
         ...         sl.scalar("train/loss", 1.0 + step)
@@ -668,7 +668,7 @@ def headline(facts: Facts) -> str:
     """The run in a line, as a program's log would have it.
 
     Example:
-        >>> from sightline.run_state import RunState
+        >>> from sightline.runs.run_state import RunState
         >>> headline(Facts("runs/x", "x", RunState("running", "held"), Progress(9, 40, 0.25, 2.0, 60, 0.0)))
         'x: running, step 9 of 39 (25 %), 2 s a step'
     """

@@ -16,10 +16,11 @@ from rich.segment import Segment
 from rich.text import Text
 
 from sightline.errors import RunDirectoryError
-from sightline.history import History
-from sightline.run_directory import JOURNAL
-from sightline.run_state import RunState, state_of
-from sightline.terminal import Terminal
+from sightline.runs.run_directory import JOURNAL
+from sightline.runs.run_state import RunState, state_of
+from sightline.support.terminal import Terminal
+from sightline.support.wording import processes
+from sightline.views.history import History
 from sightline.watching import drawing
 from sightline.watching.choosing import chosen, filtered
 from sightline.watching.drawing import FULL, HEAD_ROWS, PLAIN, Glyphs, View
@@ -34,7 +35,6 @@ from sightline.watching.facts import (
 )
 from sightline.watching.log_tail import LogTail
 from sightline.watching.screen import Screen
-from sightline.wording import processes
 
 _TAIL = 16 << 20  # bytes of the journal that are read at first
 _REOPENED = 4  # times that, after which only its end is kept again

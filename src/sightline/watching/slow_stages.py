@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.analysis import Slow, slow_in_table
-from sightline.history import History
-from sightline.step_time import scope_of, timings
+from sightline.analysis.run_analysis import Slow, slow_in_table
+from sightline.views.history import History
+from sightline.views.step_time import scope_of, timings
 
 _STEP = "step"
 _MATTERS = 0.01  # of a step: a process that costs less is nobody's trouble

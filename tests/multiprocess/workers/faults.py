@@ -71,8 +71,8 @@ def garbage(*, steps: int) -> None:
             run.flush(LONG_S)
             from jax._src.distributed import global_state
 
-            from sightline.message import Message
-            from sightline.snapshot import Snapshot
+            from sightline.posting.message import Message
+            from sightline.values.snapshot import Snapshot
 
             def framed(header: Any, body: bytes = b"") -> bytes:
                 encoded = orjson.dumps(header)

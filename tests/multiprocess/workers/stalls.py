@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import sightline as sl
-from sightline import stall
+from sightline.posting import stall
 from tests.multiprocess.workers.common import LONG_S, RANK, connect, main, note, settings, wait_for
 
 

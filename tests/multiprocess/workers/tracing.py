@@ -21,16 +21,16 @@ import threading  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import sightline as sl  # noqa: E402
-import sightline.trace_writer  # noqa: E402
-from sightline.clock_sync import ClockSync  # noqa: E402
+import sightline.tracing.trace_writer  # noqa: E402
 from sightline.config import PerfTracerConfig  # noqa: E402
+from sightline.posting.clock_sync import ClockSync  # noqa: E402
 from tests.multiprocess.workers.common import RANK, connect, main, note, settings  # noqa: E402
 
 
 def endless(*, segment_mb: float = 0.05) -> None:
     """Spans of two threads and of asyncio tasks, each with a number; arrows; counters; until it is killed."""
     connect_if_told()
-    sightline.trace_writer._BEGUN_AFTER_NS = 1_000_000  # so that many stand there as begun
+    sightline.tracing.trace_writer._BEGUN_AFTER_NS = 1_000_000  # so that many stand there as begun
     run = sl.start(
         logger=settings(name="run", resume="allow"), tracing=PerfTracerConfig(segment_mb=segment_mb)
     )

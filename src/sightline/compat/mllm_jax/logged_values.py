@@ -9,8 +9,8 @@ import numpy as np
 
 from sightline.compat.mllm_jax.media import Histogram, Media
 from sightline.compat.mllm_jax.saying import say_once
-from sightline.host_values import to_number, to_numbers, where_are
-from sightline.naming import COUNT_SUFFIX, check_key, folders_among
+from sightline.values.host_values import to_number, to_numbers, where_are
+from sightline.values.naming import COUNT_SUFFIX, check_key, folders_among
 
 _LONGEST_TEXT = 10_000
 

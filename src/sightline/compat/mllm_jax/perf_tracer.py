@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sightline import stats_tracker
-from sightline.snapshot import Value
-from sightline.timing import Timing
+from sightline.tracking import stats_tracker
+from sightline.tracking.timing import Timing
+from sightline.values.snapshot import Value
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sightline import stats_tracker
 from sightline.compat.mllm_jax.saying import say_once
 from sightline.errors import RecordError
-from sightline.naming import join
-from sightline.snapshot import Value
+from sightline.tracking import stats_tracker
+from sightline.values.naming import join
+from sightline.values.snapshot import Value
 
 
 class StatsTracker:

@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sightline.committing.facts import plain, redacted
 from sightline.compat.mllm_jax import media, wandb_errors
 from sightline.compat.mllm_jax.logged_values import as_stats, flattened, say_left_out, without_folders
 from sightline.compat.mllm_jax.saying import log, say_once
 from sightline.config import StatsLoggerConfig
 from sightline.errors import RunDirectoryError
-from sightline.facts import plain, redacted
-from sightline.foreign_text import quoted
 from sightline.jax.distributed import backend_is_running, distributed
+from sightline.posting.sample_files import SampleFiles
 from sightline.run import Run, start
-from sightline.sample_files import SampleFiles
-from sightline.samples import block_of
+from sightline.support.foreign_text import quoted
+from sightline.values.samples import block_of
 
 #: Old names are what is wanted, the runner prints for itself, and what it logs is process 0's alone.
 SETTINGS = StatsLoggerConfig(log_dir="runs", sinks=(), naming="off", transport="local")

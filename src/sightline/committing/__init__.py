@@ -1,0 +1,1 @@
+"""From posts to lines of the journal, once a step."""

@@ -1,0 +1,1 @@
+"""What knows nothing of metrics: words, foreign text and numbers, blocks, clocks."""

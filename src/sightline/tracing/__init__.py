@@ -1,0 +1,1 @@
+"""Spans and rollout sessions, from the call to the file."""

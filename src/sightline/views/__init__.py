@@ -1,0 +1,1 @@
+"""What a journal has said so far, for those who show it."""
