@@ -24,7 +24,7 @@ from tests.session_recorder import Recorder, sessions_of
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
     with workers_of(
-        str(Path(__file__).parent / "multiprocess" / "workers" / "sessions.py"), tmp_path
+        str(Path(__file__).parent.parent / "multiprocess" / "workers" / "sessions.py"), tmp_path
     ) as made:
         yield made
 

@@ -148,8 +148,8 @@ def monitor_hosts(
         interval_s: seconds between two looks, at least 1.
 
     Returns:
-        The monitor: a context manager, with :meth:`~sightline.recording.monitors.Monitor.stop`. It is left off where
-        ``SIGHTLINE_DISABLED=1``.
+        The monitor: a context manager, with :meth:`~sightline.recording.monitors.Monitor.stop`. It is left
+        off where ``SIGHTLINE_DISABLED=1``.
 
     Raises:
         ConfigurationError: psutil is not installed; ``interval_s`` is no number of at least 1.

@@ -187,8 +187,8 @@ def monitor(tracker: Recorder | None = None, *, warmup_steps: int = 3) -> JaxMon
         warmup_steps: so many commits pass before a recompilation counts as one.
 
     Returns:
-        The monitor: a context manager, with :meth:`~sightline.recording.monitors.Monitor.stop`. It is left off where
-        ``SIGHTLINE_DISABLED=1``.
+        The monitor: a context manager, with :meth:`~sightline.recording.monitors.Monitor.stop`. It is left
+        off where ``SIGHTLINE_DISABLED=1``.
 
     Raises:
         ConfigurationError: JAX is not installed; ``warmup_steps`` is no int of at least 0.

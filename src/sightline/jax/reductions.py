@@ -207,8 +207,8 @@ def _counters(
 
 
 def read_moments(words: npt.NDArray[np.uint32], dtype: Any) -> list[tuple[Row, int]]:
-    """Rows of moments (see :data:`sightline.values.aggregates.Row`), each with how many mask elements were neither
-    0 nor 1.
+    """Rows of moments (see :data:`sightline.values.aggregates.Row`), each with how many mask elements were
+    neither 0 nor 1.
 
     Args:
         words: uint32 ``(…, W)``, W as :func:`moments_dtype` has it; leading axes are taken one by one.
@@ -341,7 +341,7 @@ def _power_of_two(magnitude: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @_with_defaults
 def sketch_words(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """The buckets of :class:`sightline.values.aggregates.Sketch` as a vector: uint32 ``(SKETCH_WORDS,)``, 16 kB.
+    """The buckets of :class:`sightline.values.aggregates.Sketch` as uint32 ``(SKETCH_WORDS,)``, 16 kB.
 
     Word 0 is the number of the largest bucket (int32), then come the counts of positive values by distance
     from it, those of negative ones, and the zeros.

@@ -3,7 +3,8 @@
 A process posts that it wants to know. The root takes one after another, sends each a number of questions
 (``ask/<nonce>/<i>``) and waits for the answers (``ask/<nonce>/<i>/back``), which hold when the question came
 and when the answer left. A question is sent when the process waits for it in the store already, so that both
-ways take equally long, as :func:`sightline.support.clock.offset_of` takes them to. The last one says what came out.
+ways take equally long, as :func:`sightline.support.clock.offset_of` takes them to. The last one says what
+came out.
 
 At its end a process compares once more, unless it shares the root's clock, so that nothing is drawn far
 beyond the last comparison; the root answers until all have ended. That costs 2.5 s at most.

@@ -11,7 +11,7 @@ from sightline.values import naming
 from sightline.values.host_values import checked_key
 from sightline.values.key_specs import EMITS, Spec
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class KeyRegistry:

@@ -1,7 +1,7 @@
 """Spans, instants, counters and flows: what a process does when, on its threads and in its asyncio tasks.
 
-Recording is two readings of the clock and an append. :mod:`sightline.tracing.trace_writer` empties the buffer, on a
-thread of its own.
+Recording is two readings of the clock and an append. :mod:`sightline.tracing.trace_writer` empties the
+buffer, on a thread of its own.
 """
 
 from __future__ import annotations

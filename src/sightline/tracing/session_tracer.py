@@ -4,8 +4,8 @@ A session may go on in other threads and processes: :meth:`Session.carrier` trav
 :meth:`SessionTracer.resume_session` goes on there. Each of these is a *part* of the session; who reads the
 files (:mod:`sightline.tracing.session_files`) joins the parts by the session's id.
 
-Recording is readings of the clock and appends. :mod:`sightline.tracing.session_writer` does the rest, on a thread of
-its own. Times are ``time.perf_counter_ns``, the clock of the spans.
+Recording is readings of the clock and appends. :mod:`sightline.tracing.session_writer` does the rest, on a
+thread of its own. Times are ``time.perf_counter_ns``, the clock of the spans.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ _STEP = "step"  # the span of run.steps, which says less than any other
 _MOST_SPANS = 16
 _LONGEST_NAME = 200
 _LONGEST_STACK = 16_000  # characters of one thread's; the end is what counts
-_LIBRARIES = (os.path.dirname(os.__file__) + os.sep, os.path.dirname(__file__) + os.sep, "<frozen")
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_LIBRARIES = (os.path.dirname(os.__file__) + os.sep, _PACKAGE, "<frozen")
 _INSTALLED = ("site-packages", "dist-packages")
 
 
