@@ -15,7 +15,7 @@ from sightline.transports.local import LocalTransport
 def test_whoever_waits_as_long_as_it_is_told_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process alone: that no step is complete is said when it is so, as where the process stands."""
     now = 100.0
-    for room in ("stall", "stall_notes"):
+    for room in ("posting.stall", "committing.stall_notes"):
         monkeypatch.setattr(f"sightline.{room}.time.monotonic", lambda: now)
     events: list[tuple[float, Any]] = []
     board = SlotBoard[Message](1)

@@ -479,9 +479,9 @@ def test_odd_keys_are_said_once_with_their_place(
     assert [commit["step"] for commit in values] == [1, 2, 3, 4]
     assert not [key for commit in values for key in commit["values"] if key.startswith("obs/")]
     recorded, final = warnings_of(caplog)
-    assert "'train/Loss' (recorded at tests/test_stats_logger.py:" in recorded
+    assert "'train/Loss' (recorded at tests/committing/test_stats_logger.py:" in recorded
     assert "'Loss' is not in snake_case" in recorded
-    assert "'orphan' (recorded at tests/test_stats_logger.py:" in recorded
+    assert "'orphan' (recorded at tests/committing/test_stats_logger.py:" in recorded
     assert recorded.count("recorded at") == 2
     assert "'finals': its first part 'finals' is none of" in final
     assert "train/" not in final.partition("none of")[0]
@@ -506,7 +506,11 @@ def test_under_strict_an_odd_key_makes_every_commit_of_it_raise(make: Make, trac
         record_odd_and_fine(tracker)
         with pytest.raises(sl.RecordError) as raised:
             logger.commit(step)
-    for said in ("'train/Loss' (recorded at tests/test_stats_logger.py:", "'orphan'", "namespaces=(...)"):
+    for said in (
+        "'train/Loss' (recorded at tests/committing/test_stats_logger.py:",
+        "'orphan'",
+        "namespaces=(...)",
+    ):
         assert said in str(raised.value)
     with pytest.raises(sl.RecordError, match="'finals': its first part"):
         logger.commit(3, [{"train/fine": 1.0}, {"finals": 2.0}])

@@ -14,22 +14,10 @@ from typing import Any
 import pytest
 
 from sightline.files.process_files import Place, ProcessFile, ProcessFiles
+from tests.files.queue import Queue
 from tests.harness import until
 
 LINES = "{name}.jsonl"
-
-
-class Queue:
-    """A source: puts what it is given into a file."""
-
-    def __init__(self, file: ProcessFile) -> None:
-        self.file = file
-        self.waiting: list[bytes] = []
-
-    def __call__(self) -> bool:
-        while self.waiting:
-            self.file.put(self.waiting.pop(0))
-        return False
 
 
 def header(facts: dict[str, Any]) -> bytes:
@@ -149,7 +137,7 @@ def test_what_others_have_written_into_the_same_file_is_never_cut_off(tmp_path: 
 import resource, sys
 from pathlib import Path
 from sightline.files.process_files import Place, ProcessFiles
-from tests.test_process_files import Queue
+from tests.files.queue import Queue
 files = ProcessFiles(lambda: Place(Path(sys.argv[1]), "r", 1))
 queue = Queue(files.open("a.log", lambda facts: b"header\\n"))
 files.add_source(queue)
@@ -174,7 +162,7 @@ def test_a_line_that_fits_only_in_part_is_taken_back(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from sightline.files.process_files import Place, ProcessFiles
-from tests.test_process_files import Queue
+from tests.files.queue import Queue
 files = ProcessFiles(lambda: Place(Path(sys.argv[1]), "r", 1))
 queue = Queue(files.open("a.log", lambda facts: b"header\\n"))
 files.add_source(queue)
@@ -291,7 +279,7 @@ def test_a_forked_child_writes_nothing_and_does_not_wait(tmp_path: Path) -> None
 import os, sys
 from pathlib import Path
 from sightline.files.process_files import Place, ProcessFiles
-from tests.test_process_files import Queue
+from tests.files.queue import Queue
 files = ProcessFiles(lambda: Place(Path(sys.argv[1]), "r", 1))
 queue = Queue(files.open("a.log", lambda facts: b"header\\n"))
 files.add_source(queue)

@@ -323,7 +323,7 @@ def test_what_has_settled_before_a_commit_is_folded_and_its_failures_counted(
 ) -> None:
     """Memory stays bounded, and nothing that failed on the way is forgotten."""
     monkeypatch.setattr("sightline.recording.records._SETTLE_AT", 16)
-    for room in ("records", "stats_tracker"):
+    for room in ("recording.records", "tracking.stats_tracker"):
         monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 64)
     tracker = sl.StatsTracker()
     one, rows, odd = jnp.int32(1), jnp.ones(3), jnp.full(3, 0.5)

@@ -33,7 +33,7 @@ def test_a_million_records_without_an_export_stay_small_and_right(tracker: sl.St
 
 def test_other_records_fold_too(tracker: sl.StatsTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Totals, ratios, timings, summaries and sketches keep their numbers and not their records."""
-    for room in ("records", "stats_tracker"):
+    for room in ("recording.records", "tracking.stats_tracker"):
         monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 64)
     for i in range(1000):
         tracker.total(t=0.1)

@@ -44,7 +44,7 @@ def test_the_innermost_span_and_line() -> None:
     assert where.span == "reward"
     assert [name for name, _ in where.spans] == ["step", "rollout", "reward"]
     assert where.spans[0][1] >= where.spans[2][1] == where.span_s > 0
-    assert where.at.startswith("tests/test_whereabouts.py:")
+    assert where.at.startswith("tests/tracing/test_whereabouts.py:")
     assert where.at.endswith(" in see")
     assert where.stack.startswith("thread MainThread:\n")
     assert "found.get" in where.stack

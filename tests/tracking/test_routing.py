@@ -271,7 +271,7 @@ def test_eight_threads_and_200_tasks_lose_nothing_while_another_exports() -> Non
 
 def test_a_signal_handler_may_record_while_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """No deadlock, and each record of both counts once, folds included."""
-    for room in ("records", "stats_tracker"):
+    for room in ("recording.records", "tracking.stats_tracker"):
         monkeypatch.setattr(f"sightline.{room}.FOLD_AT", 16)
     tracker = sl.StatsTracker()
     handled = 0
