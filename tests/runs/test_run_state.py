@@ -17,8 +17,8 @@ import pytest
 
 import sightline as sl
 from sightline.runs.run_directory import RunDirectory, held, lock_of
-from sightline.views.run_list import runs_below
 from sightline.runs.run_state import MOST_BYTES, RunState, state_of
+from sightline.views.run_list import runs_below
 from tests import waiting_run
 from tests.harness import Worker, Workers, workers_of
 from tests.holes import read_bytes

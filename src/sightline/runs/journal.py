@@ -64,13 +64,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sightline.files import full_disks
-
-from sightline.support import wording
 from sightline.errors import JournalError
+from sightline.files import full_disks
 from sightline.files.file_lines import WholeLines, zeros_said
-from sightline.support.foreign_numbers import position
 from sightline.files.sparse_files import behind_zeros, data_until
+from sightline.support import wording
+from sightline.support.foreign_numbers import position
 
 log = logging.getLogger("sightline")
 

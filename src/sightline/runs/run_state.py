@@ -18,15 +18,15 @@ from typing import Any, BinaryIO, Literal
 
 import orjson
 
-from sightline.support import wording
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.files.file_lines import LONGEST, cut_said
-from sightline.support.foreign_numbers import seconds, whole
+from sightline.files.sparse_files import behind_zeros, data_from
+from sightline.posting.stall import StallWatch
 from sightline.runs.journal import NewerJournalError, is_run_line, lines_backwards, whole_end
 from sightline.runs.run_directory import JOURNAL, Lock, lock_of
 from sightline.runs.sound_lines import is_sound_run, sane_event
-from sightline.files.sparse_files import behind_zeros, data_from
-from sightline.posting.stall import StallWatch
+from sightline.support import wording
+from sightline.support.foreign_numbers import seconds, whole
 
 State = Literal["running", "stalled", "finished", "failed", "crashed", "unknown"]
 
