@@ -54,9 +54,8 @@ class Announcement:
 
     def say_failure(self, error: BaseException) -> None:
         """That it does not: else the others would wait for it."""
-        from sightline.committing.facts import (
-            without_secrets,  # loads much, and only a run that fails needs it here
-        )
+        # Loads much, and only a run that fails needs it here.
+        from sightline.committing.facts import without_secrets
 
         what = str(error) if isinstance(error, SightlineError) else f"{type(error).__name__}: {error}"
         try:

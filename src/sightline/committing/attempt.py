@@ -143,10 +143,8 @@ class Attempt:
         )  # fmt: skip
 
     def _facts(self, processes: int, run_config: Any, machines: Mapping[str, Any]) -> dict[str, Any]:
-        from sightline.committing.facts import (  # loads much, and only the root needs it
-            run_facts,
-            without_secrets,
-        )
+        # Loads much, and only the root needs it.
+        from sightline.committing.facts import run_facts, without_secrets
 
         settings = with_absolute_paths(self._config)
         del settings["sinks"]

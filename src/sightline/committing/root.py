@@ -158,10 +158,8 @@ class Root:
                 self._out_of_time = True
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._stopped, 2.0)
-        for reader in self._readers:
-            reader.begin_close(
-                max(0.5, end - time.monotonic())
-            )  # all at once: one that is stuck takes no other's time
+        for reader in self._readers:  # all at once: one that is stuck takes no other's time
+            reader.begin_close(max(0.5, end - time.monotonic()))
         closed = [reader.close(max(0.5, end - time.monotonic())) for reader in self._readers]
         return done and all(closed) and not self._journal.waiting
 
