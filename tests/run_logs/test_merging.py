@@ -256,7 +256,27 @@ def test_a_stall_is_told_once(tmp_path: Path, logged: tuple[int, ...]) -> None:
     events = [line.record["event"] for line in lines if "event" in line.record]
     told = {0: ["stall", "resumed"], 1: ["stacks"]}
     left_out = [each for process in logged for each in told[process]]
-    assert events == [each for each in ("stall", "stacks", "out", "resumed") if each not in left_out]
+    assert events == [each for each in ("stall", "stacks", "resumed") if each not in left_out]
+
+
+def test_who_is_lost_in_a_stall_is_told_by_its_end(tmp_path: Path) -> None:
+    """Also to who asks for that process alone; and by itself, where the stall has no end."""
+    event = {"type": "event", "attempt": 1}
+    stall = {**event, "event": "stall", "time": AT + 10, "step": 1, "waiting_for": [1]}
+    over = {**event, "event": "resumed", "time": AT + 20.1, "step": 1, "seconds": 20.0, "missing": [1]}
+    lost = commit(1, [1], time=AT + 20)
+    ended = journal(tmp_path / "ended", RUN, stall, lost, values(1, [0, 2]), over, commit(21, [1]))
+    lines = list(RunLogs([ended], Choice(processes=Ranges.parse("1", "--process"))).lines(is_live=True))
+    assert [(line.level, line.shown_record()["message"]) for line in lines] == [
+        (30, "resumed, without process 1")
+    ]
+    cut = journal(tmp_path / "cut", RUN, stall, lost, commit(21, [1]), commit(22, [1, 2]))
+    told = [line.shown_record()["message"] for line in RunLogs([cut]).lines(is_live=True)]
+    assert told[2:] == ["step 1 is complete without process 1", "step 22 is complete without process 2"]
+    dead = journal(tmp_path / "dead", RUN, stall, lost, values(1, [0, 2]))
+    told = [line.shown_record()["message"] for line in RunLogs([dead]).lines()]
+    assert told[2] == "step 1 is complete without process 1"
+    assert told[3].startswith("attempt 1 ended without saying so")
 
 
 def test_a_merge_does_not_hold_what_it_merges(tmp_path: Path) -> None:
