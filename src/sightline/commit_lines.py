@@ -262,17 +262,18 @@ class CommitLines:
         for message in messages:
             for table in message.samples:
                 by_table.setdefault(table, []).append(message)
-        return {
-            table: {
-                "recorded": sum(m.samples[table]["recorded"] for m in of),
-                "rows": choose(
-                    {m.process: m.samples[table]["rows"] for m in of},
-                    self._samples_per_step,
-                    seed=f"{table}/{of[0].slot}",
-                ),
-            }
-            for table, of in sorted(by_table.items())
-        }
+        shown = {}
+        for table, of in sorted(by_table.items()):
+            ranked_by = of[0].samples[table]["ranked_by"]
+            rows = choose(
+                {m.process: m.samples[table]["rows"] for m in of},
+                self._samples_per_step,
+                seed=f"{table}/{of[0].slot}",
+                ranked_by=ranked_by,
+            )
+            recorded = sum(m.samples[table]["recorded"] for m in of)
+            shown[table] = {"recorded": recorded, "ranked_by": ranked_by, "rows": rows}
+        return shown
 
     def _numbers(self, values: Mapping[str, Value], rendered: Rendered) -> dict[str, Any]:
         finite, nonfinite = numbers(values)

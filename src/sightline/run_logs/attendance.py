@@ -98,7 +98,6 @@ class Attendance:
             else:
                 yield out
 
-
     def _back(self, who: list[int], raw: bytes, step: int | None = None) -> Iterator[dict[str, Any]]:
         here = [each for each in who if each in self._out]
         self._out.difference_update(here)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sightline.foreign_numbers import real, seconds, whole
+from sightline.samples import RANKED_BY
 from sightline.sinks.commits import KINDS, is_commit
 from sightline.sinks.lineage import damaged_starts
 from sightline.sound_lines import is_sound_run, sane_event
@@ -151,6 +152,8 @@ def _sample(record: _Plain) -> _Plain | None:
         rows = better["rows"] = [row for row in rows if isinstance(row, dict)]
     if whole(record.get("recorded")) is None:
         better["recorded"] = len(rows)
+    if not isinstance(record.get("ranked_by", RANKED_BY), str):
+        better["ranked_by"] = RANKED_BY
     return {**record, **better} if better else record
 
 

@@ -584,6 +584,8 @@ def _samples(table: Samples, width: int, text_rows: int) -> list[Text]:
     for which, row in table.rows:
         texts = {name: value for name, value in row.items() if isinstance(value, str)}
         numbers = {name: row[name] for name in row if name not in texts and name != "step"}
+        if table.ranked_by in numbers:  # it has made them so
+            numbers = {table.ranked_by: numbers[table.ranked_by], **numbers}
         line = _styled(which, {"best": "bold green", "worst": "bold red"}.get(which, "bold"))
         for name, value in list(numbers.items())[:8]:
             shown = number(value, _DIGITS) if isinstance(value, (int, float)) else steady(str(value), 40)
