@@ -153,6 +153,7 @@ def page(
 # --- the head ----------------------------------------------------------------------------------------------
 
 HEAD_ROWS = 4
+_HEADINGS = 1  # of the columns of metrics
 HEAD_WHY_ROWS = 4  # of why it ended or waits, if that is longer than a line, where rows are few
 
 
@@ -259,7 +260,7 @@ def body(
     """All panels that have room below the head, in one column or two."""
     widths = columns_of(width)
     room = None if height is None else max(0, height - len(head(facts, width, glyphs, now)))
-    text_rows = next(rows for tall, rows in _TEXT_ROWS if (45 if height is None else height) >= tall)
+    text_rows = _text_rows(45 if height is None else height)
     made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=text_rows)
     if len(widths) == 1 or not any(panel.column for panel in made):
         made = panels(facts, [width], view=view, glyphs=glyphs, now=now, text_rows=text_rows)
@@ -274,6 +275,26 @@ def body(
             line.append(" " * (widths[0] + GUTTER - line.cell_len)).append_text(right[row])
         lines.append(line)
     return lines
+
+
+def metric_rows(facts: Facts, width: int, height: int, *, view: View, glyphs: Glyphs, now: float) -> int:
+    """How many metrics there is room for, of a list that is long enough; as :func:`body` has it."""
+    widths = columns_of(width)
+    room = max(0, height - len(head(facts, width, glyphs, now)))
+    made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=_text_rows(height))
+    if len(widths) > 1 and any(panel.column for panel in made):
+        made = [panel for panel in made if panel.column == 0]
+    beside = _HEADINGS + 1  # the title
+    wishes = [
+        panel.wish._replace(wanted=len(facts.wanted) + beside) if panel.rank == 0 else panel.wish
+        for panel in made
+    ]
+    given = [rows for panel, rows in zip(made, rows_for(wishes, room), strict=True) if panel.rank == 0]
+    return max(1, given[0] - beside) if given else 1
+
+
+def _text_rows(height: int) -> int:
+    return next(rows for tall, rows in _TEXT_ROWS if height >= tall)
 
 
 def _stacked(made: Sequence[Panel], width: int, height: int | None, glyphs: Glyphs) -> list[Text]:
