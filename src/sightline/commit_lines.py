@@ -394,12 +394,12 @@ class CommitLines:
             if f"nonfinite {key}" in self._said:
                 continue
             site = {"site": sites[key]} if key in sites else {}
-            events.append(self._event({"event": "nonfinite", "key": key, "step": step, **record, **site}))
             where = f" on {wording.processes(record['processes'])}, recorded at {sites[key]}" if site else ""
             self.say(
                 f"nonfinite {key}",
                 f"sightline: {key!r} has non-finite values ({record['count']}) at step {step}{where} (said "
                 f"once for this key)",
             )
+            events.append(self._event({"event": "nonfinite", "key": key, "step": step, **record, **site}))
         if events:
             self._append(*events)

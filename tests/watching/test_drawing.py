@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.text import Text
 
-from sightline.watching.drawing import PLAIN, View, in_ascii, page
+from sightline.watching.drawing import PLAIN, Panel, View, in_ascii, page
 from sightline.watching.layout import Wish, rows_for
 from sightline.watching.live import Watch
 from tests.watching.journals import (
@@ -54,6 +55,13 @@ def test_a_narrow_page_has_one_column_and_a_wide_one_two(tmp_path: Path) -> None
             assert part in page_, part
     assert any(row.startswith("metrics ") and "trouble ──" in row for row in wide.splitlines())
     assert not any(row.startswith("metrics ") and "trouble" in row for row in narrow.splitlines())
+
+
+def test_a_title_keeps_its_note_where_there_is_no_room_for_what_is_below() -> None:
+    lines = [Text(str(at)) for at in range(5)]
+    panel = Panel("a step's time", "4 s a step; goodput of the run 50 %", lines, rank=0)
+    assert panel.drawn(3, 80, PLAIN)[0].plain.endswith("goodput of the run 50 %, 3 more below")
+    assert panel.drawn(3, 56, PLAIN)[0].plain.endswith("goodput of the run 50 %")
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 139, 140, 200, 400])

@@ -227,6 +227,20 @@ def test_of_two_processes_the_slow_one_is_measured_by_the_other(tmp_path: Path) 
     assert (slow.slow.process, slow.slow.excess_s, slow.median_s) == (1, 0.5, 1.0)
 
 
+def test_of_a_slow_stage_and_its_part_the_one_that_says_where_is_told(tmp_path: Path) -> None:
+    """And what is seldom costs little, however long it takes then."""
+    lines = [run_line(processes=2)]
+    for step in range(50):
+        own = {"time/train/rollout_s": [1.0, 1.5], "time/train/rollout_decode_s": [0.8, 1.25],
+               "time/train/update_s": [2.0, 1.0], "time/train/update_sync_s": [0.4, 0.1]}  # fmt: skip
+        if step == 20:
+            own["time/eval/rollout_s"] = [1.0, 1.5]
+        lines.append(commit(step, {"time/train/step_s": 3.0}))
+        lines.append(process_values(step, own))
+    slow = [(each.stage, each.slow.process) for each in facts(written(tmp_path / "run", *lines)).slow]
+    assert slow == [("train/update", 0), ("train/rollout_decode", 1), ("train/update_sync", 0)]
+
+
 def test_the_end_of_a_long_journal_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run line, total and attempt are known although they stand far before what is read."""
     monkeypatch.setattr("sightline.watching.live._TAIL", 1 << 16)

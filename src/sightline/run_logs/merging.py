@@ -19,8 +19,9 @@ from sightline.run_logs.choosing import Choice
 from sightline.run_logs.clocks import Clocks, Life, anchor_of
 from sightline.run_logs.files import Cursor, Damage, Key, RunFiles, Segment, missing
 from sightline.run_logs.repeats import Repeats
+from sightline.run_logs.sentences import numbers, sentence
 from sightline.run_state import state_of
-from sightline.wording import counted, ended_silently, processes
+from sightline.wording import counted
 
 _NEAR_NS = 5_000_000_000  # lines of one process are in order but for threads that were held up for so long
 _NEAR_LINES = 512
@@ -67,7 +68,7 @@ class LogLine(NamedTuple):
                 "level": "INFO", "logger": "run", "fields": {},
                 "message": f"attempt {self.attempt} begins with {_processes(record.get('processes'))}",
             }  # fmt: skip
-        message, told = _sentence(record, self.time_ns / 1e9)
+        message, told = sentence(record, self.attempt, self.time_ns / 1e9)
         shown: dict[str, Any] = {
             "level": logging.getLevelName(self.level), "logger": "run", "message": message,
             "fields": {
@@ -222,7 +223,7 @@ class Events:
         of = record.get("process")
         process = of if type(of) is int else 0
         level = _EVENT_LEVELS.get(str(record.get("event")), logging.INFO)
-        about = _numbers(record.get(_ABOUT.get(str(record.get("event")), "")))
+        about = numbers(record.get(_ABOUT.get(str(record.get("event")), "")))
         if about and record.get("event") == "resumed":
             level = logging.WARNING  # as for those who drop out without a stall
         self._number += 1
@@ -420,31 +421,6 @@ def _in_order(lines: Iterator[LogLine]) -> Iterator[LogLine]:
 def place(line: LogLine) -> tuple[int, int, int, int]:
     """What lines are ordered by."""
     return line.time_ns, line.attempt, line.process, line.number
-
-
-def _sentence(record: dict[str, Any], time: float) -> tuple[str, frozenset[str]]:
-    """What an event's line says, and the fields that it says it with."""
-    event, step = record.get("event"), record.get("step")
-    if event == "unended":
-        return ended_silently(record.get("attempt", 0), time), frozenset()
-    if event in ("out", "back"):
-        gone = _numbers(record.get("processes"))
-        who = processes(gone)
-        are = "are" if len(gone) > 1 else "is"
-        said = (
-            f"step {step} is complete without {who}" if event == "out" else f"{who} {are} back at step {step}"
-        )
-        return said, frozenset(("step", "processes"))
-    missing = record.get("missing")
-    if not isinstance(missing, list) or not all(type(each) is int for each in missing):
-        return str(event), frozenset()
-    of = "the end of " if event == "finish" else ""
-    without = f", without {of}{processes(missing)}" if missing else ""
-    return f"{event}{without}", frozenset(("missing",))
-
-
-def _numbers(listed: object) -> list[int]:
-    return [each for each in listed if type(each) is int] if isinstance(listed, list) else []
 
 
 def _processes(number: object) -> str:

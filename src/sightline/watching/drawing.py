@@ -109,7 +109,9 @@ class Panel:
         lines, note = self.lines, self.note
         if len(lines) > room or self.more:
             hidden = f"{max(0, len(lines) - room) + self.more} more below"
-            note = f"{note}, {hidden}" if note else hidden
+            both = f"{note}, {hidden}" if note else hidden
+            if not note or cell_len(self.title) + cell_len(both) + 4 <= width:
+                note = both
             lines = lines[:room]
         return [_title(self.title, note, width, glyphs), *lines]
 
