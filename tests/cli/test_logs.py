@@ -330,5 +330,5 @@ def test_since_with_nothing_to_show_says_how_it_counts(tmp_path: Path) -> None:
     run = Written(tmp_path).say(1, "old").write()
     done = logs(run, "--since", "10m")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "no line is to be shown; --since 10m counts from now" in done.stderr
+    assert "no line fits what was asked for; --since 10m counts from now" in done.stderr
     assert "old" in logs(run, "--since", time.strftime("%Y-%m-%d", time.gmtime(0))).stdout

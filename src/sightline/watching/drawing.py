@@ -15,7 +15,7 @@ from sightline.foreign_text import steady
 from sightline.stage_kinds import OTHER, of_no_kind
 from sightline.step_time import StageTime
 from sightline.watching import curves
-from sightline.watching.choosing import is_goal
+from sightline.watching.choosing import filtered, is_goal
 from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
 from sightline.watching.log_tail import Warned
@@ -388,7 +388,12 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
         what = "no metric fits"
         if facts.unmatched:
             what += f" {steady(', '.join(facts.unmatched), 80)}"
-        return [_fit(_styled(f"{what}; there are {steady(', '.join(facts.keys[:6]), 200)}", "dim"), width)]
+        return [
+            _fit(
+                _styled(f"{what}; there are {steady(', '.join(filtered(facts.keys, '')[:6]), 200)}", "dim"),
+                width,
+            )
+        ]
     names = {metric.key: steady(metric.key, 200) for metric in facts.metrics}
     longest = min(max(cell_len(name) for name in names.values()), _LONGEST_NAME, max(12, width * 2 // 5))
     shown = {name: [_number_of(metric, name) for metric in facts.metrics] for name in _NUMBERS}
