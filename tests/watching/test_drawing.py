@@ -77,6 +77,20 @@ def test_a_page_fits_any_terminal(tmp_path: Path, width: int) -> None:
             assert "sink wandb is 59 commits behind" in text
 
 
+def test_what_an_exception_says_has_rows_of_its_own_where_a_line_is_too_short(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", run_line(), commit(0, {"train/loss": 1.0}))
+    error = f"ValueError: {'a longer text ' * 20}"
+    failed = {**warning(1001.0, "rollout 7 failed", level="ERROR"), "exception": error}
+    logged(run, 0, failed, {**failed, "message": "short", "exception": "KeyError: 'k'"})
+    rows = shown(run, 80).splitlines()
+    (at,) = [at for at, row in enumerate(rows) if row.endswith("rollout: rollout 7 failed")]
+    assert rows[at + 1].startswith("    ValueError: a longer text")
+    assert rows[at + 2].startswith("    ")
+    assert rows[at + 2].endswith("…")
+    assert sum("a longer text" in row for row in rows) == 2
+    assert any(row.endswith("short · KeyError: 'k'") for row in rows)
+
+
 def test_errors_stand_before_warnings_and_one_line_of_them_stays(tmp_path: Path) -> None:
     """However many warnings came after them, and however small the terminal is; so it is with sinks."""
     run = rich_run(tmp_path / "run")

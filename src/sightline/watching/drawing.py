@@ -47,6 +47,7 @@ _SHORT_NAME = 16  # to which names are cut, from their head, so that numbers are
 _NUMBERS = ("last", "mean", "change")
 _LEAST = 8  # cells of a number
 _LEAST_CURVE = 10
+_UNCUT = 4000  # cells, which no line of a log needs
 _WARNED = 12  # lines of logs, errors before warnings
 _LONGEST_WHY = 4000
 _WHY_ROWS = 100
@@ -340,12 +341,14 @@ def panels(
         found.append(Panel("slow processes", "", lines, rank=2, least=2))
     if facts.warned:
         newest = sorted(facts.warned, key=lambda each: (not each.is_error, -each.time))
-        lines = [_warned(each, right, now, facts.state.processes) for each in newest]
+        shown = newest[:_WARNED]
+        lines = [row for each in shown for row in _warned(each, right, now, facts.state.processes)]
         said = _counted(facts)
         brief = _styled(f"{said}; last: ", "bold red" if newest[0].is_error else "yellow")
-        brief = _fit(brief.append_text(lines[0]), right)
+        (latest,) = _warned(newest[0], _UNCUT, now, facts.state.processes)
+        brief = _fit(brief.append_text(latest), right)
         note = ", ".join(part for part in (said, _whose(facts)) if part)
-        more, lines = max(0, len(lines) - _WARNED), lines[:_WARNED]
+        more = len(newest) - len(shown)
         title = "warnings and errors"
         found.append(Panel(title, note, lines, rank=4, least=3, column=1, more=more, brief=brief))
     if facts.sinks:
@@ -528,7 +531,8 @@ def _trouble(each: Trouble, width: int) -> list[Text]:
     return [_fit(line, width) for line in lines]
 
 
-def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
+def _warned(each: Warned, width: int, now: float, processes: int) -> list[Text]:
+    """In a line; where an exception's own text has no room in it, that below, in two rows at most."""
     level, style = {
         "WARNING": ("warning", "yellow"), "ERROR": ("error", "bold red"),
     }.get(each.level, ("critical", "bold white on red"))  # fmt: skip
@@ -540,9 +544,11 @@ def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
     if each.count > 1:
         text.append(f"({each.count:,}×) " if each.is_same else f"({each.count:,} alike) ", "bold")
     text.append(steady(each.message, 300))
-    if each.error:
-        text.append(f" · {steady(each.error, 200)}", "red")
-    return _fit(text, width)
+    error = steady(each.error or "", 400)
+    if error and text.cell_len + cell_len(error) + 3 > width:
+        rows = _wrapped(error, max(8, width - 4), 2)
+        return [_fit(text, width), *(_fit(_styled(f"    {row}", "red"), width) for row in rows)]
+    return [_fit(text.append(f" · {error}", "red") if error else text, width)]
 
 
 def _counted(facts: Facts) -> str:
