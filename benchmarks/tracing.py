@@ -48,7 +48,7 @@ class Nothing:
 
 def figures() -> Iterator[Figure]:
     tracer = PerfTracer(enabled=True)
-    tracer.begin_writing()
+    tracer._begin_writing()
 
     def bare() -> None:
         with Bare("a"):
@@ -69,7 +69,7 @@ def figures() -> Iterator[Figure]:
             pair = (call, against) if i % 2 else (against, call)
             took = {each: seconds(each, times) for each in pair}
             found.append(took[call] / took[against])
-            tracer.take()
+            tracer._take()
             Bare.spans.clear()
         return found[20:]
 

@@ -58,9 +58,9 @@ def _nothing_is_left_behind() -> Iterator[None]:
     full_disks.forget()
     yield
     left = [f"a sampler: {each.sampler!r}" for each in sampling._asked]
-    left += [f"a session: {each!r}" for each in SESSIONS.open_sessions()]
+    left += [f"a session: {each!r}" for each in SESSIONS._open_sessions()]
     sampling._asked.clear()
-    SESSIONS.turn(SESSIONS.enabled)
+    SESSIONS._turn(SESSIONS.enabled)
     TRACER._before.clear()  # what it keeps for the next run, which is another test's
     assert not left
 

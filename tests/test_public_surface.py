@@ -189,6 +189,16 @@ def test_every_public_name_says_what_it_is() -> None:
             assert inspect.getdoc(getattr(each, member)), f"{name}.{member}"
 
 
+def test_tracers_show_what_a_user_calls_and_nothing_of_how_they_are_written() -> None:
+    perf, sessions = sl.PerfTracer(enabled=False), sl.SessionTracer(enabled=False)
+    assert [name for name in dir(perf) if not name.startswith("_")] == [
+        "add_span", "counter", "current_span", "enabled", "instant", "trace_scope",
+    ]  # fmt: skip
+    assert [name for name in dir(sessions) if not name.startswith("_")] == [
+        "current_session", "enabled", "resume_session", "session", "session_phase",
+    ]  # fmt: skip
+
+
 def test_every_setting_is_described() -> None:
     """Each field of the public configs stands in its class's docstring."""
     configs = [getattr(sl, name) for name in SURFACE if name.endswith("Config")]

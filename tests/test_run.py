@@ -18,6 +18,7 @@ import pytest
 
 import sightline as sl
 from sightline.recording.step import active_step
+from sightline.runs.run_state import state_of
 
 
 def records(run: Path, kind: str) -> list[dict[str, Any]]:
@@ -169,6 +170,26 @@ def test_credentials_in_an_exception_are_neither_journaled_nor_logged(
     assert failed["error"] == shown
     assert f"sightline: the run ends by {shown}" in caplog.messages
     assert "hunter2" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_a_resumed_run_whose_start_fails_has_failed_and_not_crashed(tmp_path: Path) -> None:
+    """With the reason, and without a step of its own; of a fresh run nothing is left."""
+    wrong = {"sinks": [], "upload_to": "nosuch://place"}
+    with pytest.raises(sl.ConfigurationError, match="nosuch"):
+        sl.start(tmp_path, name="run", **wrong)
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        run.commit(7, {"loss": 0.5})
+    with pytest.raises(sl.ConfigurationError, match="nosuch"):
+        sl.start(tmp_path, name="run", resume="must", **wrong)
+    state = state_of(tmp_path / "run")
+    assert (state.state, state.attempt, state.last_step) == ("failed", 2, 7)
+    assert "at the start: ConfigurationError: " in str(state.error)
+    assert state.reason == "it ended by an exception"
+    with sl.start(tmp_path, name="run", resume="must", sinks=[]) as again:
+        assert (again.next_step, again.logger.attempt) == (8, 3)
+        again.commit(8, {"loss": 0.25})
+    assert state_of(tmp_path / "run").state == "finished"
+    assert [each["seq"] for each in records(tmp_path / "run", "commit")] == [1, 2]
 
 
 def test_a_program_that_exits_well_has_not_failed(tmp_path: Path) -> None:

@@ -101,11 +101,11 @@ class Run:
                 current_span=TRACER.current_span, on_warning=self._onto_the_trace,
             )  # fmt: skip
         if not (tracing.enabled and logger.enabled):
-            TRACER.turn(False)
+            TRACER._turn(False)
         elif TRACER.enabled:
             self._turns.append((_SPANS.ask(self._begin_spans), self._end_spans))
         if not (tracing.session_tracer.enabled and logger.enabled):
-            SESSIONS.turn(False)
+            SESSIONS._turn(False)
         elif SESSIONS.enabled:
             self._turns.append((_SESSIONS.ask(self._begin_sessions), self._end_sessions))
         if not all(turn.has_it for turn, _ in self._turns):
@@ -235,7 +235,7 @@ class Run:
 
     def _begin_spans(self) -> None:
         tracing = self.logger.config.tracing
-        TRACER.turn(True)
+        TRACER._turn(True)
         self._trace = TraceWriter(
             TRACER,
             self.files,
@@ -249,7 +249,7 @@ class Run:
 
     def _begin_sessions(self) -> None:
         settings = self.logger.config.tracing.session_tracer
-        SESSIONS.turn(True)
+        SESSIONS._turn(True)
         self._sessions = SessionWriter(
             SESSIONS,
             self.files,

@@ -89,6 +89,18 @@ def test_a_terminal_shows_what_fits_and_settings_do_not_act_on_it(runs: list[Pat
         assert b"33m" not in on_terminal(command, columns=columns, NO_COLOR="1")
 
 
+def test_keys_of_one_run_alone_are_broken_between_them_on_a_terminal(tmp_path: Path) -> None:
+    keys = [f"eval_full/reward/part_{at}/mean" for at in range(9)]
+    one = written(tmp_path / "one", run_line(), commit(1, 0, **dict.fromkeys([*keys, "a"], 1.0)))
+    other = written(tmp_path / "other", run_line(), commit(1, 0, a=2.0))
+    said = plain(on_terminal([*SIGHTLINE, "compare", one, other])).splitlines()
+    listed = said[next(at for at, line in enumerate(said) if line.startswith("only in A: ")) :]
+    assert all(any(key in line for line in listed) for key in keys)
+    assert max(map(len, listed)) <= 80
+    elsewhere = compare(one, other).stdout.splitlines()
+    assert f"only in A: {', '.join(keys)}" in elsewhere
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import shutil
 import signal
@@ -167,6 +168,22 @@ def test_torn_lines_are_a_finding(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "1 line could not be read" in done.stderr
     assert (run / "metrics.csv").exists()
+
+
+def test_samples_whose_last_line_a_kill_has_cut_are_noted_once_nobody_writes_them(run: Path) -> None:
+    path = run / "samples" / "rollouts" / "hard.p00000.a02.jsonl"
+    with open(path, "ab") as file:
+        file.write(b'{"step":12,"row":{"prom')
+    done = export(run, "--samples", "rollouts/hard", "--json")
+    assert done.exit_code == 0
+    assert f"note: {path}: its last line is cut (23 B), as a kill leaves it" in done.stderr
+    assert orjson.loads(done.stdout)["cut_bytes"] == 23
+    journal = run / "metrics.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))  # it goes on
+    with open(run / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = export(run, "--samples", "rollouts/hard")
+    assert "is cut" not in done.stderr
 
 
 def test_a_live_run_of_two_processes_and_after_their_deaths(workers: Workers) -> None:

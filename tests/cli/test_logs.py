@@ -144,14 +144,14 @@ def test_a_root_that_died_is_told_and_its_next_attempt_is_followed(workers: Work
     until(lambda: worker.notes("started"))
     run_dir = worker.disk / "runs" / "run"
     worker.kill()
-    with follow(run_dir, "--grep", "attempt 2|finish") as following:
+    with follow(run_dir, "--grep", "attempt 2") as following:
         assert following.stderr is not None
         assert "has ended without finishing the run; still following" in following.stderr.readline()
         workers.start("talk", env=PYTHONPATH, lines=2, resume="allow").wait()
         out, _ = following.communicate(timeout=120)
         assert following.returncode == 0
         assert "attempt 2 begins" in out
-        assert "finish" in out
+        assert "attempt 2 ends" in out
 
 
 def test_a_run_that_has_ended_is_followed_at_once_to_its_end(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_run_that_has_ended_is_followed_at_once_to_its_end(tmp_path: Path) -> 
         done = logs(tmp_path / name, "--follow")
         assert done.returncode == 0
         assert ("step 0" in done.stdout) == (steps == 1)
-        assert done.stdout.splitlines()[-1].endswith("INFO run: finish")
+        assert done.stdout.splitlines()[-1].endswith("INFO run: attempt 1 ends")
 
 
 def test_a_crashed_run_tells_why(workers: Workers) -> None:
@@ -172,7 +172,7 @@ def test_a_crashed_run_tells_why(workers: Workers) -> None:
     worker.wait(1)
     done = logs(worker.disk / "runs" / "run", "--level", "error")
     assert "CRITICAL uncaught: uncaught ValueError\n    | Traceback" in done.stdout
-    assert "ERROR run: failed  error=" in done.stdout
+    assert "ERROR sightline: the run ends by ValueError: no more data" in done.stdout
     assert "step 0" not in done.stdout
 
 
@@ -330,5 +330,5 @@ def test_since_with_nothing_to_show_says_how_it_counts(tmp_path: Path) -> None:
     run = Written(tmp_path).say(1, "old").write()
     done = logs(run, "--since", "10m")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "no line is to be shown; --since 10m counts from now" in done.stderr
+    assert "no line fits what was asked for; --since 10m counts from now" in done.stderr
     assert "old" in logs(run, "--since", time.strftime("%Y-%m-%d", time.gmtime(0))).stdout

@@ -133,6 +133,24 @@ def test_lines_that_sightline_never_writes_are_damage_and_no_crash(tmp_path: Pat
         assert said.exit_code in (0, 1), said.output
 
 
+def test_what_is_not_here_is_named_by_its_kind(tmp_path: Path) -> None:
+    """The journal is a file of the root; logs and traces are those that every process has."""
+    run = RunFiles(tmp_path / "run", processes=4)
+    run.begin()
+    run.commit(0, {"a": 1.0})
+    for process in (1, 2):
+        for kind in ("logs", "traces", "samples") if process == 1 else ("logs",):
+            (run.path / kind).mkdir(exist_ok=True)
+            (run.path / kind / f"p{process:05d}.a01.jsonl").touch()
+    said = invoke(run.path, "--json")
+    assert said.exit_code == 3
+    assert orjson.loads(said.stdout)["missing"] == [
+        f"{run.path}: files of 3 of 4 processes are here, without process 3",
+        f"{run.path}: logs of process 0 are not here",
+        f"{run.path}: traces of processes 0, 2 are not here",
+    ]
+
+
 def test_directories_of_one_run_are_one_and_other_runs_are_beside_it(tmp_path: Path) -> None:
     """Warnings, rows and counts come from all hosts; in whatever order they are given."""
     run, other = full_run(tmp_path / "run"), full_run(tmp_path / "other", seed=1)

@@ -468,23 +468,25 @@ def test_sample_rows_are_those_of_the_files_and_of_the_journal_where_files_are_n
     assert sum(row[0] == 9 for row in found["rows"]) > 250
 
 
+@pytest.mark.parametrize("said", [{}, {"ranked_by": "score"}])
 def test_of_many_rows_all_processes_and_earlier_steps_are_shown_with_the_best_and_the_worst(
-    tmp_path: Path,
+    tmp_path: Path, said: dict[str, str]
 ) -> None:
-    """Of 6,144 rows 500."""
+    """Of 6,144 rows 500; best and worst by the column that the journal says, which is else the reward."""
+    column = said.get("ranked_by", "reward")
     run = RunFiles(tmp_path / "run", processes=16)
     run.begin()
     for step in range(3):
         run.commit(step, {"a": 1.0})
-        run.say("sample", seq=run.seq, step=step, k=0, table="t", recorded=2048, rows=[])
+        run.say("sample", seq=run.seq, step=step, k=0, table="t", recorded=2048, rows=[], **said)
     for process in range(16):
         rewards = [float("nan"), *range(1, 100), 1000 + process, *range(100, 126), -process]
         rows = [
-            {"step": step, "reward": "nan" if r != r else r} for step in range(3) for r in rewards
+            {"step": step, column: "nan" if r != r else r} for step in range(3) for r in rewards
         ]  # fmt: skip
         run.samples("t", process, rows)
     (found,) = sample_tables(history_of(run.path), [run.path])
-    assert (found["recorded"], found["chosen"]) == (6144, True)
+    assert (found["recorded"], found["chosen"], found["ranked_by"]) == (6144, True, column)
     rows = found["rows"]
     assert len(rows) == 500
     assert len({tuple(row) for row in rows}) > 3 * 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,29 @@ def test_on_a_phone_rows_are_blocks_that_can_be_read(tmp_path: Path, look: Look)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "what"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("lasted_s", [0.0, 0.02, 4.0, 9000.0, 4e6])
+def test_labels_of_times_do_not_overlap_on_a_phone(tmp_path: Path, look: Look, lasted_s: float) -> None:
+    """However short or long a run was: with one event, and with some of them."""
+    run = RunFiles(tmp_path / "run")
+    run.begin()
+    begun = run.time
+    for at in range(5):
+        run.commit(at, {"a": 1.0})
+        run.time = begun + at * lasted_s / 4
+        if lasted_s:
+            run.say("event", event="sigterm", time=run.time)
+    opened = look(made(tmp_path, run), viewport={"width": 390, "height": 844})
+    opened.until_drawn()
+    opened.page.evaluate("document.getElementById('problems').scrollIntoView()")
+    ticks = "[...document.querySelectorAll('#problems .xtick text')]"
+    opened.until(f"{ticks}.length > 0")
+    boxes = opened.page.evaluate(
+        f"{ticks}.map(tick => tick.getBoundingClientRect()).map(box => [box.left, box.right])"
+    )
+    assert boxes
+    assert all(left > right for (_, right), (left, _) in itertools.pairwise(sorted(boxes)))
 
 
 @pytest.mark.parametrize("width", [390, 1280])

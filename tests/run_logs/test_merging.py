@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import random
+import shutil
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
+import sightline as sl
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.run_logs.choosing import Choice, Ranges, pattern
 from sightline.run_logs.merging import RunLogs, warnings_of
@@ -146,6 +149,7 @@ def test_events_of_the_journal_are_lines(tmp_path: Path) -> None:
             "event": "stall",
             "step": 3,
             "k": 0,
+            "seconds": 2.9,
             "waiting_for": [1],
             "type": "event",
             "attempt": 1,
@@ -160,11 +164,10 @@ def test_events_of_the_journal_are_lines(tmp_path: Path) -> None:
     assert [line["message"] for line in lines] == [
         "attempt 1 begins with 4 processes",
         "talk",
-        "stall",
-        "finish",
+        "no step has been complete for 3 s; step 3 waits for process 1",
+        "attempt 1 ends",
     ]
-    assert lines[3]["fields"] == {}  # nobody was missing
-    assert lines[2]["fields"] == {"step": 3, "k": 0, "waiting_for": [1]}
+    assert lines[2]["fields"] == lines[3]["fields"] == {}
     assert logs.missing() == {1: [1, 2, 3]}  # that there were four is told by the journal
 
 
@@ -203,7 +206,7 @@ def test_a_process_that_drops_out_is_told_once_and_when_it_is_back(tmp_path: Pat
         (20, "process 2 is back at step 3"),
         (20, "process 1 is back at step 4"),
         (30, "step 5 is complete without process 1"),
-        (20, "finish, without the end of process 1"),
+        (20, "attempt 1 ends, without the end of process 1"),
     ]
     assert not any(line.shown_record()["fields"] for line in lines)
     chosen = Choice(processes=Ranges.parse("2", "--process"))
@@ -224,7 +227,7 @@ def test_an_attempt_that_was_killed_is_told_at_its_last_line(tmp_path: Path) -> 
         begins[0],
         told,
         begins[1],
-        "finish",
+        "attempt 2 ends",
         begins[2],
     ]
     assert (lines[1].level, lines[1].time_ns, lines[1].attempt) == (40, EPOCH + 7 * S, 1)
@@ -256,7 +259,69 @@ def test_a_stall_is_told_once(tmp_path: Path, logged: tuple[int, ...]) -> None:
     events = [line.record["event"] for line in lines if "event" in line.record]
     told = {0: ["stall", "resumed"], 1: ["stacks"]}
     left_out = [each for process in logged for each in told[process]]
-    assert events == [each for each in ("stall", "stacks", "out", "resumed") if each not in left_out]
+    assert events == [each for each in ("stall", "stacks", "resumed") if each not in left_out]
+
+
+def test_who_is_lost_in_a_stall_is_told_by_its_end(tmp_path: Path) -> None:
+    """Also to who asks for that process alone; and by itself, where the stall has no end."""
+    event = {"type": "event", "attempt": 1}
+    stall = {**event, "event": "stall", "time": AT + 10, "step": 1, "waiting_for": [1]}
+    over = {**event, "event": "resumed", "time": AT + 20.1, "step": 1, "seconds": 20.0, "missing": [1]}
+    lost = commit(1, [1], time=AT + 20)
+    ended = journal(tmp_path / "ended", RUN, stall, lost, values(1, [0, 2]), over, commit(21, [1]))
+    lines = list(RunLogs([ended], Choice(processes=Ranges.parse("1", "--process"))).lines(is_live=True))
+    assert [(line.level, line.shown_record()["message"]) for line in lines] == [
+        (30, "going on after 20 s: step 1 is complete, without process 1")
+    ]
+    cut = journal(tmp_path / "cut", RUN, stall, lost, commit(21, [1]), commit(22, [1, 2]))
+    told = [line.shown_record()["message"] for line in RunLogs([cut]).lines(is_live=True)]
+    assert told[2:] == ["step 1 is complete without process 1", "step 22 is complete without process 2"]
+    dead = journal(tmp_path / "dead", RUN, stall, lost, values(1, [0, 2]))
+    told = [line.shown_record()["message"] for line in RunLogs([dead]).lines()]
+    assert told[2] == "step 1 is complete without process 1"
+    assert told[3].startswith("attempt 1 ended without saying so")
+
+
+def test_a_failure_and_a_value_that_is_not_finite_are_told_once(tmp_path: Path) -> None:
+    """By the log where it is here, else by the journal in the same words."""
+
+    def train() -> None:
+        with sl.start(tmp_path, name="run", sinks=[], naming="off") as run:
+            sl.scalar("train/loss", math.nan)
+            sl.scalar("train/it's", math.inf)
+            run.commit(0)
+            raise ValueError("bad batch")
+
+    with pytest.raises(ValueError, match="bad batch"):
+        train()
+    told = [line.shown_record() for line in RunLogs([tmp_path / "run"], Choice(levels={"": 30})).lines()]
+    assert sorted((each["logger"], each["message"].partition(" (")[0]) for each in told) == [
+        ("sightline", '"train/it\'s" has non-finite values'),
+        ("sightline", "'train/loss' has non-finite values"),
+        ("sightline", "the run ends by ValueError: bad batch"),
+        ("uncaught", "uncaught ValueError"),
+    ]
+    shutil.rmtree(tmp_path / "run" / "logs")
+    lines = RunLogs([tmp_path / "run"], Choice(levels={"": 30})).lines()
+    assert sorted(line.shown_record()["message"].partition(", recorded")[0] for line in lines) == [
+        '"train/it\'s" has non-finite values at step 0 on process 0',
+        "'train/loss' has non-finite values at step 0 on process 0",
+        "the run ends by ValueError: bad batch",
+    ]
+
+
+def test_an_event_of_any_shape_is_a_line(tmp_path: Path) -> None:
+    names = ["finish", "failed", "steps", "rewound", "stall", "silent", "resumed", "nonfinite", "mine"]
+    odd: list[Any] = [None, "x", -1, True, [], {}, ["a"], 1e300]
+    fields = ["step", "seconds", "missing", "processes", "waiting_for", "error", "start", "total", "key"]
+    events = [
+        {"event": name, **dict.fromkeys(fields, value), "type": "event", "attempt": 1, "time": AT + 1}
+        for name in names
+        for value in odd
+    ]
+    lines = list(RunLogs([journal(tmp_path, RUN, *events)]).lines(is_live=True))
+    assert len(lines) == 1 + len(events)
+    assert all(line.shown_record()["message"] for line in lines)
 
 
 def test_a_merge_does_not_hold_what_it_merges(tmp_path: Path) -> None:

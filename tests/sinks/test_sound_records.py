@@ -26,7 +26,10 @@ COMMIT = {
     "nonfinite": {"b": "inf"}, "counts": {"a__count": 1}, "texts": {"t": "said"}, "missing": [2],
 }  # fmt: skip
 HISTOGRAM = {"type": "histogram", **PLACE, "key": "h", "edges": [0, 1.5, 2], "counts": [3, 0]}
-SAMPLE = {"type": "sample", **PLACE, "table": "t", "recorded": 5, "rows": [{"prompt": "p", "process": 0}]}
+SAMPLE = {
+    "type": "sample", **PLACE, "table": "t", "recorded": 5, "ranked_by": "reward",
+    "rows": [{"prompt": "p", "process": 0}],
+}  # fmt: skip
 STALL = {"type": "event", "event": "stall", "attempt": 1, "time": 5.0, "step": None, "waiting_for": [1]}
 RUN = {"type": "run", "format": 1, "run_id": "x", "attempt": 1}
 
@@ -68,6 +71,7 @@ def test_a_line_that_tells_nothing_is_left_out(record: dict[str, Any], odd: dict
         (COMMIT, {"texts": {"t": 7, "u": "v"}}, {"texts": {"u": "v"}}),
         (COMMIT, {"missing": [1, "2"]}, {"missing": [1]}),
         (SAMPLE, {"rows": [3, {"a": 1}], "recorded": None}, {"rows": [{"a": 1}], "recorded": 1}),
+        (SAMPLE, {"ranked_by": ["score"]}, {"ranked_by": "reward"}),
         (STALL, {"time": "noon"}, {"time": None}),
     ],
 )

@@ -180,7 +180,7 @@ def test_objects_and_partials_that_give_coroutines_are_inside_while_those_run(
         if what == "timing":
             return not tracker.export(reduce="local")  # it has not ended
         if what == "span":
-            spans.extend(span.name for span in tracer.open_spans())
+            spans.extend(span.name for span in tracer._open_spans())
             return spans == ["it"]
         session = sessions.current_session()
         if what == "session":
@@ -208,7 +208,7 @@ def test_objects_and_partials_that_give_coroutines_are_inside_while_those_run(
 
 def test_a_span_around_a_classmethod_is_recorded() -> None:
     spans = PerfTracer(enabled=True)
-    spans.begin_writing()
+    spans._begin_writing()
 
     class Actor:
         @spans.trace_scope("act")
@@ -217,7 +217,7 @@ def test_a_span_around_a_classmethod_is_recorded() -> None:
             return spans.current_span()
 
     assert Actor.act() == "act"
-    assert [record[0] for record in spans.take() if len(record) == 5] == ["act"]
+    assert [record[0] for record in spans._take() if len(record) == 5] == ["act"]
 
 
 @pytest.mark.parametrize("decorator", decorators(), ids=lambda each: type(each).__name__)

@@ -30,7 +30,7 @@ from tests.trace_files import events
 @pytest.fixture
 def tracer() -> PerfTracer:
     made = PerfTracer(enabled=True)
-    made.begin_writing()
+    made._begin_writing()
     return made
 
 
@@ -39,10 +39,10 @@ def test_the_innermost_open_span_is_known(tracer: PerfTracer) -> None:
     with tracer.trace_scope("outer"):
         with tracer.trace_scope("inner"):
             assert tracer.current_span() == "inner"
-            assert [span.name for span in tracer.open_spans()] == ["outer", "inner"]
+            assert [span.name for span in tracer._open_spans()] == ["outer", "inner"]
         assert tracer.current_span() == "outer"
     assert tracer.current_span() is None
-    assert tracer.open_spans() == []
+    assert tracer._open_spans() == []
 
 
 def test_a_thread_has_its_own_spans_and_name(tracer: PerfTracer) -> None:
@@ -55,7 +55,7 @@ def test_a_thread_has_its_own_spans_and_name(tracer: PerfTracer) -> None:
         thread = threading.Thread(target=work, name="worker")
         thread.start()
         thread.join()
-    records = tracer.take()
+    records = tracer._take()
     threads = {tid: name for tid, name, _ in of_kind(records, THREAD)}
     assert {threads[record[1]]: record[0] for record in spans(records)} == {
         "worker": "work",
@@ -94,7 +94,7 @@ def test_functions_of_all_kinds_are_one_span_each_call(tracer: PerfTracer) -> No
     items = generator()
     assert [function(), next(items), items.send(7), *asyncio.run(main())] == [1, 3, 7, 2, 4, 5]  # type: ignore[attr-defined]
     assert next(items, None) is None
-    records = tracer.take()
+    records = tracer._take()
     assert names(records) == ["function"]
     assert sorted(record[0] for record in of_kind(records, ASYNC)) == [
         "async generator",
@@ -112,7 +112,7 @@ def test_a_generator_is_one_span_over_its_life_also_if_it_is_left(tracer: PerfTr
     for item in items():
         if item == 3:
             break
-    (life,) = of_kind(tracer.take(), ASYNC)
+    (life,) = of_kind(tracer._take(), ASYNC)
     assert life[0] == "items"
 
 
@@ -275,7 +275,7 @@ def test_sixteen_threads_lose_no_span(tracer: PerfTracer) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    records = spans(tracer.take())
+    records = spans(tracer._take())
     assert len(records) == 16 * 2000 * 2
     by_thread: dict[int, list[Any]] = {}
     for record in records:
@@ -287,7 +287,7 @@ def test_sixteen_threads_lose_no_span(tracer: PerfTracer) -> None:
 
 
 def test_steps_instants_counters_and_flows_are_recorded(tracer: PerfTracer) -> None:
-    tracer.note_step(3)
+    tracer._note_step(3)
     tracer.instant("weights", category="sync", version=2)
     tracer.counter("queue", 5)
     tracer.counter("memory", used=1.0, free=2.0)
@@ -296,7 +296,7 @@ def test_steps_instants_counters_and_flows_are_recorded(tracer: PerfTracer) -> N
     with tracer.trace_scope("receive") as span:
         span.flow_in(flow)
         span.flow_in(0)  # from where tracing is off
-    records = tracer.take()
+    records = tracer._take()
     assert [number for _, _, number in of_kind(records, STEP)] == [3]
     assert [(name, args) for name, _, _, args in of_kind(records, INSTANT)] == [
         ("weights", {"version": 2, "category": "sync"})
@@ -319,7 +319,7 @@ def test_names_without_end_take_no_memory_without_end(tracer: PerfTracer) -> Non
         with tracer.trace_scope(f"step {i}"):
             pass
     assert len(tracer._local.track.spans) <= 1000
-    assert len(spans(tracer.take())) == 5000
+    assert len(spans(tracer._take())) == 5000
 
 
 def test_before_a_run_the_last_records_are_kept_and_later_ones_are_not_lost() -> None:
@@ -327,25 +327,25 @@ def test_before_a_run_the_last_records_are_kept_and_later_ones_are_not_lost() ->
     for i in range(10_000):
         with tracer.trace_scope("before", i=i):
             pass
-    tracer.begin_writing()
+    tracer._begin_writing()
     for _ in range(10_000):
         with tracer.trace_scope("after"):
             pass
-    found = names(tracer.take())
+    found = names(tracer._take())
     assert found.count("after") == 10_000
     assert 4000 <= found.count("before") <= 4096
 
 
 def test_what_is_dropped_is_counted(tracer: PerfTracer) -> None:
-    tracer.hold_back("drop")
+    tracer._hold_back("drop")
     for _ in range(7):
         tracer.instant("a")
-    tracer.note_step(1)  # without which later spans would have a wrong one
-    tracer.hold_back("yield")
+    tracer._note_step(1)  # without which later spans would have a wrong one
+    tracer._hold_back("yield")
     tracer.instant("b")
-    assert tracer.take_dropped() == 7
-    assert tracer.take_dropped() == 0
-    records = tracer.take()
+    assert tracer._take_dropped() == 7
+    assert tracer._take_dropped() == 0
+    records = tracer._take()
     assert [record[0] for record in of_kind(records, INSTANT)] == ["b"]
     assert len(of_kind(records, STEP)) == 1
 
@@ -363,7 +363,7 @@ def test_off_is_one_shared_nothing_and_functions_stay_what_they_are() -> None:
         span.flow_in(span.flow_out())
     tracer.instant("a")
     tracer.counter("a", 1)
-    assert tracer.take() == []
+    assert tracer._take() == []
 
 
 def test_switched_off_later_functions_that_are_traced_cost_a_look_and_no_more(tracer: PerfTracer) -> None:
@@ -371,16 +371,16 @@ def test_switched_off_later_functions_that_are_traced_cost_a_look_and_no_more(tr
     def function() -> None: ...
 
     function()
-    tracer.turn(False)  # while a run is traced, another one cannot switch it off
+    tracer._turn(False)  # while a run is traced, another one cannot switch it off
     function()
-    assert names(tracer.take()) == ["a", "a"]
-    tracer.end_writing()
-    tracer.turn(False)
+    assert names(tracer._take()) == ["a", "a"]
+    tracer._end_writing()
+    tracer._turn(False)
     function()
-    assert tracer.take() == []
-    tracer.turn(True)
+    assert tracer._take() == []
+    tracer._turn(True)
     function()
-    assert names(tracer.take()) == ["a"]
+    assert names(tracer._take()) == ["a"]
 
 
 def test_a_forked_child_records_nothing_and_hangs_nowhere() -> None:
@@ -399,7 +399,7 @@ for _ in range(20):
     if not child:
         with sl.trace_scope("child"):
             sl.instant("child")
-        os._exit(0 if TRACER.take() == [] else 1)
+        os._exit(0 if TRACER._take() == [] else 1)
     assert os.waitpid(child, 0)[1] == 0
 stop.set()
 """
@@ -411,7 +411,7 @@ def test_an_arrow_that_nobody_began_is_refused(flow: Any, tracer: PerfTracer) ->
     """Also while tracing is off, so that no program fails only when it is traced."""
     with tracer.trace_scope("a") as span, pytest.raises(sl.RecordError, match="expected what flow_out"):
         span.flow_in(flow)
-    tracer.turn(False)
+    tracer._turn(False)
     with tracer.trace_scope("a") as span, pytest.raises(sl.RecordError, match="expected what flow_out"):
         span.flow_in(flow)
     with PerfTracer(enabled=False).trace_scope("a") as span:
@@ -425,7 +425,7 @@ def test_an_arrow_may_come_through_arrays_and_tables(kind: Any, tracer: PerfTrac
         with TaskSpan.alone("a", {}, tracer) if loop else tracer.trace_scope("a") as span:
             for each in (kind(flow), None, float("nan"), np.int64(0)):
                 span.flow_in(each)
-    assert [(phase, id_) for phase, id_, *_ in of_kind(tracer.take(), FLOW)] == [("f", flow)] * 2
+    assert [(phase, id_) for phase, id_, *_ in of_kind(tracer._take(), FLOW)] == [("f", flow)] * 2
 
 
 def test_a_thread_has_the_number_of_one_that_has_gone(tracer: PerfTracer) -> None:
@@ -439,7 +439,7 @@ def test_a_thread_has_the_number_of_one_that_has_gone(tracer: PerfTracer) -> Non
         together = threading.Barrier(4)
         with ThreadPoolExecutor(4, thread_name_prefix=f"pool-{pool}") as executor:
             list(executor.map(work, range(4)))
-    records = spans(tracer.take())
+    records = spans(tracer._take())
     by_pool = [records[4 * pool : 4 * pool + 4] for pool in range(20)]
     assert all(len({record[1] for record in pool}) == 4 for pool in by_pool)
     assert len({record[1] for record in records}) <= 8  # a thread may still be going when the next one begins
@@ -456,7 +456,7 @@ def test_a_thread_that_leaves_a_span_open_keeps_its_number(tracer: PerfTracer) -
         thread = threading.Thread(target=lambda: tracer.trace_scope("open").__enter__(), name="worker")
         thread.start()
         thread.join()
-    assert len({span.tid for span in tracer.open_spans()}) == 3
+    assert len({span.tid for span in tracer._open_spans()}) == 3
 
 
 def test_numbers_are_bounded_whatever_threads_are_called(tracer: PerfTracer) -> None:
@@ -465,7 +465,7 @@ def test_numbers_are_bounded_whatever_threads_are_called(tracer: PerfTracer) -> 
         thread = threading.Thread(target=lambda: tracer.instant("here"), name=name)
         thread.start()
         thread.join()
-    assert len({tid for _, tid, _, _ in of_kind(tracer.take(), INSTANT)}) < 300
+    assert len({tid for _, tid, _, _ in of_kind(tracer._take(), INSTANT)}) < 300
 
 
 def test_the_main_thread_has_the_first_number_whoever_asks_first() -> None:
@@ -480,7 +480,7 @@ thread.join()
 from sightline.tracing.perf_tracer import TRACER
 TRACER.instant("main")
 from sightline.tracing.spans import INSTANT
-tids = {what[0]: what[1] for kind, what in TRACER.take() if kind == INSTANT}
+tids = {what[0]: what[1] for kind, what in TRACER._take() if kind == INSTANT}
 assert tids["main"] == 1 and tids["elsewhere"] > 1, tids
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -495,9 +495,9 @@ def test_of_many_open_tasks_those_of_some_time_can_be_asked_for(tracer: PerfTrac
             middle = time.perf_counter_ns()
             async with tracer.trace_scope("second"):
                 end = time.perf_counter_ns()
-                assert [each.name for each in tracer.open_spans()] == ["first", "second"]
-                assert [each.name for each in tracer.open_spans(tasks=(0, middle))] == ["first"]
-                assert tracer.open_spans(tasks=(end + 2 * 10**9, 1 << 63)) == []
+                assert [each.name for each in tracer._open_spans()] == ["first", "second"]
+                assert [each.name for each in tracer._open_spans(tasks=(0, middle))] == ["first"]
+                assert tracer._open_spans(tasks=(end + 2 * 10**9, 1 << 63)) == []
 
     asyncio.run(main())
 

@@ -158,7 +158,7 @@ def test_a_phase_of_the_current_session_is_nothing_without_one() -> None:
     tracer = SessionTracer()
     with tracer.session_phase("reward", k=1) as phase:
         phase.set(score=1.0)
-    assert tracer.take(10) == []
+    assert tracer._take(10) == []
 
 
 def test_sessions_that_nobody_writes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,12 +168,12 @@ def test_sessions_that_nobody_writes_are_bounded(monkeypatch: pytest.MonkeyPatch
     for task in range(20):
         with tracer.session(task=task, prompt="p" * 100_000) as session:
             session.accept()
-    kept = tracer.take(100)
+    kept = tracer._take(100)
     assert [session.task for session in kept] == [15, 16, 17, 18, 19]
     assert [len(session.payload["prompt"]) for session in kept] == [
         len("… (90000 characters more)") + 10_000
     ] * 5
-    assert tracer.take_dropped() == 0
+    assert tracer._take_dropped() == 0
 
 
 # --- off ---------------------------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ def test_many_that_end_are_written_at_once(tmp_path: Path) -> None:
     """Without waiting for the next time: the threshold hurries the writer."""
     hurried = threading.Event()
     tracer = SessionTracer()
-    tracer.begin_writing(3, hurried.set)
+    tracer._begin_writing(3, hurried.set)
     for i in range(3):
         assert not hurried.is_set()
         with tracer.session(task=i) as session:

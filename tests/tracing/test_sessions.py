@@ -97,7 +97,7 @@ def test_a_final_status_stays(recorder: Recorder, caplog: pytest.LogCaptureFixtu
     last = tracer.session(task=2)
     with pytest.raises(OSError, match="disk"):
         rejected_and_failed(last)
-    assert tracer.take_conflicts() == 6
+    assert tracer._take_conflicts() == 6
     assert [record.getMessage().count("'rejected' is not taken") for record in caplog.records] == [1]
     assert {(record.task, record.status, record.reason) for record in recorder.records()} == {
         (1, "accepted", "good"),
@@ -460,7 +460,7 @@ def test_programming_errors_raise_as_well_while_sessions_are_off(
     tracer = SessionTracer(enabled=True)
     with pytest.raises(sl.RecordError):
         wrong(tracer)
-    tracer.turn(False)
+    tracer._turn(False)
     with pytest.raises(sl.RecordError):
         wrong(tracer)
     wrong(SessionTracer(enabled=False))

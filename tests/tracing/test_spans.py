@@ -23,14 +23,14 @@ from tests.recorded import names, of_kind, spans
 @pytest.fixture
 def tracer() -> PerfTracer:
     made = PerfTracer(enabled=True)
-    made.begin_writing()
+    made._begin_writing()
     return made
 
 
 def test_spans_nest_and_each_ends_after_what_is_in_it(tracer: PerfTracer) -> None:
     with tracer.trace_scope("outer"), tracer.trace_scope("inner"):
         pass
-    inner, outer = spans(tracer.take())
+    inner, outer = spans(tracer._take())
     assert (inner[0], outer[0]) == ("inner", "outer")
     assert outer[2] <= inner[2] <= inner[3] <= outer[3]
 
@@ -41,7 +41,7 @@ def test_arguments_belong_to_one_span_though_objects_are_used_again(tracer: Perf
         span.set(more=2)
     with tracer.trace_scope("a"):
         pass
-    assert [record[4] for record in spans(tracer.take())] == [{"n": 1, "more": 2}, {"n": 3}, None, None]
+    assert [record[4] for record in spans(tracer._take())] == [{"n": 1, "more": 2}, {"n": 3}, None, None]
 
 
 def test_an_exception_is_noted_and_goes_on(tracer: PerfTracer) -> None:
@@ -52,7 +52,7 @@ def test_an_exception_is_noted_and_goes_on(tracer: PerfTracer) -> None:
     for error in (ValueError("bad"), Odd()):
         with pytest.raises(type(error)), tracer.trace_scope("a"):
             raise error
-    assert [record[4]["exception"] for record in spans(tracer.take())] == ["ValueError: bad", "Odd"]
+    assert [record[4]["exception"] for record in spans(tracer._take())] == ["ValueError: bad", "Odd"]
 
 
 def test_blocks_that_overlap_on_a_thread_get_a_place_of_their_own(tracer: PerfTracer) -> None:
@@ -63,7 +63,7 @@ def test_blocks_that_overlap_on_a_thread_get_a_place_of_their_own(tracer: PerfTr
     assert tracer.current_span() == "second"
     second.__exit__(None, None, None)
     assert tracer.current_span() is None
-    records = tracer.take()
+    records = tracer._take()
     assert names(records) == ["second"]
     assert [record[0] for record in of_kind(records, ASYNC)] == ["first"]
 
@@ -83,8 +83,8 @@ def test_a_span_that_is_kept_may_be_entered_again_and_by_other_threads_and_tasks
             thread.start()
         for thread in threads:
             thread.join()
-    records = tracer.take()
-    assert tracer.open_spans() == []
+    records = tracer._take()
+    assert tracer._open_spans() == []
     found = [record[0] for record in spans(records)] + [record[0] for record in of_kind(records, ASYNC)]
     assert (found.count("kept"), found.count("other")) == (4 * 500 * 2 + 1, 4 * 500)
     assert {record[4]["n"] for record in spans(records) if record[0] == "kept"} == {1}
@@ -98,7 +98,7 @@ def test_a_span_that_is_kept_stays_on_its_thread(tracer: PerfTracer) -> None:
             pass
         with tracer.trace_scope("a"), tracer.trace_scope("a"), kept:
             pass
-    found = spans(tracer.take())
+    found = spans(tracer._take())
     assert len(found) == 12
     assert {record[1] for record in found} == {tracer._local.track.tid}
 
@@ -114,7 +114,7 @@ def test_a_span_that_is_left_twice_or_never_entered_disturbs_nobody(tracer: Perf
         left.set(late=1)
         with tracer.trace_scope("a"):
             pass
-    records = tracer.take()
+    records = tracer._take()
     assert names(records) == ["a", "a", "outer"]
     assert [record[4] for record in spans(records)][1:] == [None, None]
 
@@ -130,7 +130,7 @@ def test_a_span_of_a_task_is_for_one_block(tracer: PerfTracer) -> None:
 
     tracer._notice_asyncio()
     asyncio.run(main())
-    assert [lane for _, lane, *_ in of_kind(tracer.take(), ASYNC)] == [1, 1]
+    assert [lane for _, lane, *_ in of_kind(tracer._take(), ASYNC)] == [1, 1]
 
 
 def test_leaving_a_generator_is_no_exception(tracer: PerfTracer) -> None:
@@ -141,7 +141,7 @@ def test_leaving_a_generator_is_no_exception(tracer: PerfTracer) -> None:
 
     for _ in steps():
         break
-    (step,) = spans(tracer.take())
+    (step,) = spans(tracer._take())
     assert step[4] is None
 
 
@@ -159,7 +159,7 @@ def test_tasks_keep_their_spans_apart(tracer: PerfTracer) -> None:
 
     tracer._notice_asyncio()
     asyncio.run(main())
-    records = of_kind(tracer.take(), ASYNC)
+    records = of_kind(tracer._take(), ASYNC)
     assert len(records) == 2000
     by_number: dict[int, dict[str, Any]] = {}
     for name, lane, _, start, end, args, _ in records:
@@ -175,7 +175,7 @@ def test_tasks_keep_their_spans_apart(tracer: PerfTracer) -> None:
     for times in in_lane.values():
         times.sort()
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
-    assert tracer.open_spans() == []
+    assert tracer._open_spans() == []
 
 
 def test_while_a_profile_runs_spans_are_annotations_too(tracer: PerfTracer) -> None:
@@ -191,15 +191,15 @@ def test_while_a_profile_runs_spans_are_annotations_too(tracer: PerfTracer) -> N
         def __exit__(self, *_: object) -> None:
             seen.append(f"-{self.name}")
 
-    tracer.annotate(Annotation)
+    tracer._annotate(Annotation)
     with tracer.trace_scope("a"):
-        tracer.annotate(None)
+        tracer._annotate(None)
         with tracer.trace_scope("b"):
             pass
     with tracer.trace_scope("a"):
         pass
     assert seen == ["+a", "-a"]
-    assert names(tracer.take()) == ["b", "a", "a"]
+    assert names(tracer._take()) == ["b", "a", "a"]
 
 
 def test_a_task_knows_the_span_it_was_made_in_whatever_its_maker_enters_later(tracer: PerfTracer) -> None:
@@ -251,7 +251,7 @@ def test_spans_that_end_out_of_order_leave_the_right_one_open(tracer: PerfTracer
 
     tracer._notice_asyncio()
     asyncio.run(main())
-    assert tracer.open_spans() == []
+    assert tracer._open_spans() == []
 
 
 def test_tasks_that_make_their_successors_keep_no_chain_of_spans(tracer: PerfTracer) -> None:
@@ -273,7 +273,7 @@ def test_tasks_that_make_their_successors_keep_no_chain_of_spans(tracer: PerfTra
             await before.wait()
         after.set()
         if not left:
-            tracer.take()
+            tracer._take()
             gc.collect()
             alive.extend(number for number, marker in enumerate(markers) if marker() is not None)
             end.set()
@@ -307,7 +307,7 @@ def test_a_span_of_a_loop_that_another_thread_enters_has_a_lane_of_its_own(trace
 
     tracer._notice_asyncio()
     asyncio.run(main())
-    records = {name: (lane, tid) for name, lane, tid, *_ in of_kind(tracer.take(), ASYNC)}
+    records = {name: (lane, tid) for name, lane, tid, *_ in of_kind(tracer._take(), ASYNC)}
     assert records["around"][0] != records["elsewhere"][0]
     assert records["around"][1] != records["elsewhere"][1]
 

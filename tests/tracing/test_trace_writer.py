@@ -89,16 +89,16 @@ def test_a_span_has_its_step_category_and_arguments(
     start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
 ) -> None:
     writer = start()
-    tracer.note_step(3)
+    tracer._note_step(3)
     outer = tracer.trace_scope("outer")
     outer.__enter__()
     with tracer.trace_scope("plain"):
         pass
-    tracer.note_step(4)
+    tracer._note_step(4)
     with tracer.trace_scope("a", category="io", bytes=12, odd={1, 2}, nan=float("nan")):
         pass
     outer.__exit__(None, None, None)
-    tracer.note_step(None)
+    tracer._note_step(None)
     with tracer.trace_scope("after"):
         pass
     assert writer.close()
@@ -114,12 +114,12 @@ def test_each_thread_may_have_a_step_of_its_own(
     start: Callable[..., TraceWriter], tracer: PerfTracer, tmp_path: Path
 ) -> None:
     writer = start()
-    tracer.note_step(1)
+    tracer._note_step(1)
 
     def work() -> None:
         with tracer.trace_scope("before"):
             pass
-        tracer.note_step(2)
+        tracer._note_step(2)
         with tracer.trace_scope("own"):
             pass
 
@@ -220,7 +220,7 @@ def test_the_tracer_of_a_writer_that_has_failed_keeps_no_more_than_before_a_run(
     assert "a source of files fails" in caplog.text
     for i in range(100_000):
         tracer.instant("b", i=i)
-    assert tracer.waiting() <= 5000
+    assert tracer._waiting() <= 5000
     assert writer._files._ticker is not None
     assert writer._files._ticker.is_alive()
 
@@ -339,14 +339,14 @@ def test_spans_of_tasks_that_are_open_for_long_are_looked_at_once(
 ) -> None:
     """And not ten times a second, for as long as they are open; a new segment has them again."""
     seen: list[int] = []
-    ask = tracer.open_spans
+    ask = tracer._open_spans
 
     def noted(**given: Any) -> Any:
         found = ask(**given)
         seen.append(len(found))
         return found
 
-    monkeypatch.setattr(tracer, "open_spans", noted)
+    monkeypatch.setattr(tracer, "_open_spans", noted)
     writer = start(segment_bytes=20_000)
 
     async def main() -> None:
@@ -401,7 +401,7 @@ def test_a_number_that_goes_to_another_thread_has_the_name_of_both_and_not_the_s
 
     def work(step: int | None) -> None:
         if step is not None:
-            tracer.note_step(step)
+            tracer._note_step(step)
         with tracer.trace_scope("work"):
             pass
 
@@ -409,7 +409,7 @@ def test_a_number_that_goes_to_another_thread_has_the_name_of_both_and_not_the_s
         thread = threading.Thread(target=work, args=(step,), name=f"worker-{i}")
         thread.start()
         thread.join()
-        tracer.note_step(None)
+        tracer._note_step(None)
         assert writer._files.flush()
     first, *others = events(tmp_path, "X")
     assert {event["tid"] for event in others} == {first["tid"]}
@@ -433,7 +433,7 @@ def test_a_span_that_is_open_for_long_stands_there_as_begun_and_ends_later(
             time.sleep(0.05)
         with tracer.trace_scope("short"):
             pass
-    assert tracer.waiting() >= 0
+    assert tracer._waiting() >= 0
     while not (ended := events(tmp_path, "E")) and time.monotonic() < deadline:
         time.sleep(0.05)
     begun = events(tmp_path, "B")

@@ -96,7 +96,7 @@ def test_tasks_are_told_where_the_thread_has_nothing_better() -> None:
         with tracer.trace_scope(name):
             return asyncio.run(both(see))
 
-    tracer.begin_writing()  # from then on it knows of event loops
+    tracer._begin_writing()  # from then on it knows of event loops
     assert seen_while(lambda see: run(see, "step"), tracer).span == "tool"
     assert seen_while(lambda see: run(see, "rollout"), tracer).span == "rollout"
 

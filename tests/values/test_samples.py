@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import sightline as sl
 from sightline.posting.sample_files import SampleFiles
 from sightline.values.samples import POSTED, block_of, candidates, choose, cut, rows_of
+from sightline.views.history import History
 
 TEXTS = st.text(max_size=400) | st.text("ab👩\u200d🚀e\u0301🇩🇪👍🏽", max_size=400)
 
@@ -180,6 +181,23 @@ def test_the_root_chooses_best_and_worst_of_all_processes() -> None:
     assert chosen == choose(dict(reversed(posted.items())), 8, seed="s")
     assert choose(posted, 1, seed="s") == [{"reward": 34.0, "process": 3}]
     assert choose(posted, 0, seed="s") == []
+
+
+def test_the_call_says_what_makes_rows_best_and_worst_and_the_journal_does_too(tmp_path: Path) -> None:
+    """What is chosen and what views rank go by it; a column that the call does not have is refused."""
+    with sl.start(tmp_path, name="run", sinks=[], config=None) as run:
+        score = [float(at * 7 % 20) for at in range(20)]
+        sl.sample("t", rank_by="score", text=[str(at) for at in range(20)], score=score, reward=[*range(20)])
+        sl.sample("u", prompt=["a", "b", "c"], reward=[1.0, 2.0, 0.0])
+        run.commit(0)
+        with pytest.raises(sl.RecordError, match=r"rank_by='acc'.*of text, score"):
+            sl.sample("t", rank_by="acc", text="a", score=1.0)
+    lines = {each["table"]: each for each in sl.read_journal(run.dir) if each["type"] == "sample"}
+    assert [row["score"] for row in lines["t"]["rows"][:2]] == [19.0, 0.0]
+    assert (lines["t"]["ranked_by"], lines["u"]["ranked_by"]) == ("score", "reward")
+    history = History(run.dir)
+    history.update()
+    assert {name: table.ranked_by for name, table in history.samples.items()} == {"t": "score", "u": "reward"}
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), TEXTS, min_size=1), st.integers(200, 2000))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.text import Text
 
-from sightline.watching.drawing import PLAIN, View, in_ascii, page
+from sightline.watching.drawing import PLAIN, Panel, View, in_ascii, page
 from sightline.watching.layout import Wish, rows_for
 from sightline.watching.live import Watch
 from tests.watching.journals import (
@@ -56,6 +57,13 @@ def test_a_narrow_page_has_one_column_and_a_wide_one_two(tmp_path: Path) -> None
     assert not any(row.startswith("metrics ") and "trouble" in row for row in narrow.splitlines())
 
 
+def test_a_title_keeps_its_note_where_there_is_no_room_for_what_is_below() -> None:
+    lines = [Text(str(at)) for at in range(5)]
+    panel = Panel("a step's time", "4 s a step; goodput of the run 50 %", lines, rank=0)
+    assert panel.drawn(3, 80, PLAIN)[0].plain.endswith("goodput of the run 50 %, 3 more below")
+    assert panel.drawn(3, 56, PLAIN)[0].plain.endswith("goodput of the run 50 %")
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 139, 140, 200, 400])
 def test_a_page_fits_any_terminal(tmp_path: Path, width: int) -> None:
     """What is most important stays when there is little room."""
@@ -67,6 +75,20 @@ def test_a_page_fits_any_terminal(tmp_path: Path, width: int) -> None:
             assert "train/reward/total/mean"[-10:] in text
         if height >= 24 and width >= 80:
             assert "sink wandb is 59 commits behind" in text
+
+
+def test_what_an_exception_says_has_rows_of_its_own_where_a_line_is_too_short(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", run_line(), commit(0, {"train/loss": 1.0}))
+    error = f"ValueError: {'a longer text ' * 20}"
+    failed = {**warning(1001.0, "rollout 7 failed", level="ERROR"), "exception": error}
+    logged(run, 0, failed, {**failed, "message": "short", "exception": "KeyError: 'k'"})
+    rows = shown(run, 80).splitlines()
+    (at,) = [at for at, row in enumerate(rows) if row.endswith("rollout: rollout 7 failed")]
+    assert rows[at + 1].startswith("    ValueError: a longer text")
+    assert rows[at + 2].startswith("    ")
+    assert rows[at + 2].endswith("…")
+    assert sum("a longer text" in row for row in rows) == 2
+    assert any(row.endswith("short · KeyError: 'k'") for row in rows)
 
 
 def test_errors_stand_before_warnings_and_one_line_of_them_stays(tmp_path: Path) -> None:
@@ -146,7 +168,7 @@ def test_a_terminal_without_blocks_has_plain_characters(tmp_path: Path) -> None:
 
 def test_patterns_that_nothing_fits_are_said(tmp_path: Path) -> None:
     text = shown(rich_run(tmp_path / "run"), patterns=["nothing/*"])
-    assert "no metric fits nothing/*; there are time/train/rollout_s" in text
+    assert "no metric fits nothing/*; there are train/" in text
 
 
 def test_a_view_may_have_all_metrics_or_those_that_fit(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+import sightline as sl
 from sightline.errors import JournalError, RunDirectoryError
 from sightline.watching.facts import headline
 from sightline.watching.live import Watch
@@ -27,6 +28,22 @@ from tests.watching.journals import (
     warning,
     written,
 )
+
+
+def test_best_and_worst_samples_are_by_the_column_that_the_call_named(tmp_path: Path) -> None:
+    """And it is among the numbers that a narrow terminal shows, though the row has many."""
+    names = [f"c{at}" for at in range(12)]
+    with sl.start(tmp_path, name="run", sinks=[]) as run:
+        of_all = {name: [0.0] * 3 for name in names}
+        sl.sample(
+            "rollouts", rank_by="score", text=["a", "b", "c"], reward=[5, 1, 3], **of_all, score=[2, 8, 4]
+        )
+        run.commit(0)
+    assert run.dir is not None
+    found = facts(run.dir)
+    ((best, first), (worst, last)) = found.samples[0].rows
+    assert (best, first["text"], worst, last["text"]) == ("best", "b", "worst", "a")
+    assert "best  score 8  reward 1" in shown(run.dir, 80)
 
 
 def test_a_run_with_everything_is_told_in_full(tmp_path: Path) -> None:
@@ -210,6 +227,20 @@ def test_of_two_processes_the_slow_one_is_measured_by_the_other(tmp_path: Path) 
     assert (slow.slow.process, slow.slow.excess_s, slow.median_s) == (1, 0.5, 1.0)
 
 
+def test_of_a_slow_stage_and_its_part_the_one_that_says_where_is_told(tmp_path: Path) -> None:
+    """And what is seldom costs little, however long it takes then."""
+    lines = [run_line(processes=2)]
+    for step in range(50):
+        own = {"time/train/rollout_s": [1.0, 1.5], "time/train/rollout_decode_s": [0.8, 1.25],
+               "time/train/update_s": [2.0, 1.0], "time/train/update_sync_s": [0.4, 0.1]}  # fmt: skip
+        if step == 20:
+            own["time/eval/rollout_s"] = [1.0, 1.5]
+        lines.append(commit(step, {"time/train/step_s": 3.0}))
+        lines.append(process_values(step, own))
+    slow = [(each.stage, each.slow.process) for each in facts(written(tmp_path / "run", *lines)).slow]
+    assert slow == [("train/update", 0), ("train/rollout_decode", 1), ("train/update_sync", 0)]
+
+
 def test_the_end_of_a_long_journal_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run line, total and attempt are known although they stand far before what is read."""
     monkeypatch.setattr("sightline.watching.live._TAIL", 1 << 16)
@@ -348,6 +379,38 @@ def test_a_log_of_a_newer_version_is_left_out_and_said(tmp_path: Path) -> None:
     assert [each.message for each in found.warned] == ["of now"]
     (trouble,) = [each for each in found.troubles if each.about == "logs"]
     assert trouble.text.startswith("logs/p00000.a01.jsonl: it has format 2")
+
+
+def test_an_exception_group_is_told_by_its_own_text_and_what_is_in_it(tmp_path: Path) -> None:
+    """With and without frames, nested, and where another exception came of it."""
+
+    def raised(error: Exception) -> Exception:
+        try:
+            raise error
+        except type(error) as caught:
+            return caught
+
+    def told(error: Exception) -> str | None:
+        text = "".join(traceback.format_exception(error)).rstrip("\n")
+        logged(tmp_path, 0, {**warning(600.0, "m", level="ERROR"), "exception": text})
+        tail = LogTail(tmp_path)
+        tail.update()
+        return tail.warned[-1].error
+
+    of = [raised(ValueError("two\nlines")), KeyError("k"), raised(ExceptionGroup("inner", [OSError("x")]))]
+    group = raised(ExceptionGroup("rollouts failed", of))
+    assert told(group) == (
+        "ExceptionGroup: rollouts failed (3 sub-exceptions): ValueError: two; KeyError: 'k'; "
+        "ExceptionGroup: inner (1 sub-exception)"
+    )
+    assert told(ExceptionGroup("bare", [TypeError(str(at)) for at in range(9)])) == (
+        "ExceptionGroup: bare (9 sub-exceptions): TypeError: 0; TypeError: 1; TypeError: 2; …"
+    )
+    later = RuntimeError("gave up")
+    later.__cause__ = group
+    assert told(raised(later)) == "RuntimeError: gave up"
+    group.__cause__ = raised(ValueError("before"))
+    assert (told(group) or "").startswith("ExceptionGroup: rollouts failed (3 sub-exceptions): ValueError")
 
 
 def test_warnings_push_no_error_out(tmp_path: Path) -> None:

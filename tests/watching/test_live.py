@@ -87,11 +87,18 @@ def test_keys_choose_the_metrics(workers: Workers) -> None:
         terminal.type("a")
         terminal.shows("all 31 metrics", "more below")
         terminal.type("End")
-        terminal.shows("train/loss")
+        until(lambda: "train/loss" not in terminal.text and "more/key29" in terminal.text)
+        terminal.type("Up", "Up", "Down", "Down", "Down", "NPage")  # there is no further
+        seen = terminal.shows("more/key29")
+        rows = seen.count("more/key")
+        assert rows > 5
+        assert "more below" not in seen.split("─ steps")[0]
         terminal.type("Home")
-        terminal.shows("more/key00")
-        terminal.type("Down", "Down", "Up", "NPage", "PPage", "Down")
-        until(lambda: "more/key00" not in terminal.text)
+        terminal.shows("train/loss", "more/key00")
+        terminal.type("NPage")
+        until(lambda: terminal.text.count("more/key") == rows and f"more/key{rows - 1:02}" in terminal.text)
+        terminal.type("PPage", "Down", "Down", "Up", "Down")
+        until(lambda: "more/key00" not in terminal.text and "more/key01" in terminal.text)
         terminal.type("q")
         assert terminal.ended() == 0
 

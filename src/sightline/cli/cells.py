@@ -51,6 +51,22 @@ def show(headings: Sequence[Heading], rows: Sequence[Sequence[Cell]], *, indent:
     print_lines(laid_out(headings, rows, width - len(indent), indent=indent))
 
 
+def show_list(title: str, items: Sequence[str]) -> None:
+    """Prints items behind a title, with commas; on a terminal as many in a line as fit, else all in one."""
+    from rich.cells import cell_len
+
+    terminal = Terminal(sys.stdout)
+    width = terminal.width if terminal.is_terminal else _UNLIMITED
+    lines = [f"{title}:"]
+    for at, item in enumerate(items):
+        part = item if at == len(items) - 1 else f"{item},"
+        if cell_len(lines[-1]) + 1 + cell_len(part) <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"  {part}")
+    print_lines(lines)
+
+
 def print_lines(lines: Sequence[Text | str]) -> None:
     """Prints lines on stdout, in colours where it is a terminal that wants them."""
     from rich.console import Console

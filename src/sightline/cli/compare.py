@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sightline.cli.cells import Cell, Heading, print_lines, show
+from sightline.cli.cells import Cell, Heading, print_lines, show, show_list
 from sightline.cli.cut_journals import cut_journals, cut_notes
 from sightline.cli.frame import end, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import has_steps, next_steps, possible
@@ -204,9 +204,10 @@ def _show(
     for letter, keys in zip(letters, found.only, strict=True):
         if keys:
             listed = [*map(one_line, keys if everything else keys[:_KEYS])]
-            more = f" and {len(keys) - len(listed)} more" if len(listed) < len(keys) else ""
-            what = f"only in {letter}" if len(letters) == 2 else f"in {letter}, but not in all"
-            print_lines(["", f"{what}: {', '.join(listed)}{more}"])
+            if len(listed) < len(keys):
+                listed.append(f"and {len(keys) - len(listed)} more with --all")
+            print_lines([""])
+            show_list(f"only in {letter}" if len(letters) == 2 else f"in {letter}, but not in all", listed)
 
 
 def _letter(at: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import orjson
 
-from sightline.cli.cut_journals import cut_journals, cut_notes
+from sightline.cli.cut_journals import cut_journals, cut_notes, is_written
 from sightline.cli.frame import end, refuse, say_missing, say_next, say_notes, say_problems
 from sightline.cli.next_steps import next_steps
 from sightline.cli.output_place import check_place
@@ -120,7 +120,10 @@ def export(
         )
     lost = table.unreadable.said()
     damage = f"{run_dir / (JOURNAL if table.is_of_journal else 'samples')}: {lost}" if lost else ""
-    cut = cut_journals([run_dir] if table.is_of_journal else [])
+    if table.is_of_journal:
+        cut = cut_journals([run_dir])
+    else:
+        cut = table.cut if table.cut and not is_written([run_dir]) else {}
     say_problems([damage] if damage else [])
     say_notes(cut_notes(cut))
     (say_missing if table.missing else say_notes)(table.notes)

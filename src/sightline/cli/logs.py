@@ -174,7 +174,8 @@ def _end(
     say_missing(absent)
     if not printer.count and not found.damage:
         why = f"; --since {since} counts from now" if since and choice.since_ns is not None else ""
-        say_notes([f"no line is to be shown{why}"])
+        what = "there is no line" if choice.takes_all else "no line fits what was asked for"
+        say_notes([f"{what}{why}"])
     if crashed := _has_crashed(run_dirs[0]):
         say_notes([f"the run has crashed: {crashed}"])
     collect = bringing(run_dirs[0], missing)

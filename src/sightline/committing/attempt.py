@@ -80,8 +80,8 @@ class Attempt:
         if not is_new and not (journal.has_ended and known <= journal.seq):
             journal.leave_gap(known)
         self._begin = journal.size
-        self._write_run_line(processes)
         self.facts = RunJson(self.dir / "run.json", self._facts(processes, run_config, machines))
+        self._write_run_line(processes)  # last: whoever has written it also says what becomes of the attempt
 
     @property
     def begun(self) -> Begun:
@@ -96,6 +96,13 @@ class Attempt:
             readers.append(self._reader(sink, damage))
             undoing.callback(readers[-1].begin_close, 0.0)
         return readers
+
+    def fail(self, error: str) -> None:
+        """Writes into the journal that the attempt has ended before anybody could commit."""
+        of_now = {"type": "event", "attempt": self.number, "time": time.time()}
+        self.journal.append(
+            {"event": "failed", "error": error, **of_now}, {"event": "finish", "missing": [], **of_now}
+        )
 
     def close(self) -> None:
         """Lets the run directory go."""

@@ -262,17 +262,18 @@ class CommitLines:
         for message in messages:
             for table in message.samples:
                 by_table.setdefault(table, []).append(message)
-        return {
-            table: {
-                "recorded": sum(m.samples[table]["recorded"] for m in of),
-                "rows": choose(
-                    {m.process: m.samples[table]["rows"] for m in of},
-                    self._samples_per_step,
-                    seed=f"{table}/{of[0].slot}",
-                ),
-            }
-            for table, of in sorted(by_table.items())
-        }
+        shown = {}
+        for table, of in sorted(by_table.items()):
+            ranked_by = of[0].samples[table]["ranked_by"]
+            rows = choose(
+                {m.process: m.samples[table]["rows"] for m in of},
+                self._samples_per_step,
+                seed=f"{table}/{of[0].slot}",
+                ranked_by=ranked_by,
+            )
+            recorded = sum(m.samples[table]["recorded"] for m in of)
+            shown[table] = {"recorded": recorded, "ranked_by": ranked_by, "rows": rows}
+        return shown
 
     def _numbers(self, values: Mapping[str, Value], rendered: Rendered) -> dict[str, Any]:
         finite, nonfinite = numbers(values)
@@ -393,12 +394,12 @@ class CommitLines:
             if f"nonfinite {key}" in self._said:
                 continue
             site = {"site": sites[key]} if key in sites else {}
-            events.append(self._event({"event": "nonfinite", "key": key, "step": step, **record, **site}))
             where = f" on {wording.processes(record['processes'])}, recorded at {sites[key]}" if site else ""
             self.say(
                 f"nonfinite {key}",
                 f"sightline: {key!r} has non-finite values ({record['count']}) at step {step}{where} (said "
                 f"once for this key)",
             )
+            events.append(self._event({"event": "nonfinite", "key": key, "step": step, **record, **site}))
         if events:
             self._append(*events)

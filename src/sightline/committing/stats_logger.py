@@ -34,6 +34,7 @@ from sightline.posting.sample_files import SampleFiles
 from sightline.posting.slots import SlotCounter
 from sightline.recording.sampling import sample
 from sightline.recording.step import checked_step
+from sightline.support.redaction import redacted
 from sightline.tracking.stats_tracker import StatsTracker
 from sightline.tracking.trackers import all_trackers, drain_for_good
 from sightline.transports import connect
@@ -379,9 +380,19 @@ class StatsLogger:
         except BaseException as error:
             if self.enabled and self.is_root:
                 self._announcement.say_failure(error)
+                self._note_failure(error)
             self._undoing.close()
             self._leave()
             raise
+
+    def _note_failure(self, error: BaseException) -> None:
+        """In the journal: that this attempt has begun is in there, and it did not crash."""
+        if self._attempt is not None:
+            what = f"at the start: {redacted(f'{type(error).__name__}: {error}')}"[:2000]
+            if isinstance(self._worker, Root):
+                self.event("failed", error=what)
+            else:
+                self._attempt.fail(what)
 
     def _prepare(self, state_dict: Mapping[str, Any] | None) -> None:
         if self.config.naming == "strict":

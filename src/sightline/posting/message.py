@@ -37,7 +37,7 @@ class Message:
         obs: what happened on the way, counted under ``obs/*`` on the root: ``merged_commits`` is how many
             earlier commits of the process are folded into this one, its queue having been full.
         snapshot: for commits; None if it could not be made, or not be read.
-        samples: by table ``recorded`` and ``rows`` (see :class:`sightline.posting.sample_files.SampleFiles`).
+        samples: by table what :meth:`sightline.posting.sample_files.SampleFiles.keep` gives.
         note: free text: the main thread's stack, or why a commit has no snapshot.
         place: where a stalled process is (see :class:`sightline.tracing.whereabouts.Whereabouts`).
         about: what the process says of itself (see :class:`sightline.posting.machines.Introduction`).

@@ -43,8 +43,8 @@ class SampleFiles:
         """Writes all rows of a commit down. Raises nothing: no sample is worth the metrics beside it.
 
         Returns:
-            By table what is posted of it: ``recorded``, how many rows there are, and ``rows``, some of them;
-            and how many rows could not be written.
+            By table what is posted of it: ``recorded``, how many rows there are, ``rows``, some of them, and
+            ``ranked_by``, of which column the best and the worst are; and how many rows could not be written.
         """
         by_table: dict[str, list[Block]] = {}
         for block in blocks:
@@ -57,14 +57,16 @@ class SampleFiles:
                 rows = [row for block in of for row in rows_of(block)]
                 if not self._write(table, slot, rows):
                     failed += len(rows)
-                chosen = candidates(rows, seed=f"{table}/{step}/{k}/{self._process}")
+                ranked_by = of[-1].ranked_by
+                seed = f"{table}/{step}/{k}/{self._process}"
+                chosen = candidates(rows, seed=seed, ranked_by=ranked_by)
             except Exception:  # whatever a caller's values do
                 failed += sum(block.rows for block in of)
                 if not self._raised:
                     log.exception("sightline: samples of %r cannot be kept (said once)", table)
                 self._raised = True
             else:
-                posted[table] = {"recorded": len(rows), "rows": chosen}
+                posted[table] = {"recorded": len(rows), "ranked_by": ranked_by, "rows": chosen}
         return posted, failed
 
     def _write(self, table: str, slot: Slot, rows: Sequence[Mapping[str, Any]]) -> bool:

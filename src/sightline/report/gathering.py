@@ -21,7 +21,6 @@ from sightline.report.sample_rows import sample_tables
 from sightline.report.session_views import session_views
 from sightline.report.time_shares import packed, shares
 from sightline.runs.run_state import state_of
-from sightline.support.wording import files_missing
 
 _HARMLESS = ("it is cut short",)  # the last line of a process that was killed
 
@@ -134,7 +133,7 @@ def _gathered(
     stands = state_of(run.dirs[0])
     has_begun = stands.state != "unknown"
     is_live = stands.is_live if has_begun else bool(stands.lock.is_held)
-    damaged, absent = [], []
+    damaged = []
     if said := history.unreadable.said():
         damaged.append(f"{history.path}: {said}")
     logs = log_lines(run.dirs)
@@ -147,9 +146,6 @@ def _gathered(
     sessions, wrong = session_views(run.dirs, packer)
     if not is_live:
         damaged += [line for line in wrong if not line.endswith(_HARMLESS)]
-    for attempt, (gone, of) in run.absent().items():
-        which = attempt if len(history.runs) > 1 else None
-        absent += files_missing(run.dirs[0], of, gone, attempt=which)
     facts = run.facts()
     steps, times, attempts = history.rows()
     found_problems, left_out = problems(history, logs, goes_on=stands.state != "crashed")
@@ -181,7 +177,7 @@ def _gathered(
         "config": facts.pop("config", None),
         "facts": facts,
         "damaged": damaged,
-        "absent": absent,
+        "absent": (absent := run.absent()),
         "span": [float(times.min()), float(times.max())] if len(steps) and len(attempts) else None,
     }
     return found, damaged, absent

@@ -12,9 +12,11 @@ from sightline.errors import RunDirectoryError
 from sightline.run_logs.files import Damage, RunFiles, missing
 from sightline.runs.run_directory import JOURNAL
 from sightline.sinks.syncing import facts_of
+from sightline.support.wording import files_missing, processes
 from sightline.views.history import History
 
 _HEAD = 4096
+_OF_EACH = ("logs", "traces")  # every process has them, if any has
 
 
 class RunData:
@@ -60,19 +62,33 @@ class RunData:
         """What its ``run.json`` says."""
         return facts_of(self.dirs[0])
 
-    def absent(self) -> dict[int, tuple[list[int], int]]:
-        """By attempt the processes of which no file is here, though others have some, and how many there are.
+    def absent(self) -> list[str]:
+        """What is not here of which processes, though others' is, a line each. The journal is the root's.
 
         Raises:
             RunDirectoryError: one of the directories is of another run.
         """
-        here = RunFiles(self.dirs, Damage()).present()
-        attempts = {attempt for attempt, _ in here}
+        kinds = RunFiles(self.dirs, Damage()).kinds()
+        here = set().union(*kinds.values())
         sizes: dict[Any, Any] = {run.get("attempt"): run.get("processes") for run in self.history.runs}
-        told = [
-            {"attempt": attempt, "processes": size} for attempt, size in sizes.items() if attempt in attempts
-        ]
-        return {attempt: (gone, sizes[attempt]) for attempt, gone in missing(told, here).items()}
+        said = []
+        for attempt in sorted({attempt for attempt, _ in here} & sizes.keys()):
+            known = {process for of, process in here if of == attempt} | {0}
+            told = [{"attempt": attempt, "processes": sizes[attempt]}]
+            gone = missing(told, [(attempt, process) for process in known]).get(attempt, [])
+            which = attempt if len(sizes) > 1 else None
+            said += files_missing(self.dirs[0], sizes[attempt], gone, attempt=which)
+            lacking: dict[tuple[int, ...], list[str]] = {}
+            for kind in _OF_EACH:
+                of_kind = {process for of, process in kinds[kind] if of == attempt}
+                if of_kind and (without := tuple(sorted(known - of_kind))):
+                    lacking.setdefault(without, []).append(kind)
+            of = "" if which is None else f" (attempt {which})"
+            said += [
+                f"{self.dirs[0]}: {' and '.join(names)} of {processes(without)} are not here{of}"
+                for without, names in lacking.items()
+            ]
+        return said
 
 
 def find_runs(run_dirs: Iterable[Path]) -> list[RunData]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ from sightline.files.file_lines import WholeLines
 from sightline.report.log_lines import fair_share
 from sightline.sinks.commits import is_number
 from sightline.sinks.lineage import Start
-from sightline.values.samples import RANKED_BY
-from sightline.views.history import History
+from sightline.values.samples import rank_of
+from sightline.views.history import History, SampleTable
 
 _ROWS = 500  # of a table
 _STEPS = 50  # of which rows are shown beside the newest ones
@@ -41,7 +40,7 @@ class _Place(NamedTuple):
         process: whose it is; -1 where that is unknown.
         source: the number of its file; -1: the journal's rows.
         line: in there.
-        reward: by which rows are best and worst; NaN without.
+        rank: by which rows are best and worst; None without.
     """
 
     step: int
@@ -49,7 +48,7 @@ class _Place(NamedTuple):
     process: int
     source: int
     line: int
-    reward: float
+    rank: float | None
 
 
 def sample_tables(
@@ -69,14 +68,14 @@ def sample_tables(
 
     Returns:
         each with ``table``, ``columns``, ``rows``; ``recorded``, how many rows there have been; ``chosen``,
-        whether more of them are here than are shown.
+        whether more of them are here than are shown; ``ranked_by``, of which column the best are.
     """
     files = _files(run_dirs)
     text = _TEXT_BYTES // max(1, runs)
     found = []
     for at, (name, table) in enumerate(history.samples.items()):
         left = len(history.samples) - at
-        rows, there, read = _chosen_rows(files.get(name, []), history.starts, table.rows, room // left)
+        rows, there, read = _chosen_rows(files.get(name, []), history.starts, table, room // left)
         room -= read
         shown: list[tuple[_Place, dict[str, Any]]] = []
         its_text = text // left
@@ -96,7 +95,7 @@ def sample_tables(
         found.append(
             {
                 "table": name, "recorded": max(table.recorded, len(shown)), "columns": ordered,
-                "chosen": len(shown) < there,
+                "chosen": len(shown) < there, "ranked_by": table.ranked_by,
                 "rows": [[row.get(column) for column in ordered] for _, row in shown],
             }
         )  # fmt: skip
@@ -104,7 +103,7 @@ def sample_tables(
 
 
 def _chosen_rows(
-    files: Sequence[_File], starts: Sequence[Start], posted: Sequence[Mapping[str, Any]], room: int
+    files: Sequence[_File], starts: Sequence[Start], table: SampleTable, room: int
 ) -> tuple[list[tuple[_Place, dict[str, Any]]], int, int]:
     """The rows to show, what matters most first; of how many; how many bytes of the files were read.
 
@@ -122,14 +121,14 @@ def _chosen_rows(
             if gone_over is not None and step >= gone_over:
                 continue
             in_files.add((each.process, step))
-            places.append(_Place(step, k, each.process, source, line, _reward(row)))
-    for line, shown in enumerate(posted):
+            places.append(_Place(step, k, each.process, source, line, rank_of(row, table.ranked_by)))
+    for line, shown in enumerate(table.rows):
         process = shown.get("process")
         if (process, shown["step"]) not in in_files:
             who = process if isinstance(process, int) else -1
-            places.append(_Place(shown["step"], 0, who, -1, line, _reward(shown)))
+            places.append(_Place(shown["step"], 0, who, -1, line, rank_of(shown, table.ranked_by)))
     chosen = _chosen(places)
-    rows = {each: dict(posted[each.line]) for each in chosen if each.source < 0}
+    rows = {each: dict(table.rows[each.line]) for each in chosen if each.source < 0}
     of_file: defaultdict[int, dict[int, _Place]] = defaultdict(dict)
     for place in chosen:
         if place.source >= 0:
@@ -162,19 +161,14 @@ def _chosen(places: Sequence[_Place]) -> list[_Place]:
 
 def _in_turn(rows: Sequence[_Place]) -> list[_Place]:
     """Those of a step: the best, the worst, then of each process the first, of each the second, and so on."""
-    ranked = [each for each in rows if math.isfinite(each.reward)]
-    ends = [choose(ranked, key=lambda each: each.reward) for choose in (max, min)] if ranked else []
+    ranked = [(each.rank, at) for at, each in enumerate(rows) if each.rank is not None]
+    ends = [rows[choose(ranked)[1]] for choose in (max, min)] if ranked else []
     turn: Counter[int] = Counter()
     in_turn = []
     for each in rows:
         in_turn.append((turn[each.process], each.process, each))
         turn[each.process] += 1
     return list(dict.fromkeys([*ends, *(each for *_, each in sorted(in_turn, key=lambda it: it[:2]))]))
-
-
-def _reward(row: Mapping[str, Any]) -> float:
-    value = row.get(RANKED_BY)
-    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def _files(run_dirs: Sequence[Path]) -> dict[str, list[_File]]:

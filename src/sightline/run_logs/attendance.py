@@ -20,7 +20,8 @@ class Attendance:
     """Reads the lines of a journal, and gives records of events that no line tells by itself.
 
     They are ``out`` and ``back``, with a step and ``processes``; and ``unended``, of an attempt that another
-    one follows, or that is known to be over, at the time of its last line.
+    one follows, or that is known to be over, at the time of its last line. Who is out when a stall ends is
+    told by its ``resumed``.
 
     Example:
         >>> attendance = Attendance()
@@ -37,11 +38,14 @@ class Attendance:
         self._of = 0  # processes
         self._has_ended = True
         self._out: set[int] = set()
+        self._stalls = False
+        self._untold: dict[str, Any] | None = None  # who is out, unless the end of a stall says so
         self._last = b""  # with a time
 
     def take(self, raw: bytes) -> Iterator[dict[str, Any]]:
         """The events that a line tells of besides its own."""
         if raw.startswith(b'{"type":"commit"'):
+            yield from self.untold()
             self._last = raw
             head = raw[:_HEAD]
             if b'"missing":[' in head:
@@ -52,13 +56,26 @@ class Attendance:
             yield from self._run(raw)
         elif b'"type":"event"' in raw:
             self._last = raw
-            self._has_ended = self._has_ended or b'"event":"finish"' in raw
+            if b'"event":"finish"' in raw:
+                self._has_ended = True
+                yield from self.untold()
+            elif b'"event":"stall"' in raw:
+                self._stalls = True
+            elif b'"event":"resumed"' in raw:
+                self._stalls, self._untold = False, None
         elif self._out and raw.startswith(b'{"type":"process_values"'):
             if found := _PROCESSES.search(raw):
                 here = {int(each) for each in found[2].split(b",") if each}
                 yield from self._back(sorted(self._out & here), self._last, int(found[1]))
         elif self._out and raw.startswith(b'{"type":"late"'):
             yield from self._back([_record(raw).get("process", -1)], raw)
+
+    def untold(self) -> Iterator[dict[str, Any]]:
+        """Who is out since a stall whose end no line has told so far."""
+        out, self._untold = self._untold, None
+        if out is not None:
+            self._stalls = False
+            yield out
 
     def unended(self) -> dict[str, Any] | None:
         """The event of an attempt that has said no end so far; None if it has."""
@@ -75,7 +92,11 @@ class Attendance:
         new = sorted({*who} - self._out)
         self._out.update(new)
         if new:
-            yield self._event("out", commit, processes=new)
+            out = self._event("out", commit, processes=new)
+            if self._stalls:
+                self._untold = out
+            else:
+                yield out
 
     def _back(self, who: list[int], raw: bytes, step: int | None = None) -> Iterator[dict[str, Any]]:
         here = [each for each in who if each in self._out]
@@ -88,12 +109,14 @@ class Attendance:
         run = _record(raw)
         if run.get("type") != "run":  # but a text of somebody's has it
             return
+        yield from self.untold()
         if (record := self.unended()) is not None:
             yield record
         self._attempt = run["attempt"] if type(run.get("attempt")) is int else 0
         self._of = run["processes"] if type(run.get("processes")) is int else 0
         self._has_ended = False
         self._out.clear()
+        self._stalls = False
         self._last = raw
 
     def _event(self, name: str, record: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -305,12 +305,16 @@ class RunFiles:
 
     def present(self) -> set[Key]:
         """The attempts and processes of which there is any file."""
-        found = set()
+        return set().union(*self.kinds().values())
+
+    def kinds(self) -> dict[str, set[Key]]:
+        """By folder, as in ``logs``, the attempts and processes of which there is a file."""
+        found: dict[str, set[Key]] = {folder: set() for folder in _FOLDERS}
         for directory in self.dirs:
-            for folder in _FOLDERS:
+            for folder, keys in found.items():
                 for path in directory.glob(f"{folder}/*"):
                     if match := _PROCESS.search(f"{path.name}."):
-                        found.add((int(match[2]), int(match[1])))
+                        keys.add((int(match[2]), int(match[1])))
         return found
 
     def _facts(self, path: Path, head: bytes) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,10 @@ from sightline.run_logs.choosing import Choice
 from sightline.run_logs.clocks import Clocks, Life, anchor_of
 from sightline.run_logs.files import Cursor, Damage, Key, RunFiles, Segment, missing
 from sightline.run_logs.repeats import Repeats
+from sightline.run_logs.sentences import numbers, sentence
 from sightline.runs.run_state import state_of
 from sightline.support.clock import Anchor
-from sightline.support.wording import counted, ended_silently, processes
+from sightline.support.wording import counted
 
 _NEAR_NS = 5_000_000_000  # lines of one process are in order but for threads that were held up for so long
 _NEAR_LINES = 512
@@ -27,6 +29,7 @@ _NEAR_BYTES = 64 << 10
 _EVENT_LEVELS = {"failed": logging.ERROR, "sigterm": logging.WARNING, "stall": logging.WARNING,
                  "stacks": logging.WARNING, "nonfinite": logging.WARNING, "steps": logging.DEBUG,
                  "unended": logging.ERROR, "out": logging.WARNING}  # fmt: skip
+_ABOUT = {"out": "processes", "back": "processes", "resumed": "missing"}  # events, and where they name whom
 _NOT_FIELDS = frozenset(("type", "event", "time", "attempt", "level", "step", "process"))
 
 
@@ -65,7 +68,7 @@ class LogLine(NamedTuple):
                 "level": "INFO", "logger": "run", "fields": {},
                 "message": f"attempt {self.attempt} begins with {_processes(record.get('processes'))}",
             }  # fmt: skip
-        message, told = _sentence(record, self.time_ns / 1e9)
+        message, told = sentence(record, self.attempt, self.time_ns / 1e9)
         shown: dict[str, Any] = {
             "level": logging.getLevelName(self.level), "logger": "run", "message": message,
             "fields": {
@@ -186,16 +189,14 @@ class Events:
         return [line for line in found if line is not None]
 
     def at_end(self) -> list[LogLine]:
-        """That the last attempt was killed, if it was."""
-        record = self._attendance.unended()
-        if record is None:
-            return []
-        try:
-            has_crashed = state_of(self.cursor.path.parent).state == "crashed"
-        except (SightlineError, OSError):
-            return []
-        line = self._line(record, 0) if has_crashed else None
-        return [] if line is None else [line]
+        """Who is out since a stall that has no end, and that the last attempt was killed, if it was."""
+        records = [*self._attendance.untold()]
+        if (unended := self._attendance.unended()) is not None:
+            with suppress(SightlineError, OSError):
+                if state_of(self.cursor.path.parent).state == "crashed":
+                    records.append(unended)
+        lines = [self._line(each, 0) for each in records]
+        return [line for line in lines if line is not None]
 
     def _records(self, raw: bytes) -> Iterator[dict[str, Any]]:
         yield from self._attendance.take(raw)
@@ -222,9 +223,11 @@ class Events:
         of = record.get("process")
         process = of if type(of) is int else 0
         level = _EVENT_LEVELS.get(str(record.get("event")), logging.INFO)
+        about = numbers(record.get(_ABOUT.get(str(record.get("event")), "")))
+        if about and record.get("event") == "resumed":
+            level = logging.WARNING  # as for those who drop out without a stall
         self._number += 1
         line = LogLine(round(said * 1e9), process, attempt, self._number, level, record, size)
-        about = _who(record) if record.get("event") in ("out", "back") else ()
         if not any(self._choice.wants_process(attempt, each) for each in (process, *about)):
             return None
         return line if self._choice.wants(line.shown_record(), level, line.time_ns) else None
@@ -418,31 +421,6 @@ def _in_order(lines: Iterator[LogLine]) -> Iterator[LogLine]:
 def place(line: LogLine) -> tuple[int, int, int, int]:
     """What lines are ordered by."""
     return line.time_ns, line.attempt, line.process, line.number
-
-
-def _sentence(record: dict[str, Any], time: float) -> tuple[str, frozenset[str]]:
-    """What an event's line says, and the fields that it says it with."""
-    event, step = record.get("event"), record.get("step")
-    if event == "unended":
-        return ended_silently(record.get("attempt", 0), time), frozenset()
-    if event in ("out", "back"):
-        who = processes(_who(record))
-        are = "are" if len(_who(record)) > 1 else "is"
-        said = (
-            f"step {step} is complete without {who}" if event == "out" else f"{who} {are} back at step {step}"
-        )
-        return said, frozenset(("step", "processes"))
-    missing = record.get("missing")
-    if not isinstance(missing, list) or not all(type(each) is int for each in missing):
-        return str(event), frozenset()
-    of = "the end of " if event == "finish" else ""
-    without = f", without {of}{processes(missing)}" if missing else ""
-    return f"{event}{without}", frozenset(("missing",))
-
-
-def _who(record: dict[str, Any]) -> list[int]:
-    who = record.get("processes")
-    return [each for each in who if type(each) is int] if isinstance(who, list) else []
 
 
 def _processes(number: object) -> str:

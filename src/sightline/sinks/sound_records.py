@@ -14,6 +14,7 @@ from sightline.runs.sound_lines import is_sound_run, sane_event
 from sightline.sinks.commits import KINDS, is_commit
 from sightline.sinks.lineage import damaged_starts
 from sightline.support.foreign_numbers import real, seconds, whole
+from sightline.values.samples import RANKED_BY
 
 _Plain = dict[str, Any]
 
@@ -151,6 +152,8 @@ def _sample(record: _Plain) -> _Plain | None:
         rows = better["rows"] = [row for row in rows if isinstance(row, dict)]
     if whole(record.get("recorded")) is None:
         better["recorded"] = len(rows)
+    if not isinstance(record.get("ranked_by", RANKED_BY), str):
+        better["ranked_by"] = RANKED_BY
     return {**record, **better} if better else record
 
 

@@ -24,6 +24,10 @@ _HEAD = 64 << 10  # bytes in which a header must come
 _NONFINITE = ("nan", "inf", "-inf")  # as `sl.sample` spells what JSON has no number for
 
 
+#: Told of each file what could not be read of it, and how many bytes its cut last line has.
+_Note = Callable[[Path, Unreadable, int], object]
+
+
 class _File(NamedTuple):
     attempt: int
     process: int
@@ -80,7 +84,7 @@ def sample_table(
 
     if files:
         starts = _starts(run_dir)
-        source: Callable[[Callable[[Unreadable], object]], Iterator[tuple[list[Cell], Mapping[str, Any]]]]
+        source: Callable[[_Note], Iterator[tuple[list[Cell], Mapping[str, Any]]]]
         source = lambda note: _rows_of_files(files, steps, advance, note)  # noqa: E731
         notes, missing = _missing(run_dir, files)
     else:
@@ -95,10 +99,13 @@ def sample_table(
         missing = list(range(int(lines.run.get("processes") or 1)))
     seen: dict[str, set[str]] = {}
     unreadable = Unreadable() if files else lines.unreadable
+    cut: dict[Path, int] = {}
 
-    def note(damage: Unreadable) -> None:
+    def note(path: Path, damage: Unreadable, cut_bytes: int) -> None:
         nonlocal unreadable
         unreadable += damage
+        if cut_bytes:
+            cut[path] = cut_bytes
 
     for _, cells in source(note):
         for column, cell in cells.items():
@@ -108,7 +115,7 @@ def sample_table(
     first += [*([Column("gone_over", "bool")] if attempts else []), Column("process", "int")]
 
     def rows() -> Iterator[list[Cell]]:
-        for place, cells in source(lambda damage: None):
+        for place, cells in source(lambda path, damage, cut_bytes: None):
             is_over = _is_over(starts, place)
             if is_over and not attempts:
                 continue
@@ -124,6 +131,7 @@ def sample_table(
         notes,
         missing,
         unreadable,
+        cut,
         is_of_journal=not files,
     )
 
@@ -154,7 +162,7 @@ def _rows_of_files(
     files: list[_File],
     steps: Steps,
     advance: Callable[[int], object],
-    note: Callable[[Unreadable], object],
+    note: _Note,
 ) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
     for attempt, process, path in files:
         with open(path, "rb", 0) as file:
@@ -168,7 +176,7 @@ def _rows_of_files(
                     continue  # the header
                 if steps.has(record["step"]):
                     yield [record["step"], record.get("k"), record.get("time"), attempt, process], row
-            note(lines.unreadable)
+            note(path, lines.unreadable, lines.cut)
 
 
 def _rows_of_journal(lines: list[Record]) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:

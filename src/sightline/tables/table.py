@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sightline.files.file_lines import Unreadable
@@ -36,6 +37,7 @@ class Table:
         notes: what whoever reads the table should know.
         missing: processes of which no file is here, that a complete table needs.
         unreadable: what could not be read.
+        cut: of each file of a process that ends within a line, by its path, bytes of that line.
         is_of_journal: whether the journal was; else the files of the processes.
     """
 
@@ -44,6 +46,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
     unreadable: Unreadable = field(default_factory=Unreadable)
+    cut: dict[Path, int] = field(default_factory=dict)
     is_of_journal: bool = True
 
 

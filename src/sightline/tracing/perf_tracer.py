@@ -78,8 +78,6 @@ class PerfTracer:
         ...         tracer.current_span()
         ...     span.set(tokens=512)
         'generate'
-        >>> [record[0] for record in tracer.take() if len(record) == 5]
-        ['generate', 'rollout']
     """
 
     def __init__(self, *, enabled: bool | None = None) -> None:
@@ -185,7 +183,7 @@ class PerfTracer:
         found = around if here is None else here
         return None if found is None else found.name
 
-    def note_step(self, number: int | None) -> None:
+    def _note_step(self, number: int | None) -> None:
         """A step begins on this thread or in this task, or, with None, goes back to what it is elsewhere."""
         if self._mode == _OFF:
             return
@@ -198,22 +196,22 @@ class PerfTracer:
         # Spans of tasks know theirs. Threads without a step of their own go by the process's.
         track.append((STEP, (_PROCESS, now, everywhere)))
 
-    # --- emptying ------------------------------------------------------------------------------------------
+    # --- for those who write, and look ---------------------------------------------------------------------
 
-    def begin_writing(self) -> None:
-        """From now on nothing is left out: somebody calls :meth:`take`, several times a second."""
+    def _begin_writing(self) -> None:
+        """From now on nothing is left out: somebody calls :meth:`_take`, several times a second."""
         self._writers += 1
         self._use(self._buffer.append)
         for track in list(self._tracks):
             self._introduce(track)  # again: what came before may have pushed it out
 
-    def end_writing(self) -> None:
+    def _end_writing(self) -> None:
         """One does not any more. If it was the last, what comes is kept for whoever begins again."""
         self._writers = max(self._writers - 1, 0)
         if not self._writers:
             self._use(self._before.append)
 
-    def take(self, limit: int = 1 << 20) -> list[Record]:
+    def _take(self, limit: int = 1 << 20) -> list[Record]:
         """Records in the order in which they were made, ``limit`` at most."""
         taken: list[Record] = []
         while self._before:
@@ -222,22 +220,22 @@ class PerfTracer:
         del self._buffer[: len(new)]
         return taken + new if taken else new
 
-    def waiting(self) -> int:
+    def _waiting(self) -> int:
         """How many records wait."""
         return len(self._buffer) + len(self._before)
 
-    def hold_back(self, how: Literal["no", "yield", "drop"]) -> None:
+    def _hold_back(self, how: Literal["no", "yield", "drop"]) -> None:
         """What becomes of new records while many wait: nothing, the thread lets the one that writes go first,
         or they are dropped."""
         self._use({"no": self._buffer.append, "yield": self._yield, "drop": self._drop}[how])
 
-    def take_dropped(self) -> int:
+    def _take_dropped(self) -> int:
         """How many records have been dropped since the last call."""
         so_far = next(self._drops)  # counts this call too
         dropped, self._dropped = so_far - self._dropped, so_far + 1
         return dropped
 
-    def open_spans(
+    def _open_spans(
         self, native_id: int | None = None, *, tasks: tuple[int, int] = (0, 1 << 63)
     ) -> list[OpenSpan]:
         """The spans that have not ended, the outer ones of a thread first. From any thread.
@@ -272,7 +270,7 @@ class PerfTracer:
                 in_lanes.append(OpenSpan(None, each.lane, each.name, began, args))
         return found + in_lanes[::-1]
 
-    def turn(self, on: bool) -> None:
+    def _turn(self, on: bool) -> None:
         """Switches recording on or off; not off while a run of this process is traced."""
         if not on and self._writers:
             return
@@ -281,7 +279,7 @@ class PerfTracer:
             self._before.clear()
             self._buffer.clear()
 
-    def annotate(self, annotation: Any) -> None:
+    def _annotate(self, annotation: Any) -> None:
         """While a profile runs: every span is an annotation of the profiler's too.
 
         Args:
@@ -405,7 +403,7 @@ class PerfTracer:
         """In a forked child: the trace is the parent's; a run of the child's own switches it on again."""
         self._lock = threading.RLock()
         self._writers = 0
-        self.turn(False)
+        self._turn(False)
         self._append = self._before.append
         self._tracks = weakref.WeakSet()
         self._free = []
@@ -513,4 +511,4 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 #: The process's own.
 TRACER = PerfTracer()
-listeners.append(TRACER.note_step)
+listeners.append(TRACER._note_step)

@@ -100,12 +100,12 @@ class Profiling:
         except Exception as error:  # noqa: BLE001 - another profile may run, or JAX may not be there
             return log.warning("sightline: step %d is not profiled: %s", number, error)
         self._left = max(asked, 1)
-        TRACER.annotate(jax.profiler.TraceAnnotation)
+        TRACER._annotate(jax.profiler.TraceAnnotation)
         TRACER.instant("profile begins", category="profile", folder=f"profiles/{name}", steps=self._left)
         return None
 
     def _stop(self) -> None:
-        TRACER.annotate(None)
+        TRACER._annotate(None)
         TRACER.instant("profile ends", category="profile")
         # Collecting ends at once; writing it takes seconds to minutes, for which training need not wait.
         self._writing = threading.Thread(target=self._write, name="sightline-profile", daemon=True)

@@ -71,7 +71,7 @@ class SessionTracer:
         self._current: ContextVar[Session | None] = ContextVar("sightline_session", default=None)
         self._open: dict[int, Session] = {}
         self._queue: deque[Session] = deque()  # those that have ended, and those that changed after that
-        self.given = 0  #: of them so far, without those that were left out
+        self._given = 0  #: of them so far, without those that were left out
         self._writes = False
         self._hurry_at = 0
         self._hurry: Callable[[], None] = _nothing
@@ -205,10 +205,10 @@ class SessionTracer:
             return OFF_PHASE
         return CurrentPhase(self, checked_name(name), args)
 
-    # --- emptying ------------------------------------------------------------------------------------------
+    # --- for those who write, and look ---------------------------------------------------------------------
 
-    def begin_writing(self, hurry_at: int, hurry: Callable[[], None]) -> None:
-        """From now on somebody calls :meth:`take`, several times a second, and sooner after ``hurry``.
+    def _begin_writing(self, hurry_at: int, hurry: Callable[[], None]) -> None:
+        """From now on somebody calls :meth:`_take`, several times a second, and sooner after ``hurry``.
 
         Args:
             hurry_at: call that when so many have ended.
@@ -216,53 +216,53 @@ class SessionTracer:
         """
         self._hurry_at, self._hurry, self._writes = hurry_at, hurry, True
 
-    def end_writing(self) -> None:
+    def _end_writing(self) -> None:
         """Nobody does any more; the last ones are kept for whoever begins again."""
         self._hurry_at, self._hurry, self._writes = 0, _nothing, False
 
-    def take(self, limit: int) -> list[Session]:
+    def _take(self, limit: int) -> list[Session]:
         """Sessions that have ended, or changed after that, in this order; ``limit`` at most."""
         with self._lock:
             return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
-    def leave_out(self, number: int) -> None:
+    def _leave_out(self, number: int) -> None:
         """That so many of those taken are not written."""
         with self._lock:
-            self.given -= number
+            self._given -= number
 
-    def waiting(self) -> int:
-        """How many :meth:`take` would give."""
+    def _waiting(self) -> int:
+        """How many :meth:`_take` would give."""
         return len(self._queue)
 
-    def in_flight(self) -> int:
+    def _in_flight(self) -> int:
         """How many have begun and not ended."""
         return len(self._open)
 
-    def open_sessions(self) -> list[Session]:
+    def _open_sessions(self) -> list[Session]:
         """Those in flight, the oldest first. From any thread."""
         with self._lock:
             return list(self._open.values())
 
-    def take_dropped(self) -> int:
+    def _take_dropped(self) -> int:
         """How many sessions have not been recorded since the last call."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
             return dropped
 
-    def take_conflicts(self) -> int:
+    def _take_conflicts(self) -> int:
         """How many second statuses there were since the last call."""
         with self._lock:
             conflicts, self._conflicts = self._conflicts, 0
             return conflicts
 
-    def turn(self, on: bool) -> None:
+    def _turn(self, on: bool) -> None:
         """Switches recording on or off; not off while the sessions of a run are written."""
         if not on and self._writes:
             return
         self._on = on and self.enabled
         if not on:
             with self._lock:
-                self.given -= len(self._queue)
+                self._given -= len(self._queue)
                 self._queue.clear()
                 self._open.clear()
 
@@ -293,9 +293,9 @@ class SessionTracer:
                     return
             elif len(self._queue) >= _BEFORE:
                 self._queue.popleft()
-                self.given -= 1
+                self._given -= 1
             self._queue.append(session)
-            self.given += 1
+            self._given += 1
         if 0 < self._hurry_at <= len(self._queue):
             self._hurry()
 
@@ -330,8 +330,8 @@ class SessionTracer:
     def _forget_all(self) -> None:
         """In a forked child: the sessions are the parent's."""
         self._lock = threading.RLock()
-        self.end_writing()
-        self.turn(False)  # until a run of the child's own begins
+        self._end_writing()
+        self._turn(False)  # until a run of the child's own begins
 
 
 def _nothing() -> None:

@@ -59,25 +59,27 @@ class SessionWriter:
         self._file = files.open(
             "sessions/{name}.jsonl", _header, segment_bytes=segment_bytes, keep_bytes=keep_bytes
         )
-        self._metrics = SessionMetrics(tracer.in_flight)
+        self._metrics = SessionMetrics(tracer._in_flight)
         self._taking = threading.Lock()  # at a commit the committing thread takes, too
         self._unwritten: deque[Session] = deque()
-        self._written = tracer.given - tracer.waiting()  # so far
+        self._written = tracer._given - tracer._waiting()  # so far
         self._begun: dict[int, _Begun] = {}
         self._begun_after = _BEGUN_AFTER_NS
         self._shows_open = False
         self._dropped = 0  # since the file has said so
         self._lost = 0  # since the last commit
         self._anchored = self._told = perf_counter_ns()
-        tracer.begin_writing(flush_threshold, files.hurry)
-        files.add_source(self.write, left_out=tracer.end_writing, place=lambda: (tracer.given, self._written))
+        tracer._begin_writing(flush_threshold, files.hurry)
+        files.add_source(
+            self.write, left_out=tracer._end_writing, place=lambda: (tracer._given, self._written)
+        )
         self._remove_sampler = add_sampler(self.sample)
 
     def close(self, timeout: float = 10.0) -> bool:
         """Writes what has been recorded by now; returns whether that was done in time."""
         self._remove_sampler()
         self._begun_after = 0  # whatever is in flight is shown
-        self._tracer.end_writing()
+        self._tracer._end_writing()
         done = self._files.flush(timeout)
         self._files.remove_source(self.write)
         return done
@@ -96,7 +98,10 @@ class SessionWriter:
         with self._taking:
             self._metrics.record(tracker)
             lost, self._lost = self._lost, 0
-        for name, count in (("session_conflicts", self._tracer.take_conflicts()), ("dropped_sessions", lost)):
+        for name, count in (
+            ("session_conflicts", self._tracer._take_conflicts()),
+            ("dropped_sessions", lost),
+        ):
             if count:
                 tracker._count_trouble(name, count)
 
@@ -113,7 +118,7 @@ class SessionWriter:
             in_hand += 1
         lines += map(self._whole, ended.values())
         has_more = bool(self._unwritten) or taken == _AT_ONCE
-        pause = _BEGUN_AFTER_NS if has_more else _LOOK_EVERY_NS if self._tracer.in_flight() > _MANY else 0
+        pause = _BEGUN_AFTER_NS if has_more else _LOOK_EVERY_NS if self._tracer._in_flight() > _MANY else 0
         shows = self._shows_open
         if shows:  # else another thread may just be setting it
             self._shows_open = False
@@ -133,20 +138,20 @@ class SessionWriter:
     def _take(self) -> int:
         """Counts some of those that have ended, and returns how many; ``_AT_ONCE`` if there may be more."""
         with self._taking:
-            taken = self._tracer.take(_AT_ONCE)
+            taken = self._tracer._take(_AT_ONCE)
             for session in taken:
                 self._metrics.add(session)
             free = max(0, _WAITING - len(self._unwritten))
             self._unwritten += taken[:free]
             dropped = len(taken) - len(taken[:free])
             self._dropped += dropped
-            self._tracer.leave_out(dropped)
+            self._tracer._leave_out(dropped)
         return len(taken)
 
     def _take_dropped(self) -> int:
         """How many sessions have been lost since the last call."""
         with self._taking:
-            dropped = self._dropped + self._file.take_dropped() + self._tracer.take_dropped()
+            dropped = self._dropped + self._file.take_dropped() + self._tracer._take_dropped()
             self._dropped = 0
             self._lost += dropped
         return dropped
@@ -169,7 +174,7 @@ class SessionWriter:
     def _in_flight(self, now: int, begun_after: int) -> list[bytes]:
         """Sessions that are open for long, and what has changed in them, for readers after a crash."""
         lines = []
-        for session in self._tracer.open_sessions():
+        for session in self._tracer._open_sessions():
             session.settle()
             if session.closed or now - session.start < begun_after:
                 continue

@@ -98,7 +98,7 @@ class TraceWriter:
         self._is_taking = True
         self._holds_back: Literal["no", "yield", "drop"] = "no"
         self._dropped = 0
-        tracer.begin_writing()
+        tracer._begin_writing()
         files.add_source(self.write, left_out=self._stop_taking)
 
     def close(self, timeout: float = 10.0) -> bool:
@@ -119,7 +119,7 @@ class TraceWriter:
         """The tracer keeps the last few records only, as it does while nobody writes."""
         if self._is_taking:
             self._is_taking = False
-            self._tracer.end_writing()
+            self._tracer._end_writing()
 
     def note_sync(self, sync: Sync) -> None:
         """Writes where this process's clock stands against the root's. From any thread."""
@@ -128,8 +128,8 @@ class TraceWriter:
     def write(self) -> bool:
         """Writes some of what has been recorded, and says whether there is more."""
         tracer = self._tracer
-        records = tracer.take(_AT_ONCE)
-        waits = tracer.waiting()
+        records = tracer._take(_AT_ONCE)
+        waits = tracer._waiting()
         self._hold_back(waits)
         now = perf_counter_ns()
         begins = self._in_segment > self._segment_bytes
@@ -150,7 +150,7 @@ class TraceWriter:
             lines.append(self.metadata(CLOCK, anchor()._asdict()))
         while self._syncs:
             lines.append(self.metadata(CLOCK, self._syncs.popleft()._asdict()))
-        self._dropped += self._file.take_dropped() + tracer.take_dropped()
+        self._dropped += self._file.take_dropped() + tracer._take_dropped()
         if self._dropped and self._holds_back != "drop":
             why = {"counters that are no numbers": self._no_numbers} if self._no_numbers else {}
             lines.append(self._instant(DROPPED, 0, now, {"dropped": self._dropped, **why}, None, "p"))
@@ -171,7 +171,7 @@ class TraceWriter:
             how = "yield"
         if how != self._holds_back:
             self._holds_back = how
-            self._tracer.hold_back(how)
+            self._tracer._hold_back(how)
 
     # --- events --------------------------------------------------------------------------------------------
 
@@ -363,7 +363,7 @@ class TraceWriter:
             self._shows_open = False
             until = now
         lines = []
-        for span in self._tracer.open_spans(tasks=(self._begun_until, until)):
+        for span in self._tracer._open_spans(tasks=(self._begun_until, until)):
             if span.start >= until:
                 continue
             if span.tid is None and (span.lane, span.start) not in self._begun_in_lanes:

@@ -71,7 +71,7 @@ def look(tracer: PerfTracer = TRACER) -> Whereabouts:
     """
     now = time.perf_counter_ns()
     main = threading.main_thread()
-    spans = tracer.open_spans(main.native_id)
+    spans = tracer._open_spans(main.native_id)
     innermost = _innermost(spans)
     threads = _threads()  # once: they go on while this looks
     lines = threads.get(main.ident or 0, [])

@@ -450,31 +450,33 @@ class StatsTracker(Router):
         with self._lock:
             self._records.trouble[name] += count
 
-    def sample(self, table: str, /, **columns: Any) -> None:
+    def sample(self, table: str, /, *, rank_by: Any = None, **columns: Any) -> None:
         """Records rows of a table of samples (prompts, completions, rewards), to be read by people.
 
         The process keeps every row in full, in ``samples/`` of the run directory, when it commits. The
-        journal and the sinks get a few of each commit, over all processes: the best and the worst by the
-        column ``reward``, if there is one, and some at random; of each 4 kB, and what was cut is said.
-        Nothing is formatted or written here.
+        journal and the sinks get a few of each commit, over all processes: the best and the worst, and some
+        at random; of each 4 kB, and what was cut is said. Nothing is formatted or written here.
 
         Args:
             table: its name, under the active scope.
             columns: for each row a value, in a list, tuple or NumPy array, or one value for all rows: text,
                 numbers, bools, None; anything else as its ``str``.
+            rank_by: the name of the column by which rows are best and worst, the higher the better, in views
+                too; None: ``reward``, if there is one. (``Any``, so that columns may come as ``**dict``.)
 
         Raises:
-            RecordError: columns of unlike lengths, columns called ``step`` or ``process`` (which sinks
-                add), or values on devices.
+            RecordError: ``rank_by`` is no column, columns of unlike lengths, columns called ``step`` or
+                ``process`` (which sinks add), or values on devices.
 
         Example:
             >>> tracker = StatsTracker()
             >>> tracker.sample("rollouts", prompt="1 + 1 =", completion=["2", "11"], reward=[1.0, 0.0])
+            >>> tracker.sample("judged", rank_by="score", text=["a", "b"], score=[7, 3], reward=[0.0, 1.0])
         """
         scope = self._scope.get()
         if scope[:1] == COLLECTED:
             raise host_only_error("sample", table)
-        block = block_of(naming.join(scope, table), columns)
+        block = block_of(naming.join(scope, table), columns, rank_by)
         with self._lock:
             self._records.add_samples(block)
 

@@ -15,7 +15,7 @@ import numpy as np
 from sightline.errors import RecordError
 from sightline.values.host_values import checked_key, where_are
 
-RANKED_BY = "reward"  #: the column by which rows are best and worst
+RANKED_BY = "reward"  #: the column by which rows are best and worst, unless the call names another one
 POSTED = 3  # rows of a table that a process posts with one commit
 POSTED_BYTES = 4096  # of text in each of them
 ADDED = ("process", "step")  #: columns that rows have in sinks besides those of the call
@@ -32,19 +32,21 @@ class Block(NamedTuple):
         table: its full name.
         rows: how many.
         columns: of each the values of all rows, or one value for all.
+        ranked_by: the column by which rows are best and worst.
     """
 
     table: str
     rows: int
     columns: dict[str, Any]
+    ranked_by: str = RANKED_BY
 
 
-def block_of(table: str, columns: Mapping[str, Any]) -> Block:
+def block_of(table: str, columns: Mapping[str, Any], rank_by: Any = None) -> Block:
     """The columns of a call, checked and kept from what the caller does next; no row is made yet.
 
     Raises:
         RecordError: no columns, columns of unlike lengths or named as those that are added to each row,
-            values on devices, a name that is none.
+            values on devices, a name that is none, rows that are to be ranked by no column of theirs.
     """
     if any(part in (".", "..") for part in checked_key(table).split("/")):
         raise RecordError(f"sample({table!r}): expected the name of a table; '.' and '..' are none")
@@ -56,6 +58,11 @@ def block_of(table: str, columns: Mapping[str, Any]) -> Block:
         )
     if not columns:
         raise RecordError(f"sample({table!r}): no columns; write sample({table!r}, prompt=…, reward=…)")
+    if rank_by is not None and (not isinstance(rank_by, str) or rank_by not in columns):
+        raise RecordError(
+            f"sample({table!r}, rank_by={rank_by!r}): expected the name of a column of this call, of "
+            f"{', '.join(columns)}"
+        )
     kept: dict[str, Any] = {}
     lengths: dict[str, int] = {}
     for name, given in columns.items():
@@ -77,7 +84,7 @@ def block_of(table: str, columns: Mapping[str, Any]) -> Block:
             f"sample({table!r}): columns of unlike lengths ({shown}); expected a value for each row, or one "
             f"for all"
         )
-    return Block(table, next(iter(lengths.values()), 1), kept)
+    return Block(table, next(iter(lengths.values()), 1), kept, RANKED_BY if rank_by is None else rank_by)
 
 
 def rows_of(block: Block) -> Iterator[Row]:
@@ -124,30 +131,34 @@ def _text(text: str) -> str:
 # --- choosing ----------------------------------------------------------------------------------------------
 
 
-def candidates(rows: Sequence[Row], *, seed: str) -> list[Row]:
+def candidates(rows: Sequence[Row], *, seed: str, ranked_by: str = RANKED_BY) -> list[Row]:
     """The rows that a process posts: the best, the worst, and one at random; each once, and cut.
 
     Args:
         rows: of one table and one commit.
         seed: of the draw; the same for the same commit of the same process.
+        ranked_by: the column by which they are best and worst; the higher the better.
     """
-    return [cut(rows[i], POSTED_BYTES) for i in _best_worst_random(rows, POSTED, seed)]
+    return [cut(rows[i], POSTED_BYTES) for i in _best_worst_random(rows, POSTED, seed, ranked_by)]
 
 
-def choose(posted: Mapping[int, Sequence[Row]], per_step: int, *, seed: str) -> list[Row]:
+def choose(
+    posted: Mapping[int, Sequence[Row]], per_step: int, *, seed: str, ranked_by: str = RANKED_BY
+) -> list[Row]:
     """What sinks show of all that was posted: best, worst, and some at random; each with its process.
 
     Args:
         posted: rows by process.
         per_step: how many, at most.
         seed: of the draw.
+        ranked_by: as of :func:`candidates`.
     """
     rows: list[Row] = [{**row, "process": process} for process in sorted(posted) for row in posted[process]]
-    return [rows[i] for i in _best_worst_random(rows, per_step, seed)]
+    return [rows[i] for i in _best_worst_random(rows, per_step, seed, ranked_by)]
 
 
-def _best_worst_random(rows: Sequence[Row], count: int, seed: str) -> list[int]:
-    ranked = [(rank, i) for i, row in enumerate(rows) if (rank := _rank(row)) is not None]
+def _best_worst_random(rows: Sequence[Row], count: int, seed: str, ranked_by: str) -> list[int]:
+    ranked = [(rank, i) for i, row in enumerate(rows) if (rank := rank_of(row, ranked_by)) is not None]
     chosen = dict.fromkeys([max(ranked)[1], min(ranked)[1]] if ranked else [])
     rest = [i for i in range(len(rows)) if i not in chosen]
     import random  # with what it loads, as long as a tenth of NumPy
@@ -156,8 +167,14 @@ def _best_worst_random(rows: Sequence[Row], count: int, seed: str) -> list[int]:
     return [*chosen, *sorted(drawn)][:count]
 
 
-def _rank(row: Row) -> float | None:
-    rank = row.get(RANKED_BY)
+def rank_of(row: Mapping[str, Any], ranked_by: str) -> float | None:
+    """By what a row is best or worst; None where that is no finite number.
+
+    Example:
+        >>> rank_of({"score": 2}, "score"), rank_of({"score": "nan"}, "score"), rank_of({}, "score")
+        (2, None, None)
+    """
+    rank = row.get(ranked_by)
     return rank if isinstance(rank, (int, float)) and math.isfinite(rank) else None
 
 

@@ -28,6 +28,7 @@ from sightline.runs.sound_lines import is_sound_run, sane_event
 from sightline.sinks.commits import is_commit
 from sightline.sinks.lineage import Beginnings, Start
 from sightline.sinks.sound_records import SoundRecords
+from sightline.values.samples import RANKED_BY
 
 _BLOCK_ROWS = 1024
 _EVENTS = 10_000  # of a run, and late snapshots as many
@@ -91,11 +92,13 @@ class SampleTable:
         rows: each with ``step``, ``process`` and the columns that were recorded.
         recorded: how many rows all processes have recorded, of which these were chosen.
         columns: in the order in which they came.
+        ranked_by: the one by which rows are best and worst.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     recorded: int = 0
     columns: list[str] = field(default_factory=list)
+    ranked_by: str = RANKED_BY
 
 
 class History:
@@ -343,6 +346,7 @@ class History:
         step, rows = record["step"], record["rows"]
         table = self.samples.setdefault(record["table"], SampleTable())
         table.recorded += record["recorded"]
+        table.ranked_by = record.get("ranked_by", table.ranked_by)
         for row in rows:
             table.columns += [each for each in row if each not in table.columns]
             table.rows.append({"step": step} | row | {"step": step})

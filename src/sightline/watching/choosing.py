@@ -42,6 +42,9 @@ _WANTED: tuple[tuple[tuple[str, ...], int], ...] = (
     (("throughput/train/tokens_per_s", "throughput/*tokens*", "throughput/*"), 2),
     (("train/lr", "*/lr"), 1),
 )
+#: Namespaces before and behind those of the user's own.
+_FIRST = ("train", "eval", "rollout", "throughput", "warmup")
+_LAST = ("time", "timeperf", "obs", "jax", "host")
 _ENOUGH = 6  # else others are taken too
 _MOST = 12
 #: Statistics that say little by themselves.
@@ -85,15 +88,26 @@ def chosen(keys: Sequence[str], patterns: Sequence[str] = (), dull: Container[st
 def filtered(keys: Iterable[str], typed: str) -> list[str]:
     """The keys in which each typed word stands somewhere, also with ``*``; small and capital letters alike.
 
-    Those of JAX and of hosts come last.
+    By namespace: first what training and evaluations are about, then names of the user's own, then times,
+    what went wrong, and machines; within one as they come.
 
     Example:
         >>> filtered(["train/Loss", "eval/loss", "train/kl"], "loss tr"), filtered(["a/b", "b/a"], "a*b")
         (['train/Loss'], ['a/b'])
+        >>> filtered(["time/train/step_s", "mine", "eval_full/loss", "train/kl"], "")
+        ['train/kl', 'eval_full/loss', 'mine', 'time/train/step_s']
     """
     patterns = [f"*{word.lower()}*" for word in typed.split()]
     fitting = [key for key in keys if all(fnmatchcase(key.lower(), each) for each in patterns)]
-    return sorted(fitting, key=lambda key: (key.startswith("host/"), key.startswith("jax/")))
+    return sorted(fitting, key=_place)
+
+
+def _place(key: str) -> int:
+    """Where the namespace of a key stands."""
+    name = "eval" if key.startswith(("eval_", "eval-")) else key.partition("/")[0]
+    if name in _FIRST:
+        return _FIRST.index(name) - len(_FIRST)
+    return _LAST.index(name) + 1 if name in _LAST else 0
 
 
 def own(keys: Iterable[str], run: Mapping[str, Any] | None) -> list[str]:

@@ -16,7 +16,7 @@ from sightline.support.foreign_text import steady
 from sightline.support.wording import ago, counted, duration, moment, number, size
 from sightline.views.step_time import StageTime
 from sightline.watching import curves
-from sightline.watching.choosing import is_goal
+from sightline.watching.choosing import filtered, is_goal
 from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
 from sightline.watching.log_tail import Warned
@@ -47,6 +47,7 @@ _SHORT_NAME = 16  # to which names are cut, from their head, so that numbers are
 _NUMBERS = ("last", "mean", "change")
 _LEAST = 8  # cells of a number
 _LEAST_CURVE = 10
+_UNCUT = 4000  # cells, which no line of a log needs
 _WARNED = 12  # lines of logs, errors before warnings
 _LONGEST_WHY = 4000
 _WHY_ROWS = 100
@@ -109,7 +110,9 @@ class Panel:
         lines, note = self.lines, self.note
         if len(lines) > room or self.more:
             hidden = f"{max(0, len(lines) - room) + self.more} more below"
-            note = f"{note}, {hidden}" if note else hidden
+            both = f"{note}, {hidden}" if note else hidden
+            if not note or cell_len(self.title) + cell_len(both) + 4 <= width:
+                note = both
             lines = lines[:room]
         return [_title(self.title, note, width, glyphs), *lines]
 
@@ -153,6 +156,7 @@ def page(
 # --- the head ----------------------------------------------------------------------------------------------
 
 HEAD_ROWS = 4
+_HEADINGS = 1  # of the columns of metrics
 HEAD_WHY_ROWS = 4  # of why it ended or waits, if that is longer than a line, where rows are few
 
 
@@ -259,7 +263,7 @@ def body(
     """All panels that have room below the head, in one column or two."""
     widths = columns_of(width)
     room = None if height is None else max(0, height - len(head(facts, width, glyphs, now)))
-    text_rows = next(rows for tall, rows in _TEXT_ROWS if (45 if height is None else height) >= tall)
+    text_rows = _text_rows(45 if height is None else height)
     made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=text_rows)
     if len(widths) == 1 or not any(panel.column for panel in made):
         made = panels(facts, [width], view=view, glyphs=glyphs, now=now, text_rows=text_rows)
@@ -274,6 +278,26 @@ def body(
             line.append(" " * (widths[0] + GUTTER - line.cell_len)).append_text(right[row])
         lines.append(line)
     return lines
+
+
+def metric_rows(facts: Facts, width: int, height: int, *, view: View, glyphs: Glyphs, now: float) -> int:
+    """How many metrics there is room for, of a list that is long enough; as :func:`body` has it."""
+    widths = columns_of(width)
+    room = max(0, height - len(head(facts, width, glyphs, now)))
+    made = panels(facts, widths, view=view, glyphs=glyphs, now=now, text_rows=_text_rows(height))
+    if len(widths) > 1 and any(panel.column for panel in made):
+        made = [panel for panel in made if panel.column == 0]
+    beside = _HEADINGS + 1  # the title
+    wishes = [
+        panel.wish._replace(wanted=len(facts.wanted) + beside) if panel.rank == 0 else panel.wish
+        for panel in made
+    ]
+    given = [rows for panel, rows in zip(made, rows_for(wishes, room), strict=True) if panel.rank == 0]
+    return max(1, given[0] - beside) if given else 1
+
+
+def _text_rows(height: int) -> int:
+    return next(rows for tall, rows in _TEXT_ROWS if height >= tall)
 
 
 def _stacked(made: Sequence[Panel], width: int, height: int | None, glyphs: Glyphs) -> list[Text]:
@@ -317,12 +341,14 @@ def panels(
         found.append(Panel("slow processes", "", lines, rank=2, least=2))
     if facts.warned:
         newest = sorted(facts.warned, key=lambda each: (not each.is_error, -each.time))
-        lines = [_warned(each, right, now, facts.state.processes) for each in newest]
+        shown = newest[:_WARNED]
+        lines = [row for each in shown for row in _warned(each, right, now, facts.state.processes)]
         said = _counted(facts)
         brief = _styled(f"{said}; last: ", "bold red" if newest[0].is_error else "yellow")
-        brief = _fit(brief.append_text(lines[0]), right)
+        (latest,) = _warned(newest[0], _UNCUT, now, facts.state.processes)
+        brief = _fit(brief.append_text(latest), right)
         note = ", ".join(part for part in (said, _whose(facts)) if part)
-        more, lines = max(0, len(lines) - _WARNED), lines[:_WARNED]
+        more = len(newest) - len(shown)
         title = "warnings and errors"
         found.append(Panel(title, note, lines, rank=4, least=3, column=1, more=more, brief=brief))
     if facts.sinks:
@@ -365,7 +391,12 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
         what = "no metric fits"
         if facts.unmatched:
             what += f" {steady(', '.join(facts.unmatched), 80)}"
-        return [_fit(_styled(f"{what}; there are {steady(', '.join(facts.keys[:6]), 200)}", "dim"), width)]
+        return [
+            _fit(
+                _styled(f"{what}; there are {steady(', '.join(filtered(facts.keys, '')[:6]), 200)}", "dim"),
+                width,
+            )
+        ]
     names = {metric.key: steady(metric.key, 200) for metric in facts.metrics}
     longest = min(max(cell_len(name) for name in names.values()), _LONGEST_NAME, max(12, width * 2 // 5))
     shown = {name: [_number_of(metric, name) for metric in facts.metrics] for name in _NUMBERS}
@@ -500,7 +531,8 @@ def _trouble(each: Trouble, width: int) -> list[Text]:
     return [_fit(line, width) for line in lines]
 
 
-def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
+def _warned(each: Warned, width: int, now: float, processes: int) -> list[Text]:
+    """In a line; where an exception's own text has no room in it, that below, in two rows at most."""
     level, style = {
         "WARNING": ("warning", "yellow"), "ERROR": ("error", "bold red"),
     }.get(each.level, ("critical", "bold white on red"))  # fmt: skip
@@ -512,9 +544,11 @@ def _warned(each: Warned, width: int, now: float, processes: int) -> Text:
     if each.count > 1:
         text.append(f"({each.count:,}×) " if each.is_same else f"({each.count:,} alike) ", "bold")
     text.append(steady(each.message, 300))
-    if each.error:
-        text.append(f" · {steady(each.error, 200)}", "red")
-    return _fit(text, width)
+    error = steady(each.error or "", 400)
+    if error and text.cell_len + cell_len(error) + 3 > width:
+        rows = _wrapped(error, max(8, width - 4), 2)
+        return [_fit(text, width), *(_fit(_styled(f"    {row}", "red"), width) for row in rows)]
+    return [_fit(text.append(f" · {error}", "red") if error else text, width)]
 
 
 def _counted(facts: Facts) -> str:
@@ -584,6 +618,8 @@ def _samples(table: Samples, width: int, text_rows: int) -> list[Text]:
     for which, row in table.rows:
         texts = {name: value for name, value in row.items() if isinstance(value, str)}
         numbers = {name: row[name] for name in row if name not in texts and name != "step"}
+        if table.ranked_by in numbers:  # it has made them so
+            numbers = {table.ranked_by: numbers[table.ranked_by], **numbers}
         line = _styled(which, {"best": "bold green", "worst": "bold red"}.get(which, "bold"))
         for name, value in list(numbers.items())[:8]:
             shown = number(value, _DIGITS) if isinstance(value, (int, float)) else steady(str(value), 40)

@@ -20,7 +20,7 @@ from sightline.support.foreign_text import steady
 from sightline.support.wording import counted, duration, processes
 from sightline.tracing.session_metrics import PREFIX as SESSIONS
 from sightline.values.naming import RESERVED
-from sightline.values.samples import RANKED_BY
+from sightline.values.samples import RANKED_BY, rank_of
 from sightline.views.history import History, SampleTable
 from sightline.views.step_time import RunTime, StageTime, run_time, step_time
 from sightline.views.troubles import absences, stalls
@@ -158,13 +158,15 @@ class Samples:
         table: its name.
         step: of the commit.
         recorded: how many rows there were in the tail that was read.
-        rows: the best and the worst by their reward, each with what it is; else the first ones.
+        rows: the best and the worst, each with what it is; where none can be told, the first ones.
+        ranked_by: the column by which they are.
     """
 
     table: str
     step: int | None
     recorded: int
     rows: list[tuple[str, dict[str, Any]]]
+    ranked_by: str = RANKED_BY
 
 
 @dataclass(frozen=True)
@@ -630,17 +632,14 @@ def _counted(history: History, first: int, but: Container[str]) -> list[Trouble]
 def _last_rows(name: str, table: SampleTable) -> Samples:
     step = table.rows[-1].get("step")
     rows = [row for row in table.rows[-64:] if row.get("step") == step]
-    ranked = [
-        (float(row[RANKED_BY]), row)
-        for row in rows
-        if isinstance(row.get(RANKED_BY), (int, float)) and math.isfinite(row[RANKED_BY])
-    ]
+    ranked = [(rank, row) for row in rows if (rank := rank_of(row, table.ranked_by)) is not None]
     if ranked:
         best, worst = (choose(ranked, key=lambda each: each[0])[1] for choose in (max, min))
         picked = [("best", best)] if best is worst else [("best", best), ("worst", worst)]
     else:
         picked = [("a row", row) for row in rows[:2]]
-    return Samples(name, step if isinstance(step, int) else None, table.recorded, picked)
+    at = step if isinstance(step, int) else None
+    return Samples(name, at, table.recorded, picked, table.ranked_by)
 
 
 def files_of(run_dir: Path, expected: int) -> Files:

@@ -23,7 +23,7 @@ from sightline.support.wording import processes
 from sightline.views.history import History
 from sightline.watching import drawing
 from sightline.watching.choosing import chosen, filtered
-from sightline.watching.drawing import FULL, HEAD_ROWS, PLAIN, Glyphs, View
+from sightline.watching.drawing import FULL, PLAIN, Glyphs, View
 from sightline.watching.facts import (
     Facts,
     Files,
@@ -234,7 +234,8 @@ def watch(watched: Watch, output: TextIO, keyboard: TextIO | None, *, stays: boo
             elif facts.state != watched.state:
                 facts = facts.with_state(watched.state)
             for key in keys:
-                changed = pressed(key, view, most=len(facts.wanted), page=max(1, rows - HEAD_ROWS - 4))
+                page = drawing.metric_rows(facts, columns, rows - 1, view=view, glyphs=glyphs, now=now)
+                changed = pressed(key, view, most=len(facts.wanted), page=page)
                 if changed is None:
                     return False
                 view = changed
@@ -249,11 +250,13 @@ def pressed(key: str, view: View, *, most: int, page: int) -> View | None:
         key: as of :meth:`Screen.wait`.
         view: as it was.
         most: how many metrics there are to scroll through.
-        page: how many are a page.
+        page: how many there is room for.
 
     Example:
-        >>> pressed("down", View(), most=3, page=10)
+        >>> pressed("down", View(), most=30, page=10)
         View(offset=1, typed=None, is_typing=False, shows_all=False)
+        >>> pressed("end", View(), most=30, page=10).offset
+        20
         >>> view = View()
         >>> for key in ["/", "k", "l", "enter"]:
         ...     view = pressed(key, view, most=3, page=10)
@@ -280,7 +283,7 @@ def pressed(key: str, view: View, *, most: int, page: int) -> View | None:
     if key == "a":
         return view._replace(shows_all=not view.shows_all, offset=0)
     if key in moves:
-        return view._replace(offset=min(max(0, view.offset + moves[key]), max(0, most - 1)))
+        return view._replace(offset=max(0, min(view.offset + moves[key], most - page)))
     return view
 
 

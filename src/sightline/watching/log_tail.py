@@ -27,6 +27,10 @@ _HEAD = 64 << 10  # bytes in which the first line is
 _KEPT = 100
 _COMPARED = 2000  # characters of a message, by which lines are alike
 _NUMBERED = re.compile(r"\w*\d[\w.:-]*")  # a word with a digit: what differs in lines of one template
+_TRACEBACK = "Traceback (most recent call last):"
+_GROUP = "  + Exception Group Traceback"
+_MEMBER = re.compile(r"(  \+-|    )\+-+ \S+ -+$")
+_MEMBERS = 3  # of an exception group, that are shown
 _LOOK_S = 30.0  # after which the folder is looked at again, although it has not changed
 
 
@@ -197,11 +201,31 @@ def _warned(line: bytes) -> Warned | None:
 
 
 def _own_text(traceback: str) -> str:
-    """An exception's type and message, which may have several lines."""
-    _, found, last = traceback.strip().rpartition("Traceback (most recent call last):\n")
-    lines = last.splitlines()
-    if found:
-        for at, line in enumerate(lines):
-            if not line.startswith((" ", "\t")):  # those of frames are indented
-                return "\n".join(lines[at:])
-    return lines[-1] if lines else ""
+    """An exception's type and message, which may have several lines; of a group also what is in it."""
+    lines = traceback.strip("\n").splitlines()
+    group = max((at for at, line in enumerate(lines) if line.startswith(_GROUP)), default=None)
+    if group is None and traceback.startswith("  | "):  # without frames
+        group = 0
+    if group is None or _TRACEBACK in lines[group:]:  # what was raised of it is no group
+        return _raised(lines)
+    own: list[str] = []
+    members: list[list[str]] = []
+    for line in lines[group:]:
+        if line[:4] in ("  | ", "  + "):
+            own.append(line[4:])
+        elif _MEMBER.match(line):
+            members.append([])
+        elif members and line.startswith("    | "):  # deeper ones are indented further
+            members[-1].append(line[6:])
+    said = [text.splitlines()[0] for each in members[:_MEMBERS] if (text := _raised(each))]
+    more = ["…"] if len(members) > _MEMBERS else []
+    return ": ".join(filter(None, [_raised(own), "; ".join([*said, *more])]))
+
+
+def _raised(lines: list[str]) -> str:
+    """What a traceback ends with, behind its frames, which are indented; all of it where it has none."""
+    begin = max((at + 1 for at, line in enumerate(lines) if line.endswith(_TRACEBACK)), default=0)
+    end = next(
+        (at for at in range(begin, len(lines)) if not lines[at].startswith((" ", "\t"))), len(lines) - 1
+    )
+    return "\n".join(lines[end:])

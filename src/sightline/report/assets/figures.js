@@ -73,7 +73,10 @@ function figure(host, draw, { height = 190, zooms = false } = {}) {
       const { traces, layout, label: words } = draw(Math.max(80, plot.clientWidth - 60));
       plot.setAttribute("aria-label", visible(words || ""));
       const whole = deepened(base(plot.clientWidth, height), layout || {});
-      if (whole.xaxis.type === "date") whole.margin.b = 36;
+      if (whole.xaxis.type === "date") { // two rows of labels, as wide as 13:22:44.955
+        whole.margin.b = 36;
+        whole.xaxis.nticks = Math.max(2, Math.min(8, Math.floor((plot.clientWidth - whole.margin.l) / 80)));
+      }
       try {
         plotly.react(plot, traces, whole, { displayModeBar: false, responsive: false, doubleClick: false, showTips: false });
       } catch (error) {

@@ -27,7 +27,7 @@ function showSamples() {
   const tabs = tables.length > 1 ? el("div", { class: "tabs", role: "group", "aria-label": "Sample tables" }, tables.map((each) => el("button", { type: "button", "aria-pressed": String(each === found), onclick: () => { chosenSamples = each.table; showSamples(); } }, say(each.table, 80)))) : null;
   const left = found.recorded - found.rows.length, of = tables.length > 1 ? "" : ` of ${visible(found.table)}`;
   const step = found.columns.indexOf("step"), steps = new Set(found.rows.map((row) => row[step])).size;
-  const which = found.chosen ? `of ${counted(steps, "step")}${steps > 1 ? ", most of them of the newest" : ""}; of each step the best, the worst, and some of every process` : "those that are here and that no later attempt went over";
+  const which = found.chosen ? `of ${counted(steps, "step")}${steps > 1 ? ", most of them of the newest" : ""}; of each step the best and the worst by ${visible(found.ranked_by)}, and some of every process` : "those that are here and that no later attempt went over";
   samples.lead(left > 0 ? el("span", {}, `${number(found.rows.length)} of ${number(found.recorded)} recorded rows${of}, ${which}. `, el("code", {}, say(`sightline export ${run.dir} --samples ${found.table}`, 400)), " writes all") : `all ${number(found.rows.length)} recorded rows${of}`);
   if (samples.body.lastChild !== made.list.node || tabs) samples.body.replaceChildren(...[tabs, made.list.node].filter(Boolean));
 }
@@ -47,7 +47,7 @@ function sampleTable(given) {
       const value = numeric[at] && isNotFinite(row[at]) ? NOT_FINITE[row[at]] : row[at];
       if (typeof value === "number") {
         const [low, high] = ranges[at];
-        if (isReward(column) && Number.isFinite(low) && isNumber(value)) { cell.classList.add("shaded"); cell.style.setProperty("--shade", cellShade(value, low, high)); }
+        if ((isReward(column) || column === given.ranked_by) && Number.isFinite(low) && isNumber(value)) { cell.classList.add("shaded"); cell.style.setProperty("--shade", cellShade(value, low, high)); }
         return number(value);
       }
       if (typeof value === "boolean") return String(value);
