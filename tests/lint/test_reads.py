@@ -425,3 +425,19 @@ def test_an_accelerator_that_is_told_the_loss_is_none() -> None:
                 metrics["loss"] = accelerator.gather(loss).mean()  # expect: SL102
         """
     )
+
+
+def test_a_wait_in_one_turn_alone_is_left_alone_whatever_else_its_condition_says() -> None:
+    """As before a dump of what the first step has compiled."""
+    assert_as_marked(
+        """
+        import jax
+        from lib import train_step
+        for step in range(first, last):
+            state, metrics = train_step(state, batch)
+            if config.dump and step == first:
+                jax.block_until_ready(state)
+            if config.dump or step == first:
+                jax.block_until_ready(state)  # expect: SL103
+        """
+    )

@@ -362,5 +362,6 @@ def test_a_batch_for_mlflow_without_metrics_is_none() -> None:
     """Tags and parameters set a run up."""
     client = "from mlflow import MlflowClient\nclient = MlflowClient()\n"
     assert instead(f"{client}client.log_batch(run_id, tags=tags)") == []
+    assert instead(f"{client}client.log_batch(run_id=run_id, metrics=[], params=params)") == []
     (said,) = instead(f"{client}client.log_batch(run_id, metrics=found)")
     assert said == "sl.scalar(…)  # for each of found\nrun.commit(step)"

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 from sightline.lint import calls, compiled, names, words
 from sightline.lint.frames import Frame
 from sightline.lint.syntax import dotted, last_name, leaves
-from sightline.lint.values import CONSTANT, NOTHING, Kind, Tag, Use, Value, holding, join, tagged, with_tags
+from sightline.lint.values import (
+    CONSTANT,
+    NOTHING,
+    Kind,
+    Origin,
+    Tag,
+    Use,
+    Value,
+    holding,
+    join,
+    tagged,
+    with_tags,
+)
 
 if TYPE_CHECKING:
     from sightline.lint.flow import Flow
@@ -138,10 +150,19 @@ def _note_ratio_or_mask(node: ast.BinOp, left: Value, right: Value) -> None:
     if isinstance(node.op, ast.Div):
         for tag in set(gathers[0]).intersection(gathers[1]):
             tag.origin.is_ratio = True
+        if len(gathers[0]) == len(gathers[1]) == 1:
+            (over,), (under,) = gathers
+            _note_parts(over.origin, under.origin)
     if isinstance(node.op, ast.Mult) and all(gathers):
         for by, of, masks in ((node.right, *gathers), (node.left, *gathers[::-1])):
             if "mask" in words.words(last_name(by)):
                 _note_mask(masks, of)
+
+
+def _note_parts(over: Origin, under: Origin) -> None:
+    if over is not under and over.operand is not None and under.operand is not None:
+        for origin in (over, under):
+            origin.parts = origin.parts or (over.operand, under.operand)
 
 
 def _note_mask(masks: list[Tag], of: Iterable[Tag]) -> None:

@@ -107,7 +107,8 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     """The arguments of a sink's call that are metrics: neither keys nor steps."""
     method = path.rpartition(".")[2]
     if method == "log_batch":
-        yield from node.args[1:2] or [each.value for each in node.keywords if each.arg in ("metrics", None)]
+        given = node.args[1:2] or [each.value for each in node.keywords if each.arg in ("metrics", None)]
+        yield from (each for each in given if not isinstance(each, (ast.List, ast.Tuple)) or each.elts)
         return
     at = 0
     if method.startswith("add_") or method in (
