@@ -140,3 +140,19 @@ def test_a_metric_without_a_key_is_called_by_what_was_gathered() -> None:
         """
     )
     assert found.startswith('sl.summary("kl", kl.detach().float())')
+
+
+def test_what_is_read_back_from_a_dict_of_metrics_is_what_was_put_under_that_key() -> None:
+    """A margin of two rewards does not name all that the trainer has logged."""
+    found = instead(
+        """
+        class Trainer:
+            def log(self, kl, chosen, rejected):
+                self._metrics["kl"].append(self.accelerator.gather(kl).mean().item())
+                self._metrics["reward/chosen"].append(self.accelerator.gather(chosen).mean().item())
+                self._metrics["reward/margin"].append(self._metrics["reward/chosen"][-1] - rejected)
+        """
+    )
+    assert [each.partition("  #")[0] for each in found] == [
+        'sl.summary("kl", kl)', 'sl.summary("reward/chosen", chosen)'
+    ]  # fmt: skip

@@ -281,6 +281,9 @@ def test_a_norm_of_sharded_gradients_and_a_count_that_divides_the_loss_are_no_me
             def score(self, inputs):
                 n = self.accelerator.gather(inputs["mask"].sum()).sum()
                 return {"ids": inputs["ids"], "num_items_in_batch": n}
+            def prepare(self, inputs):
+                inputs = self.score(inputs)
+                return inputs
             def compute_loss(self, ratio):
                 low = self.accelerator.gather(ratio)  # expect: SL102
                 self._metrics["clip_ratio/low_min"].append(nanmin(low).item())

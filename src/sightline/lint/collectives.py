@@ -44,6 +44,14 @@ def _is_only_returned(origin: Origin) -> bool:
     return origin.is_ratio and not origin.uses & {Use.METRIC, Use.PRINT}
 
 
+def _keys(origin: Origin) -> Iterator[str]:
+    """Under which keys it was found, also in the function that gathers."""
+    inner: Origin | None = origin
+    while inner is not None:
+        yield from inner.keys
+        inner = inner.inner
+
+
 def _feeds_a_metric(origin: Origin) -> bool:
     uses = origin.uses
     if uses & _NEEDED and not (Use.METRIC in uses and origin.of_metrics):
@@ -63,7 +71,7 @@ def _feeds_a_metric(origin: Origin) -> bool:
         return True
     if origin.reductions & MEANS:
         return True
-    if any(map(words.is_size, [*named, *origin.keys])):
+    if any(map(words.is_size, [*named, *_keys(origin)])):
         return False
     if origin.reductions & SUMS:
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sightline.lint import calls, compiled, names, words
@@ -56,6 +57,8 @@ def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
         at = node.slice.value
         if isinstance(at, int) and -len(base.items) <= at < len(base.items):
             return base.items[at]
+    if index.text is not None:
+        base = _under(base, index.text)
     chosen = [tag for tag in index.of_kind(Kind.GATHERED) if tag.whole and base.tags]  # by a mask
     _note_mask(chosen, base.of_kind(Kind.GATHERED))
     one_of = [tag for tag in base.of_kind(Kind.GATHERED) if tag.origin.few and tag.origin.reduces]
@@ -63,6 +66,15 @@ def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
         numbers = [Tag(tag.origin, False) for tag in one_of]
         return Value(base.holds, base.tags.difference(one_of).union(numbers))
     return with_tags(base.element, chosen)
+
+
+def _under(container: Value, key: str) -> Value:
+    """The same container with those numbers alone that were put under a key, where any was."""
+    numbers = container.of_kind(Kind.GATHERED, Kind.READ, Kind.ELAPSED)
+    others = [tag for tag in numbers if key not in tag.origin.keys]
+    if len(others) in (0, len(numbers)):
+        return container
+    return replace(container, tags=container.tags.difference(others))
 
 
 def _slice(flow: Flow, node: ast.Slice, frame: Frame) -> Value:

@@ -73,7 +73,7 @@ _CONTAINERS = named(
     "timer timers times durations perf telemetry losses meters"
 )
 _SEQUENCES = named("list lists tensor tensors array arrays vector values")
-_MEASURED = named("metrics stats statistics scalars timings times durations telemetry")
+_MEASURED = named("metric metrics stats statistics scalars timings times durations telemetry")
 _REPLIES = named("response reply resp headers header")
 _SETTINGS = named("alpha beta gamma epsilon temperature difficulty coef coefficient threshold")
 _KEYS = named(
