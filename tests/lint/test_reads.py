@@ -306,6 +306,9 @@ def test_the_call_to_write_instead_hands_over_the_array() -> None:
     )
     assert instead(loop + 'seen.append(m["kl"].item())')[0].startswith('sl.scalar(kl=m["kl"])')
     assert instead(loop + "print(jax.device_get(m))")[0].startswith('sl.summary("m", m)')
+    assert instead(loop + "m = jax.device_get(m)\n    log['loss'] = m['loss']")[0].startswith(
+        "sl.scalar(**m)"
+    )
     assert "timing.until(m)" in instead(loop + "jax.block_until_ready(m)")[0]
     metrics = loop.replace("s, m =", "s, metrics =")
     assert instead(metrics + "print(jax.device_get(metrics))")[0].startswith("sl.scalar(**metrics)")

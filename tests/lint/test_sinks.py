@@ -275,6 +275,9 @@ def test_the_call_to_write_instead_uses_the_expressions_that_are_there() -> None
         "sl.scalar(**more)\n"
         "run.commit(it + 1)"
     ]
+    assert instead("import wandb\nwandb.log(dict(loss=x.item(), **more), step=n)") == [
+        "sl.scalar(loss=x)\nsl.scalar(**more)\nrun.commit(n)"
+    ]
     assert instead("import wandb\nwandb.log(metrics)") == ["sl.scalar(**metrics)\nrun.commit(step)"]
     assert instead("import mlflow\nmlflow.log_metric('kl', kl, 7)") == ["sl.scalar(kl=kl)\nrun.commit(7)"]
 

@@ -59,6 +59,8 @@ def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
             return base.items[at]
     if index.text is not None:
         base = _under(base, index.text)
+        for tag in base.of_kind(Kind.READ):
+            tag.origin.has_names = tag.origin.has_names or tag.whole
     chosen = [tag for tag in index.of_kind(Kind.GATHERED) if tag.whole and base.tags]  # by a mask
     _note_mask(chosen, base.of_kind(Kind.GATHERED))
     one_of = [tag for tag in base.of_kind(Kind.GATHERED) if tag.origin.few and tag.origin.reduces]

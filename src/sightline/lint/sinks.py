@@ -199,6 +199,10 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
     elif isinstance(value, ast.Dict):
         for name, each in zip(value.keys, value.values, strict=True):
             yield advice.entry(source, name, each)
+    elif isinstance(value, ast.Call) and last_name(value.func) == "dict" and not value.args:
+        for keyword in value.keywords:
+            named = None if keyword.arg is None else ast.Constant(keyword.arg)
+            yield advice.entry(source, named, keyword.value)
     else:
         yield f"sl.scalar(**{source.expression(value)})"
 

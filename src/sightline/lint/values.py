@@ -63,6 +63,7 @@ class Origin:
         parts: of a GATHERED: what is divided by what, where both are gathered, each by itself.
         few: of a GATHERED: each process gives a few numbers that are written out, ``np.array([hits, n])``.
         read: of a READ: the step outputs that are read.
+        has_names: of a READ: parts of it are taken by names, as of a dict.
     """
 
     kind: Kind
@@ -84,6 +85,7 @@ class Origin:
     parts: tuple[ast.expr, ast.expr] | None = None
     few: bool = False
     read: set[Origin] = field(default_factory=set)
+    has_names: bool = False
 
     @property
     def of_metrics(self) -> bool:
