@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
+import pickle
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -266,6 +268,19 @@ def test_names_that_do_nothing_are_said_once(begin: Begin, caplog: pytest.LogCap
     with pytest.raises(AttributeError):
         _ = wandb.__wrapped__  # as inspect and copy ask every object
     wandb.finish()
+
+
+def test_copies_of_config_and_summary_are_plain_dicts(begin: Begin) -> None:
+    """Runners copy and pickle them; what is changed in a copy is not in the journal."""
+    wandb = begin(cfg={"model": {"layers": 2}})
+    for copied in (
+        copy.copy(wandb.config),
+        copy.deepcopy(wandb.config),
+        pickle.loads(pickle.dumps(wandb.config)),
+    ):
+        assert type(copied) is dict
+        assert copied == {"model": {"layers": 2}}
+    assert copy.deepcopy(wandb.summary) == {}
 
 
 def test_config_and_summary_are_dicts_whose_changes_are_in_the_journal(begin: Begin) -> None:

@@ -322,6 +322,10 @@ class Config(dict[str, Any]):
         """A copy."""
         return dict(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are plain dicts: what is changed in them is nobody else's affair."""
+        return dict, (dict(self),)
+
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
 
