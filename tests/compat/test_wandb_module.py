@@ -404,3 +404,14 @@ def test_any_name_makes_a_run(begin: Begin, tmp_path: Path, name: str | None) ->
     assert wandb.dir is not None
     assert Path(wandb.dir).parent == tmp_path / "a-b"
     wandb.finish()
+
+
+@pytest.mark.parametrize("project", [None, "", "  "])
+def test_a_run_of_no_project_lies_among_those_of_wandb(
+    begin: Begin, tmp_path: Path, project: str | None
+) -> None:
+    """As a config gives it that leaves it out."""
+    wandb = begin(project=project)
+    assert wandb.dir is not None
+    assert Path(wandb.dir).parent == tmp_path / "wandb"
+    wandb.finish()

@@ -257,7 +257,7 @@ class JournalWandb:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _open(self, *, project: str, name: str | None, config: Any, mode: str | None) -> None:
-        folder = Path(self._settings.log_dir) / (_component(project) or "wandb")
+        folder = Path(self._settings.log_dir) / (_component(project or "") or "wandb")
         wanted = None if name is None else _component(name) or None
         begin = partial(start, folder, config=config, resume="never", logger=self._settings)
         try:
