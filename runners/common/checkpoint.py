@@ -85,7 +85,7 @@ class Checkpoints:
         Raises:
             CheckpointError: there are none.
         """
-        found = sorted(p for p in (run_dir / "checkpoints").glob("p*") if any(p.iterdir()))
+        found = sorted(p for p in (run_dir / "checkpoints").glob("p*") if p.is_dir() and any(p.iterdir()))
         if not found:
             raise CheckpointError(f"{run_dir}: no checkpoints in it; expected {run_dir}/checkpoints/p00000/…")
         mine = run_dir / "checkpoints" / f"p{jax.process_index():05d}"

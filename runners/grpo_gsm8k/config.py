@@ -20,6 +20,14 @@ class DataConfig:
     prompt_tokens: int = 38  # longer questions lose their beginning
     completion_tokens: int = 32  # sampling stops here; longer worked answers are cut
 
+    def __post_init__(self) -> None:
+        at_least(self, 0, "train_problems", "test_problems")
+        for split in ("train", "test"):
+            if getattr(self, f"{split}_file") is None:
+                at_least(self, 1, f"{split}_problems")
+        at_least(self, 2, "prompt_tokens")  # the beginning, and one of the question
+        at_least(self, 1, "completion_tokens")
+
 
 @dataclass(frozen=True)
 class WarmupConfig:
@@ -64,6 +72,7 @@ class GrpoConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 0, "steps", "learning_rate", "lr_warmup_steps", "max_grad_norm", "kl_beta")
+        at_least(self, 0, "clip_low", "clip_high")
         at_least(self, 1, "prompts_per_step", "ppo_epochs", "grad_accumulation")
         at_least(self, 2, "group_size")
         if self.temperature <= 0:
@@ -97,6 +106,9 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "seed")
 
 
 def check_divisible(config: Config, devices: int, processes: int) -> None:

@@ -52,6 +52,7 @@ class GrpoConfig:
         at_least(
             self, 0, "steps", "learning_rate", "lr_warmup_steps", "weight_decay", "max_grad_norm", "kl_beta"
         )
+        at_least(self, 0, "seed", "clip_low", "clip_high")
         at_least(self, 1, "prompts_per_step", "ppo_epochs", "grad_accumulation")
         at_least(self, 2, "group_size")
         if self.temperature <= 0:
@@ -86,6 +87,9 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "seed")
 
 
 def check_divisible(config: Config, devices: int) -> None:

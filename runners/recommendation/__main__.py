@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, DataError) as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
+    except OSError as e:
+        print(f"error: {e.filename or args.directory}: cannot be written: {e.strerror}", file=sys.stderr)
+        return 2
     written = dataclasses.asdict(paths)
     print("Written:")
     print("\n".join(f"  {path}" for path in written.values()))

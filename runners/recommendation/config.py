@@ -30,7 +30,7 @@ class DataConfig:
     answer_tokens: int = 8  # longer titles are cut
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "train_users", "valid_users", "test_users")
+        at_least(self, 1, "items", "train_users", "valid_users", "test_users")
         at_least(self, 2, "codes")
         at_least(self, 16, "prompt_tokens")
         at_least(self, 4, "answer_tokens")  # a semantic id and the end

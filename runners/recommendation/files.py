@@ -290,7 +290,7 @@ def _csv_rows(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _literal_list(text: str, where: str) -> Sequence[Any]:
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         value = None
     if not isinstance(value, list):
         raise DataError(f"{where}: expected a list as ['…', '…'], found {_short(text)}")

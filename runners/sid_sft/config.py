@@ -75,6 +75,9 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
+    def __post_init__(self) -> None:
+        at_least(self, 0, "seed")
+
 
 def check_divisible(config: Config, devices: int) -> None:
     """A micro-batch must split evenly over the devices; if it does not, the error has the numbers."""

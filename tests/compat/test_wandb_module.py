@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
+import pickle
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -268,6 +270,19 @@ def test_names_that_do_nothing_are_said_once(begin: Begin, caplog: pytest.LogCap
     wandb.finish()
 
 
+def test_copies_of_config_and_summary_are_plain_dicts(begin: Begin) -> None:
+    """Runners copy and pickle them; what is changed in a copy is not in the journal."""
+    wandb = begin(cfg={"model": {"layers": 2}})
+    for copied in (
+        copy.copy(wandb.config),
+        copy.deepcopy(wandb.config),
+        pickle.loads(pickle.dumps(wandb.config)),
+    ):
+        assert type(copied) is dict
+        assert copied == {"model": {"layers": 2}}
+    assert copy.deepcopy(wandb.summary) == {}
+
+
 def test_config_and_summary_are_dicts_whose_changes_are_in_the_journal(begin: Begin) -> None:
     """Credentials not."""
     wandb = begin(cfg=Namespace(lr=0.1, layers=2))
@@ -388,4 +403,15 @@ def test_any_name_makes_a_run(begin: Begin, tmp_path: Path, name: str | None) ->
     wandb = begin(name=name, project="a/b")
     assert wandb.dir is not None
     assert Path(wandb.dir).parent == tmp_path / "a-b"
+    wandb.finish()
+
+
+@pytest.mark.parametrize("project", [None, "", "  "])
+def test_a_run_of_no_project_lies_among_those_of_wandb(
+    begin: Begin, tmp_path: Path, project: str | None
+) -> None:
+    """As a config gives it that leaves it out."""
+    wandb = begin(project=project)
+    assert wandb.dir is not None
+    assert Path(wandb.dir).parent == tmp_path / "wandb"
     wandb.finish()

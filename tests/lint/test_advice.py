@@ -92,3 +92,67 @@ def test_a_ratio_of_gathered_sums_is_a_ratio_instead() -> None:
         """
     (advice,) = instead(code)
     assert re.match(r'sl\.ratio\("eval/accuracy", hits, n\)  #', advice)
+
+
+def test_two_sums_that_are_gathered_apart_and_divided_are_one_ratio_instead() -> None:
+    """Of both findings, since each alone would be a total under the other's key."""
+    found = instead(
+        """
+        class Trainer:
+            def log_entropy(self, outputs):
+                tokens = self.accelerator.gather_for_metrics(outputs.tokens).sum()
+                entropy = self.accelerator.gather_for_metrics(outputs.entropy).sum()
+                self._metrics["entropy"].append((entropy / tokens).item())
+        """
+    )
+    assert len(found) == 2
+    assert all(each.startswith('sl.ratio("entropy", outputs.entropy, outputs.tokens)') for each in found)
+
+
+def test_texts_that_are_gathered_are_a_sample_and_a_list_is_not_unpacked_as_a_dict() -> None:
+    (texts,) = instead(
+        """
+        from accelerate.utils import gather_object
+        def log(self):
+            self._logs["prompt"].extend(gather_object(prompts))
+        """
+    )
+    assert texts.startswith('sl.sample("samples", prompt=prompts)')
+    (numbers,) = instead(
+        """
+        import torch.distributed as dist
+        def over_all(timing_list):
+            dist.all_reduce(timing_list)
+            timings = {name: timing_list[i].item() for i, name in enumerate(names)}
+            return timings
+        """
+    )
+    assert "**" not in numbers
+
+
+def test_a_metric_without_a_key_is_called_by_what_was_gathered() -> None:
+    """And not by the method that was called on it."""
+    (found,) = instead(
+        """
+        class Trainer:
+            def log_loss(self, kl):
+                print(self.accelerator.gather(kl.detach().float()).mean().item())
+        """
+    )
+    assert found.startswith('sl.summary("kl", kl.detach().float())')
+
+
+def test_what_is_read_back_from_a_dict_of_metrics_is_what_was_put_under_that_key() -> None:
+    """A margin of two rewards does not name all that the trainer has logged."""
+    found = instead(
+        """
+        class Trainer:
+            def log(self, kl, chosen, rejected):
+                self._metrics["kl"].append(self.accelerator.gather(kl).mean().item())
+                self._metrics["reward/chosen"].append(self.accelerator.gather(chosen).mean().item())
+                self._metrics["reward/margin"].append(self._metrics["reward/chosen"][-1] - rejected)
+        """
+    )
+    assert [each.partition("  #")[0] for each in found] == [
+        'sl.summary("kl", kl)', 'sl.summary("reward/chosen", chosen)'
+    ]  # fmt: skip

@@ -266,3 +266,44 @@ def test_a_flag_on_which_all_agree_is_no_metric() -> None:
             return bool(flag.item())
         """
     )
+
+
+def test_a_norm_of_sharded_gradients_and_a_count_that_divides_the_loss_are_no_metrics() -> None:
+    """Clipping and the loss need them of all processes; a project's own ``nanmin`` is a reduction."""
+    assert_as_marked(
+        """
+        import torch, torch.distributed as dist
+        def global_norm(grads, group):
+            total_norm = torch.tensor(float(max(grads)))
+            dist.all_reduce(total_norm, op=dist.ReduceOp.MAX, group=group)
+            return float(total_norm.item())
+        class Trainer:
+            def score(self, inputs):
+                n = self.accelerator.gather(inputs["mask"].sum()).sum()
+                return {"ids": inputs["ids"], "num_items_in_batch": n}
+            def prepare(self, inputs):
+                inputs = self.score(inputs)
+                return inputs
+            def compute_loss(self, ratio):
+                low = self.accelerator.gather(ratio)  # expect: SL102
+                self._metrics["clip_ratio/low_min"].append(nanmin(low).item())
+        """
+    )
+
+
+def test_what_is_kept_to_go_on_from_it_is_no_metric() -> None:
+    """A time that a ``state_dict`` has under a key like a metric's."""
+    assert_as_marked(
+        """
+        import time, torch.distributed as dist
+        class Every:
+            def state_dict(self):
+                return {"interval_seconds": self.interval}
+            def is_due(self):
+                self.interval = time.time() - self.last
+                interval = torch.tensor(self.interval)
+                dist.all_reduce(interval, op=dist.ReduceOp.MAX)
+                self.interval = interval.item()
+                return self.interval > self.seconds
+        """
+    )

@@ -70,3 +70,14 @@ def test_notes_fail_nothing_and_failures_do() -> None:
     assert Report().exit_code == Report([NOTE]).exit_code == 0
     assert Report([FINDING, NOTE]).exit_code == 1
     assert Report([FINDING], [FAILURE]).exit_code == 2
+
+
+def test_nothing_in_code_or_in_a_files_name_acts_on_a_terminal() -> None:
+    """Neither on that of people, nor on GitHub's; and JSON can be written and read with any name."""
+    hostile = "a\x1b[2J\udcff\u202e"
+    finding = Finding(f"{hostile}\n.py", 1, 1, "SL101", "sink-call", hostile, f"sl.scalar({hostile})\nb\x0cc")
+    report = Report([finding], [Failure(f"{hostile}.py", 1, hostile)], 1)
+    for line in [*human(report), *github(report)]:
+        assert line.isprintable(), line
+    written = as_json(report).encode("ascii")
+    assert json.loads(written)["findings"][0]["path"] == finding.path

@@ -306,6 +306,9 @@ def test_the_call_to_write_instead_hands_over_the_array() -> None:
     )
     assert instead(loop + 'seen.append(m["kl"].item())')[0].startswith('sl.scalar(kl=m["kl"])')
     assert instead(loop + "print(jax.device_get(m))")[0].startswith('sl.summary("m", m)')
+    assert instead(loop + "m = jax.device_get(m)\n    log['loss'] = m['loss']")[0].startswith(
+        "sl.scalar(**m)"
+    )
     assert "timing.until(m)" in instead(loop + "jax.block_until_ready(m)")[0]
     metrics = loop.replace("s, m =", "s, metrics =")
     assert instead(metrics + "print(jax.device_get(metrics))")[0].startswith("sl.scalar(**metrics)")
@@ -423,5 +426,21 @@ def test_an_accelerator_that_is_told_the_loss_is_none() -> None:
                 loss = model(batch)
                 accelerator.backward(loss)
                 metrics["loss"] = accelerator.gather(loss).mean()  # expect: SL102
+        """
+    )
+
+
+def test_a_wait_in_one_turn_alone_is_left_alone_whatever_else_its_condition_says() -> None:
+    """As before a dump of what the first step has compiled."""
+    assert_as_marked(
+        """
+        import jax
+        from lib import train_step
+        for step in range(first, last):
+            state, metrics = train_step(state, batch)
+            if config.dump and step == first:
+                jax.block_until_ready(state)
+            if config.dump or step == first:
+                jax.block_until_ready(state)  # expect: SL103
         """
     )

@@ -275,6 +275,9 @@ def test_the_call_to_write_instead_uses_the_expressions_that_are_there() -> None
         "sl.scalar(**more)\n"
         "run.commit(it + 1)"
     ]
+    assert instead("import wandb\nwandb.log(dict(loss=x.item(), **more), step=n)") == [
+        "sl.scalar(loss=x)\nsl.scalar(**more)\nrun.commit(n)"
+    ]
     assert instead("import wandb\nwandb.log(metrics)") == ["sl.scalar(**metrics)\nrun.commit(step)"]
     assert instead("import mlflow\nmlflow.log_metric('kl', kl, 7)") == ["sl.scalar(kl=kl)\nrun.commit(7)"]
 
@@ -362,5 +365,6 @@ def test_a_batch_for_mlflow_without_metrics_is_none() -> None:
     """Tags and parameters set a run up."""
     client = "from mlflow import MlflowClient\nclient = MlflowClient()\n"
     assert instead(f"{client}client.log_batch(run_id, tags=tags)") == []
+    assert instead(f"{client}client.log_batch(run_id=run_id, metrics=[], params=params)") == []
     (said,) = instead(f"{client}client.log_batch(run_id, metrics=found)")
     assert said == "sl.scalar(…)  # for each of found\nrun.commit(step)"

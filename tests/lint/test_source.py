@@ -1,11 +1,13 @@
 """Reading files: whatever bytes they hold, a tree or one clear line of why not."""
 
+import sys
 from contextlib import suppress
 
 import pytest
 
 from sightline.lint import Source, UnreadableError, check
 
+PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 CODE = 'import wandb\nwandb.log({"train/größe": 1})\n'
 
 
@@ -44,18 +46,18 @@ def test_an_empty_file_is_clean(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "line", "said"),
     [
-        (b"x = (\n", 1, "is no Python: '(' was never closed"),
-        (b"def f(:\n    pass\n", 1, "is no Python"),
-        (b"print 'hello'\n", 1, "is no Python"),
+        (b"x = (\n", 1, f"is no {PYTHON}: '(' was never closed"),
+        (b"def f(:\n    pass\n", 1, f"is no {PYTHON}: "),
+        (b"print 'hello'\n", 1, f"is no {PYTHON}: "),
         (b"x = 1\ny = '\xff'\n", 2, "is not utf-8"),
         (b"# coding: klingon\n", 0, "cannot be decoded: unknown encoding"),
-        (b"x = 1\x00\n", None, "is no Python"),
+        (b"x = 1\x00\n", None, f"is no {PYTHON}: "),
         (b"(" * 5000 + b")" * 5000, None, ""),
     ],
     ids=["unclosed", "syntax", "python 2", "bytes", "cookie", "nul", "parentheses"],
 )
 def test_a_file_that_is_no_python_says_why_in_one_line(data: bytes, line: int | None, said: str) -> None:
-    """And where, if that is known."""
+    """And where, if that is known, and of which version: a file for a newer one is none to it."""
     with pytest.raises(UnreadableError) as caught:
         Source.parse("train.py", data)
     assert said in str(caught.value)

@@ -304,3 +304,9 @@ def test_the_timing_to_write_instead_has_the_name_of_its_variable_or_key() -> No
     assert instead(start + 'log["tokens_per_s"] = tokens / (time.time() - t0)')[0].endswith(
         'sl.rate("tokens", tokens, over="step")'
     )
+    assert instead(start + "stats.blocking_duration_secs = time.time() - t0")[0].startswith(
+        'with sl.record_timing("blocking"):'
+    )
+    assert instead(start + 'metrics = {"train/time(s)": time.time() - t0}')[0].startswith(
+        'with sl.record_timing("step"):'
+    )

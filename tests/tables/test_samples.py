@@ -64,6 +64,17 @@ def test_torn_lines_are_counted_and_a_cut_one_is_left_out(run: Path, tmp_path: P
     assert table.unreadable.torn == 1
 
 
+def test_what_a_run_writes_meanwhile_is_not_in_the_table(run: Path, tmp_path: Path) -> None:
+    """Its cells may be of other kinds than the columns, which are known by then."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    table = sample_table(copy, "rollouts/hard")
+    with open(copy / "samples" / "rollouts" / "hard.p00000.a02.jsonl", "ab") as file:
+        file.write(b'{"step":12,"k":0,"time":1.0,"row":{"prompt":"x","reward":"late"}}\n')
+    assert len(list(table.rows())) == 24
+    assert len(list(sample_table(copy, "rollouts/hard").rows())) == 25
+
+
 def test_a_hole_is_passed_over_and_noted(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

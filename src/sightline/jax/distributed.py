@@ -174,7 +174,8 @@ def initialize(**options: Any) -> bool:
         Whether the job has several processes.
 
     Raises:
-        ConfigurationError: some of the three variables are set and others are not, or not to numbers.
+        ConfigurationError: a number of processes or of this one is set without the others, or to what
+            cannot be one.
     """
     names = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
     given = {name: os.environ.get(name) for name in names}
@@ -188,6 +189,11 @@ def initialize(**options: Any) -> bool:
             f"{shown}: expected two integers. `sightline launch -n 2 -- python …` sets them, with "
             f"JAX_COORDINATOR_ADDRESS"
         ) from None
+    if not 0 <= process < processes:
+        raise ConfigurationError(
+            f"JAX_PROCESS_ID={process} with JAX_NUM_PROCESSES={processes}: expected the processes to be "
+            f"numbered from 0, each below their number"
+        )
     if processes == 1:
         return False
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")

@@ -15,13 +15,16 @@ from sightline.values import naming
 from sightline.values.naming import NAMESPACES, unconventional
 
 _READERS = {"float", "int", "asarray", "array", "device_get"}
+_METHODS = words.named("detach clone cpu to float double half mean sum max min view reshape flatten")
 _STATISTIC = re.compile(r"[/_.](mean|avg|average|std|min|max|sum|median|p\d+)$|^(mean|avg|average|max|min)_")
 _DECORATION = re.compile(
     r"^(t|dt|time|all|global|local|gathered)_|_(global|all|gathered|local|np|val|value)$"
 )
 _SECONDS = re.compile(
-    r"(_time)?(_in)?_(s|sec|secs|seconds|ms|msec|us|ns|delta)$|_(time|duration|elapsed|latency)(_delta)?$"
+    r"(_time|_duration|_elapsed|_latency)?(_in)?_(s|sec|secs|seconds|ms|msec|us|ns|delta)$"
+    r"|_(time|duration|elapsed|latency)(_delta)?$"
 )
+_NO_NAMES = words.named("t dt time elapsed duration delta s sec secs seconds took latency")
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _OURS = {word: word for word in ("mean", "std", "min", "max", "sum", "count")} | naming.OTHER_STATISTICS
 _STATISTIC_WORD = f"(?P<statistic>{'|'.join(_OURS)})"
@@ -168,9 +171,9 @@ def timing_name(keys: list[str], names: list[str]) -> str:
         if is_rate(name):
             continue
         last = name.rpartition("/")[2].replace("{}", "").strip("_")
-        last = _SECONDS.sub("", _DECORATION.sub("", last.lower()))
-        last = re.sub(r"[^a-z0-9_]+", "_", last).strip("_")
-        if last and last not in {"t", "dt", "time", "elapsed", "duration", "delta", "s", "took", "latency"}:
+        last = re.sub(r"[^a-z0-9_]+", "_", last.lower()).strip("_")
+        last = _SECONDS.sub("", _DECORATION.sub("", last))
+        if last and last not in _NO_NAMES:
             return last
     return "step"
 
@@ -188,9 +191,17 @@ def metric_name(origin: Origin) -> str:
         node = origin.operand
         if isinstance(node, ast.Subscript) and (key_ := literal_start(node.slice)):
             return conventional(key_)
-        if name := _DECORATION.sub("", last_name(unread(node)).lstrip("_")):
+        if name := _DECORATION.sub("", last_name(_without_methods(node)).lstrip("_")):
             return name
     return "value"
+
+
+def _without_methods(node: ast.expr) -> ast.expr:
+    """``x`` of ``x.detach().float()``."""
+    node = unread(node)
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS:
+        node = node.func.value
+    return node
 
 
 def metric_keys(origin: Origin) -> list[str]:
@@ -237,10 +248,17 @@ def instead_of_gathering(source: Source, origin: Origin) -> str:
         name, parts = metric_name(origin) if metric_keys(origin) else "…", getattr(written(node), "elts", [])
         both = ", ".join(map(source.expression, parts)) if len(parts) == 2 else "…, …"
         return f'sl.ratio("{name}", {both}){after}'
+    if origin.parts is not None and origin.reductions and origin.reductions <= SUMS:
+        over, under = (source.expression(bare(each)) for each in origin.parts)
+        return f'sl.ratio("{name}", {over}, {under}){after}'
     if origin.few:
         return f'sl.total("{name}", …) or sl.ratio(…) for each number of {text}{after}'
-    if words.is_metrics(last_name(node)) and dotted(node) and not origin.reductions:
+    of_names = words.is_metrics(last_name(node)) and not words.is_sequence(last_name(node))
+    if of_names and dotted(node) and not origin.reductions:
         return f"sl.scalar(**{text}){after}"
+    if "object" in origin.how and not origin.reductions:
+        column = re.sub(r"\W", "_", name)
+        return f'sl.sample("samples", {column}={text}){after}; numbers: sl.summary("{name}", {text})'
     if len(metric_keys(origin)) > 3:
         return f'sl.total("{name}", …) or sl.ratio(…) for each number of {text}{after}'
     if origin.reductions and origin.reductions <= SUMS:

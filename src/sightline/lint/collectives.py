@@ -44,6 +44,14 @@ def _is_only_returned(origin: Origin) -> bool:
     return origin.is_ratio and not origin.uses & {Use.METRIC, Use.PRINT}
 
 
+def _keys(origin: Origin) -> Iterator[str]:
+    """Under which keys it was found, also in the function that gathers."""
+    inner: Origin | None = origin
+    while inner is not None:
+        yield from inner.keys
+        inner = inner.inner
+
+
 def _feeds_a_metric(origin: Origin) -> bool:
     uses = origin.uses
     if uses & _NEEDED and not (Use.METRIC in uses and origin.of_metrics):
@@ -54,14 +62,16 @@ def _feeds_a_metric(origin: Origin) -> bool:
         return False  # MPI has many other uses
     if origin.how == "all_gather" or uses & {Use.CONTROL, Use.PASSED}:
         return False
+    named = [*origin.names, last_name(origin.operand) if origin.operand is not None else ""]
+    if any("norm" in words.words(name) for name in named):
+        return False  # of gradients in shards, by which they are clipped
     if origin.few and origin.is_ratio and uses & {Use.PRINT, Use.RETURNED, Use.NUMBER}:
         return True  # hits over answers, whatever these are called
     if origin.reduces and uses & {Use.NUMBER, Use.PRINT}:
         return True
     if origin.reductions & MEANS:
         return True
-    named = [*origin.names, last_name(origin.operand) if origin.operand is not None else ""]
-    if any(map(words.is_size, named)):
+    if any(map(words.is_size, [*named, *_keys(origin)])):
         return False
     if origin.reductions & SUMS:
         return True

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sightline.lint import calls, compiled, names, words
 from sightline.lint.frames import Frame
 from sightline.lint.syntax import dotted, last_name, leaves
-from sightline.lint.values import CONSTANT, NOTHING, Kind, Tag, Use, Value, holding, join, tagged, with_tags
+from sightline.lint.values import (
+    CONSTANT,
+    NOTHING,
+    Kind,
+    Origin,
+    Tag,
+    Use,
+    Value,
+    holding,
+    join,
+    tagged,
+    with_tags,
+)
 
 if TYPE_CHECKING:
     from sightline.lint.flow import Flow
@@ -44,6 +57,10 @@ def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
         at = node.slice.value
         if isinstance(at, int) and -len(base.items) <= at < len(base.items):
             return base.items[at]
+    if index.text is not None:
+        base = _under(base, index.text)
+        for tag in base.of_kind(Kind.READ):
+            tag.origin.has_names = tag.origin.has_names or tag.whole
     chosen = [tag for tag in index.of_kind(Kind.GATHERED) if tag.whole and base.tags]  # by a mask
     _note_mask(chosen, base.of_kind(Kind.GATHERED))
     one_of = [tag for tag in base.of_kind(Kind.GATHERED) if tag.origin.few and tag.origin.reduces]
@@ -51,6 +68,15 @@ def _subscript(flow: Flow, node: ast.Subscript, frame: Frame) -> Value:
         numbers = [Tag(tag.origin, False) for tag in one_of]
         return Value(base.holds, base.tags.difference(one_of).union(numbers))
     return with_tags(base.element, chosen)
+
+
+def _under(container: Value, key: str) -> Value:
+    """The same container with those numbers alone that were put under a key, where any was."""
+    numbers = container.of_kind(Kind.GATHERED, Kind.READ, Kind.ELAPSED)
+    others = [tag for tag in numbers if key not in tag.origin.keys]
+    if len(others) in (0, len(numbers)):
+        return container
+    return replace(container, tags=container.tags.difference(others))
 
 
 def _slice(flow: Flow, node: ast.Slice, frame: Frame) -> Value:
@@ -138,10 +164,19 @@ def _note_ratio_or_mask(node: ast.BinOp, left: Value, right: Value) -> None:
     if isinstance(node.op, ast.Div):
         for tag in set(gathers[0]).intersection(gathers[1]):
             tag.origin.is_ratio = True
+        if len(gathers[0]) == len(gathers[1]) == 1:
+            (over,), (under,) = gathers
+            _note_parts(over.origin, under.origin)
     if isinstance(node.op, ast.Mult) and all(gathers):
         for by, of, masks in ((node.right, *gathers), (node.left, *gathers[::-1])):
             if "mask" in words.words(last_name(by)):
                 _note_mask(masks, of)
+
+
+def _note_parts(over: Origin, under: Origin) -> None:
+    if over is not under and over.operand is not None and under.operand is not None:
+        for origin in (over, under):
+            origin.parts = origin.parts or (over.operand, under.operand)
 
 
 def _note_mask(masks: list[Tag], of: Iterable[Tag]) -> None:

@@ -36,7 +36,7 @@ class Flow:
         self.carried: set[ast.expr] = set()  # calls that are given what they change
         self.handed: dict[ast.Call, ast.Call] = {}  # calls that others are to make
         self.discarded: ast.expr | None = None  # the last expression that is a statement
-        self.apart = 0  # within how many calls that print what is being read, or decide by it
+        self.apart = 0  # within how many calls and functions whose dicts are printed, decided by, or kept
         self._functions: dict[ast.AST, Function] = {}
         self.stars: set[str] = set()  # modules of which everything is imported
         self._waiting: deque[Function] = deque()
@@ -200,7 +200,10 @@ class Flow:
             frame.returned = self.eval(function.node.body, frame)
             self.use(frame.returned, Use.RETURNED)
         else:
+            kept = words.is_state(function.name)
+            self.apart += kept
             self.body(function.node.body, frame)
+            self.apart -= kept
 
     def _called_from(self, value: Value, function: Function, node: ast.expr, frame: Frame) -> Value:
         """What a function returned, for its caller: what arose inside arises at the call."""

@@ -66,7 +66,7 @@ def _read_origin(it: Call, steps: list[Tag], node: ast.expr) -> Origin | None:
     frame = it.frame
     active = it.flow.active_loops(frame)
     in_loop = [tag.origin for tag in steps if not active.isdisjoint(tag.origin.loops)]
-    if not in_loop or frame.traced or frame.benchmark or any(map(_once, _guards(frame))):
+    if not in_loop or frame.traced or frame.benchmark or any(_once(guard.test) for guard in _guards(frame)):
         return None
     origin = it.flow.origin(Kind.READ, it.node, frame, how=it.name, operand=node)
     origin.step_like = origin.step_like or any(step.step_like for step in in_loop)
@@ -80,9 +80,10 @@ def _guards(frame: Frame) -> list[ast.If]:
     return [guard for each in frame.chain() for guard in each.guards]
 
 
-def _once(guard: ast.If) -> bool:
-    """Whether a branch is taken in one turn of its loop: ``if step == 0``."""
-    test = guard.test
+def _once(test: ast.expr) -> bool:
+    """Whether a condition holds in one turn of its loop: ``step == 0``, ``dump and step == first``."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return any(map(_once, test.values))
     return (
         isinstance(test, ast.Compare)
         and isinstance(test.ops[0], ast.Eq)

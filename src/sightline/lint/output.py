@@ -10,29 +10,30 @@ from dataclasses import asdict
 
 from sightline.lint.checking import Report
 from sightline.lint.findings import Failure
+from sightline.support.foreign_text import escaped
 
 Style = Callable[[str, str], str]  # a text and what it is: "place", "code", "note", "error"
 
 
 def human(report: Report, styled: Style = lambda text, kind: text) -> Iterator[str]:
-    """Lines for people, grouped by file; the last one counts."""
+    """Lines for people, grouped by file; the last one counts. Nothing in them acts on a terminal."""
     last = None
     for finding in report.findings:
         if finding.path != last:
             if last is not None:
                 yield ""
             last = finding.path
-        place = f"{finding.path}:{finding.line}:{finding.column}:"
+        place = f"{escaped(finding.path)}:{finding.line}:{finding.column}:"
         code = styled(f"{finding.code} {finding.name}", "note" if finding.note else "code")
         yield f"{styled(place, 'place')} {code}"
-        yield from textwrap.wrap(finding.why, 110, initial_indent="    ", subsequent_indent="    ")
-        first, *rest = finding.instead.splitlines()
+        yield from textwrap.wrap(escaped(finding.why), 110, initial_indent="    ", subsequent_indent="    ")
+        first, *rest = map(escaped, finding.instead.split("\n"))
         yield f"    instead:  {first}"
         yield from (f"              {line}" for line in rest)
     if report.findings:
         yield ""
     for failure in report.failures:
-        yield f"{styled(_place(failure), 'place')} {styled('error:', 'error')} {failure.message}"
+        yield f"{styled(_place(failure), 'place')} {styled('error:', 'error')} {escaped(failure.message)}"
     yield summary(report)
 
 
@@ -58,11 +59,12 @@ def _number(count: int, what: str) -> str:
 
 
 def _place(failure: Failure) -> str:
-    return f"{failure.path}:{failure.line}:" if failure.line else f"{failure.path}:"
+    path = escaped(failure.path)
+    return f"{path}:{failure.line}:" if failure.line else f"{path}:"
 
 
 def as_json(report: Report) -> str:
-    """One JSON object: ``findings``, ``failures``, ``files``."""
+    """One JSON object: ``findings``, ``failures``, ``files``; in ASCII, whatever the files are called."""
     return json.dumps(
         {
             "findings": [asdict(finding) for finding in report.findings],
@@ -70,7 +72,6 @@ def as_json(report: Report) -> str:
             "files": report.files,
         },
         indent=2,
-        ensure_ascii=False,
     )
 
 
@@ -97,7 +98,7 @@ def _annotation(kind: str, path: str, line: int, column: int, title: str, messag
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return escaped(text, keep="\r\n").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

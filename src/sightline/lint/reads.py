@@ -69,7 +69,7 @@ def _instead(source: Source, origin: Origin) -> str:
             f"  # PyTorch: for the last step before a commit, not for each"
         )
     whole = origin.how not in _NUMBERS or last_name(origin.node) in ("map", "tree_map")
-    if whole and words.is_metrics(last_name(node)):
+    if whole and (origin.has_names or words.is_metrics(last_name(node))):
         return f"sl.scalar(**{text})  # arrays as they are: the commit picks them up"
     name = advice.metric_name(origin)
     if origin.how in _NUMBERS or origin.how == "int":

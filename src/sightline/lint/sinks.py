@@ -107,7 +107,8 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     """The arguments of a sink's call that are metrics: neither keys nor steps."""
     method = path.rpartition(".")[2]
     if method == "log_batch":
-        yield from node.args[1:2] or [each.value for each in node.keywords if each.arg in ("metrics", None)]
+        given = node.args[1:2] or [each.value for each in node.keywords if each.arg in ("metrics", None)]
+        yield from (each for each in given if not isinstance(each, (ast.List, ast.Tuple)) or each.elts)
         return
     at = 0
     if method.startswith("add_") or method in (
@@ -198,6 +199,10 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
     elif isinstance(value, ast.Dict):
         for name, each in zip(value.keys, value.values, strict=True):
             yield advice.entry(source, name, each)
+    elif isinstance(value, ast.Call) and last_name(value.func) == "dict" and not value.args:
+        for keyword in value.keywords:
+            named = None if keyword.arg is None else ast.Constant(keyword.arg)
+            yield advice.entry(source, named, keyword.value)
     else:
         yield f"sl.scalar(**{source.expression(value)})"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import sys
 import tokenize
 import warnings
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from sightline.lint.findings import Finding, Rule
 
 _NEWLINE = re.compile("\r\n|\r|\n")
+#: Which reads files here: those for a newer one may be none to it.
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _LONGEST = 60  # characters of an expression that is quoted
 
 
@@ -72,9 +75,9 @@ class Source:
                 warnings.simplefilter("ignore")  # "\d" in a string is not our affair
                 tree = ast.parse(text)
         except SyntaxError as error:
-            raise UnreadableError(f"is no Python: {error.msg}", error.lineno or 0) from None
+            raise UnreadableError(f"is no {_PYTHON}: {error.msg}", error.lineno or 0) from None
         except ValueError as error:  # a NUL, before Python 3.12
-            raise UnreadableError(f"is no Python: {error}") from None
+            raise UnreadableError(f"is no {_PYTHON}: {error}") from None
         except (RecursionError, MemoryError):
             raise UnreadableError("is nested too deeply to be parsed") from None
         return cls(path, text, tree, text.split("\n"))

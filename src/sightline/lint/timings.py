@@ -28,7 +28,8 @@ def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
 def _instead(origin: Origin) -> str:
     keys = list(origin.keys)
     name = advice.timing_name(
-        [key for key in keys if words.is_time(key) or words.is_counter(key)], list(origin.names)
+        [key for key in keys if words.is_time(key) or words.is_counter(key)],
+        [name for name in origin.names if not words.is_metrics_class(name)],  # a dict in which it stands
     )
     timing = (
         f'with sl.record_timing("{name}"): …  # until a device is done: … as timing; timing.until(result)'

@@ -60,8 +60,10 @@ class Origin:
         is_mask: of a GATHERED: it chooses among what another gives.
         mask: of a GATHERED: what chooses among its values, before it is gathered.
         is_ratio: of a GATHERED: one part of it is divided by another.
+        parts: of a GATHERED: what is divided by what, where both are gathered, each by itself.
         few: of a GATHERED: each process gives a few numbers that are written out, ``np.array([hits, n])``.
         read: of a READ: the step outputs that are read.
+        has_names: of a READ: parts of it are taken by names, as of a dict.
     """
 
     kind: Kind
@@ -80,8 +82,10 @@ class Origin:
     is_mask: bool = False
     mask: ast.expr | None = None
     is_ratio: bool = False
+    parts: tuple[ast.expr, ast.expr] | None = None
     few: bool = False
     read: set[Origin] = field(default_factory=set)
+    has_names: bool = False
 
     @property
     def of_metrics(self) -> bool:

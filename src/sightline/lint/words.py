@@ -66,13 +66,14 @@ _PROBABILISTIC = named(
 _STATISTICS = named(
     "metric metrics stat stats statistics mean avg average median std var sum total max min accuracy acc "
     "percentile quantile summarize summarise summary describe aggregate reduce fmt format round scalar "
-    "float number perplexity ppl rate per"
+    "float number perplexity ppl rate per nanmean nanstd nansum nanmax nanmin"
 )
 _CONTAINERS = named(
     "metric metrics log logs stat stats statistics scalar scalars summary summaries history timing timings "
     "timer timers times durations perf telemetry losses meters"
 )
-_MEASURED = named("metrics stats statistics scalars timings times durations telemetry")
+_SEQUENCES = named("list lists tensor tensors array arrays vector values")
+_MEASURED = named("metric metrics stats statistics scalars timings times durations telemetry")
 _REPLIES = named("response reply resp headers header")
 _SETTINGS = named("alpha beta gamma epsilon temperature difficulty coef coefficient threshold")
 _KEYS = named(
@@ -260,6 +261,23 @@ def is_metrics_class(name: str) -> bool:
         (True, False, False)
     """
     return words(name)[-1:] != () and words(name)[-1] in _MEASURED
+
+
+@functools.cache
+def is_sequence(name: str) -> bool:
+    """Whether something of this name is a list or an array, and no dict: ``timing_list``."""
+    return not _SEQUENCES.isdisjoint(words(name))
+
+
+@functools.cache
+def is_state(name: str) -> bool:
+    """Whether the dict that a function of this name gives is kept, to go on from it later.
+
+    Example:
+        >>> is_state("state_dict"), is_state("__getstate__"), is_state("train_state")
+        (True, True, False)
+    """
+    return name.strip("_") in ("state_dict", "getstate", "get_state", "save_state")
 
 
 @functools.cache

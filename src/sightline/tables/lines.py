@@ -66,12 +66,12 @@ class Lines:
                     self.run = record
                 begun.see(record)
                 if is_commit(record):
-                    begun.commit(_attempt(record), record["step"])
+                    begun.commit(attempt_of(record), record["step"])
                 if found == kind and _has_place(record) and steps.has(record["step"]):
                     places.append(lines.begin)
                     sizes.append(place - 1 - lines.begin)
                     at_steps.append(record["step"])
-                    attempts.append(_attempt(record))
+                    attempts.append(attempt_of(record))
                     see(record)
         self.unreadable: Unreadable = lines.unreadable
         self._places, self._sizes = _numbers(places), _numbers(sizes)
@@ -127,13 +127,14 @@ def size_of(run_dir: Path) -> int:
         return 0
 
 
+def attempt_of(record: Record) -> int:
+    """The attempt that a line is of; 1 where it does not say."""
+    attempt = record.get("attempt")
+    return attempt if isinstance(attempt, int) and is_number(attempt) and attempt else 1
+
+
 def _has_place(record: Record) -> bool:
     return is_commit(record) if record["type"] == "commit" else is_number(record.get("step"))
-
-
-def _attempt(record: Record) -> int:
-    attempt = record.get("attempt")
-    return attempt if isinstance(attempt, int) and is_number(attempt) else 1
 
 
 def _numbers(values: Sequence[int]) -> NDArray[np.int64]:

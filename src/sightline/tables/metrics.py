@@ -8,7 +8,7 @@ from typing import Any
 
 from sightline.runs.journal import Record
 from sightline.sinks.commits import values_of
-from sightline.tables.lines import Lines
+from sightline.tables.lines import Lines, attempt_of
 from sightline.tables.table import Cell, Column, Kind, Steps, Table, matching, named
 from sightline.values.naming import COUNT_SUFFIX
 
@@ -176,7 +176,7 @@ def process_table(
                 if not isinstance(processes, list):
                     continue
                 k = record.get("k")
-                place: list[Cell] = [record["step"], _attempt(record), k if isinstance(k, int) else 0]
+                place: list[Cell] = [record["step"], attempt_of(record), k if isinstance(k, int) else 0]
                 place += [is_over] if attempts else []
                 for at, process in enumerate(processes):
                     cells = [_float(_item(values.get(key), at)) for key in keys]
@@ -240,12 +240,7 @@ def _merged(records: Sequence[Record]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _place(record: Record) -> list[Cell]:
-    return [record["step"], _float(record.get("time")), _attempt(record)]
-
-
-def _attempt(record: Record) -> int:
-    attempt = record.get("attempt")
-    return attempt if isinstance(attempt, int) and attempt else 1
+    return [record["step"], _float(record.get("time")), attempt_of(record)]
 
 
 def _float(value: Any) -> float | None:

@@ -32,6 +32,7 @@ class _File(NamedTuple):
     attempt: int
     process: int
     path: Path
+    size: int  # bytes that count: a run that goes on may write more, with cells of other kinds
 
 
 def sample_tables(run_dir: Path) -> list[str]:
@@ -60,9 +61,9 @@ def sample_table(
 ) -> Table:
     """A row for each sample, by attempt, then process, then as they were recorded.
 
-    What a later attempt has gone over again is left out. The files are read twice; memory is bounded by the
-    number of columns. Without files here (a journal that was copied alone) the rows are the few that the
-    journal shows.
+    What a later attempt has gone over again is left out. The files are read twice, as far as they go now;
+    memory is bounded by the number of columns. Without files here (a journal that was copied alone) the rows
+    are the few that the journal shows.
 
     Args:
         run_dir: of the run.
@@ -138,13 +139,13 @@ def sample_table(
 
 def sample_bytes(run_dir: Path, name: str) -> int:
     """How large the files of a table are."""
-    return sum(each.path.stat().st_size for each in _files(run_dir, name))
+    return sum(each.size for each in _files(run_dir, name))
 
 
 def _files(run_dir: Path, name: str) -> list[_File]:
     folder = run_dir / "samples"
     return sorted(
-        _File(int(match["attempt"]), int(match["process"]), path)
+        _File(int(match["attempt"]), int(match["process"]), path, path.stat().st_size)
         for path in folder.rglob("*.jsonl")
         if (match := _FILE.fullmatch(path.relative_to(folder).as_posix())) and match["table"] == name
     )
@@ -164,9 +165,9 @@ def _rows_of_files(
     advance: Callable[[int], object],
     note: _Note,
 ) -> Iterator[tuple[list[Cell], Mapping[str, Any]]]:
-    for attempt, process, path in files:
+    for attempt, process, path, size in files:
         with open(path, "rb", 0) as file:
-            lines = JsonLines(file.fileno())
+            lines = JsonLines(file.fileno(), end=size)
             place = 0
             for record in lines:
                 advance(lines.place - place)

@@ -226,6 +226,7 @@ ROW_CASES = {
     "unknown SID": (ITEM_SID, "<a_99><b_0><c_0>", r"unknown SID '<a_99><b_0><c_0>'; the index has 80 others"),
     "unknown SID in the history": (HISTORY_SID, "['<a_0>']", r"unknown SID '<a_0>'"),
     "no list": (HISTORY_SID, "<a_1><b_1>", r"history_item_sid: expected a list as \['…', '…'\], found"),
+    "a set of lists": (HISTORY_SID, "{['<a_1>']}", r"history_item_sid: expected a list as"),
     "code for a list": (HISTORY_SID, "__import__('os').getpid()", r"history_item_sid: expected a list"),
     "an empty history": (HISTORY_SID, "[]", r"expected histories of one length, found 0 SIDs, 1 ids and 1"),
     "another id": (
@@ -290,3 +291,6 @@ def test_the_command_writes_files_that_can_be_read_and_says_how_to_train_on_them
         assert Path(path).exists()
     assert main([str(tmp_path / "shop"), *small]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+    file = Path(re.findall(r"--set data\.train_file=(\S+)", printed)[0])
+    assert main([str(file), *small]) == 2
+    assert capsys.readouterr().err == f"error: {file / 'train'}: cannot be written: Not a directory\n"

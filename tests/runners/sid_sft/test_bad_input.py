@@ -240,6 +240,7 @@ def test_a_bad_file_of_one_process_ends_the_job_with_its_line(shop: Path, tmp_pa
     ("settings", "message"),
     [
         (["sft.learning_rate=.nan"], "config key 'sft.learning_rate': expected a finite number, found nan"),
+        (["seed=-1"], "seed: expected at least 0, found -1"),
         (["sft.learning_rate=-1"], "sft.learning_rate: expected at least 0, found -1"),
         (["sft.batch_size=15"], "sft.batch_size: 15 examples do not split evenly into 2"),
         (["eval.beams=81"], "eval.beams: 81 is more than the 80 items"),
@@ -275,5 +276,9 @@ def test_a_policy_is_read_from_a_run_with_its_vocabulary_and_sizes(one_process: 
 def test_what_is_no_policy_is_named(one_process: Finished, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no checkpoints in it"):
         load_policy(tmp_path / "nowhere")
+    (tmp_path / "odd" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "odd" / "checkpoints" / "place.txt").touch()
+    with pytest.raises(CheckpointError, match=r"odd: no checkpoints in it"):
+        load_policy(tmp_path / "odd")
     with pytest.raises(CheckpointError, match=r"p00000/3: no such checkpoint"):
         load_policy(one_process.dir, step=3)

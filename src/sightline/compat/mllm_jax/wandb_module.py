@@ -257,7 +257,7 @@ class JournalWandb:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _open(self, *, project: str, name: str | None, config: Any, mode: str | None) -> None:
-        folder = Path(self._settings.log_dir) / (_component(project) or "wandb")
+        folder = Path(self._settings.log_dir) / (_component(project or "") or "wandb")
         wanted = None if name is None else _component(name) or None
         begin = partial(start, folder, config=config, resume="never", logger=self._settings)
         try:
@@ -321,6 +321,10 @@ class Config(dict[str, Any]):
     def as_dict(self) -> dict[str, Any]:
         """A copy."""
         return dict(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are plain dicts: what is changed in them is nobody else's affair."""
+        return dict, (dict(self),)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
