@@ -15,16 +15,19 @@ from tests.runners.inputs import SIZES
 pytest.register_assert_rewrite("tests.runners.grpo_metrics")
 
 _CACHE = {"jax_compilation_cache_dir": "", "jax_persistent_cache_min_compile_time_secs": 0.1}
+# A program of a smoke config runs for milliseconds, and to compile it well takes a second.
+_ROUGHLY = "jax_disable_most_optimizations"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The same small programs are compiled once, not once a run; by the processes of jobs, too."""
+def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same small programs are compiled once and roughly, not once a run; by the processes of jobs, too."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # one for all workers
         folder = folder.parent
     settings = _CACHE | {"jax_compilation_cache_dir": str(folder / "jax_cache")}
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: getattr(jax.config, name) for name in settings} | {_ROUGHLY: jax.config.read(_ROUGHLY)}
+    settings[_ROUGHLY] = True
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             jax.config.update(name, value)
