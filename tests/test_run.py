@@ -183,7 +183,8 @@ def test_a_resumed_run_whose_start_fails_has_failed_and_not_crashed(tmp_path: Pa
         sl.start(tmp_path, name="run", resume="must", **wrong)
     state = state_of(tmp_path / "run")
     assert (state.state, state.attempt, state.last_step) == ("failed", 2, 7)
-    assert "at the start: ConfigurationError: " in str(state.error)
+    assert str(state.error).startswith("ConfigurationError: nosuch://place")
+    assert str(state.error).endswith(" (at the start)")
     assert state.reason == "it ended by an exception"
     with sl.start(tmp_path, name="run", resume="must", sinks=[]) as again:
         assert (again.next_step, again.logger.attempt) == (8, 3)

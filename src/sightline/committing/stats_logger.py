@@ -388,7 +388,7 @@ class StatsLogger:
     def _note_failure(self, error: BaseException) -> None:
         """In the journal: that this attempt has begun is in there, and it did not crash."""
         if self._attempt is not None:
-            what = f"at the start: {redacted(f'{type(error).__name__}: {error}')}"[:2000]
+            what = redacted(f"{type(error).__name__}: {error}")[:2000] + " (at the start)"
             if isinstance(self._worker, Root):
                 self.event("failed", error=what)
             else:

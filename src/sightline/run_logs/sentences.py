@@ -24,8 +24,8 @@ def sentence(record: _Record, attempt: int, time: float) -> tuple[str, frozenset
     Example:
         >>> sentence({"event": "stall", "step": 3, "k": 0, "seconds": 11.2, "waiting_for": [1]}, 1, 0.0)[0]
         'no step has been complete for 11 s; step 3 waits for process 1'
-        >>> sentence({"event": "finish", "missing": []}, 2, 0.0), sentence({"event": "sigterm"}, 1, 0.0)
-        (('attempt 2 ends', frozenset({'missing'})), ('sigterm', frozenset()))
+        >>> sentence({"event": "finish", "missing": []}, 2, 0.0), sentence({"event": "mine"}, 1, 0.0)
+        (('attempt 2 ends', frozenset({'missing'})), ('mine', frozenset()))
     """
     name = str(record.get("event"))
     if name == "finish":
@@ -59,6 +59,10 @@ def _back(record: _Record) -> str:
 def _failed(record: _Record) -> str | None:
     error = record.get("error")
     return f"the run ends by {error}" if isinstance(error, str) else None
+
+
+def _sigterm(record: _Record) -> str:
+    return "SIGTERM has come"
 
 
 def _steps(record: _Record) -> str | None:
@@ -110,6 +114,7 @@ _SAID: dict[str, tuple[Callable[[_Record], str | None], tuple[str, ...]]] = {
     "out": (_out, ("step", "processes")),
     "back": (_back, ("step", "processes")),
     "failed": (_failed, ("error",)),
+    "sigterm": (_sigterm, ()),
     "steps": (_steps, ("start", "total")),
     "rewound": (_rewound, ("step", "starts")),
     "stall": (_stall, ("step", "k", "seconds", "waiting_for")),
