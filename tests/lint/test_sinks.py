@@ -288,7 +288,7 @@ def test_the_call_to_write_instead_uses_the_expressions_that_are_there() -> None
         ('w.add_scalar("train/loss", loss.item(), n)', 'sl.scalar("train/loss", loss)'),
         ('w.add_scalar(tag="loss", scalar_value=loss, global_step=n)', "sl.scalar(loss=loss)"),
         ('w.add_histogram("train/length", lengths, n)', 'sl.histogram("train/length", lengths)'),
-        ('w.add_text("sample", text, n)', 'sl.text(**{"sample": text})'),
+        ('w.add_text("sample", text, n)', 'sl.text("sample", text)'),
         ('w.add_scalars("losses", {"a": 1}, n)', "sl.scalar(**{\"a\": 1})"),
     ],
 )  # fmt: skip

@@ -49,6 +49,7 @@ _GUESSES = {
 }
 
 
+_OF_ONE_KEY = words.named("log_metric scalar histogram text image audio")
 _NO_METRICS = words.named("step global_step epoch tag name key commit run_id walltime log_kwargs backend")
 _TRACKERS = {
     "wandb": "W&B",
@@ -111,14 +112,7 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
         yield from (each for each in given if not isinstance(each, (ast.List, ast.Tuple)) or each.elts)
         return
     at = 0
-    if method.startswith("add_") or method in (
-        "log_metric",
-        "scalar",
-        "histogram",
-        "text",
-        "image",
-        "audio",
-    ):
+    if _has_key(method):
         at = 2 if "MlflowClient" in path else 1
     elif method.startswith("write_"):
         at = 1
@@ -127,6 +121,11 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     for keyword in node.keywords:
         if keyword.arg not in _NO_METRICS:
             yield keyword.value
+
+
+def _has_key(method: str) -> bool:
+    """Whether a method takes a key and its value, and no dict: TensorBoard's, MLflow's ``log_metric``."""
+    return method.startswith("add_") or method in _OF_ONE_KEY
 
 
 def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
@@ -187,14 +186,7 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
             if "hist" in method
             else advice.NO_MEDIA
         )
-    elif method.startswith("add_") or method in (
-        "log_metric",
-        "scalar",
-        "histogram",
-        "text",
-        "image",
-        "audio",
-    ):
+    elif _has_key(method):
         yield _one(source, method, key, value)
     elif isinstance(value, ast.Dict):
         for name, each in zip(value.keys, value.values, strict=True):
@@ -213,7 +205,7 @@ def _one(source: Source, method: str, key: ast.expr | None, value: ast.expr) -> 
     if "histogram" in method:
         return f"sl.histogram({_quoted(source, key)}, {advice.value_text(source, value)})"
     if "text" in method:
-        return f"sl.text(**{{{_quoted(source, key)}: {source.expression(value)}}})"
+        return f"sl.text({_quoted(source, key)}, {source.expression(value)})"
     if "scalar" in method or method == "log_metric":
         return advice.entry(source, key, value)
     return advice.NO_MEDIA
