@@ -154,7 +154,8 @@ def _step(source: Source, path: str, node: ast.Call) -> str:
     method = path.rpartition(".")[2]
     for keyword in node.keywords:
         if keyword.arg in ("step", "global_step"):
-            return source.expression(keyword.value)
+            is_none = isinstance(keyword.value, ast.Constant) and keyword.value.value is None
+            return "step" if is_none else source.expression(keyword.value)
     at = {"write": 0, "add": 2, "log": 1}.get(method.partition("_")[0], 2)
     if method in ("log_metric", "log_metrics", "log_batch"):
         at = {"log_metric": 2, "log_metrics": 1}.get(method, 9) + ("MlflowClient" in path)
@@ -202,6 +203,8 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
 def _one(source: Source, method: str, key: ast.expr | None, value: ast.expr) -> str:
     if key is None or method in ("add_scalars",):
         return f"sl.scalar(**{source.expression(value)})"
+    if method == "add_histogram_raw":
+        return f"sl.histogram({_quoted(source, key)}, …)  # the values themselves"
     if "histogram" in method:
         return f"sl.histogram({_quoted(source, key)}, {advice.value_text(source, value)})"
     if "text" in method:
