@@ -272,11 +272,14 @@ def test_a_norm_of_sharded_gradients_and_a_count_that_divides_the_loss_are_no_me
     """Clipping and the loss need them of all processes; a project's own ``nanmin`` is a reduction."""
     assert_as_marked(
         """
-        import torch, torch.distributed as dist
+        import numpy as np, torch, torch.distributed as dist
+        from jax.experimental.multihost_utils import process_allgather
         def global_norm(grads, group):
             total_norm = torch.tensor(float(max(grads)))
             dist.all_reduce(total_norm, op=dist.ReduceOp.MAX, group=group)
             return float(total_norm.item())
+        def show(grad_norm):
+            print(float(np.mean(process_allgather(grad_norm))))  # expect: SL102
         class Trainer:
             def score(self, inputs):
                 n = self.accelerator.gather(inputs["mask"].sum()).sum()

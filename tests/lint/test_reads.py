@@ -444,3 +444,39 @@ def test_a_wait_in_one_turn_alone_is_left_alone_whatever_else_its_condition_says
                 jax.block_until_ready(state)  # expect: SL103
         """
     )
+
+
+def test_a_wrapper_that_steps_what_it_wraps_makes_no_step_of_it() -> None:
+    """As those of environments do; a trainer's ``super().training_step()`` is one."""
+    assert_as_marked(
+        """
+        import gym
+        import torch
+        class Recorded(gym.Wrapper):
+            def step(self, action):
+                observation, reward, done, info = super().step(action)
+                return observation, reward, done, info
+        envs = Recorded(make(args))
+        for step in range(n):
+            observation, reward, done, info = envs.step(action)
+            writer.add_scalar("charts/return", float(info["r"]), step)  # expect: SL101
+        class Trainer(Base):
+            def training_step(self, model, inputs):
+                loss = super().training_step(model, inputs)
+                self.metrics["loss"] = loss.item()  # expect: SL103
+                return loss
+        """
+    )
+
+
+def test_an_array_of_pytorch_is_summed_up_as_the_array() -> None:
+    """It has no ``item``."""
+    (found,) = instead(
+        """
+        import torch
+        for batch in loader:
+            values = train_step(batch)
+            metrics["values"] = values.cpu().numpy()
+        """
+    )
+    assert found.startswith('sl.summary("values", values.cpu().numpy())  # PyTorch')

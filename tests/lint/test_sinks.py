@@ -278,6 +278,9 @@ def test_the_call_to_write_instead_uses_the_expressions_that_are_there() -> None
     assert instead("import wandb\nwandb.log(dict(loss=x.item(), **more), step=n)") == [
         "sl.scalar(loss=x)\nsl.scalar(**more)\nrun.commit(n)"
     ]
+    assert instead("import wandb\nwandb.log({'loss': x}, step=None)") == [
+        "sl.scalar(loss=x)\nrun.commit(step)"
+    ]
     assert instead("import wandb\nwandb.log(metrics)") == ["sl.scalar(**metrics)\nrun.commit(step)"]
     assert instead("import mlflow\nmlflow.log_metric('kl', kl, 7)") == ["sl.scalar(kl=kl)\nrun.commit(7)"]
 
@@ -288,7 +291,11 @@ def test_the_call_to_write_instead_uses_the_expressions_that_are_there() -> None
         ('w.add_scalar("train/loss", loss.item(), n)', 'sl.scalar("train/loss", loss)'),
         ('w.add_scalar(tag="loss", scalar_value=loss, global_step=n)', "sl.scalar(loss=loss)"),
         ('w.add_histogram("train/length", lengths, n)', 'sl.histogram("train/length", lengths)'),
-        ('w.add_text("sample", text, n)', 'sl.text(**{"sample": text})'),
+        (
+            'w.add_histogram_raw("train/length", min=0, max=9, num=3, sum=4, global_step=n)',
+            'sl.histogram("train/length", …)  # the values themselves',
+        ),
+        ('w.add_text("sample", text, n)', 'sl.text("sample", text)'),
         ('w.add_scalars("losses", {"a": 1}, n)', "sl.scalar(**{\"a\": 1})"),
     ],
 )  # fmt: skip

@@ -307,6 +307,10 @@ def test_the_timing_to_write_instead_has_the_name_of_its_variable_or_key() -> No
     assert instead(start + "stats.blocking_duration_secs = time.time() - t0")[0].startswith(
         'with sl.record_timing("blocking"):'
     )
+    both = "train_log = {'time/train/step_s': times[-1], 'time/train/step_avg_s': sum(times)}"
+    assert instead(f"{start}times = []\ntimes.append(time.time() - t0)\n{both}")[0].startswith(
+        'with sl.record_timing("step"):'
+    )
     assert instead(start + 'metrics = {"train/time(s)": time.time() - t0}')[0].startswith(
         'with sl.record_timing("step"):'
     )

@@ -43,7 +43,7 @@ _RESPELLED = [
         (r"(?P<name>.+)_(?:pct|percent|percentage)", "{name}_fraction"),
     )
 ]
-_RATES = {"throughput", "tps", "fps", "qps", "per", "speed", "mfu"}
+_RATES = {"throughput", "tps", "sps", "fps", "qps", "per", "speed", "mfu"}
 #: Where there is no call.
 NO_MEDIA = "# sightline has no images and the like; what stays needs an allow with its reason"
 _LATEST = {"lr", "learning_rate", "epoch", "version", "temperature", "beta"}

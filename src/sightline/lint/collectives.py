@@ -63,7 +63,7 @@ def _feeds_a_metric(origin: Origin) -> bool:
     if origin.how == "all_gather" or uses & {Use.CONTROL, Use.PASSED}:
         return False
     named = [*origin.names, last_name(origin.operand) if origin.operand is not None else ""]
-    if any("norm" in words.words(name) for name in named):
+    if origin.reduces and any("norm" in words.words(name) for name in named):
         return False  # of gradients in shards, by which they are clipped
     if origin.few and origin.is_ratio and uses & {Use.PRINT, Use.RETURNED, Use.NUMBER}:
         return True  # hits over answers, whatever these are called

@@ -64,10 +64,12 @@ def _instead(source: Source, origin: Origin) -> str:
     if origin.how == "block_until_ready":
         return f'with sl.record_timing("step") as timing: …; timing.until({text})'
     if any(step.how == "backward" for step in origin.read) or _is_torch(source):
-        return (
-            f"{advice.scalar(advice.metric_name(origin), text + '.item()')}"
-            f"  # PyTorch: for the last step before a commit, not for each"
-        )
+        name = advice.metric_name(origin)
+        if origin.how in _NUMBERS:
+            call = advice.scalar(name, f"{text}.item()")
+        else:
+            call = f'sl.summary("{name}", {source.expression(origin.node)})'
+        return f"{call}  # PyTorch: for the last step before a commit, not for each"
     whole = origin.how not in _NUMBERS or last_name(origin.node) in ("map", "tree_map")
     if whole and (origin.has_names or words.is_metrics(last_name(node))):
         return f"sl.scalar(**{text})  # arrays as they are: the commit picks them up"

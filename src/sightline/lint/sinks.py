@@ -49,6 +49,7 @@ _GUESSES = {
 }
 
 
+_OF_ONE_KEY = words.named("log_metric scalar histogram text image audio")
 _NO_METRICS = words.named("step global_step epoch tag name key commit run_id walltime log_kwargs backend")
 _TRACKERS = {
     "wandb": "W&B",
@@ -111,14 +112,7 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
         yield from (each for each in given if not isinstance(each, (ast.List, ast.Tuple)) or each.elts)
         return
     at = 0
-    if method.startswith("add_") or method in (
-        "log_metric",
-        "scalar",
-        "histogram",
-        "text",
-        "image",
-        "audio",
-    ):
+    if _has_key(method):
         at = 2 if "MlflowClient" in path else 1
     elif method.startswith("write_"):
         at = 1
@@ -127,6 +121,11 @@ def metric_arguments(path: str, node: ast.Call) -> Iterator[ast.expr]:
     for keyword in node.keywords:
         if keyword.arg not in _NO_METRICS:
             yield keyword.value
+
+
+def _has_key(method: str) -> bool:
+    """Whether a method takes a key and its value, and no dict: TensorBoard's, MLflow's ``log_metric``."""
+    return method.startswith("add_") or method in _OF_ONE_KEY
 
 
 def findings(source: Source, called: Iterable[Called]) -> Iterator[Finding]:
@@ -155,7 +154,8 @@ def _step(source: Source, path: str, node: ast.Call) -> str:
     method = path.rpartition(".")[2]
     for keyword in node.keywords:
         if keyword.arg in ("step", "global_step"):
-            return source.expression(keyword.value)
+            is_none = isinstance(keyword.value, ast.Constant) and keyword.value.value is None
+            return "step" if is_none else source.expression(keyword.value)
     at = {"write": 0, "add": 2, "log": 1}.get(method.partition("_")[0], 2)
     if method in ("log_metric", "log_metrics", "log_batch"):
         at = {"log_metric": 2, "log_metrics": 1}.get(method, 9) + ("MlflowClient" in path)
@@ -187,14 +187,7 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
             if "hist" in method
             else advice.NO_MEDIA
         )
-    elif method.startswith("add_") or method in (
-        "log_metric",
-        "scalar",
-        "histogram",
-        "text",
-        "image",
-        "audio",
-    ):
+    elif _has_key(method):
         yield _one(source, method, key, value)
     elif isinstance(value, ast.Dict):
         for name, each in zip(value.keys, value.values, strict=True):
@@ -210,10 +203,12 @@ def _recorded(source: Source, path: str, node: ast.Call) -> Iterator[str]:
 def _one(source: Source, method: str, key: ast.expr | None, value: ast.expr) -> str:
     if key is None or method in ("add_scalars",):
         return f"sl.scalar(**{source.expression(value)})"
+    if method == "add_histogram_raw":
+        return f"sl.histogram({_quoted(source, key)}, …)  # the values themselves"
     if "histogram" in method:
         return f"sl.histogram({_quoted(source, key)}, {advice.value_text(source, value)})"
     if "text" in method:
-        return f"sl.text(**{{{_quoted(source, key)}: {source.expression(value)}}})"
+        return f"sl.text({_quoted(source, key)}, {source.expression(value)})"
     if "scalar" in method or method == "log_metric":
         return advice.entry(source, key, value)
     return advice.NO_MEDIA

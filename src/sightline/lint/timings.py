@@ -25,11 +25,16 @@ def findings(source: Source, origins: Iterable[Origin]) -> Iterator[Finding]:
             yield source.finding(HAND_MADE_TIMING, origin.node, _instead(origin))
 
 
+def _is_container(name: str) -> bool:
+    """Whether a variable is the dict in which a time stands, and not the time."""
+    return words.is_metrics_class(name) or (words.is_metrics(name) and not words.is_time(name))
+
+
 def _instead(origin: Origin) -> str:
     keys = list(origin.keys)
     name = advice.timing_name(
         [key for key in keys if words.is_time(key) or words.is_counter(key)],
-        [name for name in origin.names if not words.is_metrics_class(name)],  # a dict in which it stands
+        [name for name in origin.names if not _is_container(name)],
     )
     timing = (
         f'with sl.record_timing("{name}"): …  # until a device is done: … as timing; timing.until(result)'

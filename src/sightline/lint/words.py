@@ -139,8 +139,8 @@ def is_step(name: str, receiver: str = "") -> bool:
     Example:
         >>> is_step("train_step"), is_step("p_eval_step"), is_step("update_policy"), is_step("step", "env")
         (True, True, True, False)
-        >>> is_step("make_train_step")
-        False
+        >>> is_step("make_train_step"), is_step("step", "super")
+        (False, False)
     """
     if makes_step(name):
         return False
@@ -150,6 +150,8 @@ def is_step(name: str, receiver: str = "") -> bool:
     while len(parts) > 1 and parts[-1] in _WRAPPED:
         parts = parts[:-1]
     if not parts or (receiver and words(receiver)[-1:] and words(receiver)[-1] in _STEPPED):
+        return False
+    if receiver == "super" and len(parts) == 1:  # super().step(…): that of an environment's wrapper, mostly
         return False
     if parts == ("train",):  # train() is a whole training, train_fn() a step
         return len(words(name)) > 1
