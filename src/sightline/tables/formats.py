@@ -95,7 +95,10 @@ def _numbers(row: Sequence[Cell]) -> bytes | None:
 
     Ten times as fast as the csv module, which asks Python for each number's digits.
     """
-    text = orjson.dumps(row)
+    try:
+        text = orjson.dumps(row)
+    except TypeError:  # a lone surrogate, a number beyond 64 bits
+        return None
     if b'"' in text:  # of a text
         return None
     if b"null" in text:  # of None, and of what is not finite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -146,6 +147,21 @@ def test_rows_in_another_order_are_other_rows(
     assert re.search(r"p00000/5: the training data was 241 rows, (\w{12}) and is 241 rows, (?!\1)", error), (
         error
     )
+
+
+def test_titles_that_have_changed_places_are_another_catalogue(
+    shop: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All words, tokens and rows are those of before, and mean other items."""
+    shutil.copytree(shop, tmp_path / "shop")
+    path = tmp_path / "shop/index/shop.item.json"
+    items = json.loads(path.read_text())
+    items["0"], items["1"] = items["1"], items["0"]
+    path.write_text(json.dumps(items))
+    message = (
+        r"p00000/4: its semantic ids are not those of the data: it was trained with 80 items, (\w{12}), "
+    )
+    assert_refused(run, capsys, message, *file_settings(tmp_path / "shop"))
 
 
 @pytest.mark.parametrize(
