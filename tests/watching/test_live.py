@@ -99,6 +99,10 @@ def test_keys_choose_the_metrics(workers: Workers) -> None:
         until(lambda: terminal.text.count("more/key") == rows and f"more/key{rows - 1:02}" in terminal.text)
         terminal.type("PPage", "Down", "Down", "Up", "Down")
         until(lambda: "more/key00" not in terminal.text and "more/key01" in terminal.text)
+        terminal.type("End")
+        until(lambda: "more/key29" in terminal.text)
+        terminal.resize(80, 40)  # and no row stays empty
+        until(lambda: terminal.text.count("more/key") > rows and "more/key29" in terminal.text)
         terminal.type("q")
         assert terminal.ended() == 0
 

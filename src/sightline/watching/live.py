@@ -234,6 +234,7 @@ def watch(watched: Watch, output: TextIO, keyboard: TextIO | None, *, stays: boo
             elif facts.state != watched.state:
                 facts = facts.with_state(watched.state)
             for key in keys:
+                columns, rows = screen.size  # as it is by now
                 page = drawing.metric_rows(facts, columns, rows - 1, view=view, glyphs=glyphs, now=now)
                 changed = pressed(key, view, most=len(facts.wanted), page=page)
                 if changed is None:
@@ -282,9 +283,7 @@ def pressed(key: str, view: View, *, most: int, page: int) -> View | None:
         return view._replace(typed=None, offset=0)
     if key == "a":
         return view._replace(shows_all=not view.shows_all, offset=0)
-    if key in moves:
-        return view._replace(offset=max(0, min(view.offset + moves[key], most - page)))
-    return view
+    return view._replace(offset=max(0, min(view.offset + moves.get(key, 0), most - page)))
 
 
 def streams() -> tuple[TextIO, TextIO | None]:
