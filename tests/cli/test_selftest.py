@@ -116,7 +116,8 @@ def test_without_jax_the_rest_is_tried(job: Job, tmp_path: Path) -> None:
     assert "JAX_NUM_PROCESSES=2, and JAX is not installed here" in alone
 
 
-@pytest.mark.parametrize("processes", [2, 4])
+# Four are two that wait longer for each other on two cores.
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_all_is_well_where_all_come(job: Job, processes: int) -> None:
     """Process 0 alone prints, one line a check; nothing is left behind, on any disk."""
     started = [job.start(p, processes, "--seconds", "120") for p in range(processes)]

@@ -544,7 +544,7 @@ def a_hung_device_leaves_the_rest_of_an_export() -> None:
     tracker.scalar(fine=fine)
     tracker.scalar(host=3)
     for reset in (False, True):
-        found = exported(tracker, reset=reset, timeout=0.3)
+        found = exported(tracker, reset=reset, timeout=2.0)
         assert found == {"fine": 2.0, "fine__count": 1, "host": 3.0, "host__count": 1}
     tracker.scalar(fine=fine)
     assert exported(tracker) == {"fine": 2.0, "fine__count": 1}

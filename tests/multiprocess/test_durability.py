@@ -30,8 +30,9 @@ def check_attempts(worker: Worker) -> None:
     assert list(sl.read_journal(run)) == records
 
 
-def test_the_journal_survives_kill_9_at_200_random_moments(workers: Workers) -> None:
-    times = 200
+# A death takes a tenth of a second; sixty fall into every part of a start and of a commit.
+@pytest.mark.parametrize("times", [60, pytest.param(200, marks=pytest.mark.long)])
+def test_the_journal_survives_kill_9_at_random_moments(workers: Workers, times: int) -> None:
     worker = workers.start("dies_again_and_again", times=times, seed=random.SystemRandom().randrange(2**32))
     worker.wait()
     assert worker.notes("failed") == []

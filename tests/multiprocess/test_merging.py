@@ -22,7 +22,8 @@ def train_commits(job: Job) -> dict[int, dict[str, Any]]:
     return {c["step"]: c for c in job.root.commits() if "train/tokens" in c["values"]}
 
 
-@pytest.mark.parametrize("processes", [2, 4, 8])
+# Eight go the ways of four; they take as long as all the others of this file.
+@pytest.mark.parametrize("processes", [2, 4, pytest.param(8, marks=pytest.mark.long)])
 def test_values_counts_and_timings_are_those_of_all_processes(workers: Workers, processes: int) -> None:
     skips = {"1": [2, 3], str(processes - 1): [2, 5]}
     job = workers.start_job(processes, "merge", steps=STEPS, skips=skips)

@@ -21,7 +21,7 @@ _ROUGHLY = "jax_disable_most_optimizations"
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The same small programs are compiled once, and roughly; by the processes of jobs, too."""
+    """The same small programs are compiled once and roughly, not once a run; by processes of jobs, too."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # one for all workers
         folder = folder.parent

@@ -68,6 +68,7 @@ class FileSink:
         if self._settings.get("fails") == method:
             raise ValueError(f"{method} fails")
         while self._settings.get("hangs") == method:
+            self._file.with_name("hangs").touch()
             time.sleep(0.01)
         with open(self._file, "a") as file:
             file.writelines(f"{line}\n" for line in lines or (method,))

@@ -198,7 +198,8 @@ sink = Apart("tests.sinks.apart_sinks:FileSink", FileConfig(str(folder), hangs="
 sink.open(SinkRun("r", "run", folder, 1))
 (folder / "pid").write_text(str(sink._child._process.pid))
 threading.Thread(target=sink.write, args=([{{"seq": 1}}],)).start()
-time.sleep(0.2)
+while not (folder / "hangs").exists():
+    time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     (run.dir / "kept").touch()

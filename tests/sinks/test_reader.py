@@ -497,7 +497,7 @@ def test_all_lines_of_a_commit_come_in_one_call(
         assert before[-1][1] != after[0][1]
 
 
-def until(condition: Callable[[], bool], timeout: float = 10) -> bool:
+def until(condition: Callable[[], bool], timeout: float = 120) -> bool:
     waited = threading.Event()
     for _ in range(int(timeout / 0.005)):
         if condition():

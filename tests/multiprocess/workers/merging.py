@@ -136,8 +136,9 @@ def two_calls(
         if active:
             with sl.step(step):
                 stats = tracker.export(reduce=reduce, timeout=timeout)  # type: ignore[arg-type]
-        else:
-            stats = tracker.export(reduce=reduce, timeout=timeout)  # type: ignore[arg-type]
+        else:  # all have begun when the first has been exported; a start may take long
+            patience = timeout if step else LONG_S
+            stats = tracker.export(reduce=reduce, timeout=patience)  # type: ignore[arg-type]
         note("exported", [step, stats])
         logger.commit(step, stats)
     logger.finish()

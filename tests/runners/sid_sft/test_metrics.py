@@ -19,7 +19,11 @@ from tests.runners.sid_sft.conftest import smoke_config
 NAMES = ("train", "eval", "eval_full")
 
 
-@pytest.fixture(params=["one_process", "two_processes", "four_processes"])
+# Four compile twice as much as two, and say the same: the journal itself is tested on up to eight.
+FOUR = pytest.param("four_processes", marks=pytest.mark.long)
+
+
+@pytest.fixture(params=["one_process", "two_processes", FOUR])
 def run(request: pytest.FixtureRequest) -> Finished:
     finished: Finished = request.getfixturevalue(request.param)
     return finished
@@ -89,7 +93,7 @@ def test_no_prediction_is_invalid(run: Finished) -> None:
     assert found == [0]
 
 
-@pytest.mark.parametrize("job", ["two_processes", "four_processes"])
+@pytest.mark.parametrize("job", ["two_processes", FOUR])
 def test_the_root_alone_evaluates_and_the_others_wait_outside_of_their_steps(
     job: str, request: pytest.FixtureRequest
 ) -> None:
@@ -113,15 +117,16 @@ def test_the_root_alone_evaluates_and_the_others_wait_outside_of_their_steps(
         assert sorted(computed) == [f"{n} train" for n in range(1, 5)]
 
 
+@pytest.mark.parametrize("job", ["two_processes", FOUR])
 def test_the_number_of_processes_changes_neither_what_is_learned_nor_what_is_found(
-    one_process: Finished, two_processes: Finished, four_processes: Finished
+    one_process: Finished, job: str, request: pytest.FixtureRequest
 ) -> None:
-    for other in (two_processes, four_processes):
-        for a, b in zip(one_process.journal(), other.journal(), strict=True):
-            assert a["step"] == b["step"]
-            for key, value in a["values"].items():
-                if key.startswith(("train/", "eval/", "eval_full/")) and "sec" not in key:
-                    assert b["values"][key] == pytest.approx(value, rel=1e-4, abs=1e-6), (a["step"], key)
+    other: Finished = request.getfixturevalue(job)
+    for a, b in zip(one_process.journal(), other.journal(), strict=True):
+        assert a["step"] == b["step"]
+        for key, value in a["values"].items():
+            if key.startswith(("train/", "eval/", "eval_full/")) and "sec" not in key:
+                assert b["values"][key] == pytest.approx(value, rel=1e-4, abs=1e-6), (a["step"], key)
 
 
 def test_the_root_alone_prints_the_summary_and_names_files_that_exist(two_processes: Finished) -> None:
