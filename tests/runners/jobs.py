@@ -64,30 +64,52 @@ class Finished(NamedTuple):
         return {key for key in found if not key.startswith(("time/", "throughput/", "rollout/session/"))}
 
 
-def launch(
-    module: str, config: Path, outputs: Sequence[Path], *overrides: str, timeout: float = 600
-) -> Finished:
-    """Runs `python -m MODULE CONFIG OUTPUT OVERRIDES…` as one job, a process for each output, to its end.
+def launch(runner: str, outputs: Sequence[Path], *overrides: str) -> Finished:
+    """Runs a runner's smoke config as one job, a process for each output, to its end; the old way beside it.
 
     The root leaves what the old way computes in its output as `old_style.json`.
     """
+    module, config = f"tests.runners.{runner}.old_style", ROOT / "runners" / runner / "configs" / "smoke.yaml"
+    commands = [[module, str(config), str(output), *overrides] for output in outputs]
+    printed = _run(commands, timeout=600, roughly=True)
+    computed = json.loads((outputs[0] / "old_style.json").read_text())
+    return Finished(outputs[0] / "run", computed, printed, list(outputs))
+
+
+def train(runner: str, outputs: Sequence[Path], *overrides: str, timeout: float) -> Finished:
+    """Runs the demo of a runner as its user does, without the old way, which takes longer than it."""
+    config = ROOT / "runners" / runner / "configs" / "demo.yaml"
+    commands = []
+    for output in outputs:
+        settings = [f"output.dir={output}", "output.name=run", *overrides]
+        sets = [word for setting in settings for word in ("--set", setting)]
+        commands.append([f"runners.{runner}", "--config", str(config), *sets])
+    return Finished(outputs[0] / "run", {}, _run(commands, timeout=timeout), list(outputs))
+
+
+def _run(modules: Sequence[Sequence[str]], *, timeout: float, roughly: bool = False) -> list[str]:
+    """One job of `python -m` these; returns what each process has printed.
+
+    Args:
+        roughly: compiled, as is worth it for programs that run for milliseconds.
+    """
     address = f"127.0.0.1:{free_port()}"
     started = []
-    for i, output in enumerate(outputs):
+    for i, words in enumerate(modules):
         env = os.environ | {
             "JAX_COORDINATOR_ADDRESS": address,
-            "JAX_NUM_PROCESSES": str(len(outputs)),
+            "JAX_NUM_PROCESSES": str(len(modules)),
             "JAX_PROCESS_ID": str(i),
             "JAX_PLATFORMS": "cpu",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": str(config.stem == "smoke"),  # others compute for longer
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": str(roughly),
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
-        command = [sys.executable, "-m", module, str(config), str(output), *overrides]
         started.append(
             subprocess.Popen(
-                command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                [sys.executable, "-m", *words],
+                cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )
-        )
+        )  # fmt: skip
     try:
         printed = [process.communicate(timeout=timeout)[0] for process in started]
     finally:
@@ -95,5 +117,4 @@ def launch(
             process.kill()
     for i, process in enumerate(started):
         assert process.returncode == 0, f"process {i} failed:\n{printed[i][-4000:]}"
-    computed = json.loads((outputs[0] / "old_style.json").read_text())
-    return Finished(outputs[0] / "run", computed, printed, list(outputs))
+    return printed

@@ -20,10 +20,9 @@ def smoke_config(output: Path, *overrides: str) -> Config:
     return load(Config, SMOKE, [f"output.dir={output}", "output.name=run", "output.sinks=[]", *overrides])
 
 
-def launch(outputs: list[Path], *overrides: str, config: Path = SMOKE, timeout: float = 300) -> Finished:
-    """A config as one job of real processes, each with an output directory of its own."""
-    module = "tests.runners.grpo_gsm8k.old_style"
-    return jobs.launch(module, config, outputs, *overrides, timeout=timeout)
+def launch(outputs: list[Path], *overrides: str) -> Finished:
+    """The smoke config as one job of real processes, each with an output directory of its own."""
+    return jobs.launch("grpo_gsm8k", outputs, *overrides)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runners.common.comparison import compare
-from tests.runners.grpo_gsm8k.conftest import SMOKE, launch
+from tests.runners.jobs import train
 
 
 @pytest.mark.long
@@ -17,7 +17,7 @@ def test_grpo_answers_more_held_out_problems_than_the_warm_up(tmp_path: Path) ->
     outputs = [tmp_path / "p0", tmp_path / "p1"]
     for output in outputs:
         output.mkdir()
-    run = launch(outputs, config=SMOKE.with_name("demo.yaml"), timeout=1500)
+    run = train("grpo_gsm8k", outputs, timeout=1500)
 
     sweeps = json.loads((run.dir / "eval.json").read_text())
     before, after = np.array(sweeps["after_warmup"]), np.array(sweeps["after_grpo"])

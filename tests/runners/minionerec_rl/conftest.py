@@ -27,12 +27,9 @@ def settings(output: Path, start: Path) -> list[str]:
     return [f"output.dir={output}", "output.name=run", f"start.run={start}"]
 
 
-def launch(
-    outputs: list[Path], start: Path, *overrides: str, config: Path = SMOKE, timeout: float = 300
-) -> Finished:
-    """A config as one job of real processes, each with an output directory of its own."""
-    module = "tests.runners.minionerec_rl.old_style"
-    return jobs.launch(module, config, outputs, f"start.run={start}", *overrides, timeout=timeout)
+def launch(outputs: list[Path], start: Path, *overrides: str) -> Finished:
+    """The smoke config as one job of real processes, each with an output directory of its own."""
+    return jobs.launch("minionerec_rl", outputs, f"start.run={start}", *overrides)
 
 
 @pytest.fixture(scope="session")

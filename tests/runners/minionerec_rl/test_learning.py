@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tests.runners.sid_sft.conftest as sid_sft
 from runners.common.comparison import compare
 from runners.recommendation.ranking import hit_rate, ndcg
-from tests.runners.minionerec_rl.conftest import SFT_SMOKE, SMOKE, launch
+from tests.runners.jobs import train
 
 
 @pytest.mark.long
@@ -19,8 +18,8 @@ def test_grpo_ranks_better_for_held_out_users_than_the_fine_tuning_did(tmp_path:
     before_that, outputs = ([tmp_path / f"{stage}{i}" for i in range(2)] for stage in ("sft", "rl"))
     for output in (*before_that, *outputs):
         output.mkdir()
-    start = sid_sft.launch(before_that, config=SFT_SMOKE.with_name("demo.yaml"), timeout=2400)
-    run = launch(outputs, start.dir, config=SMOKE.with_name("demo.yaml"), timeout=2400)
+    start = train("sid_sft", before_that, timeout=2400)
+    run = train("minionerec_rl", outputs, f"start.run={start.dir}", timeout=2400)
 
     result = json.loads((run.dir / "eval.json").read_text())
     before, after = (np.array(result["ranks"][name]) for name in ("before", "after"))

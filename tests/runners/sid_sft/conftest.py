@@ -38,7 +38,6 @@ def four_processes(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return launch(outputs, "checkpoint.enabled=false")
 
 
-def launch(outputs: list[Path], *overrides: str, config: Path = SMOKE, timeout: float = 300) -> Finished:
-    """A config as one job of real processes, each with an output directory of its own."""
-    module = "tests.runners.sid_sft.old_style"
-    return jobs.launch(module, config, outputs, *overrides, timeout=timeout)
+def launch(outputs: list[Path], *overrides: str) -> Finished:
+    """The smoke config as one job of real processes, each with an output directory of its own."""
+    return jobs.launch("sid_sft", outputs, *overrides)

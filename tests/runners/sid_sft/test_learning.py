@@ -13,7 +13,9 @@ from runners.common.config import load
 from runners.recommendation.config import load_dataset
 from runners.recommendation.ranking import chance, hit_rate, popular, ranks
 from runners.sid_sft.config import Config
-from tests.runners.sid_sft.conftest import SMOKE, launch
+from tests.runners.jobs import ROOT, train
+
+DEMO = ROOT / "runners" / "sid_sft" / "configs" / "demo.yaml"
 
 
 @pytest.mark.long
@@ -21,10 +23,9 @@ def test_the_model_finds_more_next_items_of_new_users_than_popularity_and_chance
     outputs = [tmp_path / "p0", tmp_path / "p1"]
     for output in outputs:
         output.mkdir()
-    demo = SMOKE.with_name("demo.yaml")
-    run = launch(outputs, config=demo, timeout=3000)
+    run = train("sid_sft", outputs, timeout=3000)
 
-    dataset = load_dataset(load(Config, demo).data, seed=0)
+    dataset = load_dataset(load(Config, DEMO).data, seed=0)
     assert not set(dataset.test.users) & set(dataset.train.users)
     items, targets = len(dataset.catalogue), dataset.test.targets
     found = json.loads((run.dir / "eval.json").read_text())
