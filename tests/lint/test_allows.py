@@ -17,6 +17,7 @@ def codes(code: str) -> list[tuple[int, str, bool]]:
     [
         "import wandb\nwandb.log({})  # sightline: allow the sweep's own panel\n",
         "import wandb\n# sightline: allow the sweep's own panel\nwandb.log({})\n",
+        "import wandb\nwandb.log({})  # sightline: allow #123\n",
         "import wandb\nwandb.log({})  # noqa: X # sightline: allow the sweep's own panel  # more\n",
         "import wandb\nwandb.log(  # sightline: allow the sweep's own panel\n    {}\n)\n",
         "import wandb\nwandb.log(\n    {}\n)  # sightline: allow the sweep's own panel\n",

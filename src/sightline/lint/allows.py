@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from sightline.lint.findings import ALLOW_WITHOUT_REASON, UNUSED_ALLOW, Finding, Rule
 from sightline.lint.source import Source
 
-_ALLOW = re.compile(r"#\s*sightline:\s*allow\b[:\s]*([^#]*)")
+#: Up to another comment; ``#123`` is the number of an issue.
+_ALLOW = re.compile(r"#\s*sightline:\s*allow\b[:\s]*((?:[^#]|#(?=\d))*)")
 
 
 @dataclass
