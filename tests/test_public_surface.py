@@ -136,8 +136,9 @@ ROOMS = [
     "values.samples",
     "values.snapshot",
 ]
-# Of the standard library, each a millisecond or more; some versions of NumPy load some of them.
+# Mostly of the standard library, each a millisecond or more; some versions of NumPy load some of them.
 SLOW = [
+    "orjson",
     "argparse",
     "asyncio",
     "concurrent.futures",

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
-import orjson
 
 _DEPTH = 6
 _ITEMS = 100  # of a container
@@ -52,6 +51,8 @@ def bounded(value: Any, most: int) -> tuple[Any, int]:
 
 def dumps(value: Any) -> bytes:
     """Plain data as JSON in UTF-8."""
+    import orjson  # late: a seventh of what importing sightline takes
+
     return orjson.dumps(value)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import orjson
-
 # Which columns hold a kind.
 FAMILY_OF = {
     "scalar": "moments",
@@ -114,6 +112,8 @@ class Conflict(NamedTuple):
 @lru_cache(maxsize=256)
 def encode_schema(families: tuple[tuple[Spec, ...], ...]) -> bytes:
     """As JSON; kept, since schemas are the same from step to step."""
+    import orjson  # late: a seventh of what importing sightline takes
+
     files: dict[str, int] = {}
     schema: dict[str, object] = {}
     for family, specs in zip(FAMILIES, families, strict=True):
@@ -129,6 +129,8 @@ def encode_schema(families: tuple[tuple[Spec, ...], ...]) -> bytes:
 @lru_cache(maxsize=2048)
 def decode_schema(data: bytes) -> Schema:
     """Of :func:`encode_schema`; equal bytes give one object."""
+    import orjson
+
     raw = orjson.loads(data)
     files = raw["files"]
     return {family: tuple(_decode_spec(row, files) for row in raw[family]) for family in FAMILIES}

@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from sightline.errors import SnapshotError
 from sightline.values.aggregates import NAN, Floats, Histogram, Ints, Moments, Sketch, as_number, merge_sums
@@ -382,6 +381,8 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """The snapshot in format 1 (see the module), complete in itself; float64 values bit for bit."""
+        import orjson  # late: a seventh of what importing sightline takes
+
         schema = encode_schema(tuple(self.specs(family) for family in FAMILIES))
         meta = orjson.dumps(
             {
@@ -438,6 +439,8 @@ class Snapshot:
 
     @classmethod
     def _decode(cls, data: bytes, flags: int, n_schema: int, n_meta: int) -> Snapshot:
+        import orjson
+
         at = _START + n_schema
         schema = decode_schema(bytes(data[_START:at]))
         meta = orjson.loads(data[at : at + n_meta])
