@@ -404,9 +404,18 @@ def children(pid: int) -> list[int]:
     return [*found, *(each for child in found for each in children(child))]
 
 
-def kill(worker: Worker, what: str) -> None:
+def is_alive(pid: int, name: str = "") -> bool:
+    """Whether it runs, under such a name; one that has ended and waits for its parent does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return name in stat and stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def kill(worker: Worker, what: str) -> bool:
     """SIGKILL for training, or for it and all that W&B has there, as when a container ends; or for a part of
-    W&B only."""
+    W&B only. Returns whether W&B has to begin again."""
     below = children(worker.popen.pid)
     victims = {
         "training": [worker.popen.pid],
@@ -414,11 +423,13 @@ def kill(worker: Worker, what: str) -> None:
         "sink": below[:1],
         "core": below[1:],
     }[what]
+    hit = any(is_alive(pid, "wandb-core" if what == "core" else "") for pid in victims)
     for pid in victims:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+    return hit
 
 
 def killed_often(tmp_path: Path, kills: int, seed: int, env: dict[str, str]) -> Path:
@@ -436,14 +447,14 @@ def killed_often(tmp_path: Path, kills: int, seed: int, env: dict[str, str]) -> 
 
         def until_it_has_more(than: tuple[int, int]) -> None:
             until(lambda: len(worker.commits()) > than[0])
-            if random_.random() < 0.8:  # else before W&B has begun
+            if random_.random() < 0.8 and begins:  # else before W&B has begun
                 until(lambda: files() > than[1])
 
-        worker = start()
+        worker, begins = start(), True
         for what in whats[:kills]:
             until_it_has_more((len(worker.commits()), files()))
             threading.Event().wait(random_.uniform(0, 1))
-            kill(worker, what)
+            begins = kill(worker, what)
             if what in ("training", "all"):
                 worker.wait(-signal.SIGKILL)
                 worker = start()
