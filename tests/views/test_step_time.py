@@ -12,7 +12,8 @@ from sightline.report.headline import headline
 from sightline.report.time_shares import shares
 from sightline.views.history import History
 from sightline.views.step_time import RunTime, StepTime, run_time, step_time
-from sightline.watching.drawing import PLAIN, View, page
+from sightline.watching.cells import PLAIN
+from sightline.watching.drawing import View, page
 from sightline.watching.live import Watch
 from tests.report.runs import RunFiles
 

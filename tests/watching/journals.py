@@ -13,7 +13,8 @@ import orjson
 
 import sightline as sl
 from sightline.runs.run_directory import RunDirectory
-from sightline.watching.drawing import FULL, View, page
+from sightline.watching.cells import FULL
+from sightline.watching.drawing import View, page
 from sightline.watching.facts import Facts
 from sightline.watching.live import Watch
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from sightline.watching.drawing import PLAIN, Panel, View, in_ascii, page
+from sightline.watching.cells import PLAIN, in_ascii
+from sightline.watching.drawing import Panel, View, page
 from sightline.watching.layout import Wish, rows_for
 from sightline.watching.live import Watch
 from tests.watching.journals import (

@@ -55,7 +55,7 @@ def number(value: float | None, digits: int = 5) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds, with three digits, or in the two units that matter; ten characters at most.
+    """Seconds, with three digits, or in the two units that matter; eleven characters at most.
 
     Example:
         >>> [duration(s) for s in (0.00012, 0.0312, 3.214, 75, 600, 4000, 200_000, -4.5, None)]

@@ -16,6 +16,7 @@ from sightline.support.foreign_text import steady
 from sightline.support.wording import ago, counted, duration, moment, number, size
 from sightline.views.step_time import StageTime
 from sightline.watching import curves
+from sightline.watching.cells import Glyphs, fit, fit_tail, styled, wrapped
 from sightline.watching.choosing import filtered, is_goal
 from sightline.watching.facts import Facts, HostFigure, Metric, Samples, SinkState, Trouble
 from sightline.watching.layout import GUTTER, Wish, columns_of, rows_for
@@ -52,26 +53,6 @@ _WARNED = 12  # lines of logs, errors before warnings
 _LONGEST_WHY = 4000
 _WHY_ROWS = 100
 _TEXT_ROWS = ((55, 5), (45, 2), (0, 1))  # of a sample's text, on a terminal of at least so many rows
-
-
-class Glyphs(NamedTuple):
-    """What things are drawn with.
-
-    Attributes:
-        levels: of sparklines.
-        rule, bar, rest: of titles, of what is done, and of what is not.
-        is_plain: whether the stream takes no others than ASCII.
-    """
-
-    levels: str
-    rule: str
-    bar: str
-    rest: str
-    is_plain: bool
-
-
-FULL = Glyphs(curves.BLOCKS, "─", "━", "─", False)
-PLAIN = Glyphs(curves.PLAIN, "-", "#", "-", True)
 
 
 @dataclass
@@ -168,8 +149,8 @@ def head(
     named = state.state
     mark, style = _STATES[named]
     words = [
-        _styled(steady(facts.name, 60), "bold"),
-        _styled(f"{mark} {named}" if not glyphs.is_plain else named.upper(), style),
+        styled(steady(facts.name, 60), "bold"),
+        styled(f"{mark} {named}" if not glyphs.is_plain else named.upper(), style),
     ]
     if state.attempt > 1:
         words.append(Text(f"attempt {state.attempt}"))
@@ -179,9 +160,9 @@ def head(
         since = f"since {moment(state.started, now=now)}"
         if state.is_live:
             since += f" ({duration(max(0.0, math.floor(now - state.started)))})"
-        words.append(_styled(since, "dim"))
+        words.append(styled(since, "dim"))
     return [
-        _fit(Text("   ").join(words), width),
+        fit(Text("   ").join(words), width),
         _progress(facts, width, glyphs),
         *_pace_and_why(facts, width, now, why_rows),
         Text(),
@@ -191,12 +172,12 @@ def head(
 def _pace_and_why(facts: Facts, width: int, now: float, rows: int) -> list[Text]:
     """In one line if they fit into one; else the second is wrapped below the first."""
     pace, (why, style) = _pace(facts, now), _why(facts)
-    together = _styled(" · ", "dim").join([part for part in (pace, _styled(why, style)) if part])
+    together = styled(" · ", "dim").join([part for part in (pace, styled(why, style)) if part])
     if together.cell_len <= width:
         return [together]
     return [
-        *([_fit(pace, width)] if pace else []),
-        *(_styled(row, style) for row in (_wrapped(why, width, rows) if why else [])),
+        *([fit(pace, width)] if pace else []),
+        *(styled(row, style) for row in (wrapped(why, width, rows) if why else [])),
     ]
 
 
@@ -215,10 +196,10 @@ def _why(facts: Facts) -> tuple[str, str]:
 def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
     progress = facts.progress
     if progress.step is None:
-        return _styled("no commit yet", "dim")
+        return styled("no commit yet", "dim")
     text = Text("step ").append(f"{progress.step:,}", "bold")
     if progress.total is None or progress.share is None:
-        return _fit(text, width)
+        return fit(text, width)
     text.append(f" of {progress.total - 1:,}  ")
     percent = f"  {math.floor(100 * progress.share)} %"
     room = width - text.cell_len - len(percent)
@@ -227,7 +208,7 @@ def _progress(facts: Facts, width: int, glyphs: Glyphs) -> Text:
         colour = "green" if facts.state.state in ("running", "stalled", "finished") else "red"
         text.append(glyphs.bar * filled, colour)
         text.append(glyphs.rest * (room - filled), "bright_black")
-    return _fit(text.append(percent, "bold"), width)
+    return fit(text.append(percent, "bold"), width)
 
 
 def _pace(facts: Facts, now: float) -> Text:
@@ -244,8 +225,8 @@ def _pace(facts: Facts, now: float) -> Text:
             parts.append(left.append(f" ({_clock(end, now)})", "dim"))
     if progress.last_commit is not None:
         when = ago(now - progress.last_commit) if state.is_live else moment(progress.last_commit, now=now)
-        parts.append(_styled(f"last commit {when}", "dim"))
-    return _styled(" · ", "dim").join(parts)
+        parts.append(styled(f"last commit {when}", "dim"))
+    return styled(" · ", "dim").join(parts)
 
 
 def _clock(epoch: float, now: float) -> str:
@@ -344,21 +325,21 @@ def panels(
         shown = newest[:_WARNED]
         lines = [row for each in shown for row in _warned(each, right, now, facts.state.processes)]
         said = _counted(facts)
-        brief = _styled(f"{said}; last: ", "bold red" if newest[0].is_error else "yellow")
+        brief = styled(f"{said}; last: ", "bold red" if newest[0].is_error else "yellow")
         (latest,) = _warned(newest[0], _UNCUT, now, facts.state.processes)
-        brief = _fit(brief.append_text(latest), right)
+        brief = fit(brief.append_text(latest), right)
         note = ", ".join(part for part in (said, _whose(facts)) if part)
         more = len(newest) - len(shown)
         title = "warnings and errors"
         found.append(Panel(title, note, lines, rank=4, least=3, column=1, more=more, brief=brief))
     if facts.sinks:
-        lines = [_fit(_sink(each), right) for each in sorted(facts.sinks, key=lambda sink: sink.is_well)]
+        lines = [fit(_sink(each), right) for each in sorted(facts.sinks, key=lambda sink: sink.is_well)]
         ill = [each for each in facts.sinks if not each.is_well]
         brief_ = Text("sink ")
         for at, each in enumerate(ill):
             brief_.append("; " if at else "").append_text(_sink(each))
         found.append(
-            Panel("sinks", "", lines, rank=6, least=3, column=1, brief=_fit(brief_, right) if ill else None)
+            Panel("sinks", "", lines, rank=6, least=3, column=1, brief=fit(brief_, right) if ill else None)
         )
     if facts.hosts:
         lines = _hosts(facts.hosts, left, glyphs)
@@ -374,8 +355,8 @@ def panels(
 def _title(title: str, note: str, width: int, glyphs: Glyphs) -> Text:
     note = f" {note}" if note and cell_len(title) + cell_len(note) + 3 <= width else ""
     rule = max(0, width - cell_len(title) - 1 - cell_len(note))
-    text = _styled(title, "bold cyan").append(" ").append(glyphs.rule * rule, "bright_black")
-    return _fit(text.append(note, "dim"), width)
+    text = styled(title, "bold cyan").append(" ").append(glyphs.rule * rule, "bright_black")
+    return fit(text.append(note, "dim"), width)
 
 
 def _metrics_title(facts: Facts, view: View) -> str:
@@ -392,8 +373,8 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
         if facts.unmatched:
             what += f" {steady(', '.join(facts.unmatched), 80)}"
         return [
-            _fit(
-                _styled(f"{what}; there are {steady(', '.join(filtered(facts.keys, '')[:6]), 200)}", "dim"),
+            fit(
+                styled(f"{what}; there are {steady(', '.join(filtered(facts.keys, '')[:6]), 200)}", "dim"),
                 width,
             )
         ]
@@ -412,16 +393,16 @@ def _metrics(facts: Facts, width: int, view: View, glyphs: Glyphs) -> list[Text]
     heading = Text(" " * (longest + 2 + max(0, curve)))
     for name, room in rooms.items():
         heading.append("  ").append(name.rjust(room), "dim")
-    lines = [_fit(heading, width)]
+    lines = [fit(heading, width)]
     for at, metric in enumerate(facts.metrics):
-        line = Text(_fit_tail(names[metric.key], longest, glyphs)).append("  ")
+        line = Text(fit_tail(names[metric.key], longest, glyphs)).append("  ")
         if curve > 0:
             drawn = curves.sparkline(metric.values, curve, glyphs.levels)
             line.append(drawn.ljust(curve), "red" if not math.isfinite(metric.last) else "cyan")
         for name, room in rooms.items():
             text, style = shown[name][at]
             line.append("  ").append(text.rjust(room), style)
-        lines.append(_fit(line, width))
+        lines.append(fit(line, width))
     return lines
 
 
@@ -476,7 +457,7 @@ def _no_goodput(facts: Facts, width: int) -> list[Text]:
     """What takes much of the run's time, and is not known to be training or not."""
     unknown = {} if facts.run_time is None else facts.run_time.unknown
     said = of_no_kind({steady(name, 40): share for name, share in unknown.items()})
-    return [_fit(_styled(f"{said}, which is no goodput", "yellow"), width)] if said else []
+    return [fit(styled(f"{said}, which is no goodput", "yellow"), width)] if said else []
 
 
 def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Text]:
@@ -489,7 +470,7 @@ def _stages(stages: Sequence[StageTime], width: int, glyphs: Glyphs) -> list[Tex
             top = stage.name
     longest = min(max(map(cell_len, names)), 24, max(10, width // 3))
     return [
-        _stage(stage, _fit_tail(name, longest, glyphs), width, glyphs)
+        _stage(stage, fit_tail(name, longest, glyphs), width, glyphs)
         for stage, name in zip(stages, names, strict=True)
     ]
 
@@ -504,9 +485,9 @@ def _stage(stage: StageTime, name: str, width: int, glyphs: Glyphs) -> Text:
         bar = "#" * round(cells)
     else:
         bar = "█" * full + (_PARTS[int(part * 8) - 1] if part >= 1 / 8 else "")
-    text = _styled(name, "dim" if stage.is_part else "").append("  ")
+    text = styled(name, "dim" if stage.is_part else "").append("  ")
     text.append(bar.ljust(room), f"dim {style}" if stage.is_part else style).append(" ")
-    return _fit(text.append(tail, "dim" if stage.name == OTHER else ""), width)
+    return fit(text.append(tail, "dim" if stage.name == OTHER else ""), width)
 
 
 def _slow(each: SlowStage, width: int, glyphs: Glyphs) -> Text:
@@ -516,19 +497,19 @@ def _slow(each: SlowStage, width: int, glyphs: Glyphs) -> Text:
     excess, others = f"+{duration(slow.excess_s)}", f" over the others' {duration(each.median_s)}"
     room = width - sum(map(cell_len, (who, excess, others, often))) - len(" in : , ")
     stage = steady(each.stage, 60)
-    stage = _fit_tail(stage, max(8, room), glyphs) if cell_len(stage) > room else stage
-    text = _styled(who, "bold yellow" if slow.is_chronic else "bold").append(f" in {stage}: ")
-    return _fit(text.append(excess, "bold").append(others).append(f", {often}", "dim"), width)
+    stage = fit_tail(stage, max(8, room), glyphs) if cell_len(stage) > room else stage
+    text = styled(who, "bold yellow" if slow.is_chronic else "bold").append(f" in {stage}: ")
+    return fit(text.append(excess, "bold").append(others).append(f", {often}", "dim"), width)
 
 
 def _trouble(each: Trouble, width: int) -> list[Text]:
     """In two rows at most: what it ends with says where."""
     is_usual = each.about == "files"  # as it is on every host without a shared disk
     mark, style = ("", "dim") if is_usual else ("! ", "bold" if each.is_now else "")
-    rows = _wrapped(steady(each.text, 400), max(8, width - len(mark)), 2)
-    lines = [_styled(" " * len(mark), "").append(row, style) for row in rows]
-    lines[0] = _styled(mark, "bold red" if each.is_now else "yellow").append(rows[0], style)
-    return [_fit(line, width) for line in lines]
+    rows = wrapped(steady(each.text, 400), max(8, width - len(mark)), 2)
+    lines = [styled(" " * len(mark), "").append(row, style) for row in rows]
+    lines[0] = styled(mark, "bold red" if each.is_now else "yellow").append(rows[0], style)
+    return [fit(line, width) for line in lines]
 
 
 def _warned(each: Warned, width: int, now: float, processes: int) -> list[Text]:
@@ -536,7 +517,7 @@ def _warned(each: Warned, width: int, now: float, processes: int) -> list[Text]:
     level, style = {
         "WARNING": ("warning", "yellow"), "ERROR": ("error", "bold red"),
     }.get(each.level, ("critical", "bold white on red"))  # fmt: skip
-    text = _styled(f"{moment(each.time, now=now)} ", "dim").append(level, style)
+    text = styled(f"{moment(each.time, now=now)} ", "dim").append(level, style)
     if processes > 1 and each.processes:
         more = f"+{len(each.processes) - 1}" if len(each.processes) > 1 else ""
         text.append(f" p{each.processes[0]}{more}", "dim")
@@ -546,9 +527,9 @@ def _warned(each: Warned, width: int, now: float, processes: int) -> list[Text]:
     text.append(steady(each.message, 300))
     error = steady(each.error or "", 400)
     if error and text.cell_len + cell_len(error) + 3 > width:
-        rows = _wrapped(error, max(8, width - 4), 2)
-        return [_fit(text, width), *(_fit(_styled(f"    {row}", "red"), width) for row in rows)]
-    return [_fit(text.append(f" · {error}", "red") if error else text, width)]
+        rows = wrapped(error, max(8, width - 4), 2)
+        return [fit(text, width), *(fit(styled(f"    {row}", "red"), width) for row in rows)]
+    return [fit(text.append(f" · {error}", "red") if error else text, width)]
 
 
 def _counted(facts: Facts) -> str:
@@ -565,7 +546,7 @@ def _whose(facts: Facts) -> str:
 
 
 def _sink(each: SinkState) -> Text:
-    text = _styled(steady(each.name, 40), "" if each.is_well else "bold yellow").append("  ")
+    text = styled(steady(each.name, 40), "" if each.is_well else "bold yellow").append("  ")
     said = []
     if each.lag is not None:
         said.append(f"{each.lag:,} behind" if each.lag else "up to date")
@@ -583,7 +564,7 @@ def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Te
     several = len({each.worst for each in figures}) > 1 or any(each.worst for each in figures)
     lines = []
     for each in figures:
-        text = Text(_fit_tail(steady(each.name, 80), longest, glyphs)).append("  ")
+        text = Text(fit_tail(steady(each.name, 80), longest, glyphs)).append("  ")
         text.append(_figure(each.name, each.mean).rjust(10))
         text.append("  ").append(
             ("" if each.peak is None else _figure(each.name, each.peak)).rjust(10), "bold"
@@ -601,7 +582,7 @@ def _hosts(figures: Sequence[HostFigure], width: int, glyphs: Glyphs) -> list[Te
             text.append("  ").append(glyphs.bar * filled, style)
             text.append(glyphs.rest * (room - filled), "bright_black")
             text.append(f" {share * 100:.0f} %", style)
-        lines.append(_fit(text, width))
+        lines.append(fit(text, width))
     return lines
 
 
@@ -620,42 +601,26 @@ def _samples(table: Samples, width: int, text_rows: int) -> list[Text]:
         numbers = {name: row[name] for name in row if name not in texts and name != "step"}
         if table.ranked_by in numbers:  # it has made them so
             numbers = {table.ranked_by: numbers[table.ranked_by], **numbers}
-        line = _styled(which, {"best": "bold green", "worst": "bold red"}.get(which, "bold"))
+        line = styled(which, {"best": "bold green", "worst": "bold red"}.get(which, "bold"))
         for name, value in list(numbers.items())[:8]:
             shown = number(value, _DIGITS) if isinstance(value, (int, float)) else steady(str(value), 40)
             line.append(f"  {steady(name, 40)} ", "dim").append(shown)
-        lines.append(_fit(line, width))
+        lines.append(fit(line, width))
         label = min(12, max((cell_len(steady(name, 40)) for name in texts), default=0))
         for name, value in list(texts.items())[:6]:
             room = max(8, width - label - 4)
-            rows = _wrapped(steady(value, room * text_rows), room, text_rows)
+            rows = wrapped(steady(value, room * text_rows), room, text_rows)
             for at, part in enumerate(rows):
                 head = set_cell_size(steady(name, 40), label) if at == 0 else " " * label
-                lines.append(_fit(Text("  ").append(head, "dim").append("  ").append(part), width))
+                lines.append(fit(Text("  ").append(head, "dim").append("  ").append(part), width))
     return lines
-
-
-def _wrapped(text: str, width: int, rows: int) -> list[str]:
-    """In at most so many rows, broken between words where that can be."""
-    found: list[str] = []
-    while text and len(found) < rows:
-        end, cells = 0, 0
-        while end < len(text) and (cells := cells + cell_len(text[end])) <= width:
-            end += 1
-        space = text.rfind(" ", end // 2, end + 1) if end < len(text) else -1
-        end = max(1, space if space > 0 else end)
-        found.append(text[:end])
-        text = text[end:].removeprefix(" ")
-    if text and found:
-        found[-1] = _cut(found[-1] + "…", width)
-    return found or [""]
 
 
 def footer(view: View, width: int) -> Text:
     """What the keys do, or what is being typed."""
     if view.is_typing:
-        return _fit(
-            _styled("/", "bold cyan").append(steady(view.typed or "", 200)).append("▏", "bold cyan"), width
+        return fit(
+            styled("/", "bold cyan").append(steady(view.typed or "", 200)).append("▏", "bold cyan"), width
         )
     text = Text()
     for key, does in (
@@ -665,52 +630,7 @@ def footer(view: View, width: int) -> Text:
         text.append(f"{key} ", "bold").append(f"{does}   ", "dim")
     if view.typed is not None:
         text.append("esc ", "bold").append("no filter", "dim")
-    return _fit(text, width)
+    return fit(text, width)
 
 
 # --- cells -------------------------------------------------------------------------------------------------
-
-
-def _styled(text: str, style: str) -> Text:
-    """A text of which only this part has the style, whatever is appended."""
-    return Text().append(text, style)
-
-
-def _fit(text: Text, width: int) -> Text:
-    if text.cell_len > width:
-        text.truncate(max(0, width), overflow="ellipsis")
-    return text
-
-
-def _fit_tail(text: str, width: int, glyphs: Glyphs) -> str:
-    """In exactly so many cells, cut at its head: what tells names apart is the tail."""
-    mark = "~" if glyphs.is_plain else "…"
-    if cell_len(text) > width:
-        text = text[-width + 1 :] if width > 1 else ""
-        while cell_len(text) > width - 1:
-            text = text[1:]
-        text = mark + text
-    return set_cell_size(text, width)
-
-
-def _cut(text: str, width: int) -> str:
-    if cell_len(text) <= width:
-        return text
-    while text and cell_len(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
-
-
-_ASCII = str.maketrans("·…⏎×–↗↘→↑▏", ",~|x-^v=^_") | {ord("↓"): "v"}
-
-
-def in_ascii(line: Text) -> Text:
-    """The same for a stream that takes no other characters.
-
-    Example:
-        >>> in_ascii(Text("2 s · ↗ ×3")).plain
-        '2 s , ^ x3'
-    """
-    line = line.copy()
-    line.plain = line.plain.translate(_ASCII).encode("ascii", "replace").decode()
-    return line

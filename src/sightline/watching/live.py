@@ -22,8 +22,9 @@ from sightline.support.terminal import Terminal
 from sightline.support.wording import processes
 from sightline.views.history import History
 from sightline.watching import drawing
+from sightline.watching.cells import FULL, PLAIN, Glyphs, in_ascii
 from sightline.watching.choosing import chosen, filtered
-from sightline.watching.drawing import FULL, PLAIN, Glyphs, View
+from sightline.watching.drawing import View
 from sightline.watching.facts import (
     Facts,
     Files,
@@ -180,7 +181,7 @@ class Painter:
 
     def __call__(self, line: Text) -> str:
         if self._is_ascii:
-            line = drawing.in_ascii(line)
+            line = in_ascii(line)
         if self._is_plain:
             return line.plain
         segments = line.render(self._console)
