@@ -45,11 +45,11 @@ pictures: setup tools ## those of the README, from the demo's last run
 	@test -e runs/demo/latest/metrics.jsonl || $(MAKE) demo
 	$(BIN)/python tools/pictures.py runs/demo/latest docs/pictures
 
-tools:           # what some tests look at things with; where they may not be installed, those tests are skipped
+tools:           # what some tests look at things with; where they may not be installed, those tests fail
 	@need=; for each in chromium tmux; do command -v $$each >/dev/null || need="$$need $$each"; done; \
 	test -z "$$need" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$need >/dev/null; } || \
-	echo "not here:$$need; the tests that need them are skipped (on Debian: apt-get install$$need)"
+	echo "not here:$$need; the tests that need them fail (on Debian: apt-get install$$need)"
 
 test: setup tools ## the tests, against the built wheel
 	$(BIN)/python -m pytest -rs -n 3 --dist loadscope --no-loadscope-reorder -m "not long"

@@ -287,8 +287,7 @@ def test_a_terminal_has_colours_and_no_message_acts_on_it(tmp_path: Path, column
 def test_a_screen_stays_what_it_is(tmp_path: Path) -> None:
     """In tmux, whose screen shows what a terminal makes of it."""
     tmux = shutil.which("tmux")
-    if tmux is None:
-        pytest.skip("there is no tmux: make tools, or on Debian apt-get install tmux")
+    assert tmux is not None, "there is no tmux: make tools, or on Debian apt-get install tmux"
     socket = str(tmp_path / "tmux")
     command = " ".join(map(str, [*COMMAND, hostile(tmp_path / "run"), "2>&1; echo DONE-$?; sleep 600"]))
 

@@ -54,8 +54,7 @@ Look = Callable[..., Opened]
 
 @pytest.fixture(scope="module")  # its event loop must not be there for others
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium: on Debian, apt-get install chromium")
+    assert CHROMIUM is not None, "there is no chromium: make tools, or on Debian apt-get install chromium"
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
